@@ -1,0 +1,8 @@
+"""medlangevin demo."""
+
+import click
+
+
+@click.command()
+def demo() -> None:
+    """To come."""

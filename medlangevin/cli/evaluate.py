@@ -1,0 +1,8 @@
+"""medlangevin evaluate."""
+
+import click
+
+
+@click.command()
+def evaluate() -> None:
+    """To come."""

@@ -1,0 +1,8 @@
+"""medlangevin generate."""
+
+import click
+
+
+@click.command()
+def generate() -> None:
+    """To come."""

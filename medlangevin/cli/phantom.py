@@ -1,0 +1,8 @@
+"""medlangevin phantom."""
+
+import click
+
+
+@click.command()
+def phantom() -> None:
+    """To come."""

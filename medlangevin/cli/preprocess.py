@@ -1,0 +1,8 @@
+"""medlangevin preprocess."""
+
+import click
+
+
+@click.command()
+def preprocess() -> None:
+    """To come."""

@@ -1,0 +1,8 @@
+"""medlangevin shape."""
+
+import click
+
+
+@click.command()
+def shape() -> None:
+    """To come."""

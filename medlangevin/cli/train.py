@@ -1,0 +1,8 @@
+"""medlangevin train."""
+
+import click
+
+
+@click.command()
+def train() -> None:
+    """To come."""
