@@ -1,4 +1,4 @@
-"""``python -m medlangevin`` is the same program as the ``medlangevin`` script, so that ``torchrun -m medlangevin`` works."""
+"""``python -m medlangevin`` is the ``medlangevin`` program, so that ``torchrun -m medlangevin`` works."""
 
 from medlangevin.cli.main import run
 

@@ -23,7 +23,8 @@ class Section(BaseModel):
 class DataConfig(Section):
     """Where the crops are and how HU become the network's input.
 
-    ``root``: a folder that ``medlangevin preprocess`` wrote. ``window_hu``: HU are clipped to this range and mapped to [0, 1].
+    ``root``: a folder that ``medlangevin preprocess`` wrote. ``window_hu``: HU are clipped to this range and mapped
+    to [0, 1].
     """
 
     root: Path = Path("data/cochlea")
@@ -45,7 +46,7 @@ class NetworkConfig(Section):
 
 
 class LikelihoodConfig(Section):
-    """p(x | z): Gaussian on windowed HU with one learned global scale that starts at ``initial_scale`` (window units)."""
+    """p(x | z): Gaussian on windowed HU with one learned global scale, at first ``initial_scale`` (window units)."""
 
     kind: Literal["gaussian"] = "gaussian"
     initial_scale: Positive = 0.1
@@ -111,7 +112,7 @@ class Config(Section):
 
 
 def load_config(path: Path | str, overrides: tuple[str, ...] = ()) -> Config:
-    """Read and check a YAML file; ``overrides`` are ``section.key=value`` strings (value read as YAML) that win over it.
+    """Read and check a YAML file; ``overrides``, ``section.key=value`` with the value as YAML, win over it.
 
     Raises MedlangevinError with one line: file, key, what is wrong with it, the nearest right key if it is unknown.
     """

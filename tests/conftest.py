@@ -1,0 +1,15 @@
+"""Fixtures shared by all tests."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder with real inputs: MEDLANGEVIN_SHARED, or ``shared`` beside the checkout. Skips where it is absent."""
+    folder = Path(os.environ.get("MEDLANGEVIN_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+    if not (folder / "data").is_dir():
+        pytest.skip(f"no real test data: {folder / 'data'} is absent (set MEDLANGEVIN_SHARED)")
+    return folder
