@@ -1,6 +1,6 @@
 """``python -m medlangevin`` is the ``medlangevin`` program, so that ``torchrun -m medlangevin`` works."""
 
-from medlangevin.cli.main import run
+from medlangevin.cli.main import main
 
 if __name__ == "__main__":
-    run()
+    main(prog_name="medlangevin")

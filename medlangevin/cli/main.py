@@ -1,6 +1,7 @@
 """The ``medlangevin`` program: one group, one command a file, one place where errors become messages and exit codes."""
 
-import sys
+import errno
+from typing import Any
 
 import click
 
@@ -14,8 +15,44 @@ from medlangevin.cli.shape import shape
 from medlangevin.cli.train import train
 from medlangevin.errors import MedlangevinError, PartialFailureError
 
+# Faults of the user's disk rather than of the program: worth one line, not a traceback.
+_DISK_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+
+class _Problem(click.ClickException):
+    exit_code = 2
+
+    def show(self, file: Any = None) -> None:
+        click.echo(f"error: {self.message}", file=file, err=file is None)
+
+
+class _PartialFailure(click.ClickException):
+    exit_code = 1
+
+    def show(self, file: Any = None) -> None:
+        click.echo(f"warning: {self.message}", file=file, err=file is None)
+
+
+class _Group(click.Group):
+    """Exit codes: 0 done, 1 some items failed, 2 wrong use or bad input, 130 interrupted."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except PartialFailureError as error:
+            raise _PartialFailure(str(error)) from error
+        except MedlangevinError as error:
+            raise _Problem(str(error)) from error
+        except OSError as error:
+            if error.errno not in _DISK_FAULTS:
+                raise
+            raise _Problem(f"{error.filename or 'the disk'}: {error.strerror}") from error
+        except KeyboardInterrupt:
+            click.echo("interrupted; finished work is kept", err=True)
+            ctx.exit(130)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="medlangevin")
 def main() -> None:
     """Temporal-bone CT in, aligned cochlea crops, a generative model and synthetic cochleae out.
@@ -32,23 +69,3 @@ def main() -> None:
 
 for command in (preprocess, train, evaluate, generate, shape, phantom, demo):
     main.add_command(command)
-
-
-def run() -> None:
-    """Run the command line. Exit codes: 0 done, 1 some items failed, 2 wrong use or bad input, 130 interrupted."""
-    try:
-        main(standalone_mode=False)
-    except PartialFailureError as error:
-        click.echo(f"warning: {error}", err=True)
-        sys.exit(1)
-    except MedlangevinError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(2)
-    except click.exceptions.Exit as error:
-        sys.exit(error.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(2)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted; run the same command again to go on", err=True)
-        sys.exit(130)
