@@ -11,6 +11,7 @@ from medlangevin.errors import MedlangevinError
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -24,12 +25,14 @@ class DataConfig(Section):
     """Where the crops are and how HU become the network's input.
 
     ``root``: a folder that ``medlangevin preprocess`` wrote. ``window_hu``: HU are clipped to this range and mapped
-    to [0, 1].
+    to [0, 1]. ``cache_mb``: memory for decoded crops (0.6 MB each); the crops beyond it are read again every epoch,
+    by ``num_workers`` processes if not 0.
     """
 
     root: Path = Path("data/cochlea")
-    window_hu: tuple[float, float] = (-1000.0, 2500.0)
-    num_workers: Annotated[int, Field(ge=0)] = 0
+    window_hu: tuple[FiniteFloat, FiniteFloat] = (-1000.0, 2500.0)
+    cache_mb: Annotated[int, Field(ge=0)] = 2048
+    num_workers: Annotated[int, Field(ge=0, le=64)] = 0
 
     @model_validator(mode="after")
     def _window_is_ordered(self) -> "DataConfig":
@@ -85,11 +88,17 @@ class ModelConfig(Section):
 
 
 class TrainingConfig(Section):
-    """The optimisation: Adam, early stopping on the validation ELBO after ``patience`` epochs without a gain."""
+    """The optimisation: Adam, early stopping on the validation ELBO after ``patience`` epochs without a gain.
+
+    The learning rate rises linearly over ``warmup_epochs``, then stays (``constant``) or falls to zero along half a
+    cosine at the last epoch (``cosine``).
+    """
 
     epochs: Count = 200
     batch_size: Count = 10
     learning_rate: Positive = 1e-3
+    learning_rate_schedule: Literal["constant", "cosine"] = "constant"
+    warmup_epochs: Annotated[int, Field(ge=0)] = 0
     gradient_clip: Positive = 100.0
     patience: Count = 30
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
