@@ -1,0 +1,111 @@
+"""Cochlea crops as tensors: MONAI transforms, cached in memory up to a limit."""
+
+import functools
+import math
+import warnings
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from monai.data import CacheDataset
+from monai.transforms import Compose, EnsureChannelFirstd, EnsureTyped, Lambdad, LoadImaged
+from torch.utils.data import Dataset
+
+from medlangevin.datasets.datalist import CropIndex, Ear
+from medlangevin.datasets.window import to_unit
+from medlangevin.errors import MedlangevinError
+
+SMALL_COHORT_VALIDATION = 0.1  # share of the training people held out when preprocess set none aside
+
+
+class Splits(NamedTuple):
+    """The ears to train on and to validate on, and in words where the validation ears come from."""
+
+    training: tuple[Ear, ...]
+    validation: tuple[Ear, ...]
+    validation_source: str
+
+
+def choose_splits(index: CropIndex) -> Splits:
+    """Training and validation ears; the test ears are never touched.
+
+    Where the validation split is empty, every tenth of the training people (in the order of their pseudonyms, at least
+    one person) is held out; with fewer than three people the training ears themselves are used and
+    ``validation_source`` says so. Raises MedlangevinError when there is nothing to train on.
+    """
+    if not index.training:
+        raise MedlangevinError(f"{index.root}: the training split holds no ears; preprocess more scans")
+    if index.validation:
+        return Splits(index.training, index.validation, "the validation split")
+    people = sorted({ear.subject for ear in index.training})
+    if len(people) < 3:
+        return Splits(
+            index.training,
+            index.training,
+            "the training ears themselves, as there are fewer than three people (the ELBO is optimistic)",
+        )
+    held = set(people[-math.ceil(SMALL_COHORT_VALIDATION * len(people)) :])
+    return Splits(
+        tuple(ear for ear in index.training if ear.subject not in held),
+        tuple(ear for ear in index.training if ear.subject in held),
+        f"{len(held)} of {len(people)} training people, held out as the validation split is empty",
+    )
+
+
+class CropDataset(Dataset[torch.Tensor]):
+    """Crops as float32 tensors (1, i, j, k) in [0, 1], in the order of ``ears``.
+
+    ``shape``: (i, j, k) of every crop. The first ``cache_mb`` MB of them stay in memory, the others are read again at
+    each use. Raises MedlangevinError that names the file when a crop cannot be read or holds non-finite values.
+    """
+
+    def __init__(
+        self, ears: Sequence[Ear], shape: tuple[int, int, int], *, window_hu: tuple[float, float], cache_mb: int
+    ) -> None:
+        self.ears = tuple(ears)
+        with warnings.catch_warnings():  # MONAI sets up every reader it has, and one of them complains
+            warnings.simplefilter("ignore")
+            load = LoadImaged(keys="image", reader="NibabelReader", image_only=True, dtype=np.float32)
+        transform = Compose(
+            [
+                load,
+                EnsureChannelFirstd(keys="image", channel_dim="no_channel"),
+                Lambdad(keys="image", func=_require_finite),
+                Lambdad(keys="image", func=functools.partial(to_unit, window_hu=window_hu)),
+                EnsureTyped(keys="image", dtype=torch.float32, track_meta=False),
+            ]
+        )
+        limit = cache_mb * 1_000_000 // (4 * math.prod(shape))
+        self._crops = CacheDataset(
+            [{"image": str(ear.image)} for ear in self.ears],
+            transform,
+            cache_num=min(limit, len(self.ears)),
+            runtime_cache=True,
+            copy_cache=False,
+            progress=False,
+        )
+
+    def __len__(self) -> int:
+        return len(self.ears)
+
+    def __getitem__(self, position: int) -> torch.Tensor:
+        try:
+            crop: torch.Tensor = self._crops[position]["image"]
+        except Exception as error:  # MONAI wraps whatever a reader raises in a RuntimeError
+            reason = " ".join(str(error.__cause__ or error).split())[:200]
+            raise MedlangevinError(
+                f"{self.ears[position].image} cannot be read ({reason}); run medlangevin preprocess again"
+            ) from error
+        return crop
+
+    def fill_cache(self) -> None:
+        """Read every crop that fits the cache, so that a broken file shows before training starts."""
+        for position in range(self._crops.cache_num):
+            self[position]
+
+
+def _require_finite(hu: torch.Tensor) -> torch.Tensor:
+    if not bool(torch.isfinite(hu).all()):
+        raise ValueError("it holds NaN or infinite values")
+    return hu

@@ -1,0 +1,114 @@
+"""The index of a folder that ``medlangevin preprocess`` wrote: ``dataset.json``, checked file by file."""
+
+import zlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import nibabel
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+
+from medlangevin.errors import MedlangevinError
+from medlangevin.io import read_json
+
+SPLITS = ("training", "validation", "test")
+
+
+class Ear(NamedTuple):
+    """One crop: its file, whose ear (pseudonym) and which side it was before mirroring."""
+
+    image: Path
+    subject: str
+    side: str
+
+
+class CropIndex(NamedTuple):
+    """All ears by split, and the grid they share: RAS ``affine`` (4, 4) in mm and ``shape`` (i, j, k) in voxels."""
+
+    root: Path
+    training: tuple[Ear, ...]
+    validation: tuple[Ear, ...]
+    test: tuple[Ear, ...]
+    affine: np.ndarray
+    shape: tuple[int, int, int]
+
+    def split(self, name: str) -> tuple[Ear, ...]:
+        """The ears of ``training``, ``validation`` or ``test``."""
+        ears: tuple[Ear, ...] = getattr(self, name)
+        return ears
+
+
+def read_index(root: Path | str) -> CropIndex:
+    """Read and check ``root/dataset.json``.
+
+    Every file has to be there, to be NIfTI and to lie on the same grid, and nobody may be in two splits. Raises MedlangevinError, one line with the first bad file and what to do.
+    """
+    root = Path(root)
+    listing = root / "dataset.json"
+    if not listing.is_file():
+        raise MedlangevinError(
+            f"no crops in {root} (dataset.json is absent); "
+            f"run medlangevin preprocess --raw DICOM_FOLDER --out {root} first"
+        )
+    raw = read_json(listing)
+    if not isinstance(raw, dict) or not any(raw.get(name) for name in SPLITS):
+        raise MedlangevinError(f"{listing} lists no ears; run medlangevin preprocess again")
+    ears = {name: _ears(raw.get(name, []), root, f"{listing}, {name}") for name in SPLITS}
+    _refuse_shared_people(ears, listing)
+    affine, shape = _common_grid([ear for name in SPLITS for ear in ears[name]])
+    return CropIndex(root, ears["training"], ears["validation"], ears["test"], affine, shape)
+
+
+def _ears(entries: Any, root: Path, where: str) -> tuple[Ear, ...]:
+    if not isinstance(entries, list):
+        raise MedlangevinError(f"{where}: expected a list of ears; run medlangevin preprocess again")
+    ears = []
+    for number, entry in enumerate(entries):
+        if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("image", "subject")):
+            raise MedlangevinError(f"{where}[{number}]: an ear needs 'image' and 'subject'; run preprocess again")
+        ears.append(Ear(root / entry["image"], entry["subject"], str(entry.get("side", ""))))
+    return tuple(ears)
+
+
+def _refuse_shared_people(ears: dict[str, tuple[Ear, ...]], listing: Path) -> None:
+    home: dict[str, str] = {}
+    for name in SPLITS:
+        for ear in ears[name]:
+            if home.setdefault(ear.subject, name) != name:
+                raise MedlangevinError(
+                    f"{listing}: subject {ear.subject} is in both {home[ear.subject]} and {name}; "
+                    "split by person, not by ear"
+                )
+
+
+def _common_grid(ears: list[Ear]) -> tuple[np.ndarray, tuple[int, int, int]]:
+    first = ears[0].image
+    affine, shape = _header(first)
+    for ear in ears[1:]:
+        other_affine, other_shape = _header(ear.image)
+        if other_shape != shape:
+            raise MedlangevinError(
+                f"{ear.image} has shape {_by(other_shape)} but {first.name} has {_by(shape)}; run preprocess again"
+            )
+        if not np.allclose(other_affine, affine, atol=1e-3):
+            raise MedlangevinError(
+                f"{ear.image} lies on another grid than {first.name} (affines differ); run preprocess again"
+            )
+    return affine, shape
+
+
+def _header(path: Path) -> tuple[np.ndarray, tuple[int, int, int]]:
+    try:
+        image = nibabel.load(path)
+    except FileNotFoundError as error:
+        raise MedlangevinError(f"{path} is listed in dataset.json but absent; run preprocess again") from error
+    except (ImageFileError, OSError, EOFError, ValueError, zlib.error) as error:
+        raise MedlangevinError(f"{path} is not a readable NIfTI file; run medlangevin preprocess again") from error
+    shape = tuple(int(size) for size in image.shape)
+    if len(shape) != 3:
+        raise MedlangevinError(f"{path} has {len(shape)} dimensions, a crop has 3; run medlangevin preprocess again")
+    return np.asarray(image.affine, dtype=np.float64), shape
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return " x ".join(str(size) for size in shape)
