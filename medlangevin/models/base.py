@@ -1,0 +1,127 @@
+"""The interface of every latent-variable model, and what they all share: prior, joint density, importance sampling."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from medlangevin.likelihoods import LOG_TWO_PI, Likelihood
+from medlangevin.samplers import Potential, standard_normal
+
+# Bounds the memory of evaluation: so many image elements are decoded at a time (about 1 GB of activations in 3D).
+_ELEMENTS_PER_CHUNK = 2**23
+
+
+class Loss(NamedTuple):
+    """The ``loss`` to minimise, in nats per image, and its named ``parts`` for the log (detached 0-d tensors)."""
+
+    loss: Tensor
+    parts: dict[str, Tensor]
+
+
+def standard_normal_log_prob(z: Tensor) -> Tensor:
+    """log N(z; 0, I) of each row, (..., d) -> (...,) float64."""
+    return -0.5 * (z.double().square().sum(-1) + z.shape[-1] * LOG_TWO_PI)
+
+
+class LatentVariableModel(nn.Module, ABC):
+    """Data x, latent z (d numbers) with prior N(0, I), decoder p(x | z).
+
+    ``decoder``: z (N, d) -> output; ``likelihood``: what that output means. Images are (N, C, *spatial) in the units
+    the model was trained in. Randomness comes from ``generator``; None is torch's default one.
+    """
+
+    def __init__(self, *, decoder: nn.Module, likelihood: Likelihood, latent_dim: int) -> None:
+        super().__init__()
+        self.decoder = decoder
+        self.likelihood = likelihood
+        self.latent_dim = latent_dim
+
+    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Loss:
+        """The training loss; call the (wrapped) module so that distributed wrappers see every gradient being made."""
+        return self.training_loss(x, generator)
+
+    @abstractmethod
+    def training_loss(self, x: Tensor, generator: torch.Generator | None = None) -> Loss:
+        """Minus a stochastic bound on log p(x), averaged over the batch."""
+
+    @abstractmethod
+    def elbo(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """One draw of the evidence lower bound of each image, (N,) in nats; no gradients are kept."""
+
+    @abstractmethod
+    def log_weights(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """One draw of L for each image, (N,) in nats, where exp(L) is an unbiased estimate of p(x)."""
+
+    @abstractmethod
+    def _draw_posterior(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
+        """One approximate posterior sample for each image, (N, d)."""
+
+    def latent_update(self, x: Tensor, generator: torch.Generator | None = None) -> None:  # noqa: B027
+        """What the model has to do between gradient steps; the trainer calls it before each. Nothing, by default."""
+
+    def potential(self, x: Tensor) -> Potential:
+        """U(z) = -log p(x, z) as a function of z (N, d), one chain per image. (N,) float64, in nats."""
+
+        def joint_energy(z: Tensor) -> Tensor:
+            return -self.likelihood.log_prob(x, self.decoder(z)) - standard_normal_log_prob(z)
+
+        return joint_energy
+
+    def decode(self, z: Tensor) -> Tensor:
+        """The mean image of each latent vector: (N, d) -> (N, C, *spatial)."""
+        return self.likelihood.mean(self.decoder(z))
+
+    @torch.no_grad()
+    def log_likelihood(self, x: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
+        """log p(x) of each image by importance sampling, (N,) in nats: log-mean-exp of ``num_samples`` draws of L.
+
+        Biased down, by less the more samples. Runs in chunks, so memory does not grow with ``num_samples`` or N.
+        """
+        results = []
+        for images, repeats in _chunks(x, num_samples):
+            total = torch.full((len(images),), -torch.inf, dtype=torch.float64, device=x.device)
+            for count in repeats:
+                draws = self.log_weights(images.repeat(count, *[1] * (images.ndim - 1)), generator).double()
+                total = torch.logaddexp(total, draws.unflatten(0, (count, len(images))).logsumexp(0))
+            results.append(total - math.log(num_samples))
+        return torch.cat(results)
+
+    @torch.no_grad()
+    def posterior_sample(self, x: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
+        """Samples of the model's approximate posterior of z, (``num_samples``, N, d)."""
+        results = []
+        for images, repeats in _chunks(x, num_samples):
+            draws = [
+                self._draw_posterior(images.repeat(count, *[1] * (images.ndim - 1)), generator).unflatten(
+                    0, (count, len(images))
+                )
+                for count in repeats
+            ]
+            results.append(torch.cat(draws))
+        return torch.cat(results, dim=1)
+
+    @torch.no_grad()
+    def reconstruct(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """The mean image of one posterior sample of each image, shaped like ``x``."""
+        return torch.cat([self.decode(self._draw_posterior(images, generator)) for images, _ in _chunks(x, 1)])
+
+    @torch.no_grad()
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """``n`` new mean images, z drawn from the prior: (n, C, *spatial)."""
+        like = next(self.parameters())
+        z = standard_normal((n, self.latent_dim), like=like, generator=generator)
+        # Decoding in small batches gives the same images as one large batch, in bounded memory.
+        return torch.cat([self.decode(part) for part in z.split(16)])
+
+
+def _chunks(x: Tensor, num_samples: int) -> Iterator[tuple[Tensor, list[int]]]:
+    """Split N images x ``num_samples`` draws: (images, how many draws of them at a time) of bounded size."""
+    room = max(1, _ELEMENTS_PER_CHUNK // x[0].numel())
+    for images in x.split(room):
+        at_once = min(num_samples, max(1, room // len(images)))
+        full, rest = divmod(num_samples, at_once)
+        yield images, [at_once] * full + [rest] * (rest > 0)

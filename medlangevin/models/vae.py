@@ -1,0 +1,60 @@
+"""The variational autoencoder (Kingma & Welling 2014) with a diagonal Gaussian posterior."""
+
+import torch
+from torch import Tensor, nn
+
+from medlangevin.likelihoods import Likelihood
+from medlangevin.models.base import LatentVariableModel, Loss, standard_normal_log_prob
+from medlangevin.samplers import standard_normal
+
+
+class AmortizedModel(LatentVariableModel):
+    """A model whose encoder maps x to q(z | x) = N(mean, diag(scale)^2): ``encoder``: x -> (mean, scale), each (N, d)."""
+
+    def __init__(self, *, encoder: nn.Module, decoder: nn.Module, likelihood: Likelihood, latent_dim: int) -> None:
+        super().__init__(decoder=decoder, likelihood=likelihood, latent_dim=latent_dim)
+        self.encoder = encoder
+
+    def _draw_initial(self, x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
+        """z0 ~ q(z | x) by reparametrisation (N, d), log q(z0 | x) (N,) and the scale of q (N, d)."""
+        mean, scale = self.encoder(x)
+        noise = standard_normal(tuple(mean.shape), like=mean, generator=generator)
+        log_q = standard_normal_log_prob(noise) - scale.double().log().sum(-1)
+        return mean + scale * noise, log_q, scale
+
+
+class VAE(AmortizedModel):
+    """ELBO = E_q[log p(x | z)] - KL(q || p), the divergence in closed form."""
+
+    def training_loss(self, x: Tensor, generator: torch.Generator | None = None) -> Loss:
+        """Minus the ELBO, averaged over the batch. Parts: elbo, log_likelihood, kl (nats per image), decoder_scale."""
+        log_likelihood, divergence = self._bound(x, generator)
+        elbo = (log_likelihood - divergence).mean()
+        parts = {"elbo": elbo, "log_likelihood": log_likelihood.mean(), "kl": divergence.mean()}
+        return Loss(-elbo, {name: part.detach() for name, part in parts.items()})
+
+    @torch.no_grad()
+    def elbo(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """log p(x | z) - KL with one z ~ q for each image, (N,) in nats."""
+        log_likelihood, divergence = self._bound(x, generator)
+        return log_likelihood - divergence
+
+    @torch.no_grad()
+    def log_weights(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """L = log p(x, z) - log q(z | x), z ~ q, (N,) in nats."""
+        z, log_q, _ = self._draw_initial(x, generator)
+        return -self.potential(x)(z) - log_q
+
+    def _bound(self, x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        mean, scale = self.encoder(x)
+        z = mean + scale * standard_normal(tuple(mean.shape), like=mean, generator=generator)
+        return self.likelihood.log_prob(x, self.decoder(z)), gaussian_kl(mean, scale)
+
+    def _draw_posterior(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
+        return self._draw_initial(x, generator)[0]
+
+
+def gaussian_kl(mean: Tensor, scale: Tensor) -> Tensor:
+    """KL(N(mean, diag(scale)^2) || N(0, I)) of each row, (N, d) -> (N,) float64, in nats."""
+    mean, scale = mean.double(), scale.double()
+    return 0.5 * (mean.square() + scale.square() - 1).sum(-1) - scale.log().sum(-1)

@@ -1,0 +1,41 @@
+"""The unadjusted Langevin algorithm (ULA): Euler-Maruyama steps of overdamped Langevin dynamics."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from medlangevin.samplers.potential import Potential, evaluate
+from medlangevin.samplers.random import standard_normal
+
+
+class State(NamedTuple):
+    """``position`` (chains, d) with the potential's ``value`` (chains,) and ``gradient`` (chains, d) there."""
+
+    position: Tensor
+    value: Tensor
+    gradient: Tensor
+
+
+class Info(NamedTuple):
+    """``noise`` (chains, d): the standard normal noise of the step."""
+
+    noise: Tensor
+
+
+def init(position: Tensor, potential: Potential) -> State:
+    """The state at ``position`` (chains, d); one gradient."""
+    return State(position.detach(), *evaluate(potential, position))
+
+
+def step(
+    state: State, potential: Potential, generator: torch.Generator | None = None, *, step_size: float | Tensor
+) -> tuple[State, Info]:
+    """z' = z - eta grad U(z) + sqrt(2 eta) xi; one new gradient. ``step_size`` eta: a scalar or (d,).
+
+    Its stationary density differs from exp(-U) by an error of order eta; ``mala`` removes it.
+    """
+    eta = torch.as_tensor(step_size, dtype=state.position.dtype, device=state.position.device)
+    noise = standard_normal(tuple(state.position.shape), like=state.position, generator=generator)
+    position = state.position - eta * state.gradient + (2 * eta).sqrt() * noise
+    return init(position, potential), Info(noise)
