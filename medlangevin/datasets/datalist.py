@@ -41,7 +41,8 @@ class CropIndex(NamedTuple):
 def read_index(root: Path | str) -> CropIndex:
     """Read and check ``root/dataset.json``.
 
-    Every file has to be there, to be NIfTI and to lie on the same grid, and nobody may be in two splits. Raises MedlangevinError, one line with the first bad file and what to do.
+    Every file has to be there, to be NIfTI and to lie on the same grid, and nobody may be in two splits. Raises
+    MedlangevinError, one line with the first bad file and what to do.
     """
     root = Path(root)
     listing = root / "dataset.json"
