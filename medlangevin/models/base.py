@@ -60,7 +60,7 @@ class LatentVariableModel(nn.Module, ABC):
     def _draw_posterior(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
         """One approximate posterior sample for each image, (N, d)."""
 
-    def latent_update(self, x: Tensor, generator: torch.Generator | None = None) -> None:  # noqa: B027
+    def latent_update(self, x: Tensor, generator: torch.Generator | None = None) -> None:
         """What the model has to do between gradient steps; the trainer calls it before each. Nothing, by default."""
 
     def potential(self, x: Tensor) -> Potential:

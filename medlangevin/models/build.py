@@ -20,9 +20,9 @@ def build(config: ModelConfig, image_shape: tuple[int, ...]) -> LatentVariableMo
             f"images of shape {image_shape} cannot be modelled; expected (channels, height, width) or "
             "(channels, x, y, z), each at least 1"
         )
-    network = {"channels": config.network.channels, "hidden": config.network.hidden}
-    encoder = ConvEncoder(image_shape, config.latent_dim, **network)
-    decoder = ConvDecoder(image_shape, config.latent_dim, **network)
+    channels, hidden = config.network.channels, config.network.hidden
+    encoder = ConvEncoder(image_shape, config.latent_dim, channels=channels, hidden=hidden)
+    decoder = ConvDecoder(image_shape, config.latent_dim, channels=channels, hidden=hidden)
     likelihood = Gaussian(config.likelihood.initial_scale)
     if config.kind == "vae":
         return VAE(encoder=encoder, decoder=decoder, likelihood=likelihood, latent_dim=config.latent_dim)

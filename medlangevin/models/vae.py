@@ -9,7 +9,7 @@ from medlangevin.samplers import standard_normal
 
 
 class AmortizedModel(LatentVariableModel):
-    """A model whose encoder maps x to q(z | x) = N(mean, diag(scale)^2): ``encoder``: x -> (mean, scale), each (N, d)."""
+    """A model whose encoder maps x to q(z | x) = N(mean, diag(scale)^2), each (N, d)."""
 
     def __init__(self, *, encoder: nn.Module, decoder: nn.Module, likelihood: Likelihood, latent_dim: int) -> None:
         super().__init__(decoder=decoder, likelihood=likelihood, latent_dim=latent_dim)

@@ -4,6 +4,7 @@ torch's own convolutions are used rather than MONAI's ``Convolution`` block: of 
 used, and importing it costs three seconds in every command that loads a model.
 """
 
+import itertools
 import math
 
 import torch
@@ -48,7 +49,7 @@ class ConvEncoder(nn.Module):
         widths = (image_shape[0], *channels)
         self.convolutions = nn.ModuleList(
             _CONVOLUTION[spatial_dims](before, after, kernel_size=3, stride=2, padding=1)
-            for before, after in zip(widths, widths[1:], strict=False)
+            for before, after in itertools.pairwise(widths)
         )
         features = channels[-1] * math.prod(strided_shapes(image_shape[1:], len(channels))[-1])
         self.dense = nn.Linear(features, hidden)
@@ -97,7 +98,7 @@ class ConvDecoder(nn.Module):
         self.expand = nn.Linear(hidden, math.prod(self._start))
         self.convolutions = nn.ModuleList(
             _TRANSPOSED[spatial_dims](before, after, kernel_size=4, stride=2, padding=1)
-            for before, after in zip(widths, widths[1:], strict=False)
+            for before, after in itertools.pairwise(widths)
         )
 
     def forward(self, z: Tensor) -> Tensor:
