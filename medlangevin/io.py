@@ -46,6 +46,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         temporary.chmod(0o666 & ~umask)
         _fsync(temporary)
         temporary.replace(path)
+        _fsync(path.parent)
     except OSError as error:
         raise MedlangevinError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
@@ -54,13 +55,24 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path | str) -> Iterator[Path]:
-    """Yield an empty temporary folder beside ``path``; on success it replaces ``path``, else it is removed."""
+    """Yield an empty temporary folder beside ``path``; on success it replaces ``path``, else it is removed.
+
+    Replacing takes two renames; a process killed between them leaves the old folder aside: see ``recover_folder``.
+    Raises MedlangevinError when the folder cannot be written.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".partial-{path.name}-"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".partial-{path.name}-new-"))
+    except OSError as error:
+        raise MedlangevinError(
+            f"cannot write {path}: {error.strerror or error}; choose a folder you can write to"
+        ) from error
     try:
         yield temporary
-        temporary.chmod(0o755)
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o777 & ~umask)
         for file in temporary.rglob("*"):
             if file.is_file():
                 _fsync(file)
@@ -68,11 +80,28 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
             retired = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".partial-{path.name}-old-"))
             path.replace(retired / path.name)
             temporary.replace(path)
-            shutil.rmtree(retired)
+            shutil.rmtree(retired, ignore_errors=True)
         else:
             temporary.replace(path)
+        _fsync(path.parent)
+    except OSError as error:
+        raise MedlangevinError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def recover_folder(path: Path | str) -> None:
+    """Clean up after an ``atomic_folder(path)`` that was killed; nobody else may be writing ``path`` at the time.
+
+    If it died between its two renames the former folder is put back; what it had written is removed.
+    """
+    path = Path(path)
+    for retired in path.parent.glob(f".partial-{path.name}-old-*"):
+        if not path.exists() and (retired / path.name).is_dir():
+            (retired / path.name).replace(path)
+        shutil.rmtree(retired, ignore_errors=True)
+    for unfinished in path.parent.glob(f".partial-{path.name}-new-*"):
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def write_text(path: Path | str, text: str) -> None:
@@ -93,5 +122,7 @@ def read_json(path: Path | str) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise MedlangevinError(f"{path} does not exist") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise MedlangevinError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MedlangevinError(f"{path} is not valid JSON ({error}); it may have been cut short or edited") from error
