@@ -1,6 +1,7 @@
 """Cochlea crops as tensors: MONAI transforms, cached in memory up to a limit."""
 
 import functools
+import logging
 import math
 import warnings
 from collections.abc import Sequence
@@ -66,6 +67,7 @@ class CropDataset(Dataset[torch.Tensor]):
         self.ears = tuple(ears)
         with warnings.catch_warnings():  # MONAI sets up every reader it has, and one of them complains
             warnings.simplefilter("ignore")
+            logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)
             load = LoadImaged(keys="image", reader="NibabelReader", image_only=True, dtype=np.float32)
         transform = Compose(
             [

@@ -1,0 +1,57 @@
+"""Learning curves of a run as a PNG."""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from medlangevin.errors import MedlangevinError
+from medlangevin.io import atomic_path
+from medlangevin.training.metrics import Row
+
+
+def save_curves(rows: list[Row], path: Path | str, *, title: str) -> None:
+    """Write a PNG: training and validation ELBO over the epochs, and the other numbers of metrics.csv below.
+
+    ``rows``: of metrics.csv. Raises MedlangevinError when there are none.
+    """
+    if not rows:
+        raise MedlangevinError(f"no epoch has been finished yet, so there are no curves to draw in {path}")
+    epochs = np.array([row["epoch"] for row in rows])
+    others = [name for name in rows[0] if name not in {"epoch", "step", "loss", "elbo", "seconds"}]
+    others = [name for name in others if not name.startswith("validation_elbo")]
+    lines = -(-len(others) // 3)
+    figure = Figure(figsize=(9, 3.6 + 1.9 * lines), layout="constrained")
+    figure.suptitle(title, fontsize=11)
+    grid = figure.add_gridspec(1 + lines, 3, height_ratios=[3.6] + [1.9] * lines)
+    axes = figure.add_subplot(grid[0, :])
+    validation = _series(rows, "validation_elbo")
+    axes.plot(epochs, -_series(rows, "loss"), label="training (minus loss)", color="tab:blue", lw=1)
+    axes.plot(epochs, validation, label="validation ELBO", color="tab:orange", lw=1.5)
+    best = int(np.nanargmax(validation))
+    axes.plot(epochs[best], validation[best], "o", color="tab:orange", label=f"best: epoch {epochs[best]}")
+    _frame_the_end(axes, np.concatenate([-_series(rows, "loss"), validation]))
+    axes.set(xlabel="epoch", ylabel="nats per ear")
+    axes.legend(fontsize=8, loc="lower right")
+    axes.grid(alpha=0.3)
+    for number, name in enumerate(others):
+        small = figure.add_subplot(grid[1 + number // 3, number % 3])
+        small.plot(epochs, _series(rows, name), lw=1)
+        small.set_title(name.replace("_", " "), fontsize=8)
+        small.tick_params(labelsize=7)
+        small.grid(alpha=0.3)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=130, format="png")
+
+
+def _series(rows: list[Row], name: str) -> np.ndarray:
+    return np.array([row.get(name, np.nan) for row in rows], dtype=float)
+
+
+def _frame_the_end(axes: Axes, values: np.ndarray) -> None:
+    """The first epochs fall from the sky and flatten the rest: show the upper 90 % of the values."""
+    values = values[np.isfinite(values)]
+    low, high = np.quantile(values, 0.1), values.max()
+    margin = 0.05 * max(high - low, 1e-9)
+    axes.set_ylim(low - margin, high + margin)

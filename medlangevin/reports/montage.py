@@ -1,0 +1,55 @@
+"""Montages: the middle slices of many volumes in one PNG."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from medlangevin.datasets.slices import middle_slices
+from medlangevin.io import atomic_path
+
+MOST_VOLUMES = 48
+
+
+def save_montage(
+    volumes: Sequence[np.ndarray],
+    path: Path | str,
+    *,
+    labels: Sequence[str],
+    title: str,
+    window: tuple[float, float],
+    columns: int | None = None,
+) -> None:
+    """Write a PNG with the axial, coronal and sagittal middle slices of each volume (i, j, k), one tile a volume.
+
+    ``window``: the values shown black and white. At most ``MOST_VOLUMES`` are drawn, and the title says so.
+    """
+    shown = min(len(volumes), MOST_VOLUMES)
+    if shown < len(volumes):
+        title = f"{title} (the first {shown} of {len(volumes)})"
+    columns = columns or math.ceil(math.sqrt(shown / 2))
+    rows = math.ceil(shown / columns)
+    tiles = [_tile(volume, window) for volume in volumes[:shown]]
+    height, width = tiles[0].shape
+    figure = Figure(figsize=(columns * width / 62, rows * (height / 62 + 0.25) + 0.5), layout="constrained")
+    figure.suptitle(title, fontsize=10)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for axes, tile, label in zip(grid.flat, tiles, labels, strict=False):
+        axes.imshow(tile, cmap=matplotlib.colormaps["gray"], vmin=0, vmax=1, interpolation="nearest")
+        axes.set_title(label, fontsize=7, pad=2)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=150, format="png", metadata={"Software": "medlangevin"})
+
+
+def _tile(volume: np.ndarray, window: tuple[float, float]) -> np.ndarray:
+    """Three slices side by side in [0, 1], a white line between them."""
+    low, high = window
+    slices = [np.clip((part - low) / (high - low), 0, 1) for part in middle_slices(np.asarray(volume, float))]
+    height = max(part.shape[0] for part in slices)
+    padded = [np.pad(part, ((0, height - part.shape[0]), (0, 2)), constant_values=1.0) for part in slices]
+    return np.concatenate(padded, axis=1)[:, :-2]

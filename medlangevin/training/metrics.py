@@ -1,0 +1,58 @@
+"""metrics.csv: one row per epoch, always whole, consistent with the checkpoint after a resume."""
+
+import csv
+import io
+from pathlib import Path
+
+from medlangevin.errors import MedlangevinError
+from medlangevin.io import write_text
+
+Row = dict[str, float]
+
+
+class MetricsFile:
+    """The rows of ``path``; every change rewrites the file in one go, so a reader never sees half a row."""
+
+    def __init__(self, path: Path, rows: list[Row] | None = None) -> None:
+        self.path = path
+        self.rows = rows or []
+
+    def append(self, row: Row) -> None:
+        """Add an epoch's row (it has the key ``epoch``) and write the file."""
+        self.rows.append(row)
+        self._write()
+
+    def drop_after(self, epoch: int) -> None:
+        """Forget the rows of epochs after ``epoch``, which a killed run wrote past its last checkpoint."""
+        self.rows = [row for row in self.rows if row["epoch"] <= epoch]
+        if self.path.exists():
+            self._write()
+
+    def _write(self) -> None:
+        columns = list(dict.fromkeys(name for row in self.rows for name in row))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_text(self.path, text.getvalue())
+
+
+def read_metrics(path: Path) -> list[Row]:
+    """The rows of a metrics.csv; none if it is absent. Raises MedlangevinError that names the first bad line."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return []
+    except UnicodeDecodeError as error:
+        raise MedlangevinError(f"{path} is not a text file; delete it to go on without the earlier epochs") from error
+    rows = []
+    for number, raw in enumerate(csv.DictReader(io.StringIO(text)), start=2):
+        try:
+            row = {name: float(value) for name, value in raw.items() if value != ""}
+            row["epoch"] = int(row["epoch"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise MedlangevinError(
+                f"{path}, line {number} is damaged; mend it or delete the file to go on without the earlier epochs"
+            ) from error
+        rows.append(row)
+    return rows

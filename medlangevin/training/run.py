@@ -1,0 +1,96 @@
+"""The folder of a run: what is in it, and how to load its model."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from medlangevin.config import Config, load_config
+from medlangevin.datasets.crops import Splits
+from medlangevin.datasets.datalist import CropIndex, Ear
+from medlangevin.errors import MedlangevinError
+from medlangevin.io import read_json
+from medlangevin.models import LatentVariableModel, build
+from medlangevin.training.checkpoint import TrainingState, load_state, load_weights
+
+CONFIG, DATA, ENVIRONMENT, METRICS = "config.yaml", "data.json", "environment.json", "metrics.csv"
+CheckpointName = Literal["best", "last"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training that has at least one checkpoint.
+
+    ``affine``: RAS, 4 x 4, mm, of the crops it was trained on; ``shape``: their (i, j, k); ``data``: all of data.json;
+    ``state``: of the checkpoint that ``model`` was loaded from. The model is in evaluation mode.
+    """
+
+    directory: Path
+    config: Config
+    model: LatentVariableModel
+    affine: np.ndarray
+    shape: tuple[int, int, int]
+    data: dict[str, Any]
+    state: TrainingState
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return self.config.name
+
+
+def checkpoint_folder(run_dir: Path, name: CheckpointName) -> Path:
+    """Where a checkpoint of a run lives."""
+    return run_dir / "checkpoints" / name
+
+
+def load_run(run_dir: Path | str, *, checkpoint: CheckpointName = "best", device: torch.device | str = "cpu") -> Run:
+    """Load a run. Raises MedlangevinError, one line, when the folder is no run, has no checkpoint or is damaged."""
+    run_dir = Path(run_dir)
+    if not run_dir.is_dir():
+        raise MedlangevinError(f"run {run_dir} does not exist; medlangevin train CONFIG.yaml makes one")
+    missing = [name for name in (CONFIG, DATA) if not (run_dir / name).is_file()]
+    if missing:
+        raise MedlangevinError(f"{run_dir} is not the folder of a run ({' and '.join(missing)} absent); see runs/")
+    folder = checkpoint_folder(run_dir, checkpoint)
+    if not folder.is_dir():
+        raise MedlangevinError(f"run {run_dir} has no checkpoint '{checkpoint}' yet; train it with --resume first")
+    config = load_config(run_dir / CONFIG)
+    data = read_json(run_dir / DATA)
+    affine, shape = _grid(data, run_dir / DATA)
+    with torch.random.fork_rng(devices=[]):  # building draws weights that loading replaces
+        model = build(config.model, (1, *shape))
+    load_weights(folder, model)
+    return Run(run_dir, config, model.to(device).eval(), affine, shape, data, load_state(folder))
+
+
+def describe_data(index: CropIndex, splits: Splits, window_hu: tuple[float, float]) -> dict[str, Any]:
+    """What data.json holds: the grid, the window, the number of ears, and a digest of which ears they were."""
+    return {
+        "affine": index.affine.tolist(),
+        "shape": list(index.shape),
+        "window_hu": list(window_hu),
+        "counts": {"training": len(splits.training), "validation": len(splits.validation), "test": len(index.test)},
+        "validation_source": splits.validation_source,
+        "ears_sha256": _digest(splits.training, splits.validation),
+    }
+
+
+def _digest(*groups: Sequence[Ear]) -> str:
+    text = "\n\n".join("\n".join(f"{ear.subject} {ear.side} {ear.image.name}" for ear in group) for group in groups)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _grid(data: Any, path: Path) -> tuple[np.ndarray, tuple[int, int, int]]:
+    try:
+        affine = np.array(data["affine"], dtype=np.float64)
+        i, j, k = (int(size) for size in data["shape"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise MedlangevinError(f"{path} is damaged; restore it or train again under another name") from error
+    if affine.shape != (4, 4) or not np.isfinite(affine).all() or min(i, j, k) < 1:
+        raise MedlangevinError(f"{path} is damaged; restore it or train again under another name")
+    return affine, (i, j, k)

@@ -1,0 +1,154 @@
+"""``train``: everything between a configuration and a finished run."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric import Fabric
+
+from medlangevin.config import Config, dump_config, load_config
+from medlangevin.datasets.crops import CropDataset, choose_splits
+from medlangevin.datasets.datalist import read_index
+from medlangevin.errors import MedlangevinError
+from medlangevin.io import read_json, recover_folder, write_json, write_text
+from medlangevin.models import build
+from medlangevin.training import run as layout
+from medlangevin.training.checkpoint import TrainingState, load_training
+from medlangevin.training.environment import describe_environment, device_name
+from medlangevin.training.metrics import MetricsFile, read_metrics
+from medlangevin.training.randomness import derive_seed
+from medlangevin.training.trainer import Data, Trainer
+
+# A resumed run may change these without becoming another run.
+MAY_CHANGE = {
+    "output_dir",
+    "data.root",
+    "data.cache_mb",
+    "data.num_workers",
+    "training.epochs",
+    "training.patience",
+    "training.accelerator",
+}
+
+
+def train(config: Config, *, resume: bool = False) -> Path:
+    """Train the model of ``config`` and return the run's folder; prints what was decided and what came out.
+
+    ``resume`` goes on from the last checkpoint of the same run, exactly (on one device type), and starts from the
+    beginning when there is none. Raises MedlangevinError before anything is written when the input is bad.
+    """
+    run_dir = config.run_dir
+    if resume:
+        recover_folder(layout.checkpoint_folder(run_dir, "last"))
+        recover_folder(layout.checkpoint_folder(run_dir, "best"))
+    resuming = _require_startable(run_dir, config, resume=resume)
+    index = read_index(config.data.root)
+    splits = choose_splits(index)
+    description = layout.describe_data(index, splits, config.data.window_hu)
+    if resuming:
+        _require_same_data(run_dir / layout.DATA, description, config.data.root)
+    settings: dict[str, Any] = {"window_hu": config.data.window_hu, "cache_mb": config.data.cache_mb}
+    data = Data(
+        CropDataset(splits.training, index.shape, **settings), CropDataset(splits.validation, index.shape, **settings)
+    )
+    data.training.fill_cache()
+    data.validation.fill_cache()
+
+    fabric = _fabric(config)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(config.seed, "weights"))
+        model = build(config.model, (1, *index.shape))
+    optimizer = torch.optim.Adam(model.parameters(), lr=config.training.learning_rate)
+    state, rows = TrainingState(), []
+    if resuming:
+        rows = read_metrics(run_dir / layout.METRICS)
+        state = load_training(layout.checkpoint_folder(run_dir, "last"), model, optimizer)
+
+    write_text(run_dir / layout.CONFIG, dump_config(config))
+    write_json(run_dir / layout.ENVIRONMENT, describe_environment(fabric.device))
+    write_json(run_dir / layout.DATA, description)
+    metrics = MetricsFile(run_dir / layout.METRICS, rows)
+    metrics.drop_after(state.epoch)
+    trainer = Trainer(
+        fabric=fabric,
+        config=config,
+        model=model,
+        optimizer=optimizer,
+        data=data,
+        run_dir=run_dir,
+        state=state,
+        metrics=metrics,
+    )
+    counts = description["counts"]
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    print(f"run {run_dir}: {config.model.kind}, {parameters:,} parameters, on {device_name(fabric.device)}")
+    print(
+        f"ears: {counts['training']} to train on, {counts['validation']} to validate on "
+        f"({splits.validation_source}), {counts['test']} kept for testing"
+    )
+    if resume:
+        print(f"going on after epoch {state.epoch}" if resuming else "nothing to resume: starting from the beginning")
+    try:
+        state = trainer.run()
+    except KeyboardInterrupt:
+        print(f"interrupted in epoch {trainer.state.epoch + 1}; train again with --resume to go on")
+        raise
+    stopping = state.early_stopping
+    if state.epoch < config.training.epochs:
+        print(f"stopped early after epoch {state.epoch}: no gain for {config.training.patience} epochs")
+    print(f"best epoch {stopping.best_epoch} of {state.epoch}: validation ELBO {stopping.best_elbo:.1f} nats per ear")
+    return run_dir
+
+
+def _require_startable(run_dir: Path, config: Config, *, resume: bool) -> bool:
+    """Whether there is a checkpoint to go on from. Raises MedlangevinError when the folder may not be touched."""
+    if run_dir.exists() and not run_dir.is_dir():
+        raise MedlangevinError(f"{run_dir} is a file; choose another name with --set name=NAME")
+    has_checkpoint = layout.checkpoint_folder(run_dir, "last").is_dir()
+    is_run = (run_dir / layout.CONFIG).is_file()
+    if run_dir.is_dir() and any(run_dir.iterdir()) and not is_run:
+        raise MedlangevinError(f"{run_dir} is not the folder of a run; choose another name with --set name=NAME")
+    if not has_checkpoint:
+        return False  # an empty folder, or a run that ended before its first checkpoint: nothing to lose
+    if not resume:
+        raise MedlangevinError(f"run {run_dir} exists; go on with --resume or choose another name with --set name=NAME")
+    _require_same_settings(load_config(run_dir / layout.CONFIG), config, run_dir)
+    return True
+
+
+def _require_same_settings(before: Config, now: Config, run_dir: Path) -> None:
+    old, new = _flat(before.model_dump(mode="json")), _flat(now.model_dump(mode="json"))
+    for key in sorted(old.keys() | new.keys()):
+        if key not in MAY_CHANGE and old.get(key) != new.get(key):
+            raise MedlangevinError(
+                f"run {run_dir} was trained with {key} = {old.get(key)}, not {new.get(key)}; "
+                "resume it unchanged or choose another name with --set name=NAME"
+            )
+
+
+def _require_same_data(path: Path, description: dict[str, Any], root: Path) -> None:
+    before = read_json(path)
+    for key in ("shape", "affine", "ears_sha256"):
+        if not isinstance(before, dict) or before.get(key) != description[key]:
+            raise MedlangevinError(
+                f"the crops in {root} are not those that the run was trained on ({key} in {path} differs); "
+                "restore them or train under another name"
+            )
+
+
+def _flat(section: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in section.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
+def _fabric(config: Config) -> Fabric:
+    accelerator = config.training.accelerator
+    if accelerator == "cuda" and not torch.cuda.is_available():
+        raise MedlangevinError("training.accelerator is cuda but no CUDA device is at hand; use auto or cpu")
+    if accelerator == "auto":  # Apple's GPUs lack the float64 that likelihoods are summed in
+        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    fabric = Fabric(accelerator=accelerator, devices=1)
+    fabric.launch()
+    return fabric
