@@ -24,7 +24,7 @@ def quasi_symplectic_flow(
     num_steps: int,
     step_size: Scalar,
     damping: Scalar,
-    noise_scale: float = 0.0,
+    noise_scale: Scalar = 0.0,
     generator: torch.Generator | None = None,
     create_graph: bool = False,
 ) -> FlowResult:
