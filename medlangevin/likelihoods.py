@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from medlangevin.samplers.random import standard_normal, uniform
+
 LOG_TWO_PI = math.log(2 * math.pi)
 
 
@@ -25,6 +27,10 @@ class Likelihood(nn.Module, ABC):
     @abstractmethod
     def mean(self, output: Tensor) -> Tensor:
         """E[x | output], the image to show; the shape of ``output``."""
+
+    @abstractmethod
+    def sample(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """One draw of x given ``output``, its shape."""
 
 
 class Gaussian(Likelihood):
@@ -52,6 +58,10 @@ class Gaussian(Likelihood):
         """The output itself."""
         return output
 
+    def sample(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """The output plus white noise of the learned scale."""
+        return output + self.scale * standard_normal(tuple(output.shape), like=output, generator=generator)
+
 
 class Bernoulli(Likelihood):
     """Independent Bernoullis: the output is the logit; x in {0, 1}.
@@ -69,6 +79,10 @@ class Bernoulli(Likelihood):
     def mean(self, output: Tensor) -> Tensor:
         """The probability of a one."""
         return torch.sigmoid(output)
+
+    def sample(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Zeros and ones."""
+        return (uniform(tuple(output.shape), like=output, generator=generator) < torch.sigmoid(output)).to(output.dtype)
 
 
 def sum_elements(values: Tensor) -> Tensor:
