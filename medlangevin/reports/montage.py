@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
+import nibabel
 import numpy as np
 from matplotlib.figure import Figure
 
 from medlangevin.datasets.slices import middle_slices
-from medlangevin.io import atomic_path
+from medlangevin.evaluation.generation import MARKER, PICTURE
+from medlangevin.io import atomic_path, read_json
 
 MOST_VOLUMES = 48
 
@@ -22,14 +24,17 @@ def save_montage(
     title: str,
     window: tuple[float, float],
     columns: int | None = None,
+    total: int | None = None,
 ) -> None:
     """Write a PNG with the axial, coronal and sagittal middle slices of each volume (i, j, k), one tile a volume.
 
-    ``window``: the values shown black and white. At most ``MOST_VOLUMES`` are drawn, and the title says so.
+    ``window``: the values shown black and white. At most ``MOST_VOLUMES`` are drawn; the title says so when there are
+    more, or ``total`` in a set that ``volumes`` is the beginning of.
     """
     shown = min(len(volumes), MOST_VOLUMES)
-    if shown < len(volumes):
-        title = f"{title} (the first {shown} of {len(volumes)})"
+    total = total or len(volumes)
+    if shown < total:
+        title = f"{title} (the first {shown} of {total})"
     columns = columns or math.ceil(math.sqrt(shown / 2))
     rows = math.ceil(shown / columns)
     tiles = [_tile(volume, window) for volume in volumes[:shown]]
@@ -44,6 +49,23 @@ def save_montage(
         axes.set_title(label, fontsize=7, pad=2)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=150, format="png", metadata={"Software": "medlangevin"})
+
+
+def draw_generated(folder: Path | str) -> Path:
+    """Write the montage of a folder that ``generate`` filled; its path."""
+    folder = Path(folder)
+    about = read_json(folder / MARKER)
+    paths = sorted(folder.glob("synthetic-*_ct.nii.gz"))
+    volumes = [np.asarray(nibabel.load(path).dataobj) for path in paths[:MOST_VOLUMES]]
+    save_montage(
+        volumes,
+        folder / PICTURE,
+        labels=[path.name.removesuffix("_ct.nii.gz") for path in paths],
+        title=f"SYNTHETIC cochleae from {about['run']}, seed {about['seed']}",
+        window=tuple(about["window_hu"]),
+        total=len(paths),
+    )
+    return folder / PICTURE
 
 
 def _tile(volume: np.ndarray, window: tuple[float, float]) -> np.ndarray:

@@ -1,0 +1,115 @@
+"""How well a run explains ears: ELBO and importance-sampled negative log-likelihood."""
+
+import math
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from medlangevin.datasets.crops import CropDataset, choose_splits
+from medlangevin.datasets.datalist import CropIndex, Ear, read_index
+from medlangevin.errors import MedlangevinError
+from medlangevin.io import read_json, write_json
+from medlangevin.progress import progress
+from medlangevin.training.randomness import generator
+from medlangevin.training.run import CheckpointName, Run, load_run
+
+RESULTS = "evaluation.json"
+ELBO_DRAWS = 10
+SplitName = Literal["training", "validation", "test"]
+
+
+def evaluate(
+    run_dir: Path | str,
+    *,
+    split: SplitName = "test",
+    samples: int = 50,
+    seed: int = 0,
+    data_root: Path | str | None = None,
+    checkpoint: CheckpointName = "best",
+) -> dict[str, Any]:
+    """Evaluate a run on the ears of a split; the result, which is also put into RUN/evaluation.json under the split.
+
+    Per ear, and as mean with the standard error over ears: ``elbo`` (mean of 10 draws) and ``nll`` (importance
+    sampling with ``samples`` draws of L, MATH.md section 1), nats; ``nll_per_voxel``. ``data_root``: where the crops
+    are if not where the run's config says. Raises MedlangevinError, one line.
+    """
+    if samples < 1:
+        raise MedlangevinError(f"--samples {samples}: at least 1 sample is needed")
+    run = load_run(run_dir, checkpoint=checkpoint)
+    index = read_index(data_root or run.config.data.root)
+    if index.shape != run.shape:
+        raise MedlangevinError(f"the crops in {index.root} have shape {index.shape}, the run expects {run.shape}")
+    ears, source = _ears(index, split)
+    results_path = run.directory / RESULTS
+    results = read_json(results_path) if results_path.exists() else {}
+    if not isinstance(results, dict):
+        raise MedlangevinError(f"{results_path} is damaged; delete it and evaluate again")
+    rows = _evaluate_ears(run, ears, index, samples=samples, seed=seed)
+    voxels = math.prod(run.shape)
+    result = {
+        "run": run.name,
+        "model": run.config.model.kind,
+        "checkpoint": checkpoint,
+        "epoch": run.state.epoch,
+        "ears_from": source,
+        "samples": samples,
+        "seed": seed,
+        "elbo": mean_and_error([row["elbo"] for row in rows]),
+        "nll": mean_and_error([row["nll"] for row in rows]),
+        "nll_per_voxel": mean_and_error([row["nll"] / voxels for row in rows]),
+        "ears": rows,
+    }
+    write_json(results_path, results | {split: result})
+    return result
+
+
+def mean_and_error(values: list[float]) -> dict[str, float | int | None]:
+    """Mean, standard error of the mean over independent ``values`` (None for a single one), and their number."""
+    tensor = torch.tensor(values, dtype=torch.float64)
+    error = tensor.std().item() / math.sqrt(len(values)) if len(values) > 1 else None
+    return {"mean": tensor.mean().item(), "standard_error": error, "count": len(values)}
+
+
+def format_result(result: dict[str, Any]) -> str:
+    """The result of ``evaluate`` as a table for the terminal."""
+    lines = [f"{result['run']} ({result['model']}, epoch {result['epoch']}) on {result['ears_from']}"]
+    for name, label, digits in (
+        ("elbo", "ELBO, nats per ear", 1),
+        ("nll", f"NLL, nats per ear ({result['samples']} samples)", 1),
+        ("nll_per_voxel", "NLL, nats per voxel", 5),
+    ):
+        figure = result[name]
+        error = figure["standard_error"]
+        spread = f"+- {error:.{digits}f}" if error is not None else "(one ear: no standard error)"
+        lines.append(f"  {label:<34} {figure['mean']:>14,.{digits}f} {spread}  n = {figure['count']}")
+    return "\n".join(lines)
+
+
+def _ears(index: CropIndex, split: SplitName) -> tuple[tuple[Ear, ...], str]:
+    if split == "validation":
+        splits = choose_splits(index)
+        return splits.validation, splits.validation_source
+    ears = index.split(split) if split == "test" else choose_splits(index).training
+    if not ears:
+        raise MedlangevinError(f"the {split} split of {index.root} holds no ears; choose --split validation")
+    return ears, f"the {split} split"
+
+
+def _evaluate_ears(
+    run: Run, ears: tuple[Ear, ...], index: CropIndex, *, samples: int, seed: int
+) -> list[dict[str, Any]]:
+    data = CropDataset(ears, index.shape, window_hu=run.config.data.window_hu, cache_mb=0)
+    rows: list[dict[str, Any]] = []
+    with progress(len(ears), "ear") as track:
+        for position, ear in enumerate(ears):
+            x = data[position][None]
+            name = f"{ear.subject}/{ear.side}"  # an ear's noise is its own, whatever else is evaluated with it
+            draws = x.expand(ELBO_DRAWS, *x.shape[1:])
+            elbo = run.model.elbo(draws, generator(seed, "elbo", name)).mean().item()
+            nll = -run.model.log_likelihood(x, samples, generator(seed, "nll", name)).item()
+            rows.append({"subject": ear.subject, "side": ear.side, "elbo": elbo, "nll": nll})
+            track.advance(position + 1, f"ELBO {elbo:,.1f}, NLL {nll:,.1f} nats")
+    if not all(math.isfinite(row["elbo"]) and math.isfinite(row["nll"]) for row in rows):
+        raise MedlangevinError(f"run {run.directory} gives NaN or infinite likelihoods; train it again")
+    return rows
