@@ -1,0 +1,176 @@
+"""Slices to volumes: sort by position, drop copies, check distances, and say by name what is wrong."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medlangevin.imaging.ingest import SliceHeader
+from medlangevin.imaging.rejection import Reason, UnusableSeriesError
+
+# The cochlea is 10 mm long and its turns are 1 mm apart: coarser voxels do not show it.
+MAX_SPACING_MM = 0.7
+MIN_EXTENT_MM = 10.0
+MAX_TILT_DEG = 30.0
+SAME_POSITION_MM = 0.01
+
+
+class Geometry(NamedTuple):
+    """Grid of a volume in LPS mm.
+
+    ``direction``: (3, 3), columns are the unit vectors of i (along a row), j and k. With a tilted gantry k is not
+    normal to the slices; the shear stays in the matrix, so that the one resampling corrects it.
+    """
+
+    origin: NDArray[np.float64]
+    direction: NDArray[np.float64]
+    spacing_mm: NDArray[np.float64]
+    size: tuple[int, int, int]
+    tilt_deg: float
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Slices in order of position and the grid they form."""
+
+    slices: tuple[SliceHeader, ...]
+    geometry: Geometry
+
+
+def stacks(slices: tuple[SliceHeader, ...]) -> list[Stack]:
+    """The geometrically consistent runs of a series that are fine and long enough to hold a cochlea.
+
+    ``slices`` share orientation, matrix and pixel size. Raises UnusableSeriesError that names every problem when no
+    run is left.
+    """
+    runs: list[Stack] = []
+    problems: list[Reason] = []
+    for acquisition in _without_duplicates(slices):
+        for run, gap in _even_runs(acquisition):
+            stack = Stack(run, _grid(run)) if len(run) > 1 else None
+            found = ([gap] if gap else []) + _problems(run, stack)
+            # A gap matters only if what is left on its side is too short.
+            if stack is not None and all(problem is gap for problem in found):
+                runs.append(stack)
+            problems += found
+    if runs:
+        return runs
+    first = list(dict.fromkeys(problems))
+    raise UnusableSeriesError(
+        Reason(first[0].code, "; ".join(reason.text for reason in first), first[0].advice, first[0].failure)
+    )
+
+
+def _without_duplicates(slices: tuple[SliceHeader, ...]) -> list[list[SliceHeader]]:
+    """One list per acquisition, sorted by position, copies of one instance dropped."""
+    unique: dict[str, SliceHeader] = {}
+    for item in sorted(slices, key=lambda one: (one.instance_uid, str(one.path))):
+        unique.setdefault(item.instance_uid or str(item.path), item)
+    ordered = _sorted(list(unique.values()))
+    if not _has_duplicates(ordered):
+        return [ordered]
+    by_acquisition: dict[str, list[SliceHeader]] = {}
+    for item in ordered:
+        by_acquisition.setdefault(item.acquisition, []).append(item)
+    parts = [_sorted(part) for part in by_acquisition.values()]
+    if len(parts) == 1 or any(_has_duplicates(part) for part in parts):
+        text = (
+            "all slices lie at one position"
+            if np.ptp(_heights(ordered)) < SAME_POSITION_MM
+            else "different slices lie at the same position"
+        )
+        raise UnusableSeriesError(Reason("duplicate-position", text, "export one reconstruction per series"))
+    return parts
+
+
+def _even_runs(ordered: list[SliceHeader]) -> list[tuple[tuple[SliceHeader, ...], Reason | None]]:
+    """Split where the distance changes; every run of a split series carries the reason of the split."""
+    if len(ordered) < 3:
+        return [(tuple(ordered), None)]
+    steps = np.diff(_heights(ordered))
+    usual = float(np.median(steps))
+    uneven = np.abs(steps - usual) > max(0.02, 0.05 * usual)
+    if not uneven.any():
+        return [(tuple(ordered), None)]
+    multiples = steps[uneven] / usual
+    if np.all(np.abs(multiples - np.round(multiples)) < 0.1) and np.all(multiples > 1.5):
+        missing = int(np.sum(np.round(multiples) - 1))
+        text = f"{missing} slice{'s' if missing > 1 else ''} missing (step {usual:.3g} mm, then {steps.max():.3g} mm)"
+        reason = Reason("missing-slice", text, "export the complete series again")
+    else:
+        text = f"the slice distance varies from {steps.min():.3g} to {steps.max():.3g} mm"
+        reason = Reason("uneven-slices", text, "export one evenly spaced reconstruction per series")
+    cuts = np.flatnonzero(uneven) + 1
+    parts = np.split(np.arange(len(ordered)), cuts)
+    return [(tuple(ordered[index] for index in part), reason) for part in parts]
+
+
+def _problems(run: tuple[SliceHeader, ...], stack: Stack | None) -> list[Reason]:
+    if stack is None:
+        return [Reason("too-few-slices", "a single slice, no volume", "export the whole series")]
+    geometry = stack.geometry
+    found = [problem for problem in (orientation_problem(run[0]), grid_problem(geometry)) if problem]
+    if geometry.tilt_deg > MAX_TILT_DEG:
+        text = f"the slices are sheared by {geometry.tilt_deg:.0f} degrees (limit {MAX_TILT_DEG:.0f})"
+        found.append(Reason("tilt", text, "export an untilted reconstruction"))
+    positions = np.array([item.position for item in run])
+    even = np.linspace(positions[0], positions[-1], len(run))
+    if np.abs(positions - even).max() > 0.1:
+        found.append(Reason("crooked-stack", "the slices do not lie on one line", "export the original axial series"))
+    return found
+
+
+def orientation_problem(item: SliceHeader) -> Reason | None:
+    """Row and column directions must be unit vectors at right angles."""
+    row, column = np.array(item.orientation[:3]), np.array(item.orientation[3:])
+    gram = np.array([row @ row, column @ column, row @ column])
+    if np.abs(gram - [1, 1, 0]).max() < 1e-3:
+        return None
+    return Reason("orientation", "the slice orientation in the header is no rotation", "export the series again")
+
+
+def grid_problem(geometry: Geometry) -> Reason | None:
+    """Voxels too coarse, or a volume too small to hold a cochlea."""
+    spacing = geometry.spacing_mm
+    if spacing.max() > MAX_SPACING_MM or spacing.min() <= 0:
+        shown = " x ".join(f"{value:.3g}" for value in spacing)
+        text = f"voxels of {shown} mm are too coarse (limit {MAX_SPACING_MM} mm)"
+        return Reason("too-coarse", text, "use the thin-slice bone reconstruction")
+    extent = spacing * geometry.size
+    if extent.min() < MIN_EXTENT_MM:
+        shown = " x ".join(f"{value:.0f}" for value in extent)
+        text = f"a volume of {shown} mm is too small to hold a cochlea ({MIN_EXTENT_MM:.0f} mm needed)"
+        return Reason("too-small", text, "export the whole series")
+    return None
+
+
+def _grid(run: tuple[SliceHeader, ...]) -> Geometry:
+    first, last = np.array(run[0].position), np.array(run[-1].position)
+    row, column = np.array(run[0].orientation[:3]), np.array(run[0].orientation[3:])
+    normal = np.cross(row, column)
+    step = (last - first) / (len(run) - 1)
+    length = float(np.linalg.norm(step))
+    tilt = float(np.degrees(np.arccos(np.clip(step @ normal / (length * np.linalg.norm(normal)), -1, 1))))
+    rows, columns = run[0].shape
+    return Geometry(
+        origin=first,
+        direction=np.stack([row, column, step / length], axis=1),
+        # DICOM gives the distance between rows (along j) first.
+        spacing_mm=np.array([run[0].spacing_mm[1], run[0].spacing_mm[0], length]),
+        size=(columns, rows, len(run)),
+        tilt_deg=tilt,
+    )
+
+
+def _heights(slices: list[SliceHeader]) -> NDArray[np.float64]:
+    row, column = np.array(slices[0].orientation[:3]), np.array(slices[0].orientation[3:])
+    return np.array([item.position for item in slices]) @ np.cross(row, column)
+
+
+def _sorted(slices: list[SliceHeader]) -> list[SliceHeader]:
+    return [slices[index] for index in np.argsort(_heights(slices), kind="stable")]
+
+
+def _has_duplicates(ordered: list[SliceHeader]) -> bool:
+    return len(ordered) > 1 and bool((np.diff(_heights(ordered)) < SAME_POSITION_MM).any())

@@ -1,0 +1,161 @@
+"""Where the ears are, and on which side: normalised cross-correlation by FFT over position, rotation and mirroring.
+
+Nothing is taken from headers. The reference is a right ear; a left ear is a right ear in the mirrored scan.
+"""
+
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from medlangevin.imaging.reference import Reference, axis_aligned_grid, clipped
+
+Array = NDArray[np.float64]
+
+SEARCH_SPACING_MM = 1.2
+# Half the Nyquist wavelength: canals and noise do not alias.
+SEARCH_SIGMA_MM = 0.45 * SEARCH_SPACING_MM
+# The template: a ball that holds cochlea, vestibule and canals. A ball covers the same voxels however it is turned.
+BALL_CENTRE_MM = (-2.5, 2.0, 1.5)
+BALL_RADIUS_MM = 9.0
+# The lattice leaves at most 16 degrees to the nearest rotation tried; the registration that follows captures that.
+ROTATION_STEP_DEG = 18.0
+MAX_ROTATION_DEG = 40.0
+MIN_OVERLAP = 0.8
+# Flat regions (air, brain) have no variance to correlate with: this keeps their score near zero.
+NOISE_FLOOR_HU = 100.0
+CANDIDATE_DISTANCE_MM = 4.0
+OUTSIDE = -32000.0
+
+
+class Candidate(NamedTuple):
+    """A place where the reference fits: its point p lies at ``rotation`` @ p + ``translation``.
+
+    In LPS mm of the scan, or of the mirrored scan (x -> -x) when ``mirrored``. ``score``: correlation, about -1 to 1.
+    """
+
+    score: float
+    mirrored: bool
+    rotation: Array
+    translation: Array
+
+
+class _Volume(NamedTuple):
+    values: torch.Tensor  # (z, y, x), mean of the valid voxels removed, zero outside the scan
+    valid: torch.Tensor  # the same shape, 0 or 1
+    origin: Array  # LPS of voxel 0
+
+
+def search(scan: sitk.Image, reference: Reference, *, count: int = 4) -> list[Candidate]:
+    """The ``count`` best places in a scan for each side, best first. ``scan``: HU in LPS, shear allowed."""
+    template_image = clipped(reference.image, SEARCH_SIGMA_MM)
+    turns = rotations()
+    templates = [_template(template_image, rotation) for rotation in turns]
+    volume = _search_volume(scan)
+    found: list[Candidate] = []
+    for mirrored in (False, True):
+        score, which = _score(_mirror(volume) if mirrored else volume, templates)
+        origin = _mirror(volume).origin if mirrored else volume.origin
+        found += [
+            Candidate(value, mirrored, turns[turn], centre - turns[turn] @ np.array(BALL_CENTRE_MM))
+            for value, turn, centre in _peaks(score, which, origin, count)
+        ]
+    return sorted(found, key=lambda item: -item.score)
+
+
+def rotations() -> Array:
+    """The rotations tried, (n, 3, 3): rotation vectors on a cubic lattice within a ball, the identity first."""
+    count = int(MAX_ROTATION_DEG // ROTATION_STEP_DEG)
+    lattice = np.array(list(itertools.product(range(-count, count + 1), repeat=3)), dtype=float) * ROTATION_STEP_DEG
+    angle = np.linalg.norm(lattice, axis=1)
+    lattice = lattice[np.argsort(angle, kind="stable")][: int((angle <= MAX_ROTATION_DEG).sum())]
+    return Rotation.from_rotvec(lattice, degrees=True).as_matrix()
+
+
+def _search_volume(scan: sitk.Image) -> _Volume:
+    corners = itertools.product(*[(0, size - 1) for size in scan.GetSize()])
+    points = np.array([scan.TransformIndexToPhysicalPoint(corner) for corner in corners])
+    low, high = points.min(0), points.max(0)
+    image = axis_aligned_grid(clipped(scan, SEARCH_SIGMA_MM), low, high, SEARCH_SPACING_MM, outside=OUTSIDE)
+    values = torch.from_numpy(sitk.GetArrayFromImage(image))
+    valid = (values > OUTSIDE / 2).to(torch.float32)
+    mean = (values * valid).sum() / valid.sum().clamp(min=1)
+    return _Volume((values - mean) * valid, valid, low)
+
+
+def _mirror(volume: _Volume) -> _Volume:
+    last = volume.origin[0] + SEARCH_SPACING_MM * (volume.values.shape[2] - 1)
+    origin = np.array([-last, volume.origin[1], volume.origin[2]])
+    return _Volume(volume.values.flip(2), volume.valid.flip(2), origin)
+
+
+def _offsets() -> Array:
+    """Offsets from the ball's centre on the search grid, (side, side, side, 3) in (z, y, x) order of (x, y, z)."""
+    half = int(np.ceil(BALL_RADIUS_MM / SEARCH_SPACING_MM))
+    axis = np.arange(-half, half + 1) * SEARCH_SPACING_MM
+    z, y, x = np.meshgrid(axis, axis, axis, indexing="ij")
+    return np.stack([x, y, z], axis=-1)
+
+
+def _ball() -> torch.Tensor:
+    return torch.from_numpy((np.linalg.norm(_offsets(), axis=-1) <= BALL_RADIUS_MM).astype(np.float32))
+
+
+def _template(image: sitk.Image, rotation: Array) -> torch.Tensor:
+    """The turned reference inside the ball: zero mean, unit norm, zero outside."""
+    # What the scan shows at offset v from the ball's centre is the reference at centre + R^T v.
+    points = np.array(BALL_CENTRE_MM) + _offsets() @ rotation
+    index = (points - np.array(image.GetOrigin())) / np.array(image.GetSpacing())
+    unit = 2 * index / (np.array(image.GetSize()) - 1) - 1
+    values = torch.from_numpy(sitk.GetArrayFromImage(image))[None, None]
+    grid = torch.from_numpy(unit.astype(np.float32))[None]
+    sampled = torch.nn.functional.grid_sample(values, grid, align_corners=True, padding_mode="border")[0, 0]
+    ball = _ball()
+    centred = (sampled - (sampled * ball).sum() / ball.sum()) * ball
+    return centred / centred.norm()
+
+
+def _score(volume: _Volume, templates: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Best correlation over the templates for the ball's centre at each voxel, and which template; -1 where cut off."""
+    ball = _ball()
+    half = ball.shape[0] // 2
+    shape = [size + 2 * half for size in volume.values.shape]
+
+    def correlate(spectrum: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
+        product = torch.fft.irfftn(spectrum * torch.fft.rfftn(kernel, s=shape).conj(), s=shape)
+        depth, height, width = volume.values.shape
+        return torch.roll(product, (half, half, half), (0, 1, 2))[:depth, :height, :width]
+
+    spectrum = torch.fft.rfftn(volume.values, s=shape)
+    weight = correlate(torch.fft.rfftn(volume.valid, s=shape), ball).clamp(min=1.0)
+    total = correlate(spectrum, ball)
+    squares = correlate(torch.fft.rfftn(volume.values**2, s=shape), ball)
+    variance = (squares - total**2 / weight).clamp(min=0.0) + NOISE_FLOOR_HU**2 * weight
+    best = torch.full(volume.values.shape, -1.0)
+    which = torch.zeros(volume.values.shape, dtype=torch.int64)
+    for number, template in enumerate(templates):
+        score = correlate(spectrum, template) / variance.sqrt()
+        better = score > best
+        best = torch.where(better, score, best)
+        which = torch.where(better, number, which)
+    return torch.where(weight >= MIN_OVERLAP * ball.sum(), best, -1.0), which
+
+
+def _peaks(score: torch.Tensor, which: torch.Tensor, origin: Array, count: int) -> list[tuple[float, int, Array]]:
+    """The highest voxels, at least CANDIDATE_DISTANCE_MM apart: score, template number, LPS of the ball's centre."""
+    radius = int(np.floor(CANDIDATE_DISTANCE_MM / SEARCH_SPACING_MM))
+    left = score.clone()
+    found = []
+    for _ in range(count):
+        k, j, i = (int(index) for index in np.unravel_index(int(left.argmax()), left.shape))
+        value = float(left[k, j, i])
+        if value <= 0:
+            break
+        found.append((value, int(which[k, j, i]), origin + SEARCH_SPACING_MM * np.array([i, j, k], dtype=float)))
+        near = tuple(slice(max(index - radius, 0), index + radius + 1) for index in (k, j, i))
+        left[near] = -1.0
+    return found

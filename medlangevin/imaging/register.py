@@ -1,0 +1,184 @@
+"""Rigid registration of the reference to a scan, from coarse to fine, by correlation (SimpleITK).
+
+The last level sees a cube around the cochlea only: mastoid and skull differ between people, and pull the cochlea away.
+"""
+
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from medlangevin.imaging.localise import BALL_CENTRE_MM, BALL_RADIUS_MM, Array, Candidate, search
+from medlangevin.imaging.reference import CROP_CENTRE_MM, Reference, axis_aligned_grid, clipped
+
+OUTSIDE = -32000.0
+# Two fits nearer than this are one ear (and its mirror image); the two ears of a head are over 60 mm apart.
+SAME_EAR_MM = 20.0
+
+
+class Level(NamedTuple):
+    """One level: the reference's box (``ball``: the ball in it) on a grid of ``spacing_mm``, both images smoothed."""
+
+    centre_mm: tuple[float, float, float]
+    half_mm: tuple[float, float, float]
+    spacing_mm: float
+    sigma_mm: float
+    ball: bool
+    iterations: int
+    step_mm: float
+    min_step_mm: float
+
+
+LABYRINTH_COARSE = Level(BALL_CENTRE_MM, (BALL_RADIUS_MM,) * 3, 1.0, 0.8, True, 60, 1.0, 0.02)
+LABYRINTH = Level(BALL_CENTRE_MM, (BALL_RADIUS_MM,) * 3, 0.6, 0.4, True, 60, 0.4, 0.01)
+COCHLEA = Level(CROP_CENTRE_MM, (6.25, 6.25, 5.75), 0.4, 0.25, False, 60, 0.2, 0.003)
+
+
+class Fit(NamedTuple):
+    """A registered place: reference point p lies at ``rotation`` @ p + ``translation`` in the (mirrored) scan, LPS mm.
+
+    ``ncc``: correlation with the reference around the cochlea; ``labyrinth_ncc``: around the whole labyrinth.
+    """
+
+    ncc: float
+    labyrinth_ncc: float
+    mirrored: bool
+    rotation: Array
+    translation: Array
+
+    @property
+    def matrix(self) -> Array:
+        """(4, 4): from the reference frame to LPS of the scan itself; determinant -1 for a left ear."""
+        flip = np.diag([-1.0 if self.mirrored else 1.0, 1.0, 1.0])
+        matrix = np.eye(4)
+        matrix[:3, :3] = flip @ self.rotation
+        matrix[:3, 3] = flip @ self.translation
+        return matrix
+
+
+class Matcher:
+    """A reference, prepared once per process for matching many scans."""
+
+    def __init__(self, reference: Reference) -> None:
+        self.reference = reference
+        self._fixed: dict[Level, tuple[sitk.Image, sitk.Image]] = {}
+
+    @cached_property
+    def digest(self) -> str:
+        """What the results depend on."""
+        return self.reference.digest
+
+    def fixed(self, level: Level) -> tuple[sitk.Image, sitk.Image]:
+        """The reference at a level, and its mask."""
+        if level not in self._fixed:
+            centre, half = np.array(level.centre_mm), np.array(level.half_mm)
+            image = axis_aligned_grid(
+                clipped(self.reference.image, level.sigma_mm), centre - half, centre + half, level.spacing_mm, outside=0
+            )
+            self._fixed[level] = image, _mask(image, level)
+        return self._fixed[level]
+
+    def fits(self, scan: sitk.Image) -> list[Fit]:
+        """The best fit on each side of a scan, best first. ``scan``: HU in LPS; at most two fits, right and left."""
+        candidates = search(scan, self.reference)
+        found = [
+            self._best(scan, [item for item in candidates if item.mirrored is side], side) for side in (False, True)
+        ]
+        return sorted((fit for fit in found if fit is not None), key=lambda fit: -fit.ncc)
+
+    def _best(self, scan: sitk.Image, candidates: list[Candidate], mirrored: bool) -> Fit | None:
+        seen = mirror(scan) if mirrored else scan
+        coarse = [
+            self._align(seen, Fit(-1.0, item.score, mirrored, item.rotation, item.translation), LABYRINTH_COARSE)
+            for item in candidates
+        ]
+        coarse.sort(key=lambda fit: -fit.ncc)
+        if not coarse:
+            return None
+        middle = [self._align(seen, coarse[0], LABYRINTH)]
+        for other in coarse[1:3]:
+            apart = float(np.linalg.norm(other.translation - coarse[0].translation))
+            if apart > 1.0 and other.ncc > coarse[0].ncc - 0.15:
+                middle.append(self._align(seen, other, LABYRINTH))
+                break
+        best = max(middle, key=lambda fit: fit.ncc)
+        fine = self._align(seen, best, COCHLEA)
+        return fine._replace(labyrinth_ncc=best.ncc)
+
+    def _align(self, seen: sitk.Image, start: Fit, level: Level) -> Fit:
+        """``start`` improved at one level; its ``ncc`` is that level's."""
+        fixed, fixed_mask = self.fixed(level)
+        centre = np.array(level.centre_mm)
+        # Half the diagonal of the box, plus what the level may still move.
+        half = float(np.linalg.norm(level.half_mm)) if not level.ball else max(level.half_mm)
+        middle = start.rotation @ centre + start.translation
+        reach = half + 3.0 * level.spacing_mm + 2.0
+        patch = axis_aligned_grid(seen, middle - reach, middle + reach, 0.75 * level.spacing_mm, outside=OUTSIDE)
+        inside = patch > OUTSIDE / 2
+        transform = _euler(start, centre)
+        method = sitk.ImageRegistrationMethod()
+        method.SetMetricAsCorrelation()
+        method.SetMetricFixedMask(fixed_mask)
+        method.SetMetricMovingMask(inside)
+        method.SetInterpolator(sitk.sitkLinear)
+        method.SetOptimizerAsRegularStepGradientDescent(
+            level.step_mm, level.min_step_mm, level.iterations, gradientMagnitudeTolerance=1e-9
+        )
+        # One radian moves the edge of an 8 mm ball by 8 mm.
+        method.SetOptimizerScales([64.0, 64.0, 64.0, 1.0, 1.0, 1.0])
+        method.SetInitialTransform(transform, True)
+        try:
+            method.Execute(fixed, clipped(patch, level.sigma_mm))
+        except RuntimeError:  # too little overlap left: no fit
+            return start._replace(ncc=-1.0)
+        rotation = np.array(transform.GetMatrix()).reshape(3, 3)
+        translation = np.array(transform.GetTranslation()) + centre - rotation @ centre
+        return start._replace(ncc=-float(method.GetMetricValue()), rotation=rotation, translation=translation)
+
+
+def mirror(scan: sitk.Image) -> sitk.Image:
+    """The same voxels in a mirrored world (x -> -x): exact, nothing is resampled."""
+    flip = np.diag([-1.0, 1.0, 1.0])
+    mirrored = sitk.Image(scan)
+    mirrored.SetOrigin((flip @ np.array(scan.GetOrigin())).tolist())
+    mirrored.SetDirection((flip @ np.array(scan.GetDirection()).reshape(3, 3)).ravel().tolist())
+    return mirrored
+
+
+def distinct_ears(fits: list[Fit]) -> list[Fit]:
+    """Drop a fit that lies where a better one of the other side lies: it is that ear, mirrored."""
+    kept: list[Fit] = []
+    for fit in sorted(fits, key=lambda item: -item.ncc):
+        place = fit.matrix[:3, 3]
+        if all(np.linalg.norm(place - other.matrix[:3, 3]) > SAME_EAR_MM for other in kept):
+            kept.append(fit)
+    return kept
+
+
+def mirror_rival(fit: Fit, fits: list[Fit]) -> float:
+    """Correlation of the other side's fit at the same place as ``fit``; -1 when there is none."""
+    others = [other for other in fits if other.mirrored is not fit.mirrored]
+    near = [other for other in others if np.linalg.norm(other.matrix[:3, 3] - fit.matrix[:3, 3]) <= SAME_EAR_MM]
+    return max((other.ncc for other in near), default=-1.0)
+
+
+def _euler(start: Fit, centre: Array) -> sitk.Euler3DTransform:
+    transform = sitk.Euler3DTransform()
+    transform.SetCenter(centre.tolist())
+    transform.SetMatrix(start.rotation.ravel().tolist(), 1e-6)
+    transform.SetTranslation((start.rotation @ centre + start.translation - centre).tolist())
+    return transform
+
+
+def _mask(image: sitk.Image, level: Level) -> sitk.Image:
+    axes = [image.GetOrigin()[a] + image.GetSpacing()[a] * np.arange(image.GetSize()[a]) for a in (2, 1, 0)]
+    z, y, x = np.meshgrid(*axes, indexing="ij")
+    offset = np.stack([x, y, z], axis=-1) - np.array(level.centre_mm)
+    inside: NDArray[np.bool_] = (
+        np.linalg.norm(offset, axis=-1) <= max(level.half_mm) if level.ball else np.ones(x.shape, dtype=bool)
+    )
+    mask = sitk.GetImageFromArray(inside.astype(np.uint8))
+    mask.CopyInformation(image)
+    return mask
