@@ -5,7 +5,8 @@ below describe an average adult cochlea and are stretched to a given A, B, numbe
 and volume.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -21,21 +22,23 @@ STEP_DEG = 3.0
 # Angle from the round window (deg), lateral wall radius, height (mm).
 _WALL = np.array(
     [
-        (-20, 6.60, -1.20), (10, 5.35, -0.15), (45, 4.25, -0.13), (90, 3.60, -0.13), (135, 3.35, -0.05),
-        (180, 3.33, -0.05), (225, 3.27, -0.17), (270, 3.02, -0.15), (315, 2.62, 0.12), (360, 2.18, 0.45),
-        (405, 1.92, 0.70), (450, 1.86, 0.92), (495, 1.92, 1.12), (540, 1.96, 1.28), (585, 1.92, 1.40),
-        (630, 1.80, 1.54), (675, 1.58, 1.72), (720, 1.30, 1.90), (780, 1.08, 2.06), (850, 1.02, 2.22),
-        (936, 1.00, 2.40),
+        (-20, 6.95, -0.90), (10, 5.46, -0.14), (45, 4.23, -0.10), (90, 3.57, -0.16), (135, 3.34, -0.06),
+        (180, 3.32, -0.08), (225, 3.37, -0.20), (270, 3.20, -0.14), (315, 2.74, 0.22), (360, 2.15, 0.52),
+        (405, 1.87, 0.72), (450, 1.87, 0.86), (495, 2.04, 1.00), (540, 2.22, 1.13), (585, 2.22, 1.24),
+        (630, 2.07, 1.48), (675, 1.80, 1.82), (720, 1.52, 2.03), (780, 1.40, 2.10), (850, 1.42, 2.17),
+        (936, 1.42, 2.22),
     ]
 )  # fmt: skip
 # Angle (deg), long and short semi-axis (mm), angle of the long axis from the radial direction towards the apex (deg).
 _SECTION = np.array(
     [
-        (-20, 1.65, 1.35, 60), (20, 1.36, 1.10, 50), (60, 1.27, 0.88, 46), (120, 1.12, 0.76, 52),
-        (180, 1.06, 0.75, 58), (300, 1.05, 0.80, 64), (420, 1.00, 0.68, 66), (540, 0.90, 0.62, 55),
-        (720, 0.72, 0.55, 45), (936, 0.57, 0.50, 40),
+        (-20, 1.65, 1.10, 55), (20, 1.35, 1.10, 46), (60, 1.28, 0.80, 46), (120, 1.16, 0.72, 53),
+        (180, 1.05, 0.76, 60), (300, 1.10, 1.00, 60), (420, 1.06, 0.64, 55), (540, 1.08, 0.52, 42),
+        (720, 0.92, 0.60, 12), (936, 0.68, 0.43, 10),
     ]
 )  # fmt: skip
+_wall_curve = PchipInterpolator(_WALL[:, 0], _WALL[:, 1:])
+_section_curve = PchipInterpolator(_SECTION[:, 0], _SECTION[:, 1:])
 
 
 class Section(NamedTuple):
@@ -95,12 +98,12 @@ class Stretch:
 def make_section(stretch: Stretch) -> Section:
     """The duct of a stretch, sampled about every 3 degrees from the vestibule to the helicotrema."""
     end = 360.0 * stretch.turns
-    count = int(round((end - START_DEG) / STEP_DEG)) + 1
+    count = round((end - START_DEG) / STEP_DEG) + 1
     angle = np.linspace(START_DEG, end, count)
     # Ears differ in turns by how far the apical part goes on, so the average profile is stretched beyond one turn.
     mean_angle = np.where(angle <= 360, angle, 360 + (angle - 360) * (MEAN_TURNS - 1) / (stretch.turns - 1))
-    wall = PchipInterpolator(_WALL[:, 0], _WALL[:, 1:])(mean_angle)
-    section = PchipInterpolator(_SECTION[:, 0], _SECTION[:, 1:])(mean_angle)
+    wall = _wall_curve(mean_angle)
+    section = _section_curve(mean_angle)
     direction = np.radians(angle)
     apical = np.clip((angle - 360) / 180, 0, 1)
     scale = stretch.a * np.cos(direction) ** 2 + stretch.b * np.sin(direction) ** 2
@@ -144,25 +147,31 @@ def rise(section: Section) -> float:
     return float((section.height + half)[on].max() - (section.height - half)[on].min())
 
 
+# Which knob sets which measure, and how far it may be turned.
+_KNOBS: dict[str, tuple[Callable[[Section], float], float, float]] = {
+    "apical": (wall_length, -0.3, 0.35),
+    "section": (tube_volume, 0.6, 1.6),
+    "height": (rise, 0.4, 1.8),
+}
+
+
+def _turn_knob(stretch: Stretch, knob: str, target: float) -> Stretch:
+    measure, low, high = _KNOBS[knob]
+
+    def miss(value: float) -> float:
+        return measure(make_section(replace(stretch, **{knob: value}))) - target
+
+    return replace(stretch, **{knob: brentq(miss, low, high, xtol=1e-4)})
+
+
 def solve_stretch(
     *, a_mm: float, b_mm: float, turns: float, lateral_wall_mm: float, height_mm: float, volume_mm3: float
 ) -> Stretch:
     """The stretch whose duct has these measures. Raises ValueError when no duct of this family has them."""
     average = make_section(Stretch())
-    a, b = a_mm / diameter(average, 0.0), b_mm / diameter(average, 90.0)
-    apical, section, height = 0.0, 1.0, 1.0
+    stretch = Stretch(a=a_mm / diameter(average, 0.0), b=b_mm / diameter(average, 90.0), turns=turns)
     for _ in range(4):  # each measure depends mostly on its own knob: a few rounds settle all three
-
-        def with_apical(value: float) -> float:
-            return wall_length(make_section(Stretch(a, b, height, section, value, turns))) - lateral_wall_mm
-
-        def with_section(value: float) -> float:
-            return tube_volume(make_section(Stretch(a, b, height, value, apical, turns))) - volume_mm3
-
-        def with_height(value: float) -> float:
-            return rise(make_section(Stretch(a, b, value, section, apical, turns))) - height_mm
-
-        apical = brentq(with_apical, -0.45, 0.6, xtol=1e-4)
-        section = brentq(with_section, 0.6, 1.6, xtol=1e-4)
-        height = brentq(with_height, 0.4, 1.8, xtol=1e-4)
-    return Stretch(a, b, height, section, apical, turns)
+        stretch = _turn_knob(stretch, "apical", lateral_wall_mm)
+        stretch = _turn_knob(stretch, "section", volume_mm3)
+        stretch = _turn_knob(stretch, "height", height_mm)
+    return stretch

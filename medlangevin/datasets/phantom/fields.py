@@ -1,6 +1,6 @@
 """Signed distances on a regular grid: negative inside, mm, exact only near the surface."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.interpolate import CubicSpline
@@ -32,9 +32,7 @@ class Grid:
 
     def axes(self) -> tuple[FloatArray, FloatArray, FloatArray]:
         """x (n, 1, 1), y (1, n, 1) and z (1, 1, n) of the voxel centres, mm."""
-        x, y, z = (
-            (self.origin[k] + self.spacing * np.arange(self.shape[k])).astype(np.float32) for k in range(3)
-        )
+        x, y, z = ((self.origin[k] + self.spacing * np.arange(self.shape[k])).astype(np.float32) for k in range(3))
         return x[:, None, None], y[None, :, None], z[None, None, :]
 
     def block(self, low: FloatArray, high: FloatArray) -> tuple[tuple[slice, slice, slice], "Grid"]:
@@ -45,9 +43,9 @@ class Grid:
             for k in range(3)
         ]
         slices = (slice(start[0], stop[0]), slice(start[1], stop[1]), slice(start[2], stop[2]))
-        origin = tuple(self.origin[k] + self.spacing * start[k] for k in range(3))
-        shape = tuple(b - a for a, b in zip(start, stop, strict=True))
-        return slices, replace(self, origin=origin, shape=shape)
+        low_corner = np.asarray(self.origin) + self.spacing * np.asarray(start)
+        origin = (float(low_corner[0]), float(low_corner[1]), float(low_corner[2]))
+        return slices, Grid(origin, self.spacing, (stop[0] - start[0], stop[1] - start[1], stop[2] - start[2]))
 
 
 def add_balls(field: FloatArray, grid: Grid, centres: FloatArray, radii: FloatArray, *, margin: float = 0.7) -> None:
@@ -81,7 +79,7 @@ def add_ellipsoid(
     *,
     margin: float = 0.7,
 ) -> None:
-    """Unite ``field`` in place with an ellipsoid; the columns of ``rotation`` (3, 3) are its axes (default: x, y, z)."""
+    """Unite ``field`` in place with an ellipsoid; columns of ``rotation`` (3, 3) are its axes (default: x, y, z)."""
     centre, semi_axes = np.asarray(centre, dtype=float), np.asarray(semi_axes, dtype=float)
     axes = np.eye(3) if rotation is None else rotation
     half = np.sqrt((axes**2) @ semi_axes**2) + margin

@@ -54,7 +54,9 @@ FACIAL_NERVE = np.array(
         (-8.6, 6.8, 1.4, 0.55), (-9.2, 7.6, 0.0, 0.55),
     ]
 )  # fmt: skip
-COCHLEAR_NERVE = np.array([(0.85, 1.5, 0.7, 1.0), (0.5, 0.9, 0.45, 0.9), (0.1, 0.2, 0.1, 0.7), (-0.25, -0.5, -0.15, 0.5)])
+COCHLEAR_NERVE = np.array(
+    [(0.85, 1.5, 0.7, 1.0), (0.5, 0.9, 0.45, 0.9), (0.1, 0.2, 0.1, 0.7), (-0.25, -0.5, -0.15, 0.5)]
+)
 
 
 @dataclass(frozen=True)
@@ -70,9 +72,7 @@ class LabyrinthShape:
 
 def sacs(shape: LabyrinthShape) -> list[tuple[FloatArray, FloatArray]]:
     """Ellipsoids (centre, semi-axes) whose union is the vestibule."""
-    return [
-        (VESTIBULE + shape.vestibule * (centre - VESTIBULE), shape.vestibule * half) for centre, half in _SACS
-    ]
+    return [(VESTIBULE + shape.vestibule * (centre - VESTIBULE), shape.vestibule * half) for centre, half in _SACS]
 
 
 def canals(shape: LabyrinthShape) -> list[FloatArray]:

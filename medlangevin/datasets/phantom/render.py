@@ -90,7 +90,7 @@ def _bone(anatomy: Anatomy, grid: Grid, from_lumen: FloatArray) -> FloatArray:
 
 
 def render(anatomy: Anatomy, grid: Grid) -> FloatArray:
-    """CT numbers (HU), float32 of the grid's shape (x, y, z); voxels that a surface cuts get their share of each side."""
+    """CT numbers (HU), float32 (x, y, z); a voxel that a surface cuts gets its share of each side."""
     tissues, step = anatomy.tissues, grid.spacing
     lumen = lumen_distance(anatomy, grid)
     from_lumen = _distance_to(lumen, grid)

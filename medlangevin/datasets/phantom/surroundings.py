@@ -14,7 +14,9 @@ _TYMPANIC_CAVITY = [
     ((-10.3, -0.3, 4.9), (2.5, 4.2, 3.2), 0.0),
     ((-8.8, -0.8, 2.4), (2.2, 3.0, 2.6), 0.0),
 ]
-_EUSTACHIAN_TUBE = np.array([(-8.2, -3.5, -0.8, 2.2), (-7.6, -6.5, -0.9, 1.7), (-6.8, -9.5, -1.6, 1.2), (-5.5, -13.0, -3.0, 1.0)])
+_EUSTACHIAN_TUBE = np.array(
+    [(-8.2, -3.5, -0.8, 2.2), (-7.6, -6.5, -0.9, 1.7), (-6.8, -9.5, -1.6, 1.2), (-5.5, -13.0, -3.0, 1.0)]
+)
 _EAR_CANAL = np.array([(-12.6, -0.3, -1.6, 2.6), (-16.0, 0.2, -1.4, 3.2), (-22.0, 1.0, -1.0, 3.6)])
 _WINDOW_NICHE = np.array([(-6.3, 2.0, -0.9, 1.1), (-5.3, 3.2, -1.0, 0.75), (-4.9, 3.9, -1.1, 0.5)])
 _OVAL_NICHE = np.array([(-6.4, 1.4, 1.2, 1.0), (-5.5, 2.3, 1.4, 0.55)])
@@ -22,7 +24,15 @@ _OSSICLES = [
     np.array([(-10.4, -0.9, 5.6, 1.2), (-10.6, -1.2, 3.2, 0.7), (-10.6, -1.0, 0.8, 0.45), (-10.0, -0.6, -1.6, 0.4)]),
     np.array([(-10.4, 0.9, 5.4, 1.3), (-9.8, 1.4, 3.6, 0.55), (-8.6, 1.4, 1.6, 0.4), (-7.4, 1.6, 1.3, 0.35)]),
 ]
-_CAROTID = np.array([(-5.5, -5.6, -14.0, 2.5), (-4.4, -6.0, -9.5, 2.5), (-2.2, -7.2, -7.2, 2.5), (1.8, -9.2, -6.0, 2.4), (5.5, -12.5, -4.5, 2.4)])
+_CAROTID = np.array(
+    [
+        (-5.5, -5.6, -14.0, 2.5),
+        (-4.4, -6.0, -9.5, 2.5),
+        (-2.2, -7.2, -7.2, 2.5),
+        (1.8, -9.2, -6.0, 2.4),
+        (5.5, -12.5, -4.5, 2.4),
+    ]
+)
 _JUGULAR = np.array([(-5.0, 9.0, -13.0, 4.0), (-4.0, 6.5, -11.5, 3.4)])
 MASTOID_CENTRE = np.array([-14.0, 10.0, 0.5])
 MASTOID_SEMI_AXES = np.array([6.2, 8.5, 13.0])
@@ -46,7 +56,9 @@ def middle_ear(grid: Grid, surroundings: Surroundings) -> FloatArray:
     air = grid.field()
     shift, size = np.asarray(surroundings.cavity_shift), surroundings.cavity_size
     for centre, half, turn in _TYMPANIC_CAVITY:
-        add_ellipsoid(air, grid, np.asarray(centre) + shift, size * np.asarray(half), rotation_matrix(np.array([0, 0, turn])))
+        add_ellipsoid(
+            air, grid, np.asarray(centre) + shift, size * np.asarray(half), rotation_matrix(np.array([0, 0, turn]))
+        )
     for path in (_EUSTACHIAN_TUBE, _EAR_CANAL):
         add_tube(air, grid, path + np.r_[shift, 0.0])
     for path in (_WINDOW_NICHE, _OVAL_NICHE):
@@ -84,7 +96,9 @@ def mastoid_cells(grid: Grid, surroundings: Surroundings) -> FloatArray:
 def mastoid_region(grid: Grid) -> FloatArray:
     """0 outside to 1 inside the part of the bone that air cells loosen, with a soft border."""
     x, y, z = grid.axes()
-    scaled = sum(((c - centre) / half) ** 2 for c, centre, half in zip((x, y, z), MASTOID_CENTRE, MASTOID_SEMI_AXES, strict=True))
+    scaled = sum(
+        ((c - centre) / half) ** 2 for c, centre, half in zip((x, y, z), MASTOID_CENTRE, MASTOID_SEMI_AXES, strict=True)
+    )
     return np.clip((1.15 - np.sqrt(scaled)) / 0.3, 0, 1).astype(np.float32)
 
 

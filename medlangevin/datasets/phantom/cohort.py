@@ -1,0 +1,116 @@
+"""A cohort of phantom ears on disk: DICOM studies, as from a hospital, and the truth about each."""
+
+import multiprocessing
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from medlangevin.datasets.phantom.dicom import write_study
+from medlangevin.datasets.phantom.ear import Ear, draw_ear, truth
+from medlangevin.datasets.phantom.scan import acquire
+from medlangevin.errors import MedlangevinError
+from medlangevin.io import atomic_folder, read_json, recover_folder, write_json
+from medlangevin.progress import progress
+
+
+def write_ear(out: Path, ear: Ear) -> Path:
+    """Scan one ear, write its study and then its truth; return the study's folder."""
+    rng = np.random.default_rng([*ear.rng_key, 1])  # apart from the ear's own, so that drawing and scanning are too
+    hu = acquire(ear.anatomy, ear.to_lps, ear.geometry, ear.acquisition, rng)
+    target = out / ear.study_folder
+    recover_folder(target)
+    with atomic_folder(target) as folder:
+        write_study(
+            folder,
+            hu,
+            ear.geometry,
+            person=ear.person,
+            side=ear.side,
+            study_uid=ear.study_uid,
+            series_uid=ear.series_uid,
+            variant=ear.variant,
+            rng=rng,
+        )
+    # The truth is written last: an ear that has one is whole.
+    write_json(_truth_path(out, ear.rng_key[1]), truth(ear))
+    return target
+
+
+def _truth_path(out: Path, index: int) -> Path:
+    return out / "truth" / f"ear{index + 1:04d}.json"
+
+
+def _write_number(out: Path, seed: int, index: int) -> Path:
+    return write_ear(out, draw_ear(seed, index))
+
+
+def _one_thread() -> None:
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+
+
+def _check(out: Path, ears: int, seed: int, workers: int) -> None:
+    if ears < 1:
+        raise MedlangevinError(f"--ears {ears}: expected at least 1 ear")
+    if ears > 9999:
+        raise MedlangevinError(f"--ears {ears}: expected at most 9999 ears")
+    if seed < 0:
+        raise MedlangevinError(f"--seed {seed}: expected 0 or more")
+    if workers < 1:
+        raise MedlangevinError(f"--workers {workers}: expected at least 1 process")
+    if out.exists() and not out.is_dir():
+        raise MedlangevinError(f"--out {out} is a file; name a folder")
+
+
+def _finished(out: Path, ears: int, seed: int) -> dict[int, Path]:
+    # Ears that an earlier, interrupted run of the same seed has written; another seed's are not to be mixed in.
+    finished = {}
+    for index in range(ears):
+        path = _truth_path(out, index)
+        if not path.exists():
+            continue
+        known = read_json(path)
+        if not isinstance(known, dict) or known.get("rng_key") != [seed, index]:
+            raise MedlangevinError(f"{path} is of another cohort (seed {seed} was asked for); choose an empty folder")
+        folder = out / str(known["study_folder"])
+        if folder.is_dir():
+            finished[index] = folder
+    return finished
+
+
+def _write_missing(out: Path, missing: list[int], seed: int, workers: int) -> Iterator[tuple[int, Path]]:
+    if workers == 1 or len(missing) < 2:
+        for index in missing:
+            yield index, _write_number(out, seed, index)
+        return
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(workers, len(missing)), mp_context=context, initializer=_one_thread)
+    try:
+        jobs = {pool.submit(_write_number, out, seed, index): index for index in missing}
+        for job in as_completed(jobs):
+            yield jobs[job], job.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def write_cohort(out: Path, *, ears: int, seed: int, workers: int = 1, show_progress: bool = True) -> list[Path]:
+    """Write ``out``/dicom/<study>/<one file a slice> and ``out``/truth/<scan>.json for ``ears`` ears, one a person.
+
+    Ear n depends on ``seed`` and n alone; even ones are right ears, odd ones left (from 0). Ears already there from
+    the same seed are kept, so an interrupted run goes on. Returns the study folders in order. Raises MedlangevinError
+    for a count, seed or number of ``workers`` that makes no sense, and where ``out`` is a file or another cohort's.
+    """
+    out = Path(out)
+    _check(out, ears, seed, workers)
+    folders = _finished(out, ears, seed)
+    missing = [index for index in range(ears) if index not in folders]
+    if not show_progress:
+        folders.update(_write_missing(out, missing, seed, workers))
+        return [folders[index] for index in range(ears)]
+    with progress(ears, "ear", done=len(folders)) as track:
+        for index, folder in _write_missing(out, missing, seed, workers):
+            folders[index] = folder
+            track.advance(len(folders), folder.name)
+    return [folders[index] for index in range(ears)]
