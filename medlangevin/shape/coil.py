@@ -1,0 +1,156 @@
+"""The coil in cochlear cylindrical coordinates: lateral wall over the angle, A and B value, height, number of turns.
+
+Angles are degrees about the spiral's axis (``frame.SPIRAL_CENTRE_UV``) from the round window, growing towards the apex
+(Verbist et al. 2010, consensus coordinate system).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from medlangevin.shape import frame
+from medlangevin.shape.segment import Lumen
+
+Array = NDArray[np.float64]
+
+_RADIUS_STEP_MM = 0.05
+_MAX_RADIUS_MM = 6.8
+_HEIGHTS_MM = np.arange(-2.3, 4.21, 0.1)
+_BASAL_HEIGHTS_MM = (-1.9, 1.6)  # where the first turn's lateral wall can lie
+
+
+class Path(NamedTuple):
+    """The duct over its angle, arrays of one length: ``angle_deg`` from the round window, the centre's ``radius_mm``
+    and ``height_mm``. ``ended``: the duct itself came to an end there."""
+
+    angle_deg: Array
+    radius_mm: Array
+    height_mm: Array
+    ended: bool
+
+
+def sample_half_plane(lumen: Lumen, angle_deg: float) -> tuple[Array, Array, Array]:
+    """The level set on the half-plane at an angle from the round window.
+
+    Returns (radii (r,), heights (h,), level (r, h)), in mm; outside the volume the level is negative.
+    """
+    radii = np.arange(0.0, _MAX_RADIUS_MM, _RADIUS_STEP_MM)
+    angle = np.radians(angle_deg + frame.ROUND_WINDOW_ANGLE_DEG)
+    direction = np.array([np.cos(angle), np.sin(angle)])
+    points = np.empty((radii.size, _HEIGHTS_MM.size, 3))
+    points[..., :2] = (frame.SPIRAL_CENTRE_UV + radii[:, None] * direction)[:, None, :]
+    points[..., 2] = _HEIGHTS_MM
+    index = frame.lps_to_voxels(frame.from_modiolar(points), lumen.affine)
+    level = ndimage.map_coordinates(lumen.level, np.moveaxis(index, -1, 0), order=1, cval=-1.0)
+    return radii, _HEIGHTS_MM, np.asarray(level)
+
+
+def lateral_wall_radius(lumen: Lumen, angle_deg: float) -> float:
+    """Distance in mm from the spiral's axis to the lateral wall of the first turn at an angle from the round window.
+
+    The outermost wall over all heights of the first turn (a silhouette along the axis, as it is read in the cochlear
+    view); NaN when the ray meets no lumen.
+    """
+    radii, heights, level = sample_half_plane(lumen, angle_deg)
+    basal = (heights >= _BASAL_HEIGHTS_MM[0]) & (heights <= _BASAL_HEIGHTS_MM[1])
+    profile = level[:, basal].max(axis=1)
+    inside = np.flatnonzero(profile > 0)
+    if inside.size == 0 or inside[-1] + 1 >= radii.size:
+        return float("nan")
+    last = inside[-1]
+    return float(radii[last] + _RADIUS_STEP_MM * profile[last] / (profile[last] - profile[last + 1]))
+
+
+def _wall_near(lumen: Lumen, angle_deg: float) -> float:
+    # The median of a few neighbouring rays: one noisy voxel on the wall must not move a diameter.
+    return float(np.median([lateral_wall_radius(lumen, angle_deg + offset) for offset in (-4.0, -2.0, 0.0, 2.0, 4.0)]))
+
+
+def a_value(lumen: Lumen) -> float:
+    """Basal diameter A in mm: lateral wall at the round window, through the axis, to the lateral wall 180 degrees on.
+
+    Escudé et al. 2006, measured perpendicular to the modiolar axis; NaN when a wall is not found.
+    """
+    return _wall_near(lumen, 0.0) + _wall_near(lumen, 180.0)
+
+
+def b_value(lumen: Lumen) -> float:
+    """Width B in mm: perpendicular to A through the axis, lateral wall at 90 degrees to lateral wall at 270 degrees.
+
+    Alexiades et al. 2015 ("perpendicular to A in the cochlear view"); NaN when a wall is not found.
+    """
+    return _wall_near(lumen, 90.0) + _wall_near(lumen, 270.0)
+
+
+def height(uvh_vertices: Array) -> float:
+    """Cochlear height in mm: extent of the lumen along the modiolar axis, floor of the first turn to apex.
+
+    ``uvh_vertices``: (n, 3) wall points in modiolar coordinates. The hook (before the round window) does not count.
+    """
+    offset = uvh_vertices[:, :2] - frame.SPIRAL_CENTRE_UV
+    angle = (np.degrees(np.arctan2(offset[:, 1], offset[:, 0])) - frame.ROUND_WINDOW_ANGLE_DEG) % 360.0
+    before_window = (angle > 300.0) & (np.hypot(*offset.T) > 3.0)
+    # Quantiles next to the extremes: one vertex of noise is not height.
+    low, high = np.quantile(uvh_vertices[~before_window, 2], [0.001, 0.999])
+    return float(high - low)
+
+
+def turns(path: Path) -> float:
+    """Number of turns from the round window to where the duct ends, by following its centre.
+
+    NaN when the path circles or never ends: then the apical turns are not resolved in this volume.
+    """
+    if not path.ended or path.angle_deg.size == 0 or path.angle_deg[-1] < 540.0:
+        return float("nan")
+    return float(path.angle_deg[-1] / 360.0)
+
+
+def trace(lumen: Lumen, *, step_deg: float = 5.0, start_deg: float = 30.0) -> Path:
+    """Follow the duct's centre from the first turn to the apex, half-plane by half-plane.
+
+    On each half-plane the centre moves to the depth-weighted mean of the lumen about the last centre. It ends where
+    the lumen ends or the centre reaches the axis. Empty when there is no lumen at the start.
+    """
+    radii, heights, level = sample_half_plane(lumen, start_deg)
+    basal = (radii[:, None] > 2.5) & (np.abs(heights)[None, :] < 1.5)
+    depth = np.where(basal, np.clip(level, 0, None), 0.0)
+    points: list[tuple[float, float]] = []
+    ended = False
+    if depth.sum() > 0:
+        found = (float((depth * radii[:, None]).sum() / depth.sum()), float((depth * heights).sum() / depth.sum()))
+        while len(points) * step_deg < 4 * 360:
+            moved = _follow(lumen, start_deg + len(points) * step_deg, *found)
+            ended = moved is None
+            if moved is None or _circles(points, moved, round(360 / step_deg)):
+                break
+            points.append(moved)
+            found = moved
+    table = np.array(points, dtype=float).reshape(-1, 2)
+    return Path(start_deg + step_deg * np.arange(len(points)), table[:, 0], table[:, 1], ended)
+
+
+def _follow(
+    lumen: Lumen, angle_deg: float, radius: float, height_mm: float, reach_mm: float = 0.55
+) -> tuple[float, float] | None:
+    """Centre (radius, height) of the duct near the last centre; None where there is none any more."""
+    radii, heights, level = sample_half_plane(lumen, angle_deg)
+    depth = np.clip(level, 0.0, None)
+    for _ in range(4):
+        near = (radii[:, None] - radius) ** 2 + (heights[None, :] - height_mm) ** 2 < reach_mm**2
+        weight = np.where(near, depth, 0.0)
+        total = float(weight.sum())
+        if total < 0.4:  # mm per grid cell: a remnant of less than about 0.01 mm3 per mm
+            return None
+        radius = float((weight * radii[:, None]).sum()) / total
+        height_mm = float((weight * heights).sum()) / total
+    return (radius, height_mm) if radius >= 0.3 else None
+
+
+def _circles(points: list[tuple[float, float]], found: tuple[float, float], per_turn: int) -> bool:
+    """Whether the path has come back to where it was one turn before: it goes round in an unresolved apex."""
+    if len(points) < per_turn + 1:
+        return False
+    before = points[len(points) - per_turn]
+    return bool(np.hypot(found[0] - before[0], found[1] - before[1]) < 0.03)

@@ -1,0 +1,99 @@
+"""Where the cochlea lies in the reference frame: LPS mm, a right ear, origin at the centroid of the cochlear surface.
+
+The numbers are means over a cohort of inner-ear surfaces aligned in that frame. All lumen and shape code uses the
+modiolar coordinates (u, v, h): h along the modiolar axis from base to apex, u towards the oval window, v = axis x u.
+Seen from the apex the duct coils counter-clockwise (growing angle) inwards from the round window at about 28 degrees.
+"""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+def _unit(vector: Array) -> Array:
+    return np.asarray(vector / np.linalg.norm(vector))
+
+
+MODIOLUS_CENTRE_LPS: Final[Array] = np.array([0.26, 0.44, 0.23])
+MODIOLAR_AXIS_LPS: Final[Array] = _unit(np.array([-0.45, -0.81, -0.37]))
+OVAL_WINDOW_LPS: Final[Array] = np.array([-4.3, 2.85, 1.35])
+_TO_OVAL_WINDOW: Final[Array] = OVAL_WINDOW_LPS - MODIOLUS_CENTRE_LPS
+U_LPS: Final[Array] = _unit(_TO_OVAL_WINDOW - _TO_OVAL_WINDOW @ MODIOLAR_AXIS_LPS * MODIOLAR_AXIS_LPS)
+V_LPS: Final[Array] = np.cross(MODIOLAR_AXIS_LPS, U_LPS)
+# Rows u, v, h: LPS offsets from the modiolus centre to modiolar coordinates.
+_ROTATION: Final[Array] = np.stack([U_LPS, V_LPS, MODIOLAR_AXIS_LPS])
+
+# The cut between cochlea and vestibule, a half-plane through the hook region. Chosen once so that volume and volume
+# centroid of thresholded lumina agree with those of surfaces whose cochlear part was labelled by hand.
+VESTIBULE_CUT_POINT_UVH: Final[Array] = np.array([4.0, 1.0, 0.0])
+VESTIBULE_CUT_NORMAL_UVH: Final[Array] = _unit(np.array([-0.318, 0.380, 0.869]))  # towards the cochlea
+VESTIBULE_CUT_OFFSET_MM: Final = -0.55
+# It reaches from the vestibule to this u (mm) as v grows from -1 to 0.5 mm, short of the far end of the basal turn.
+VESTIBULE_CUT_EDGE: Final = ((-1.0, 0.5), (3.1, 2.0))
+
+# The duct winds about a line parallel to the axis, beside the middle of the modiolus. Polar angles are about this line.
+SPIRAL_CENTRE_UV: Final[Array] = np.array([-0.25, -0.45])
+ROUND_WINDOW_ANGLE_DEG: Final = 28.0
+
+
+def voxel_centres_lps(shape: tuple[int, ...], affine: Array) -> Array:
+    """LPS mm positions, shape (*shape, 3), of the voxels of a NIfTI array with the RAS mm ``affine`` (4, 4)."""
+    index = np.stack(np.meshgrid(*(np.arange(size, dtype=float) for size in shape), indexing="ij"), axis=-1)
+    return voxels_to_lps(index, affine)
+
+
+def voxels_to_lps(index: Array, affine: Array) -> Array:
+    """Voxel coordinates (..., 3) of a NIfTI array with the RAS mm ``affine`` to LPS mm."""
+    ras = index @ affine[:3, :3].T + affine[:3, 3]
+    return np.asarray(ras * np.array([-1.0, -1.0, 1.0]))
+
+
+def lps_to_voxels(points: Array, affine: Array) -> Array:
+    """LPS mm points (..., 3) to voxel coordinates of a NIfTI array with the RAS mm ``affine``."""
+    inverse = np.linalg.inv(affine)
+    return np.asarray((points * np.array([-1.0, -1.0, 1.0])) @ inverse[:3, :3].T + inverse[:3, 3])
+
+
+def to_modiolar(points_lps: Array) -> Array:
+    """LPS mm points (..., 3) to modiolar coordinates (u, v, h) in mm."""
+    return np.asarray((points_lps - MODIOLUS_CENTRE_LPS) @ _ROTATION.T)
+
+
+def from_modiolar(points_uvh: Array) -> Array:
+    """Modiolar coordinates (u, v, h) in mm (..., 3) to LPS mm points."""
+    return np.asarray(points_uvh @ _ROTATION + MODIOLUS_CENTRE_LPS)
+
+
+def vestibule_cut_distance(points_uvh: Array) -> Array:
+    """Distance in mm (...,) to the cut between cochlea and vestibule, positive on the cochlea's side.
+
+    Infinite where the half-plane does not reach.
+    """
+    distance = (points_uvh - VESTIBULE_CUT_POINT_UVH) @ VESTIBULE_CUT_NORMAL_UVH - VESTIBULE_CUT_OFFSET_MM
+    return np.where(points_uvh[..., 0] > np.interp(points_uvh[..., 1], *VESTIBULE_CUT_EDGE), distance, np.inf)
+
+
+def canal_distance(points_uvh: Array) -> Array:
+    """Distance-like value in mm (...,), negative in the zone of the internal auditory canal and the modiolus' base.
+
+    A body about the modiolar axis just inside the inner wall of the basal turn: radius 1.6 mm at h = -0.6 mm, narrowing
+    to nothing at h = 0.2 mm, widening to 2.0 mm at h = -1.6 mm; everything below h = -2.3 mm. So fluid behind a porous
+    modiolus is never counted as lumen.
+    """
+    radius, height = np.hypot(points_uvh[..., 0], points_uvh[..., 1]), points_uvh[..., 2]
+    limit = np.interp(height, [-1.6, -0.6, 0.2], [2.0, 1.6, 0.0])
+    return np.minimum(np.where(limit > 0, radius - limit, np.inf), height + 2.3)
+
+
+def reach_distance(points_uvh: Array) -> Array:
+    """Distance-like value in mm (...,), positive where a cochlea can be at all: about 1 mm wider than the widest known.
+
+    A cylinder about the spiral's centre of radius 5.2 mm (6.8 mm towards the round window), up to h = 4.2 mm.
+    """
+    offset = points_uvh[..., :2] - SPIRAL_CENTRE_UV
+    towards_window = (offset[..., 0] > 0) & (offset[..., 1] > 0)
+    side = np.where(towards_window, 6.8, 5.2) - np.hypot(offset[..., 0], offset[..., 1])
+    return np.minimum(side, 4.2 - points_uvh[..., 2])

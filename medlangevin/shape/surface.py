@@ -1,0 +1,67 @@
+"""The lumen's wall as a triangle mesh, and what a mesh can tell: volume, area, principal extents."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage import measure as skimage_measure
+
+from medlangevin.shape import frame
+
+Array = NDArray[np.float64]
+
+
+class Mesh(NamedTuple):
+    """A closed triangle mesh: ``vertices`` (n, 3) LPS mm, ``faces`` (m, 3) indices."""
+
+    vertices: Array
+    faces: NDArray[np.int64]
+
+    @property
+    def corners(self) -> Array:
+        """The triangles' corners (m, 3 corners, 3) in LPS mm."""
+        return np.asarray(self.vertices[self.faces])
+
+    @property
+    def face_areas(self) -> Array:
+        """Area of each triangle (m,) in mm2."""
+        corners = self.corners
+        normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        return np.asarray(0.5 * np.linalg.norm(normal, axis=1))
+
+
+def mesh_of(level: Array, affine: Array) -> Mesh:
+    """Marching cubes (Lewiner 2003) on the zero of a level set (i, j, k); closed, the volume's edge counts as outside.
+
+    ``affine`` (4, 4) is RAS mm as in NIfTI files; the mesh is in LPS mm.
+    """
+    padded = np.pad(level, 1, constant_values=-max(1e-3, float(np.abs(level).mean())))
+    vertices, faces, _, _ = skimage_measure.marching_cubes(padded, 0.0)
+    return Mesh(frame.voxels_to_lps(vertices.astype(np.float64) - 1.0, affine), faces.astype(np.int64))
+
+
+def volume_and_centroid(mesh: Mesh) -> tuple[float, Array]:
+    """Volume (mm3) inside a closed mesh and its centroid (3,) in LPS mm, by the divergence theorem."""
+    origin = mesh.vertices.mean(axis=0)
+    a, b, c = np.moveaxis(mesh.corners - origin, 1, 0)
+    signed = np.einsum("ij,ij->i", a, np.cross(b, c)) / 6.0
+    total = signed.sum()
+    return float(abs(total)), np.asarray((signed[:, None] * (a + b + c)).sum(axis=0) / (4.0 * total) + origin)
+
+
+def is_cap(mesh: Mesh, *, tolerance_mm: float = 0.02) -> NDArray[np.bool_]:
+    """Which triangles (m,) lie on the cut to the vestibule: not wall, so not part of the cochlear surface."""
+    distance = frame.vestibule_cut_distance(frame.to_modiolar(mesh.corners.mean(axis=1)))
+    return np.asarray(np.abs(distance) < tolerance_mm)
+
+
+def principal_extents(mesh: Mesh, weights: Array | None = None) -> Array:
+    """Lengths (3,) in mm of the mesh along the principal axes of its surface, longest axis first.
+
+    The axes are those of the area-weighted covariance of the triangles' centres; a length is the range of the vertices.
+    """
+    weight = mesh.face_areas if weights is None else weights
+    centres = mesh.corners.mean(axis=1)
+    offsets = centres - np.average(centres, axis=0, weights=weight)
+    axes = np.linalg.eigh((offsets * weight[:, None]).T @ offsets)[1][:, ::-1]
+    return np.asarray(np.ptp(mesh.vertices @ axes, axis=0))

@@ -1,0 +1,82 @@
+"""Which volumes a folder holds, and reading one of them."""
+
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+import nibabel
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from numpy.typing import NDArray
+
+from medlangevin.errors import MedlangevinError
+from medlangevin.io import read_json
+
+SPLITS = ("training", "validation", "test")
+_ENDINGS = ("*.nii", "*.nii.gz")
+
+
+class Volume(NamedTuple):
+    """One volume: its ``name`` in tables and its file."""
+
+    name: str
+    path: Path
+
+
+def find_volumes(folder: Path | str) -> list[Volume]:
+    """The volumes of a folder, sorted by name.
+
+    What ``dataset.json`` lists (all splits) where there is one, else the NIfTI files in the folder, else those in its
+    ``crops`` folder. Raises MedlangevinError when the folder is absent or holds none.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise MedlangevinError(f"{folder} is not a folder; give one with NIfTI crops (from preprocess or generate)")
+    listing = folder / "dataset.json"
+    paths = _listed(listing) if listing.is_file() else []
+    for place in (folder, folder / "crops"):
+        if not paths:
+            paths = [path for ending in _ENDINGS for path in place.glob(ending) if not path.name.startswith(".")]
+    if not paths:
+        raise MedlangevinError(
+            f"no NIfTI volumes (*.nii, *.nii.gz) in {folder}; give the output of preprocess or generate"
+        )
+    return sorted(Volume(_stem(path), path) for path in paths)
+
+
+def _listed(listing: Path) -> list[Path]:
+    raw = read_json(listing)
+    entries = [entry for split in SPLITS for entry in raw.get(split, [])] if isinstance(raw, dict) else []
+    if not all(isinstance(entry, dict) and isinstance(entry.get("image"), str) for entry in entries):
+        raise MedlangevinError(f"{listing}: every ear needs 'image'; run medlangevin preprocess again")
+    return [listing.parent / entry["image"] for entry in entries]
+
+
+def _stem(path: Path) -> str:
+    return path.name.removesuffix(".gz").removesuffix(".nii")
+
+
+def read_volume(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Array (i, j, k) and affine (4, 4, voxel to RAS mm) of a NIfTI volume.
+
+    Raises MedlangevinError, one line, when the file is absent, cut short, not NIfTI, not three-dimensional, without a
+    usable affine, or holds values that are not numbers.
+    """
+    try:
+        image = nibabel.load(path)
+        values = np.asarray(image.dataobj, dtype=np.float32)
+    except FileNotFoundError as error:
+        raise MedlangevinError(f"{path} does not exist") from error
+    except (ImageFileError, OSError, EOFError, ValueError, TypeError, zlib.error) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise MedlangevinError(f"{path} cannot be read as NIfTI ({reason}); write it again") from error
+    while values.ndim > 3 and values.shape[-1] == 1:
+        values = values[..., 0]
+    if values.ndim != 3:
+        raise MedlangevinError(f"{path} has {values.ndim} axes; a volume needs three")
+    if not np.isfinite(values).all():
+        raise MedlangevinError(f"{path} holds values that are not numbers (NaN or infinite)")
+    affine = np.asarray(image.affine, dtype=np.float64)
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+        raise MedlangevinError(f"{path} has no usable affine (voxel to mm); write it again with one")
+    return values, affine
