@@ -106,6 +106,13 @@ class CropDataset(Dataset[torch.Tensor]):
         for position in range(self._crops.cache_num):
             self[position]
 
+    def mean(self) -> torch.Tensor:
+        """The mean of all crops, (1, i, j, k) float32, added up in float64."""
+        total = torch.zeros(self[0].shape, dtype=torch.float64)
+        for position in range(len(self)):
+            total += self[position]
+        return (total / len(self)).float()
+
 
 def _require_finite(hu: torch.Tensor) -> torch.Tensor:
     if not bool(torch.isfinite(hu).all()):

@@ -58,6 +58,12 @@ def test_tensor_holds_every_voxel_in_nifti_order(tmp_path: Path) -> None:
     assert index.shape == SHAPE
 
 
+def test_mean_crop(tmp_path: Path) -> None:
+    index = read_index(write_folder(tmp_path, {"training": ["a", "b", "c", "d"]}))
+    data = CropDataset(index.training, index.shape, window_hu=(0.0, 1000.0), cache_mb=1)
+    assert data.mean()[0, 5, 4, 3].item() == pytest.approx(0.543 + 0.0015, abs=1e-6)  # ears 0, 1, 2, 3
+
+
 @pytest.mark.parametrize(("cache_mb", "survives"), [(1, True), (0, False)])
 def test_cache_keeps_crops_only_up_to_its_limit(tmp_path: Path, cache_mb: int, survives: bool) -> None:
     index = read_index(write_folder(tmp_path, {"training": ["a"]}))
