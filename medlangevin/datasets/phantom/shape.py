@@ -5,6 +5,7 @@ turns 2.6 +- 0.2, lateral wall 41 +- 1.7 mm, volume 73 +- 11 mm3 within 56 to 11
 """
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TypedDict
 
 import numpy as np
@@ -72,7 +73,12 @@ class ShapeParameters:
 
     def section(self) -> Section:
         """The cochlear duct of this shape. Raises ValueError when no duct has these measures."""
-        return make_section(solve_stretch(**self.cochlea()))
+        return _section(self)
+
+
+@lru_cache(maxsize=8)  # the solver is slow and a shape's duct is asked for again and again
+def _section(shape: ShapeParameters) -> Section:
+    return make_section(solve_stretch(**shape.cochlea()))
 
 
 MEAN_SHAPE = ShapeParameters()
