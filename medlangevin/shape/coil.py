@@ -21,6 +21,11 @@ _HEIGHTS_MM = np.arange(-2.3, 4.21, 0.1)
 _BASAL_HEIGHTS_MM = (-1.9, 1.6)  # where the first turn's lateral wall can lie
 
 
+_CONTINUED_DEG = np.arange(10.0, 61.0, 2.5)  # the wall here gives the wall at the round window, by a parabola
+_ROUGHEST_WALL_MM = 0.15  # mean deviation from that parabola beyond which it is not a cochlear wall
+_FALL_MM = 0.12  # the centre of a duct that climbs does not go down by more than noise
+
+
 class Path(NamedTuple):
     """The duct over its angle, arrays of one length: ``angle_deg`` from the round window, the centre's ``radius_mm``
     and ``height_mm``. ``ended``: the duct itself came to an end there."""
@@ -71,9 +76,21 @@ def _wall_near(lumen: Lumen, angle_deg: float) -> float:
 def a_value(lumen: Lumen) -> float:
     """Basal diameter A in mm: lateral wall at the round window, through the axis, to the lateral wall 180 degrees on.
 
-    Escudé et al. 2006, measured perpendicular to the modiolar axis; NaN when a wall is not found.
+    Escudé et al. 2006, measured perpendicular to the modiolar axis; NaN when a wall is not found. At the round window
+    itself the lumen opens to the window and the vestibule, so the wall there is continued from what follows it.
     """
-    return _wall_near(lumen, 0.0) + _wall_near(lumen, 180.0)
+    return _wall_at_round_window(lumen) + _wall_near(lumen, 180.0)
+
+
+def _wall_at_round_window(lumen: Lumen) -> float:
+    walls = np.array([lateral_wall_radius(lumen, angle) for angle in _CONTINUED_DEG])
+    found = np.isfinite(walls)
+    if found.mean() < 0.8:
+        return float("nan")
+    fit = np.polynomial.Polynomial.fit(_CONTINUED_DEG[found], walls[found], 2)
+    if np.abs(fit(_CONTINUED_DEG[found]) - walls[found]).mean() > _ROUGHEST_WALL_MM:
+        return float("nan")
+    return float(fit(0.0))
 
 
 def b_value(lumen: Lumen) -> float:
@@ -98,13 +115,21 @@ def height(uvh_vertices: Array) -> float:
 
 
 def turns(path: Path) -> float:
-    """Number of turns from the round window to where the duct ends, by following its centre.
+    """Number of turns from the round window to the end of the duct, followed along its centre.
 
-    NaN when the path circles or never ends: then the apical turns are not resolved in this volume.
+    The duct ends where its centre, after its highest point, is lost or falls back onto the turn below. NaN when the
+    path does not climb at least one and a half turns, or stays at the top for a whole turn: then the apical turns are
+    not resolved in this volume.
     """
-    if not path.ended or path.angle_deg.size == 0 or path.angle_deg[-1] < 540.0:
+    if path.angle_deg.size == 0:
         return float("nan")
-    return float(path.angle_deg[-1] / 360.0)
+    highest = int(path.height_mm.argmax())
+    fallen = np.flatnonzero(path.height_mm[highest:] < path.height_mm[highest] - _FALL_MM)
+    last = highest + int(fallen[0]) - 1 if fallen.size else path.angle_deg.size - 1
+    stays = path.angle_deg[last] - path.angle_deg[highest] >= 360.0
+    if stays or path.angle_deg[last] < 540.0 or not (fallen.size or path.ended):
+        return float("nan")
+    return float(path.angle_deg[last] / 360.0)
 
 
 def trace(lumen: Lumen, *, step_deg: float = 5.0, start_deg: float = 30.0) -> Path:
@@ -128,7 +153,8 @@ def trace(lumen: Lumen, *, step_deg: float = 5.0, start_deg: float = 30.0) -> Pa
             points.append(moved)
             found = moved
     table = np.array(points, dtype=float).reshape(-1, 2)
-    return Path(start_deg + step_deg * np.arange(len(points)), table[:, 0], table[:, 1], ended)
+    angles = np.asarray(start_deg + step_deg * np.arange(len(points)), dtype=np.float64)
+    return Path(angles, table[:, 0], table[:, 1], ended)
 
 
 def _follow(

@@ -41,8 +41,9 @@ class Measures:
     a_mm: float = _measure(
         "A value",
         "mm",
-        "Basal diameter, perpendicular to the modiolar axis: lateral wall at the round window, through the axis, "
-        "to the opposite lateral wall of the first turn",
+        "Basal diameter, perpendicular to the modiolar axis: lateral wall at the round window's angle (continued from "
+        "the wall 10 to 60 degrees on), through the axis, to the opposite lateral wall of the first turn. A from the "
+        "centre of the round window, as read by hand, is shorter",
     )
     b_mm: float = _measure(
         "B value",

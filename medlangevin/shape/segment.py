@@ -14,6 +14,8 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 _OPENING_MM = 0.3  # necks thinner than twice this do not connect
+_AIR_LAYER_MM = 0.35
+_MIN_AIR_MM3 = 0.3
 _MIN_CORE_MM3 = 8.0
 _NEIGHBOURS = np.ones((3, 3, 3), dtype=bool)
 
@@ -43,8 +45,8 @@ def segment_lumen(hu: NDArray[np.generic], affine: Array, *, psf_sigma_mm: float
     ``hu``: (i, j, k) grey values, CT numbers or any scale on which fluid is dark and bone bright; ``affine``: (4, 4)
     RAS mm. The wall is the half height between this volume's own fluid and bone level (sub-voxel), after a mild
     deconvolution with a Gaussian of ``psf_sigma_mm``. The internal auditory canal is split off by a watershed along the
-    ridge between it and the duct and by ``frame.canal_distance``; necks thinner than 0.6 mm (cochlear aperture, windows,
-    facial canal) do not connect; the vestibule is cut off at ``frame.vestibule_cut_distance``.
+    ridge between it and the duct and by ``frame.canal_distance``; necks thinner than 0.6 mm (cochlear aperture,
+    windows, facial canal) do not connect; the vestibule is cut off at ``frame.vestibule_cut_distance``.
     Raises NoLumenError (one line: why) when there is no such lumen.
     """
     values = np.asarray(hu, dtype=np.float64)
@@ -76,7 +78,9 @@ def lumen_region(values: Array, uvh: Array, levels: Levels, spacing: Array) -> M
 
     Raises NoLumenError when no component of a cochlea's size lies where the duct should be.
     """
-    fluid = (values < levels.half) & (values > levels.air_bound)
+    # Between air and bone there is a layer with fluid's grey value that is none: keep clear of air.
+    from_air = ndimage.distance_transform_edt(~_air(values, levels, spacing), sampling=spacing)
+    fluid = (values < levels.half) & (from_air > _AIR_LAYER_MM)
     radius, height = np.hypot(uvh[..., 0], uvh[..., 1]), uvh[..., 2]
     fluid &= frame.reach_distance(uvh) > 0
     # A margin beyond the cut keeps the opening below from gnawing at the duct's open end.
@@ -98,6 +102,14 @@ def lumen_region(values: Array, uvh: Array, levels: Levels, spacing: Array) -> M
         raise NoLumenError("the fluid-filled space found is too small for a cochlea")
     near = ndimage.distance_transform_edt(~core, sampling=spacing) <= _OPENING_MM + spacing.max()
     return np.asarray(ndimage.binary_propagation(core, mask=own & near))
+
+
+def _air(values: Array, levels: Levels, spacing: Array) -> Mask:
+    """Air spaces of at least 0.3 mm3: single dark voxels are noise, also within the lumen."""
+    parts, count = ndimage.label(values <= levels.air_bound)
+    large = np.bincount(parts.ravel(), minlength=count + 1) * np.prod(spacing) >= _MIN_AIR_MM3
+    large[0] = False
+    return np.asarray(large[parts])
 
 
 def _restrict(level: Array, region: Mask) -> Array:
