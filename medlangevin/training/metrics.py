@@ -2,6 +2,7 @@
 
 import csv
 import io
+from itertools import pairwise
 from pathlib import Path
 
 from medlangevin.errors import MedlangevinError
@@ -35,6 +36,16 @@ class MetricsFile:
         writer.writeheader()
         writer.writerows(self.rows)
         write_text(self.path, text.getvalue())
+
+
+def require_reaching(rows: list[Row], epoch: int, path: Path) -> None:
+    """Raise MedlangevinError unless ``rows`` are of consecutive epochs up to ``epoch`` at least, or there are none."""
+    epochs = [row["epoch"] for row in rows]
+    if epochs and (epochs[-1] < epoch or any(after - before != 1 for before, after in pairwise(epochs))):
+        raise MedlangevinError(
+            f"{path} lacks epochs that the checkpoint has seen; "
+            "restore it or delete it to go on without the earlier epochs"
+        )
 
 
 def read_metrics(path: Path) -> list[Row]:

@@ -15,7 +15,7 @@ from medlangevin.models import build
 from medlangevin.training import run as layout
 from medlangevin.training.checkpoint import TrainingState, load_training
 from medlangevin.training.environment import describe_environment, device_name
-from medlangevin.training.metrics import MetricsFile, read_metrics
+from medlangevin.training.metrics import MetricsFile, read_metrics, require_reaching
 from medlangevin.training.randomness import derive_seed
 from medlangevin.training.trainer import Data, Trainer
 
@@ -63,6 +63,7 @@ def train(config: Config, *, resume: bool = False) -> Path:
     if resuming:
         rows = read_metrics(run_dir / layout.METRICS)
         state = load_training(layout.checkpoint_folder(run_dir, "last"), model, optimizer)
+        require_reaching(rows, state.epoch, run_dir / layout.METRICS)
 
     write_text(run_dir / layout.CONFIG, dump_config(config))
     write_json(run_dir / layout.ENVIRONMENT, describe_environment(fabric.device))

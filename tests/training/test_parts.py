@@ -1,6 +1,7 @@
 """The small parts of training, each against an answer worked out by hand."""
 
 import math
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from medlangevin.errors import MedlangevinError
 from medlangevin.training.batches import EpochBatches
 from medlangevin.training.early_stopping import EarlyStopping
 from medlangevin.training.health import Health, require_finite_gradient, require_finite_loss
-from medlangevin.training.metrics import MetricsFile, read_metrics
+from medlangevin.training.metrics import MetricsFile, read_metrics, require_reaching
 from medlangevin.training.randomness import derive_seed, generator
 from medlangevin.training.schedule import learning_rate_factor
 
@@ -82,6 +83,15 @@ def test_damaged_metrics_name_the_line(tmp_path: Path, damage: str) -> None:
     with pytest.raises(MedlangevinError, match=r"metrics\.csv, line 3 is damaged") as error:
         read_metrics(path)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "fine"), [([1, 2, 3], True), ([3, 4], True), ([], True), ([1, 2], False), ([1, 3], False)]
+)
+def test_metrics_have_to_reach_the_checkpoint(epochs: list[int], fine: bool) -> None:
+    rows = [{"epoch": float(epoch)} for epoch in epochs]
+    with nullcontext() if fine else pytest.raises(MedlangevinError, match=r"metrics\.csv lacks epochs"):
+        require_reaching(rows, 3, Path("metrics.csv"))
 
 
 def test_metrics_that_are_no_text_or_no_table(tmp_path: Path) -> None:

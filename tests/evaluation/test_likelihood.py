@@ -1,0 +1,74 @@
+"""Evaluation of a run: known statistics, agreement with training, and clear refusals."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from medlangevin.errors import MedlangevinError
+from medlangevin.evaluation.likelihood import evaluate, format_result, mean_and_error
+from medlangevin.training.metrics import read_metrics
+
+
+def test_mean_and_error_by_hand() -> None:
+    assert mean_and_error([1.0, 2.0, 3.0, 4.0]) == {
+        "mean": 2.5,
+        "standard_error": pytest.approx((5 / 3) ** 0.5 / 2),
+        "count": 4,
+    }
+    assert mean_and_error([7.0]) == {"mean": 7.0, "standard_error": None, "count": 1}
+
+
+def test_validation_elbo_agrees_with_the_one_seen_in_training(run: Path) -> None:
+    result = evaluate(run, split="validation", samples=200)
+    best = max(row["validation_elbo"] for row in read_metrics(run / "metrics.csv"))
+    # Single draws of the ELBO of these ears scatter by less than 2 nats; two ears, 1 draw against 10.
+    assert result["elbo"]["mean"] == pytest.approx(best, abs=10)
+    # The importance-sampled log-likelihood lies above the ELBO, by no more than the gap of 3 latent dimensions.
+    for ear in result["ears"]:
+        assert 0 < -ear["nll"] - ear["elbo"] < 20
+    assert result["nll_per_voxel"]["mean"] == pytest.approx(result["nll"]["mean"] / 240)
+    assert result["nll"]["mean"] == pytest.approx(sum(ear["nll"] for ear in result["ears"]) / 2)
+
+
+def test_results_are_kept_by_split_and_reproducible(run: Path) -> None:
+    first = evaluate(run, split="validation", samples=3, seed=1)
+    evaluate(run, split="training", samples=3, seed=1)
+    stored = json.loads((run / "evaluation.json").read_text())
+    assert stored["validation"] == json.loads(json.dumps(first))
+    assert len(stored["training"]["ears"]) == 6
+    assert evaluate(run, split="validation", samples=3, seed=1) == first
+    assert evaluate(run, split="validation", samples=3, seed=2)["nll"] != first["nll"]
+
+
+def test_an_ear_s_numbers_do_not_depend_on_the_others(run: Path, tmp_path: Path) -> None:
+    whole = evaluate(run, split="validation", samples=3)
+    root = run.parents[1]
+    listing = json.loads((root / "dataset.json").read_text())
+    listing["validation"] = listing["validation"][1:]
+    for entry in listing["training"] + listing["validation"]:
+        entry["image"] = str(root / entry["image"])
+    (tmp_path / "dataset.json").write_text(json.dumps(listing))
+    alone = evaluate(run, split="validation", samples=3, data_root=tmp_path)
+    assert alone["ears"] == whole["ears"][1:]
+
+
+def test_table_shows_mean_error_and_number(run: Path) -> None:
+    result = evaluate(run, split="validation", samples=3)
+    table = format_result(result)
+    assert f"{result['elbo']['mean']:,.1f}" in table
+    assert f"+- {result['nll']['standard_error']:.1f}" in table
+    assert "n = 2" in table
+
+
+def test_empty_test_split_damaged_results_and_bad_samples(run: Path) -> None:
+    with pytest.raises(MedlangevinError, match="holds no ears; choose --split validation"):
+        evaluate(run, split="test")
+    with pytest.raises(MedlangevinError, match="at least 1"):
+        evaluate(run, split="validation", samples=0)
+    (run / "evaluation.json").write_text('{"validation": ')
+    try:
+        with pytest.raises(MedlangevinError, match=r"evaluation\.json is not valid JSON"):
+            evaluate(run, split="validation", samples=1)
+    finally:
+        (run / "evaluation.json").unlink()

@@ -1,0 +1,254 @@
+"""What a training does to its folder, and what it refuses before it touches anything."""
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from medlangevin.config import Config, load_config
+from medlangevin.errors import MedlangevinError
+from medlangevin.models import LatentVariableModel, Loss
+from medlangevin.training.metrics import read_metrics
+from medlangevin.training.run import load_run
+from medlangevin.training.train import train
+
+MakeConfig = Callable[..., Config]
+
+
+class Constant(LatentVariableModel):
+    """A model with one parameter whose loss, ELBO and calls are known: loss = parameter, the gradient is 1."""
+
+    def __init__(self, elbos: list[float] | None = None, nan_at: int = 0, nan_gradient_at: int = 0) -> None:
+        super().__init__(decoder=torch.nn.Identity(), likelihood=torch.nn.Identity(), latent_dim=1)  # type: ignore[arg-type]
+        self.parameter = torch.nn.Parameter(torch.tensor(5.0))
+        self.elbos = elbos or []
+        self.nan_at, self.nan_gradient_at = nan_at, nan_gradient_at
+        self.calls: list[str] = []
+        self.noise: list[float] = []
+
+    def training_loss(self, x: Tensor, generator: torch.Generator | None = None) -> Loss:
+        self.calls.append("loss")
+        step = self.calls.count("loss")
+        loss = self.parameter * (torch.nan if step == self.nan_at else 1.0)
+        if step == self.nan_gradient_at:
+            loss = loss + (self.parameter - self.parameter.detach()).sqrt()  # 0 with an infinite slope
+        return Loss(loss, {"kl": loss.detach(), "elbo": torch.tensor(-5.0)})
+
+    def latent_update(self, x: Tensor, generator: torch.Generator | None = None) -> None:
+        self.calls.append("update")
+
+    def elbo(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        self.noise.append(torch.rand(1, generator=generator).item())
+        epoch = self.calls.count("loss") // 3  # seven ears in batches of three
+        return torch.full((len(x),), self.elbos[epoch - 1] if self.elbos else float(epoch))
+
+    def log_weights(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return self.elbo(x, generator)
+
+    def _draw_posterior(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
+        return torch.zeros(len(x), 1)
+
+    def decode(self, z: Tensor) -> Tensor:
+        return torch.zeros(len(z), 1, 8, 6, 5)
+
+
+@pytest.fixture
+def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[LatentVariableModel], None]:
+    """Make ``train`` build the given model, whatever the configuration says."""
+
+    def replace(model: LatentVariableModel) -> None:
+        monkeypatch.setattr("medlangevin.training.train.build", lambda *_, **__: model)
+
+    return replace
+
+
+def test_run_folder_holds_what_it_should(make_config: MakeConfig, cohort: Path) -> None:
+    config = make_config(epochs=2)
+    run = train(config)
+    assert run == config.run_dir
+    assert load_config(run / "config.yaml") == config
+    data = json.loads((run / "data.json").read_text())
+    assert data["counts"] == {"training": 7, "validation": 2, "test": 2}
+    assert data["shape"] == [8, 6, 5]
+    assert data["window_hu"] == [-1000.0, 2500.0]
+    assert json.loads((run / "environment.json").read_text())["packages"]["torch"] == version("torch")
+    rows = read_metrics(run / "metrics.csv")
+    assert [(row["epoch"], row["step"]) for row in rows] == [(1, 3), (2, 6)]
+    assert {"loss", "kl", "elbo", "gradient_norm", "learning_rate", "validation_elbo"} <= rows[0].keys()
+    assert list((run / "tensorboard").glob("events.*"))
+    assert not list(run.rglob(".partial*"))
+    loaded = load_run(run)
+    np.testing.assert_allclose(loaded.affine, data["affine"])
+    assert loaded.shape == (8, 6, 5)
+    assert str(cohort) not in (run / "environment.json").read_text()
+
+
+def test_loaded_best_model_has_the_elbo_that_metrics_say(make_config: MakeConfig) -> None:
+    run = load_run(train(make_config(epochs=6, learning_rate=0.05)))
+    rows = read_metrics(run.directory / "metrics.csv")
+    best = max(rows, key=lambda row: row["validation_elbo"])
+    assert run.state.epoch == best["epoch"] == run.state.early_stopping.best_epoch
+    assert run.state.early_stopping.best_elbo == best["validation_elbo"]
+    last = load_run(run.directory, checkpoint="last")
+    assert last.state.epoch == 6
+    weights = [loaded.model.state_dict()["decoder.dense.weight"] for loaded in (run, last)]
+    different = not torch.equal(*weights)
+    assert different == (best["epoch"] != 6)
+
+
+def test_latent_update_comes_before_each_gradient_step(make_config: MakeConfig, use: Callable[..., None]) -> None:
+    model = Constant()
+    use(model)
+    train(make_config(epochs=2))
+    assert model.calls == ["update", "loss"] * 6
+    assert model.parameter.item() < 5.0
+
+
+def test_validation_noise_is_the_same_in_every_epoch(make_config: MakeConfig, use: Callable[..., None]) -> None:
+    model = Constant()
+    use(model)
+    train(make_config(epochs=3))
+    assert len(model.noise) == 3
+    assert len(set(model.noise)) == 1
+
+
+def test_stops_early_and_keeps_the_best(make_config: MakeConfig, use: Callable[..., None]) -> None:
+    use(Constant(elbos=[1.0, 3.0, 2.0, 2.5, 9.0]))
+    run = train(make_config(epochs=5, patience=2))
+    assert [row["validation_elbo"] for row in read_metrics(run / "metrics.csv")] == [1.0, 3.0, 2.0, 2.5]
+    assert json.loads((run / "checkpoints/best/training.json").read_text())["epoch"] == 2
+    assert json.loads((run / "checkpoints/last/training.json").read_text())["epoch"] == 4
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ({"nan_at": 5}, r"step 5 \(epoch 2\): the loss is not finite \(kl = nan\); checkpoints/last holds epoch 1"),
+        ({"nan_gradient_at": 5}, r"step 5 \(epoch 2\): the gradient of parameter is not finite"),
+        ({"nan_at": 1}, r"step 1 .*no checkpoint was made yet"),
+        ({"elbos": [1.0, float("nan")]}, r"\(validation ELBO = nan\); checkpoints/last holds epoch 1"),
+    ],
+)
+def test_numbers_that_are_none_stop_the_training(
+    make_config: MakeConfig, use: Callable[..., None], fault: dict[str, Any], message: str
+) -> None:
+    model = Constant(**fault)
+    use(model)
+    with pytest.raises(MedlangevinError, match=message) as error:
+        train(make_config(epochs=2))
+    assert "\n" not in str(error.value)
+    assert torch.isfinite(model.parameter)  # the bad step was not taken
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_existing_run_is_not_touched_without_resume(make_config: MakeConfig) -> None:
+    config = make_config(epochs=1)
+    before = snapshot(train(config))
+    with pytest.raises(MedlangevinError, match="exists; go on with --resume or choose another name"):
+        train(config)
+    assert snapshot(config.run_dir) == before
+
+
+def test_resume_of_nothing_starts_and_of_a_finished_run_does_nothing(
+    make_config: MakeConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = make_config(epochs=1)
+    train(config, resume=True)
+    assert "nothing to resume" in capsys.readouterr().out
+    weights = (config.run_dir / "checkpoints/last/model.safetensors").read_bytes()
+    train(config, resume=True)
+    assert "going on after epoch 1" in capsys.readouterr().out
+    assert (config.run_dir / "checkpoints/last/model.safetensors").read_bytes() == weights
+
+
+def test_resume_with_other_settings_is_refused_and_more_epochs_are_welcome(make_config: MakeConfig) -> None:
+    train(make_config(epochs=1))
+    with pytest.raises(MedlangevinError, match=r"training\.batch_size = 3, not 4"):
+        train(make_config(epochs=1, batch_size=4), resume=True)
+    run = train(make_config(epochs=2, patience=7), resume=True)
+    assert len(read_metrics(run / "metrics.csv")) == 2
+
+
+def test_resume_on_other_crops_is_refused(make_config: MakeConfig, cohort: Path, tmp_path: Path) -> None:
+    config = make_config(epochs=1)
+    train(config)
+    other = shutil.copytree(cohort, tmp_path / "other")
+    moved = config.model_copy(update={"data": config.data.model_copy(update={"root": other})})
+    train(moved, resume=True)  # the same crops elsewhere
+    listing = json.loads((other / "dataset.json").read_text())
+    listing["training"].pop()
+    (other / "dataset.json").write_text(json.dumps(listing))
+    with pytest.raises(MedlangevinError, match="not those that the run was trained on"):
+        train(moved, resume=True)
+
+
+def test_folder_of_somebody_else_is_refused(make_config: MakeConfig) -> None:
+    config = make_config()
+    config.run_dir.mkdir(parents=True)
+    (config.run_dir / "thesis.txt").write_text("mine")
+    with pytest.raises(MedlangevinError, match="not the folder of a run"):
+        train(config)
+    assert [path.name for path in config.run_dir.iterdir()] == ["thesis.txt"]
+
+
+def test_missing_crops_point_to_preprocess_and_write_nothing(make_config: MakeConfig, tmp_path: Path) -> None:
+    config = make_config()
+    config = config.model_copy(update={"data": config.data.model_copy(update={"root": tmp_path / "none"})})
+    with pytest.raises(MedlangevinError, match="run medlangevin preprocess"):
+        train(config)
+    assert not config.run_dir.exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["checkpoints/last/model.safetensors", "checkpoints/last/training.safetensors", "checkpoints/last/training.json",
+     "data.json", "metrics.csv", "config.yaml"],
+)  # fmt: skip
+def test_damaged_run_is_named_and_left_alone(make_config: MakeConfig, name: str) -> None:
+    config = make_config(epochs=1)
+    run = train(config)
+    content = (run / name).read_bytes()
+    (run / name).write_bytes(content[: len(content) // 2] + (b"\n3,x" if name.endswith("csv") else b""))
+    before = snapshot(run)
+    with pytest.raises(MedlangevinError, match=Path(name).name) as error:
+        train(config, resume=True)
+    assert "\n" not in str(error.value)
+    assert snapshot(run) == before
+
+
+def test_load_run_names_what_is_wrong(make_config: MakeConfig, tmp_path: Path) -> None:
+    with pytest.raises(MedlangevinError, match="does not exist"):
+        load_run(tmp_path / "none")
+    with pytest.raises(MedlangevinError, match="is not the folder of a run"):
+        load_run(tmp_path)
+    run = train(make_config(epochs=1))
+    (run / "data.json").write_text('{"affine": [[1, 0], [0, 1]], "shape": [8, 6, 5]}')
+    with pytest.raises(MedlangevinError, match=r"data\.json is damaged"):
+        load_run(run)
+    (run / "data.json").write_text(json.dumps({"affine": np.eye(4).tolist(), "shape": [9, 9, 9]}))
+    with pytest.raises(MedlangevinError, match="another model"):
+        load_run(run)
+    shutil.rmtree(run / "checkpoints")
+    (run / "data.json").write_text(json.dumps({"affine": np.eye(4).tolist(), "shape": [8, 6, 5]}))
+    with pytest.raises(MedlangevinError, match="no checkpoint 'best' yet"):
+        load_run(run)
+
+
+def test_learning_rate_follows_the_schedule(make_config: MakeConfig) -> None:
+    run = train(make_config(learning_rate=0.01, learning_rate_schedule="cosine", warmup_epochs=1))
+    with (run / "metrics.csv").open() as file:
+        rates = [float(row["learning_rate"]) for row in csv.DictReader(file)]
+    # The rate of each epoch's last step; 3 steps of warm-up, then 9 along the cosine.
+    expected = [0.01, *(0.005 * (1 + np.cos(np.pi * step / 9)) for step in (2, 5, 8))]
+    np.testing.assert_allclose(rates, expected, rtol=1e-12)
