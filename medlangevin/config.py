@@ -56,15 +56,17 @@ class LikelihoodConfig(Section):
 
 
 class FlowConfig(Section):
-    """The quasi-symplectic Langevin flow (MATH.md section 1).
+    """The quasi-symplectic Langevin flow (docs/mathematics.md).
 
     ``steps`` K >= 1; ``step_size`` t in (0, ``max_step_size``), learned per dimension when ``learn_step_size``;
     ``damping`` nu >= 0; ``noise`` sigma >= 0; ``initial_temperature`` T0 > 0 of the velocity.
+    The flow is stable while t < 2 / sqrt(curvature of the potential). On 60 x 50 x 50 crops the curvature reaches 1e5,
+    so t has to stay below 0.006; on 28 x 28 images 0.1 is usual.
     """
 
     steps: Count = 5
-    step_size: Positive = 0.02
-    max_step_size: Positive = 0.5
+    step_size: Positive = 0.001
+    max_step_size: Positive = 0.05
     learn_step_size: bool = True
     damping: NonNegative = 0.1
     noise: NonNegative = 0.0
