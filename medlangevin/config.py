@@ -5,14 +5,23 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from medlangevin.errors import MedlangevinError
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
+
+def _refuse_boolean(value: Any) -> Any:
+    if isinstance(value, bool):  # pydantic would take yes and no for 1 and 0
+        raise ValueError("a number is needed, not yes or no")
+    return value
+
+
+# Numbers may also come as text: YAML 1.1 reads 1e-3, without a point, as a string.
+Float = Annotated[float, BeforeValidator(_refuse_boolean), Field(allow_inf_nan=False)]
+Integer = Annotated[int, BeforeValidator(_refuse_boolean)]
+Positive = Annotated[Float, Field(gt=0)]
+NonNegative = Annotated[Float, Field(ge=0)]
+Count = Annotated[Integer, Field(ge=1)]
 
 
 class Section(BaseModel):
@@ -30,9 +39,9 @@ class DataConfig(Section):
     """
 
     root: Path = Path("data/cochlea")
-    window_hu: tuple[FiniteFloat, FiniteFloat] = (-1000.0, 2500.0)
-    cache_mb: Annotated[int, Field(ge=0)] = 2048
-    num_workers: Annotated[int, Field(ge=0, le=64)] = 0
+    window_hu: tuple[Float, Float] = (-1000.0, 2500.0)
+    cache_mb: Annotated[Integer, Field(ge=0)] = 2048
+    num_workers: Annotated[Integer, Field(ge=0, le=64)] = 0
 
     @model_validator(mode="after")
     def _window_is_ordered(self) -> "DataConfig":
@@ -100,7 +109,7 @@ class TrainingConfig(Section):
     batch_size: Count = 10
     learning_rate: Positive = 1e-3
     learning_rate_schedule: Literal["constant", "cosine"] = "constant"
-    warmup_epochs: Annotated[int, Field(ge=0)] = 0
+    warmup_epochs: Annotated[Integer, Field(ge=0)] = 0
     gradient_clip: Positive = 100.0
     patience: Count = 30
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
@@ -111,7 +120,7 @@ class Config(Section):
 
     name: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     output_dir: Path = Path("runs")
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    seed: Annotated[Integer, Field(ge=0, lt=2**32)] = 0
     data: DataConfig = DataConfig()
     model: ModelConfig
     training: TrainingConfig = TrainingConfig()
@@ -134,7 +143,7 @@ def load_config(path: Path | str, overrides: tuple[str, ...] = ()) -> Config:
         raise MedlangevinError(f"config {path} does not exist; see configs/ for examples") from error
     except (OSError, UnicodeDecodeError) as error:
         raise MedlangevinError(f"config {path} cannot be read as a text file ({error})") from error
-    raw = _parse_yaml(text, str(path))
+    raw = _drop_empty(_parse_yaml(text, str(path)))
     if not isinstance(raw, dict):
         raise MedlangevinError(f"config {path} is not a mapping of keys to values; see configs/ for examples")
     for override in overrides:
@@ -147,7 +156,8 @@ def parse_config(raw: dict[str, Any], *, source: str) -> Config:
     try:
         return Config.model_validate(raw)
     except ValidationError as error:
-        raise MedlangevinError(f"{source}: " + "; ".join(_explain(item) for item in error.errors())) from error
+        problems = "; ".join(_explain(item) for item in error.errors())
+        raise MedlangevinError(" ".join(f"{source}: {problems}".split())) from error
 
 
 def dump_config(config: Config) -> str:
@@ -164,6 +174,13 @@ def _parse_yaml(text: str, where: str) -> Any:
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         detail = " ".join(str(error).split())
         raise MedlangevinError(f"{where} is not valid YAML: {detail}") from error
+
+
+def _drop_empty(value: Any) -> Any:
+    """Without the keys that have no value: ``training:`` with nothing below it means the defaults."""
+    if not isinstance(value, dict):
+        return value
+    return {key: _drop_empty(item) for key, item in value.items() if item is not None}
 
 
 def _apply_override(raw: dict[str, Any], override: str) -> None:
@@ -187,6 +204,8 @@ def _explain(error: Any) -> str:
         nearest = difflib.get_close_matches(location[-1], right, n=1, cutoff=0.5)
         hint = f"did you mean '{nearest[0]}'?" if nearest else f"keys here: {', '.join(right)}"
         return f"unknown key '{key}'; {hint}"
+    if error["type"] == "invalid_key":
+        return f"unknown key '{location[0] if location else key}'; keys are words"
     if error["type"] == "missing":
         return f"key '{key}' is missing"
     message = error["msg"].removeprefix("Value error, ")
