@@ -10,12 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from medlangevin.imaging.reference import CROP_CENTRE_MM, CROP_SIZE, CROP_SPACING_MM, Reference
+from medlangevin.imaging.reference import CROP_CENTRE_MM, CROP_SIZE, CROP_SPACING_MM, LUMEN_WALL_HU, Reference
 from medlangevin.io import atomic_path
 
 WINDOW_HU = (-500.0, 2500.0)
-# Half-way between fluid (about 0 HU) and otic capsule (about 2000 HU): the wall of the lumen.
-LUMEN_WALL_HU = 1000.0
 
 
 class Plane(NamedTuple):

@@ -23,6 +23,8 @@ CROP_ORIGIN_MM = tuple(
 )
 # Outside this range HU tell people apart (air in mastoid cells, teeth, metal), not places: clipped for matching.
 CLIP_HU = (-200.0, 2200.0)
+# Half-way between fluid (about 0 HU) and otic capsule (about 2000 HU): the wall of the lumen.
+LUMEN_WALL_HU = 1000.0
 
 
 @dataclass(frozen=True)

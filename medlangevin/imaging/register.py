@@ -3,37 +3,45 @@
 The last level sees a cube around the cochlea only: mastoid and skull differ between people, and pull the cochlea away.
 """
 
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 
 from medlangevin.imaging.localise import BALL_CENTRE_MM, BALL_RADIUS_MM, Array, Candidate, search
-from medlangevin.imaging.reference import CROP_CENTRE_MM, Reference, axis_aligned_grid, clipped
+from medlangevin.imaging.reference import CROP_CENTRE_MM, LUMEN_WALL_HU, Reference, axis_aligned_grid, clipped
 
 OUTSIDE = -32000.0
+AIR_EDGE_HU = -300.0
 # Two fits nearer than this are one ear (and its mirror image); the two ears of a head are over 60 mm apart.
 SAME_EAR_MM = 20.0
 
 
 class Level(NamedTuple):
-    """One level: the reference's box (``ball``: the ball in it) on a grid of ``spacing_mm``, both images smoothed."""
+    """One level: the reference's box (or the ``ball`` in it) on a grid of ``spacing_mm``, both images smoothed.
+
+    ``wall_mm``: only what lies in a lumen or this near to one counts, and nothing this near to air.
+    """
 
     centre_mm: tuple[float, float, float]
     half_mm: tuple[float, float, float]
     spacing_mm: float
     sigma_mm: float
     ball: bool
+    wall_mm: float
     iterations: int
     step_mm: float
     min_step_mm: float
 
 
-LABYRINTH_COARSE = Level(BALL_CENTRE_MM, (BALL_RADIUS_MM,) * 3, 1.0, 0.8, True, 60, 1.0, 0.02)
-LABYRINTH = Level(BALL_CENTRE_MM, (BALL_RADIUS_MM,) * 3, 0.6, 0.4, True, 60, 0.4, 0.01)
-COCHLEA = Level(CROP_CENTRE_MM, (6.25, 6.25, 5.75), 0.4, 0.25, False, 60, 0.2, 0.003)
+LABYRINTH_COARSE = Level(BALL_CENTRE_MM, (BALL_RADIUS_MM,) * 3, 1.0, 0.8, True, np.inf, 60, 1.0, 0.02)
+LABYRINTH = Level(BALL_CENTRE_MM, (BALL_RADIUS_MM,) * 3, 0.6, 0.4, True, np.inf, 60, 0.4, 0.01)
+# The walls of the duct alone place it; bone further off and the middle ear differ between people and pull it away.
+COCHLEA = Level(CROP_CENTRE_MM, (6.25, 6.25, 5.75), 0.4, 0.2, False, 0.8, 60, 0.2, 0.003)
+# For judging only: all that the crop shows.
+CROP = COCHLEA._replace(sigma_mm=0.25, wall_mm=np.inf)
 
 
 class Fit(NamedTuple):
@@ -65,11 +73,6 @@ class Matcher:
         self.reference = reference
         self._fixed: dict[Level, tuple[sitk.Image, sitk.Image]] = {}
 
-    @cached_property
-    def digest(self) -> str:
-        """What the results depend on."""
-        return self.reference.digest
-
     def fixed(self, level: Level) -> tuple[sitk.Image, sitk.Image]:
         """The reference at a level, and its mask."""
         if level not in self._fixed:
@@ -77,7 +80,7 @@ class Matcher:
             image = axis_aligned_grid(
                 clipped(self.reference.image, level.sigma_mm), centre - half, centre + half, level.spacing_mm, outside=0
             )
-            self._fixed[level] = image, _mask(image, level)
+            self._fixed[level] = image, _mask(image, level, self.reference.image)
         return self._fixed[level]
 
     def fits(self, scan: sitk.Image) -> list[Fit]:
@@ -105,37 +108,51 @@ class Matcher:
                 break
         best = max(middle, key=lambda fit: fit.ncc)
         fine = self._align(seen, best, COCHLEA)
-        return fine._replace(labyrinth_ncc=best.ncc)
+        return fine._replace(ncc=self._correlation(seen, fine, CROP), labyrinth_ncc=best.ncc)
 
     def _align(self, seen: sitk.Image, start: Fit, level: Level) -> Fit:
-        """``start`` improved at one level; its ``ncc`` is that level's."""
-        fixed, fixed_mask = self.fixed(level)
-        centre = np.array(level.centre_mm)
-        # Half the diagonal of the box, plus what the level may still move.
-        half = float(np.linalg.norm(level.half_mm)) if not level.ball else max(level.half_mm)
-        middle = start.rotation @ centre + start.translation
-        reach = half + 3.0 * level.spacing_mm + 2.0
-        patch = axis_aligned_grid(seen, middle - reach, middle + reach, 0.75 * level.spacing_mm, outside=OUTSIDE)
-        inside = patch > OUTSIDE / 2
-        transform = _euler(start, centre)
-        method = sitk.ImageRegistrationMethod()
-        method.SetMetricAsCorrelation()
-        method.SetMetricFixedMask(fixed_mask)
-        method.SetMetricMovingMask(inside)
-        method.SetInterpolator(sitk.sitkLinear)
+        """``start`` improved at one level; its ``ncc`` is that level's, -1 where too little of the scan overlaps."""
+        method, moving, transform = self._set_up(seen, start, level)
         method.SetOptimizerAsRegularStepGradientDescent(
             level.step_mm, level.min_step_mm, level.iterations, gradientMagnitudeTolerance=1e-9
         )
         # One radian moves the edge of an 8 mm ball by 8 mm.
         method.SetOptimizerScales([64.0, 64.0, 64.0, 1.0, 1.0, 1.0])
-        method.SetInitialTransform(transform, True)
         try:
-            method.Execute(fixed, clipped(patch, level.sigma_mm))
-        except RuntimeError:  # too little overlap left: no fit
+            method.Execute(self.fixed(level)[0], moving)
+        except RuntimeError:
             return start._replace(ncc=-1.0)
         rotation = np.array(transform.GetMatrix()).reshape(3, 3)
+        centre = np.array(level.centre_mm)
         translation = np.array(transform.GetTranslation()) + centre - rotation @ centre
         return start._replace(ncc=-float(method.GetMetricValue()), rotation=rotation, translation=translation)
+
+    def _correlation(self, seen: sitk.Image, fit: Fit, level: Level) -> float:
+        """Correlation of scan and reference at a level as ``fit`` stands; -1 where too little overlaps."""
+        method, moving, _ = self._set_up(seen, fit, level)
+        try:
+            return -float(method.MetricEvaluate(self.fixed(level)[0], moving))
+        except RuntimeError:
+            return -1.0
+
+    def _set_up(
+        self, seen: sitk.Image, start: Fit, level: Level
+    ) -> tuple[sitk.ImageRegistrationMethod, sitk.Image, sitk.Euler3DTransform]:
+        """The metric of a level, the part of the scan it can see, and the transform that starts at ``start``."""
+        centre = np.array(level.centre_mm)
+        middle = start.rotation @ centre + start.translation
+        half = max(level.half_mm) if level.ball else float(np.linalg.norm(level.half_mm))
+        # What the level may still move, and the margin of smoothing.
+        reach = half + 3.0 * level.spacing_mm + 2.0
+        patch = axis_aligned_grid(seen, middle - reach, middle + reach, 0.75 * level.spacing_mm, outside=OUTSIDE)
+        transform = _euler(start, centre)
+        method = sitk.ImageRegistrationMethod()
+        method.SetMetricAsCorrelation()
+        method.SetMetricFixedMask(self.fixed(level)[1])
+        method.SetMetricMovingMask(patch > OUTSIDE / 2)
+        method.SetInterpolator(sitk.sitkLinear)
+        method.SetInitialTransform(transform, True)
+        return method, clipped(patch, level.sigma_mm), transform
 
 
 def mirror(scan: sitk.Image) -> sitk.Image:
@@ -172,13 +189,18 @@ def _euler(start: Fit, centre: Array) -> sitk.Euler3DTransform:
     return transform
 
 
-def _mask(image: sitk.Image, level: Level) -> sitk.Image:
+def _mask(image: sitk.Image, level: Level, reference: sitk.Image) -> sitk.Image:
     axes = [image.GetOrigin()[a] + image.GetSpacing()[a] * np.arange(image.GetSize()[a]) for a in (2, 1, 0)]
     z, y, x = np.meshgrid(*axes, indexing="ij")
     offset = np.stack([x, y, z], axis=-1) - np.array(level.centre_mm)
-    inside: NDArray[np.bool_] = (
-        np.linalg.norm(offset, axis=-1) <= max(level.half_mm) if level.ball else np.ones(x.shape, dtype=bool)
-    )
+    inside: NDArray[np.bool_] = np.ones(x.shape, dtype=bool)
+    if level.ball:
+        inside = np.linalg.norm(offset, axis=-1) <= max(level.half_mm)
+    if np.isfinite(level.wall_mm):
+        hu = sitk.GetArrayFromImage(sitk.Resample(reference, image))
+        to_lumen = distance_transform_edt(hu > LUMEN_WALL_HU) * level.spacing_mm
+        to_air = distance_transform_edt(hu > AIR_EDGE_HU) * level.spacing_mm
+        inside &= (to_lumen < level.wall_mm) & (to_air > level.wall_mm)
     mask = sitk.GetImageFromArray(inside.astype(np.uint8))
     mask.CopyInformation(image)
     return mask
