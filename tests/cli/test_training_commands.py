@@ -1,0 +1,94 @@
+"""train, evaluate and generate from the command line: output, exit codes, and nothing written on bad input."""
+
+import json
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from medlangevin.cli.main import main
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("cohort")
+    random = np.random.default_rng(0)
+    listing: dict[str, list[dict[str, str]]] = {"training": [], "validation": [], "test": []}
+    for number, split in enumerate(["training"] * 4 + ["validation"] * 2):
+        hu = random.normal(500, 300, (8, 6, 5)).astype(np.int16)
+        nibabel.save(nibabel.Nifti1Image(hu, np.diag([-0.2, -0.2, 0.2, 1])), root / f"{number}.nii.gz")
+        listing[split].append({"image": f"{number}.nii.gz", "subject": str(number), "side": "L", "split": split})
+    (root / "dataset.json").write_text(json.dumps(listing))
+    path = root / "tiny.yaml"
+    path.write_text(
+        f"name: tiny\noutput_dir: {root / 'runs'}\ndata: {{root: {root}}}\n"
+        "model: {kind: vae, latent_dim: 2, network: {channels: [2], hidden: 4}}\n"
+        "training: {epochs: 1, accelerator: cpu}\n"
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(config: Path) -> Path:
+    result = call("train", config)
+    assert result.exit_code == 0, result.output
+    assert "4 to train on, 2 to validate on (the validation split)" in result.output
+    assert "best epoch 1 of 1" in result.output
+    return config.parent / "runs" / "tiny"
+
+
+def test_train_writes_pictures_and_says_where(run: Path) -> None:
+    assert {path.name for path in (run / "samples").iterdir()} == {"curves.png", "reconstructions.png", "samples.png"}
+
+
+def test_evaluate_prints_a_table(run: Path) -> None:
+    result = call("evaluate", run, "--split", "validation", "--samples", 2)
+    assert result.exit_code == 0, result.output
+    assert "NLL, nats per ear (2 samples)" in result.output
+    assert (run / "evaluation.json").is_file()
+
+
+def test_generate_writes_volumes_and_a_montage(run: Path, tmp_path: Path) -> None:
+    result = call("generate", run, "--count", 3, "--out", tmp_path / "out", "--noise")
+    assert result.exit_code == 0, result.output
+    names = sorted(path.name for path in (tmp_path / "out").glob("*"))
+    assert len(names) == 3 * 2 + 2
+    assert "montage.png" in names
+
+
+def one_line_error(result: Result, words: str) -> None:
+    assert result.exit_code == 2, result.output
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    assert words in result.stderr
+
+
+def test_bad_input_is_one_line_with_exit_code_2_and_writes_nothing(config: Path, run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    settings = ("--set", f"output_dir={out}")
+    one_line_error(call("train", config, *settings, "--set", "training.epoch=5"), "did you mean 'epochs'?")
+    one_line_error(call("train", config, *settings, "--set", "training.epochs=0"), "(given: 0)")
+    one_line_error(call("train", config, *settings, "--set", f"data.root={out}"), "run medlangevin preprocess")
+    one_line_error(call("train", tmp_path / "none.yaml"), "does not exist")
+    one_line_error(call("train", config), "go on with --resume")
+    one_line_error(call("generate", config.parent, "--count", 2, "--out", out), "is not the folder of a run")
+    one_line_error(call("evaluate", out), "does not exist")
+    assert not out.exists()
+
+
+def test_checkpoint_cut_in_half(config: Path, run: Path, tmp_path: Path) -> None:
+    weights = run / "checkpoints" / "best" / "model.safetensors"
+    content = weights.read_bytes()
+    weights.write_bytes(content[: len(content) // 2])
+    try:
+        one_line_error(call("generate", run, "--count", 2, "--out", tmp_path / "out"), "model.safetensors is damaged")
+        one_line_error(call("evaluate", run, "--split", "validation"), "--checkpoint last")
+        assert not (tmp_path / "out").exists()
+    finally:
+        weights.write_bytes(content)
