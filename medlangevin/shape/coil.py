@@ -23,7 +23,9 @@ _BASAL_HEIGHTS_MM = (-1.9, 1.6)  # where the first turn's lateral wall can lie
 
 _CONTINUED_DEG = np.arange(10.0, 61.0, 2.5)  # the wall here gives the wall at the round window, by a parabola
 _ROUGHEST_WALL_MM = 0.15  # mean deviation from that parabola beyond which it is not a cochlear wall
-_FALL_MM = 0.12  # the centre of a duct that climbs does not go down by more than noise
+_HALF_DUCT_MM = 0.75  # a duct's centre at its end is at most this below the top of the lumen
+_SWAY_MM = 0.12  # the centre of a duct that climbs goes down by noise alone, less than this
+_FALL_MM = 0.3  # down by this, it has left the duct's end for the turn below
 
 
 class Path(NamedTuple):
@@ -114,20 +116,23 @@ def height(uvh_vertices: Array) -> float:
     return float(high - low)
 
 
-def turns(path: Path) -> float:
+def turns(path: Path, top_mm: float) -> float:
     """Number of turns from the round window to the end of the duct, followed along its centre.
 
-    The duct ends where its centre, after its highest point, is lost or falls back onto the turn below. NaN when the
-    path does not climb at least one and a half turns, or stays at the top for a whole turn: then the apical turns are
-    not resolved in this volume.
+    ``top_mm``: height of the lumen's top. The duct ends where its centre, after its highest point, is lost or falls back
+    onto the turn below. NaN when the apical turns are not resolved: the path does not climb one and a half turns, ends
+    far below the top, or stays up for a whole turn.
     """
     if path.angle_deg.size == 0:
         return float("nan")
     highest = int(path.height_mm.argmax())
-    fallen = np.flatnonzero(path.height_mm[highest:] < path.height_mm[highest] - _FALL_MM)
-    last = highest + int(fallen[0]) - 1 if fallen.size else path.angle_deg.size - 1
+    below = path.height_mm[highest] - path.height_mm[highest:]
+    fallen = np.flatnonzero(below > _FALL_MM)
+    still_up = np.flatnonzero(below[: fallen[0] if fallen.size else below.size] <= _SWAY_MM)
+    last = highest + int(still_up[-1])
     stays = path.angle_deg[last] - path.angle_deg[highest] >= 360.0
-    if stays or path.angle_deg[last] < 540.0 or not (fallen.size or path.ended):
+    short = top_mm - path.height_mm[last] > _HALF_DUCT_MM
+    if stays or short or path.angle_deg[last] < 540.0 or not (fallen.size or path.ended):
         return float("nan")
     return float(path.angle_deg[last] / 360.0)
 

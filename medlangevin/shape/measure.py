@@ -98,7 +98,7 @@ def measure_lumen(lumen: Lumen) -> Measures:
     if path.angle_deg.size and path.angle_deg[-1] >= 360.0:
         values["a_mm"], values["b_mm"] = coil.a_value(lumen), coil.b_value(lumen)
         values["height_mm"] = coil.height(vertices)
-        values["turns"] = coil.turns(path)
+        values["turns"] = coil.turns(path, float(vertices[:, 2].max()))
         values["b_over_a"] = values["b_mm"] / values["a_mm"]
         if math.isnan(values["a_mm"]) or math.isnan(values["b_mm"]):
             notes.append("A or B: no lateral wall on a ray from the axis")
