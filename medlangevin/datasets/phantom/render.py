@@ -108,7 +108,7 @@ def render(anatomy: Anatomy, grid: Grid) -> FloatArray:
     for path, value in (
         (labyrinth.COCHLEAR_NERVE, tissues.modiolus),
         (labyrinth.FACIAL_NERVE, tissues.nerve),
-        (labyrinth.INTERNAL_AUDITORY_CANAL, tissues.fluid),
+        (labyrinth.INTERNAL_AUDITORY_CANAL, tissues.soft_tissue),
     ):
         tube = grid.field()
         add_tube(tube, grid, path)

@@ -9,28 +9,29 @@ from medlangevin.datasets.phantom.frame import FloatArray, rotation_matrix
 
 # Air of the middle ear, ellipsoids: centre, semi-axes, turn about z (deg).
 _TYMPANIC_CAVITY = [
-    ((-8.1, -0.4, -4.0), (2.6, 4.7, 5.2), 0.0),
-    ((-8.5, -0.6, -0.4), (3.0, 4.7, 3.8), 8.0),
-    ((-10.3, -0.3, 4.9), (2.5, 4.2, 3.2), 0.0),
-    ((-8.8, -0.8, 2.4), (2.2, 3.0, 2.6), 0.0),
+    ((-7.7, -1.0, -6.2), (3.0, 4.4, 3.1), 0.0),
+    ((-8.4, -0.5, -1.8), (3.2, 5.1, 5.1), 8.0),
+    ((-8.5, -1.2, 1.6), (2.5, 2.6, 3.0), 0.0),
+    ((-10.1, -0.9, 5.2), (2.6, 4.1, 3.2), 0.0),
+    ((-12.5, 5.0, 6.5), (3.0, 5.5, 2.5), 0.0),
 ]
 _EUSTACHIAN_TUBE = np.array(
-    [(-8.2, -3.5, -0.8, 2.2), (-7.6, -6.5, -0.9, 1.7), (-6.8, -9.5, -1.6, 1.2), (-5.5, -13.0, -3.0, 1.0)]
+    [(-8.2, -3.4, 0.1, 2.4), (-7.1, -6.4, -0.4, 1.6), (-5.6, -9.1, -1.2, 1.4), (-4.0, -13.0, -3.0, 0.9)]
 )
-_EAR_CANAL = np.array([(-12.6, -0.3, -1.6, 2.6), (-16.0, 0.2, -1.4, 3.2), (-22.0, 1.0, -1.0, 3.6)])
-_WINDOW_NICHE = np.array([(-6.3, 2.0, -0.9, 1.1), (-5.3, 3.2, -1.0, 0.75), (-4.9, 3.9, -1.1, 0.5)])
-_OVAL_NICHE = np.array([(-6.4, 1.4, 1.2, 1.0), (-5.5, 2.3, 1.4, 0.55)])
+_EAR_CANAL = np.array([(-15.0, -0.4, -2.6, 3.4), (-18.0, 0.2, -2.2, 3.4), (-22.0, 1.0, -1.6, 3.6)])
+_WINDOW_NICHE = np.array([(-7.0, 2.8, -0.7, 1.9), (-5.9, 3.8, -1.1, 0.9), (-5.0, 4.3, -1.2, 0.55)])
+_OVAL_NICHE = np.array([(-5.9, 0.5, -0.5, 0.9), (-5.4, 2.2, 0.5, 0.75), (-5.5, 2.3, 1.5, 0.5)])
 _OSSICLES = [
     np.array([(-10.4, -0.9, 5.6, 1.2), (-10.6, -1.2, 3.2, 0.7), (-10.6, -1.0, 0.8, 0.45), (-10.0, -0.6, -1.6, 0.4)]),
     np.array([(-10.4, 0.9, 5.4, 1.3), (-9.8, 1.4, 3.6, 0.55), (-8.6, 1.4, 1.6, 0.4), (-7.4, 1.6, 1.3, 0.35)]),
 ]
 _CAROTID = np.array(
     [
-        (-5.5, -5.6, -14.0, 2.5),
-        (-4.4, -6.0, -9.5, 2.5),
-        (-2.2, -7.2, -7.2, 2.5),
-        (1.8, -9.2, -6.0, 2.4),
-        (5.5, -12.5, -4.5, 2.4),
+        (-5.4, -5.7, -14.0, 2.5),
+        (-2.8, -6.2, -9.5, 2.3),
+        (-1.9, -6.9, -7.8, 2.4),
+        (1.9, -9.0, -5.5, 2.4),
+        (6.0, -13.0, -4.5, 2.6),
     ]
 )
 _JUGULAR = np.array([(-5.0, 9.0, -13.0, 4.0), (-4.0, 6.5, -11.5, 3.4)])
@@ -80,14 +81,14 @@ def mastoid_cells(grid: Grid, surroundings: Surroundings) -> FloatArray:
     if surroundings.cell_seed is None:
         return cells
     rng = np.random.default_rng(surroundings.cell_seed)
-    count = int(900 * surroundings.pneumatisation)
+    count = int(2500 * surroundings.pneumatisation)
     offsets = rng.uniform(-1, 1, (count, 3))
     offsets = offsets[np.linalg.norm(offsets, axis=1) < 1]
     centres = MASTOID_CENTRE + offsets * MASTOID_SEMI_AXES
     kept, radii = np.empty((0, 3)), np.empty(0)
-    for centre, radius in zip(centres, rng.uniform(0.5, 1.6, len(centres)), strict=True):
+    for centre, radius in zip(centres, rng.uniform(0.4, 1.5, len(centres)), strict=True):
         room = np.min(np.linalg.norm(kept - centre, axis=1) - radii, initial=9.0) - 0.15
-        if room > 0.4:
+        if room > 0.3:
             kept, radii = np.vstack([kept, centre]), np.r_[radii, min(radius, room)]
     add_balls(cells, grid, kept, radii, margin=0.4)
     return cells
@@ -108,8 +109,10 @@ def soft_tissue(grid: Grid, surroundings: Surroundings) -> FloatArray:
     for path in (_CAROTID, _JUGULAR):
         add_tube(tissue, grid, path)
     x, y, z = grid.axes()
-    behind = (y - 11.0 - np.float32(surroundings.posterior_mm)) * 0.87 + (x - 4.5) * 0.49 + 0.008 * (z - 2.0) ** 2
-    above = z - 9.3 - np.float32(surroundings.roof_mm) + 0.12 * (x + 2.0) + 0.006 * (y - 3.0) ** 2
+    # Along each normal: a plane, and how it curves away from the petrous ridge.
+    behind = 0.888 * (y - 9.4 - np.float32(surroundings.posterior_mm)) + 0.46 * (x - 4.5) + 0.004 * (z - 2) ** 2
+    above = z - 9.7 - np.float32(surroundings.roof_mm) + 0.13 * (x + 2) - 0.11 * (y - 3)
+    above = above + 0.014 * (y - 3) ** 2 + 0.008 * (x + 2) ** 2
     np.minimum(tissue, -behind, out=tissue)
     np.minimum(tissue, -above, out=tissue)
     return tissue

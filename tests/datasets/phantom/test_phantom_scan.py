@@ -15,7 +15,7 @@ from medlangevin.datasets.phantom.shape import MEAN_SHAPE
 GRID = Grid.around(np.array([-9.0, -8, -7]), np.array([9.0, 10, 9]), 0.25)
 _X, _Y, _Z = np.broadcast_arrays(*GRID.axes())
 APICAL = (_Y < 0) & (_X > -2)
-PETROUS = (_X > 6.5) & (_Y < 0) & (_Z < 5) & (_Z > -3)  # clear of capsule, canals and roof
+PETROUS = (_X > 6.5) & (_Y > -6) & (_Y < 0) & (_Z < 2) & (_Z > -3)  # clear of capsule, canals and roof
 QUIET = Acquisition(psf_sigma_mm=0.15, noise_sd_hu=0.0)
 SPACING = (0.3, 0.3, 0.5)
 
