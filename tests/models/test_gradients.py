@@ -17,7 +17,15 @@ def tiny(kind: str, image_shape: tuple[int, ...], **flow):
             "latent_dim": 3,
             "network": {"channels": [3, 4], "hidden": 5},
             "likelihood": {"initial_scale": 0.3},
-            "flow": {"steps": 3, "step_size": 0.1, "damping": 0.4, "noise": 0.7, "initial_temperature": 0.8, **flow},
+            "flow": {
+                "steps": 3,
+                "step_size": 0.1,
+                "max_step_size": 0.5,
+                "damping": 0.4,
+                "noise": 0.7,
+                "initial_temperature": 0.8,
+                **flow,
+            },
         }
     )
     model = build(config, image_shape, mean_image=torch.rand(image_shape)).double()
