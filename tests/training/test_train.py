@@ -33,9 +33,11 @@ class Constant(LatentVariableModel):
         self.nan_at, self.nan_gradient_at = nan_at, nan_gradient_at
         self.calls: list[str] = []
         self.noise: list[float] = []
+        self.training_noise: list[float] = []
 
     def training_loss(self, x: Tensor, generator: torch.Generator | None = None) -> Loss:
         self.calls.append("loss")
+        self.training_noise.append(torch.rand(1, generator=generator).item())
         step = self.calls.count("loss")
         loss = self.parameter * (torch.nan if step == self.nan_at else 1.0)
         if step == self.nan_gradient_at:
@@ -118,6 +120,7 @@ def test_validation_noise_is_the_same_in_every_epoch(make_config: MakeConfig, us
     train(make_config(epochs=3))
     assert len(model.noise) == 3
     assert len(set(model.noise)) == 1
+    assert len(set(model.training_noise)) == 9  # while that of training never repeats
 
 
 def test_stops_early_and_keeps_the_best(make_config: MakeConfig, use: Callable[..., None]) -> None:
