@@ -22,11 +22,12 @@ def test_mean_and_error_by_hand() -> None:
 def test_validation_elbo_agrees_with_the_one_seen_in_training(run: Path) -> None:
     result = evaluate(run, split="validation", samples=200)
     best = max(row["validation_elbo"] for row in read_metrics(run / "metrics.csv"))
-    # Single draws of the ELBO of these ears scatter by less than 2 nats; two ears, 1 draw against 10.
-    assert result["elbo"]["mean"] == pytest.approx(best, abs=10)
-    # The importance-sampled log-likelihood lies above the ELBO, by no more than the gap of 3 latent dimensions.
+    # One draw of an ear's ELBO has a standard deviation of 1.2 nats. Two ears, 1 draw against 10: standard error 0.9
+    # of the difference; 5 of them, a false alarm in 2 million.
+    assert result["elbo"]["mean"] == pytest.approx(best, abs=4.5)
+    # log p(x) lies 1.9 to 2.5 nats above these ears' ELBOs; mean of 10 draws: standard error 0.4.
     for ear in result["ears"]:
-        assert 0 < -ear["nll"] - ear["elbo"] < 20
+        assert 0 < -ear["nll"] - ear["elbo"] < 5
     assert result["nll_per_voxel"]["mean"] == pytest.approx(result["nll"]["mean"] / 240)
     assert result["nll"]["mean"] == pytest.approx(sum(ear["nll"] for ear in result["ears"]) / 2)
 
