@@ -119,9 +119,9 @@ def height(uvh_vertices: Array) -> float:
 def turns(path: Path, top_mm: float) -> float:
     """Number of turns from the round window to the end of the duct, followed along its centre.
 
-    ``top_mm``: height of the lumen's top. The duct ends where its centre, after its highest point, is lost or falls back
-    onto the turn below. NaN when the apical turns are not resolved: the path does not climb one and a half turns, ends
-    far below the top, or stays up for a whole turn.
+    ``top_mm``: height of the lumen's top. The duct ends where its centre, after its highest point, is lost or falls
+    back onto the turn below. NaN when the apical turns are not resolved: the path does not climb one and a half turns,
+    ends far below the top, or stays up for a whole turn.
     """
     if path.angle_deg.size == 0:
         return float("nan")

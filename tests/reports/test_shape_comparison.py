@@ -1,0 +1,127 @@
+import nibabel
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from matplotlib.image import imread
+
+from medlangevin.cli.shape import shape
+from medlangevin.errors import MedlangevinError, PartialFailureError
+from medlangevin.reports.shape_comparison import draw_comparison, format_table, panel_caption, report_shape
+from medlangevin.shape.compare import compare, compare_samples
+from medlangevin.shape.measure import Measures
+from medlangevin.shape.population import Population
+
+AFFINE = np.diag([-0.2, -0.2, 0.2, 1.0])
+AFFINE[:3, 3] = [6.3, 4.45, -4.5]
+
+
+def _ear(radius):
+    """A ring of fluid about the modiolar axis: not a cochlea, but with volume and A and B."""
+    from medlangevin.shape import frame
+
+    uvh = frame.to_modiolar(frame.voxel_centres_lps((60, 50, 50), AFFINE))
+    ring = np.hypot(np.hypot(uvh[..., 0] + 0.25, uvh[..., 1] + 0.45) - 2.8, uvh[..., 2])
+    return 2000.0 - 2000.0 * np.clip((radius - ring) / 0.4 + 0.5, 0, 1)
+
+
+def _folder(path, radii):
+    path.mkdir(parents=True)
+    for number, radius in enumerate(radii):
+        image = nibabel.Nifti1Image(_ear(radius).astype(np.int16), AFFINE)
+        nibabel.save(image, path / f"synthetic-{number}_ct.nii.gz")
+    return path
+
+
+def _population(name, seed, count=30):
+    rng = np.random.default_rng(seed)
+    rows = tuple(Measures(volume_mm3=rng.normal(72, 9), a_mm=rng.normal(9.2, 0.4)) for _ in range(count))
+    return Population(name, tuple(str(index) for index in range(count)), rows)
+
+
+def test_two_folders_give_tables_a_comparison_and_a_figure(tmp_path):
+    first = _folder(tmp_path / "synthetic", [0.8, 0.9])
+    second = _folder(tmp_path / "real", [0.7, 1.0, 0.85])
+    report = report_shape(first, other=second)
+    assert sorted(path.name for path in (first / "shape").iterdir()) == [
+        "comparison.json",
+        "comparison.png",
+        "comparison.tsv",
+        "real.json",
+        "real.tsv",
+        "synthetic.json",
+        "synthetic.tsv",
+    ]
+    volumes = report.populations[0].column("volume_mm3")
+    assert volumes[0] < volumes[1]
+    assert report.comparisons[0].second_count == 3
+    table = format_table(report)
+    assert "volume_mm3" in table
+    assert "(3 of 3)" in table
+
+
+def test_folders_of_one_name_do_not_overwrite_each_other(tmp_path):
+    first, second = _folder(tmp_path / "x" / "ears", [0.8]), _folder(tmp_path / "y" / "ears", [0.9])
+    report = report_shape(first, other=second, out=tmp_path / "out")
+    assert [population.name for population in report.populations] == ["x-ears", "y-ears"]
+    assert (tmp_path / "out" / "x-ears.tsv").is_file()
+    assert (tmp_path / "out" / "y-ears.tsv").is_file()
+
+
+def test_the_figure_is_drawn_even_where_measures_are_missing(tmp_path):
+    first, second = _population("one", 1), _population("two", 2)
+    path = draw_comparison(first, second, tuple(compare(first, second)), tmp_path / "figure.png")
+    picture = imread(path)
+    assert picture.shape[1] > 1000
+    colours = (picture[..., :3] * 255).round().astype(int)
+    for wanted in ([0, 114, 178], [213, 94, 0]):  # both populations are in the picture
+        assert (np.abs(colours - wanted).max(axis=-1) < 3).sum() > 500
+
+
+def test_the_caption_gives_distance_test_and_counts():
+    row = compare_samples("a_mm", np.array([0.0, 1.0, 3.0]), np.array([8.0, 5.0, 6.0]))
+    assert panel_caption(row, "mm") == "Wasserstein 5 mm, KS p = 0.1, n = 3 and 3"
+    few = compare_samples("a_mm", np.array([0.0]), np.array([8.0, 5.0]))
+    assert panel_caption(few, "mm") == "too few values (n = 1 and 2)"
+
+
+def test_the_command_prints_a_table_and_says_where_things_are(tmp_path):
+    folder = _folder(tmp_path / "ears", [0.8])
+    result = CliRunner().invoke(shape, [str(folder), "--out", str(tmp_path / "out")], standalone_mode=False)
+    assert result.exception is None, result.output
+    assert "volume_mm3" in result.output
+    assert f"table {tmp_path / 'out' / 'ears.tsv'}" in result.output
+
+
+def test_the_command_skips_a_bad_file_and_says_so(tmp_path):
+    folder = _folder(tmp_path / "ears", [0.8])
+    (folder / "bad_ct.nii.gz").write_bytes(b"\x1f\x8b no")
+    result = CliRunner().invoke(shape, [str(folder)], standalone_mode=False)
+    assert isinstance(result.exception, PartialFailureError)
+    assert "1 of the volumes" in str(result.exception)
+    assert "bad_ct" in (folder / "shape" / "failures.tsv").read_text()
+    assert (folder / "shape" / "ears.tsv").is_file()
+    # Once the file is mended, the list of failures goes.
+    (folder / "bad_ct.nii.gz").unlink()
+    report_shape(folder)
+    assert not (folder / "shape" / "failures.tsv").exists()
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_an_empty_folder_is_an_error_and_nothing_is_written(tmp_path, other):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    arguments = [str(empty)]
+    if other:
+        arguments = [str(_folder(tmp_path / "ears", [0.8])), "--compare", str(empty)]
+    result = CliRunner().invoke(shape, [*arguments, "--out", str(tmp_path / "out")], standalone_mode=False)
+    assert isinstance(result.exception, MedlangevinError)
+    assert not isinstance(result.exception, PartialFailureError)
+    assert "\n" not in str(result.exception)
+    assert str(empty) in str(result.exception)
+    assert not (tmp_path / "out").exists()
+
+
+def test_out_that_is_a_file_is_an_error(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(MedlangevinError, match="is a file"):
+        report_shape(_folder(tmp_path / "ears", [0.8]), out=tmp_path / "file")

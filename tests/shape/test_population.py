@@ -1,0 +1,89 @@
+import nibabel
+import numpy as np
+import pytest
+
+from medlangevin.errors import MedlangevinError
+from medlangevin.io import read_json, write_json
+from medlangevin.shape.population import measure_folder, write_population
+from medlangevin.shape.volumes import find_volumes, read_volume
+
+
+def _save(path, values, affine):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nibabel.save(nibabel.Nifti1Image(np.asarray(values).round().astype(np.int16), affine), path)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path, spiral_ct, affine):
+    """Two good volumes, one without a cochlea."""
+    _save(tmp_path / "ears" / "a_ct.nii.gz", spiral_ct, affine)
+    _save(tmp_path / "ears" / "b_ct.nii", spiral_ct + 20, affine)
+    _save(tmp_path / "ears" / "c_ct.nii.gz", np.full((60, 50, 50), 1000), affine)
+    return tmp_path / "ears"
+
+
+def test_a_folder_becomes_a_table_with_defined_columns(folder, tmp_path):
+    population = measure_folder(folder)
+    assert population.names == ("a_ct", "b_ct", "c_ct")
+    assert population.column("volume_mm3")[1] == pytest.approx(population.column("volume_mm3")[0], rel=0.001)
+    table = write_population(population, tmp_path / "out")
+    rows = [line.split("\t") for line in table.read_text().splitlines()]
+    assert table.name == "ears.tsv"
+    assert {len(row) for row in rows} == {len(rows[0])}
+    assert set(read_json(tmp_path / "out" / "ears.json")) == set(rows[0])
+    assert rows[3][0] == "c_ct"
+    assert set(rows[3][1:-1]) == {""}
+    assert "no contrast" in rows[3][-1]
+    assert float(rows[1][rows[0].index("volume_mm3")]) == pytest.approx(population.measures[0].volume_mm3, abs=1e-4)
+
+
+def test_more_processes_give_the_same_table(folder):
+    # repr, as NaN (a missing measure) is not equal to itself.
+    assert repr(measure_folder(folder, workers=2)) == repr(measure_folder(folder, workers=1))
+
+
+def test_files_that_cannot_be_read_are_listed_and_skipped(folder, spiral_ct, affine):
+    whole = (folder / "a_ct.nii.gz").read_bytes()
+    (folder / "cut_ct.nii.gz").write_bytes(whole[: len(whole) // 2])
+    (folder / "text_ct.nii").write_text("not an image")
+    _save(folder / "four_ct.nii.gz", np.stack([spiral_ct] * 2, axis=-1), affine)
+    population = measure_folder(folder)
+    assert population.names == ("a_ct", "b_ct", "c_ct")
+    assert {name for name, _ in population.failures} == {"cut_ct", "text_ct", "four_ct"}
+    assert all("\n" not in reason and str(folder) in reason for _, reason in population.failures)
+
+
+def test_values_that_are_not_numbers_are_refused(tmp_path, affine):
+    values = np.zeros((10, 10, 10), dtype=np.float32)
+    values[3, 3, 3] = np.nan
+    nibabel.save(nibabel.Nifti1Image(values, affine), tmp_path / "nan.nii.gz")
+    with pytest.raises(MedlangevinError, match="not numbers"):
+        read_volume(tmp_path / "nan.nii.gz")
+
+
+def test_volumes_come_from_the_listing_then_the_folder_then_its_crops(tmp_path):
+    crops = tmp_path / "crops"
+    crops.mkdir()
+    for name in ("s1.nii.gz", "s2.nii.gz"):
+        (crops / name).touch()
+    assert [item.name for item in find_volumes(tmp_path)] == ["s1", "s2"]
+    (tmp_path / "top.nii").touch()
+    assert [item.name for item in find_volumes(tmp_path)] == ["top"]
+    write_json(tmp_path / "dataset.json", {"training": [{"image": "crops/s2.nii.gz", "subject": "x"}], "test": []})
+    assert [item.path for item in find_volumes(tmp_path)] == [crops / "s2.nii.gz"]
+
+
+@pytest.mark.parametrize(("make", "words"), [(True, "no NIfTI volumes"), (False, "not a folder")])
+def test_a_folder_without_volumes_is_an_error(tmp_path, make, words):
+    place = tmp_path / "empty"
+    if make:
+        place.mkdir()
+    with pytest.raises(MedlangevinError, match=words):
+        measure_folder(place)
+
+
+def test_a_folder_of_unreadable_files_alone_is_an_error(tmp_path):
+    (tmp_path / "x.nii.gz").write_text("no")
+    with pytest.raises(MedlangevinError, match="none of the 1 volumes"):
+        measure_folder(tmp_path)
