@@ -27,7 +27,7 @@ V_LPS: Final[Array] = np.cross(MODIOLAR_AXIS_LPS, U_LPS)
 _ROTATION: Final[Array] = np.stack([U_LPS, V_LPS, MODIOLAR_AXIS_LPS])
 
 # The cut between cochlea and vestibule, a half-plane through the hook region. Chosen once so that volume and volume
-# centroid of thresholded lumina agree with those of surfaces whose cochlear part was labelled by hand.
+# centroid of thresholded lumina agree with those of surfaces whose cochlear part was labelled.
 VESTIBULE_CUT_POINT_UVH: Final[Array] = np.array([4.0, 1.0, 0.0])
 VESTIBULE_CUT_NORMAL_UVH: Final[Array] = _unit(np.array([-0.318, 0.380, 0.869]))  # towards the cochlea
 VESTIBULE_CUT_OFFSET_MM: Final = -0.55
