@@ -50,20 +50,30 @@ class _Volume(NamedTuple):
     origin: Array  # LPS of voxel 0
 
 
-def search(scan: sitk.Image, reference: Reference, *, count: int = 4) -> list[Candidate]:
-    """The ``count`` best places in a scan for each side, best first. ``scan``: HU in LPS, shear allowed."""
-    template_image = clipped(reference.image, SEARCH_SIGMA_MM)
+class Templates(NamedTuple):
+    """The reference at every rotation tried: ``turns`` (n, 3, 3), ``balls``: n images on the search grid."""
+
+    turns: Array
+    balls: list[torch.Tensor]
+
+
+def prepare(reference: Reference) -> Templates:
+    """Turn the reference once for any number of searches."""
+    image = clipped(reference.image, SEARCH_SIGMA_MM)
     turns = rotations()
-    templates = [_template(template_image, rotation) for rotation in turns]
+    return Templates(turns, [_template(image, rotation) for rotation in turns])
+
+
+def search(scan: sitk.Image, templates: Templates, *, count: int = 4) -> list[Candidate]:
+    """The ``count`` best places in a scan for each side, best first. ``scan``: HU in LPS, shear allowed."""
     volume = _search_volume(scan)
     found: list[Candidate] = []
     for mirrored in (False, True):
-        score, which = _score(_mirror(volume) if mirrored else volume, templates)
-        origin = _mirror(volume).origin if mirrored else volume.origin
-        found += [
-            Candidate(value, mirrored, turns[turn], centre - turns[turn] @ np.array(BALL_CENTRE_MM))
-            for value, turn, centre in _peaks(score, which, origin, count)
-        ]
+        seen = _mirror(volume) if mirrored else volume
+        score, which = _score(seen, templates.balls)
+        for value, number, centre in _peaks(score, which, seen.origin, count):
+            turn = templates.turns[number]
+            found.append(Candidate(value, mirrored, turn, centre - turn @ np.array(BALL_CENTRE_MM)))
     return sorted(found, key=lambda item: -item.score)
 
 

@@ -185,7 +185,7 @@ def _process_all(
     todo: list[Person], out: Path, loaded: Reference, reference: Path | None, workers: int
 ) -> Generator[Outcome, None, None]:
     if workers == 1 or len(todo) < 2:
-        _single_threaded()
+        single_threaded()
         matcher = Matcher(loaded)
         for person in todo:
             yield process_person(person, out, matcher)
@@ -210,7 +210,7 @@ _matcher: Matcher | None = None
 
 def _start_worker(reference: Path | None) -> None:
     global _matcher
-    _single_threaded()
+    single_threaded()
     _matcher = Matcher(load_reference(reference))
 
 
@@ -220,7 +220,7 @@ def _work(person: Person, out: Path) -> Outcome:
     return process_person(person, out, _matcher)
 
 
-def _single_threaded() -> None:
+def single_threaded() -> None:
     """One thread a process: the sums of a registration then come out the same in every run."""
     os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)

@@ -10,13 +10,15 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
-from medlangevin.imaging.localise import BALL_CENTRE_MM, BALL_RADIUS_MM, Array, Candidate, search
+from medlangevin.imaging.localise import BALL_CENTRE_MM, BALL_RADIUS_MM, Array, Candidate, prepare, search
 from medlangevin.imaging.reference import CROP_CENTRE_MM, LUMEN_WALL_HU, Reference, axis_aligned_grid, clipped
 
 OUTSIDE = -32000.0
 AIR_EDGE_HU = -300.0
 # Two fits nearer than this are one ear (and its mirror image); the two ears of a head are over 60 mm apart.
 SAME_EAR_MM = 20.0
+# A side that fits worse than this is not refined further: it is no ear, and would take longest.
+HOPELESS_NCC = 0.4
 
 
 class Level(NamedTuple):
@@ -71,6 +73,7 @@ class Matcher:
 
     def __init__(self, reference: Reference) -> None:
         self.reference = reference
+        self._templates = prepare(reference)
         self._fixed: dict[Level, tuple[sitk.Image, sitk.Image]] = {}
 
     def fixed(self, level: Level) -> tuple[sitk.Image, sitk.Image]:
@@ -85,7 +88,7 @@ class Matcher:
 
     def fits(self, scan: sitk.Image) -> list[Fit]:
         """The best fit on each side of a scan, best first. ``scan``: HU in LPS; at most two fits, right and left."""
-        candidates = search(scan, self.reference)
+        candidates = search(scan, self._templates)
         found = [
             self._best(scan, [item for item in candidates if item.mirrored is side], side) for side in (False, True)
         ]
@@ -100,14 +103,16 @@ class Matcher:
         coarse.sort(key=lambda fit: -fit.ncc)
         if not coarse:
             return None
-        middle = [self._align(seen, coarse[0], LABYRINTH)]
-        for other in coarse[1:3]:
-            apart = float(np.linalg.norm(other.translation - coarse[0].translation))
-            if apart > 1.0 and other.ncc > coarse[0].ncc - 0.15:
-                middle.append(self._align(seen, other, LABYRINTH))
-                break
-        best = max(middle, key=lambda fit: fit.ncc)
-        fine = self._align(seen, best, COCHLEA)
+        start = coarse[0]
+        best = start
+        if start.ncc >= HOPELESS_NCC:
+            best = self._align(seen, start, LABYRINTH)
+            for other in coarse[1:3]:
+                apart = float(np.linalg.norm(other.translation - start.translation))
+                if apart > 1.0 and other.ncc > start.ncc - 0.15:
+                    best = max(best, self._align(seen, other, LABYRINTH), key=lambda fit: fit.ncc)
+                    break
+        fine = self._align(seen, best, COCHLEA) if best.ncc >= HOPELESS_NCC else best
         return fine._replace(ncc=self._correlation(seen, fine, CROP), labyrinth_ncc=best.ncc)
 
     def _align(self, seen: sitk.Image, start: Fit, level: Level) -> Fit:

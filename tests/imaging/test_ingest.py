@@ -1,0 +1,171 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from medlangevin.imaging.decode import read_slice, read_stack
+from medlangevin.imaging.geometry import stacks
+from medlangevin.imaging.ingest import SliceHeader, ingest, read_header
+from medlangevin.imaging.rejection import UnusableSeriesError
+
+SLICE = np.arange(64 * 64, dtype=np.int16).reshape(64, 64)
+HEIGHTS = np.arange(40) * 0.4
+
+
+def series_of(folder, write_slice, heights=HEIGHTS, tags=lambda k: {}):
+    """One series with slices at the given heights; the pixels of slice k are SLICE + k."""
+    for k in np.random.default_rng(0).permutation(len(heights)):
+        write_slice(folder / f"f{k}", SLICE + np.int16(k), (0, 0, heights[k]), **tags(int(k)))
+    (series,) = ingest(folder).series
+    return series
+
+
+def reason_of(series):
+    with pytest.raises(UnusableSeriesError) as caught:
+        stacks(series.slices)
+    return caught.value.reason
+
+
+def test_series_is_sorted_by_position_whatever_the_names_and_numbers(tmp_path, write_slice):
+    (stack,) = stacks(series_of(tmp_path, write_slice, tags=lambda k: {"InstanceNumber": (k * 7) % 40}).slices)
+    image = read_stack(stack)
+    assert np.array_equal(sitk.GetArrayFromImage(image)[:, 0, 0], np.arange(40))
+    assert np.allclose(image.GetSpacing(), (0.3, 0.3, 0.4))
+    assert np.allclose(image.GetOrigin(), (0, 0, 0))
+
+
+def test_flipped_axes_keep_every_voxel_in_its_place(tmp_path, write_slice):
+    # Columns run to -y: positions in space decide, so voxel (0, 5, k) lies at y = -5 * 0.3.
+    (stack,) = stacks(series_of(tmp_path, write_slice, tags=lambda k: {"orientation": (1, 0, 0, 0, -1, 0)}).slices)
+    image = read_stack(stack)
+    assert np.allclose(image.TransformIndexToPhysicalPoint((0, 5, 0))[1], -1.5)
+    # The normal points to -z, so the highest slice comes first and keeps its own place.
+    assert np.isclose(image.TransformIndexToPhysicalPoint((0, 0, 0))[2], 15.6)
+    assert sitk.GetArrayFromImage(image)[0, 0, 0] == 39
+
+
+def test_slope_and_intercept_of_each_slice_and_padding_become_hu(tmp_path, write_slice):
+    first = write_slice(tmp_path / "a", SLICE, (0, 0, 0), RescaleSlope=0.5, RescaleIntercept=-1000)
+    second = write_slice(tmp_path / "b", SLICE, (0, 0, 1), RescaleSlope=2, RescaleIntercept=-1024, PixelPaddingValue=7)
+    one, two = read_header(first), read_header(second)
+    assert isinstance(one, SliceHeader)
+    assert isinstance(two, SliceHeader)
+    assert np.array_equal(read_slice(one), np.rint(SLICE * 0.5 - 1000).astype(np.int16))
+    expected = np.maximum(SLICE.astype(int) * 2 - 1024, -1024)
+    expected[SLICE == 7] = -1024
+    assert np.array_equal(read_slice(two), expected)
+
+
+def test_signed_values_survive(tmp_path, write_slice):
+    header = read_header(write_slice(tmp_path / "a", SLICE - np.int16(900), (0, 0, 0)))
+    assert isinstance(header, SliceHeader)
+    assert read_slice(header).min() == -900
+
+
+@pytest.mark.parametrize(
+    ("heights", "code", "words"),
+    [
+        (np.delete(np.arange(20) * 0.6, 10), "missing-slice", "1 slice missing"),
+        (np.cumsum(np.r_[np.full(10, 0.4), np.full(10, 0.55)]), "uneven-slices", "varies"),
+        (np.arange(20) * 2.5, "too-coarse", "2.5 mm"),
+        (np.arange(5) * 0.5, "too-small", "too small"),
+        (np.zeros(4), "duplicate-position", "one position"),
+        (np.r_[HEIGHTS, HEIGHTS[3]], "duplicate-position", "same position"),
+        (np.zeros(1), "too-few-slices", "single slice"),
+    ],
+)
+def test_bad_geometry_is_refused_by_name(tmp_path, write_slice, heights, code, words):
+    reason = reason_of(series_of(tmp_path, write_slice, heights))
+    assert reason.code == code
+    assert words in reason.text
+
+
+def test_a_gap_costs_only_the_slices_beyond_it(tmp_path, write_slice):
+    found = stacks(series_of(tmp_path, write_slice, np.delete(np.arange(80) * 0.4, 30)).slices)
+    assert [len(stack.slices) for stack in found] == [30, 49]
+    assert np.isclose(found[1].geometry.origin[2], 31 * 0.4)
+
+
+def test_copies_of_a_slice_are_dropped_and_two_acquisitions_parted(tmp_path, write_slice):
+    series = series_of(tmp_path / "one", write_slice, tags=lambda k: {"SOPInstanceUID": f"1.2.{k % 39}"})
+    # Slices 0 and 39 call themselves the same instance: one of them goes.
+    assert len(stacks(series.slices)[0].slices) == 39
+    twice = np.r_[HEIGHTS, HEIGHTS]
+    series = series_of(tmp_path / "two", write_slice, twice, tags=lambda k: {"AcquisitionNumber": 1 + k // 40})
+    assert [len(stack.slices) for stack in stacks(series.slices)] == [40, 40]
+
+
+def test_gantry_tilt_stays_in_the_grid_as_shear_up_to_a_limit(tmp_path, write_slice):
+    def tilted(folder, degrees):
+        angle = np.radians(degrees)
+        row_column = (1, 0, 0, 0, np.cos(angle), np.sin(angle))
+        for k, height in enumerate(HEIGHTS):
+            write_slice(folder / f"f{k}", SLICE, (0, 0, height), orientation=row_column)
+        return ingest(folder).series[0]
+
+    (stack,) = stacks(tilted(tmp_path / "a", 15.0).slices)
+    assert np.isclose(stack.geometry.tilt_deg, 15.0, atol=0.01)
+    image = read_stack(stack)
+    assert np.allclose(image.TransformIndexToPhysicalPoint((0, 0, 10)), (0, 0, 4.0))
+    assert reason_of(tilted(tmp_path / "b", 35.0)).code == "tilt"
+
+
+def test_two_persons_in_one_folder_are_two_series(tmp_path, write_slice):
+    for k, height in enumerate(HEIGHTS):
+        write_slice(tmp_path / f"a{k}", SLICE, (0, 0, height))
+        write_slice(tmp_path / f"b{k}", SLICE, (0, 0, height), PatientBirthDate="19600101")
+    assert [len(series.slices) for series in ingest(tmp_path).series] == [40, 40]
+
+
+@pytest.mark.parametrize(
+    ("tags", "code"),
+    [
+        ({"Modality": "MR", "SOPClassUID": "1.2.840.10008.5.1.4.1.1.4"}, "not-ct"),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "localizer"),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7"}, "secondary-capture"),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2.1"}, "multi-frame"),
+        ({"ImagePositionPatient": None}, "no-geometry"),
+        ({"Rows": None}, "no-pixels"),
+    ],
+)
+def test_files_that_are_no_ct_slices_are_named(tmp_path, write_slice, tags, code):
+    found = read_header(write_slice(tmp_path / "x", SLICE, (0, 0, 0), **tags))
+    assert not isinstance(found, SliceHeader)
+    assert found[0].code == code
+
+
+def test_damaged_and_foreign_files_never_raise(tmp_path, write_slice):
+    whole = write_slice(tmp_path / "whole", SLICE, (0, 0, 0)).read_bytes()
+    (tmp_path / "text").write_text("no picture")
+    (tmp_path / "empty").write_bytes(b"")
+    rng = np.random.default_rng(0)
+    for number in range(200):
+        damaged = bytearray(whole)
+        for at in rng.integers(0, 900, size=6):
+            damaged[at] = rng.integers(256)
+        (tmp_path / f"d{number}").write_bytes(bytes(damaged[: rng.integers(10, len(damaged))]))
+    assert ingest(tmp_path).files == 203
+
+
+REAL = {
+    "philips_mixed_study": {"too-coarse", "localizer", "secondary-capture", "not-dicom"},
+    "broken_series": {"missing-slice", "too-coarse", "too-few-slices"},
+    "transfer_syntaxes": {"lossy-8-bit", "too-few-slices"},
+}
+
+
+@pytest.mark.parametrize("name", sorted(REAL))
+def test_real_oddities_are_refused_for_the_right_reason(shared_data: Path, name):
+    found = ingest(shared_data / "data" / "ct" / name)
+    codes = {item.reason.code for item in found.passed_over}
+    codes |= {reason_of(series).code for series in found.series if series.slices}
+    assert codes == REAL[name]
+
+
+def test_all_lossless_transfer_syntaxes_give_the_same_pixels(shared_data: Path):
+    (series,) = ingest(shared_data / "data" / "ct" / "transfer_syntaxes").series
+    slices = [read_slice(item) for item in series.slices]
+    assert len(slices) == 6
+    for other in slices[1:]:
+        assert np.array_equal(other, slices[0])
