@@ -1,7 +1,7 @@
 """Slices to volumes: sort by position, drop copies, check distances, and say by name what is wrong."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +57,8 @@ def stacks(slices: tuple[SliceHeader, ...]) -> list[Stack]:
     if runs:
         return runs
     first = list(dict.fromkeys(problems))
+    # Leftovers beside a gap are single slices too; that says nothing new.
+    first = [reason for reason in first if reason.code != "too-few-slices"] or first
     raise UnusableSeriesError(
         Reason(first[0].code, "; ".join(reason.text for reason in first), first[0].advice, first[0].failure)
     )
@@ -64,9 +66,10 @@ def stacks(slices: tuple[SliceHeader, ...]) -> list[Stack]:
 
 def _without_duplicates(slices: tuple[SliceHeader, ...]) -> list[list[SliceHeader]]:
     """One list per acquisition, sorted by position, copies of one instance dropped."""
-    unique: dict[str, SliceHeader] = {}
+    unique: dict[tuple[Any, ...], SliceHeader] = {}
     for item in sorted(slices, key=lambda one: (one.instance_uid, str(one.path))):
-        unique.setdefault(item.instance_uid or str(item.path), item)
+        # The id alone does not tell: some anonymisers give all slices the same one.
+        unique.setdefault((item.instance_uid or str(item.path), item.position), item)
     ordered = _sorted(list(unique.values()))
     if not _has_duplicates(ordered):
         return [ordered]
@@ -108,7 +111,7 @@ def _even_runs(ordered: list[SliceHeader]) -> list[tuple[tuple[SliceHeader, ...]
 
 def _problems(run: tuple[SliceHeader, ...], stack: Stack | None) -> list[Reason]:
     if stack is None:
-        return [Reason("too-few-slices", "a single slice, no volume", "export the whole series")]
+        return [Reason("too-few-slices", "one slice only, no volume", "export the whole series")]
     geometry = stack.geometry
     found = [problem for problem in (orientation_problem(run[0]), grid_problem(geometry)) if problem]
     if geometry.tilt_deg > MAX_TILT_DEG:

@@ -70,6 +70,11 @@ def process_person(person: Person, out: Path, matcher: Matcher) -> Outcome:
         except UnusableSeriesError as error:
             failures.append(entry(study, error.reason))
             continue
+        except Exception as error:
+            # One scan that nobody thought of must not end a night's run. The message could hold a path: only its kind.
+            text = f"it could not be processed ({type(error).__name__})"
+            failures.append(entry(study, Reason("internal", text, "run it alone and report the error")))
+            continue
         for ear in ears:
             rival = best.get(ear.side)
             if rival is not None:

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import signal
 from collections import Counter
 from collections.abc import Generator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -210,6 +211,8 @@ _matcher: Matcher | None = None
 
 def _start_worker(reference: Path | None) -> None:
     global _matcher
+    # Ctrl-C is the parent's: it lets running persons finish and starts no more.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     single_threaded()
     _matcher = Matcher(load_reference(reference))
 
@@ -224,6 +227,8 @@ def single_threaded() -> None:
     """One thread a process: the sums of a registration then come out the same in every run."""
     os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    # ITK's warnings name files, and file names may name patients.
+    sitk.ProcessObject.GlobalWarningDisplayOff()
     torch.set_num_threads(1)
 
 

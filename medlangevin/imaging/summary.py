@@ -20,7 +20,8 @@ def describe(summary: PreprocessSummary) -> str:
     lines += [_line("failed", problem) for problem in summary.failures]
     lines += [_line("skipped", problem) for problem in summary.notes]
     lines += [f"passed   {count} file{'s' if count > 1 else ''}: {text}" for text, count in summary.passed_over.items()]
-    lines.append(f"pictures {summary.pictures}")
+    if summary.ears:
+        lines.append(f"pictures {summary.pictures}")
     lines.append(f"key      {summary.key_file} (keep it private: it links the pseudonyms to the patients)")
     return "\n".join(lines)
 

@@ -214,6 +214,17 @@ def test_nothing_to_work_on_is_one_line_and_nothing_is_written(tmp_path, write_s
     assert "reference" in bad_input(tmp_path / "mr", out, "--reference", str(tmp_path / "none.nii.gz"))
 
 
+def test_an_unexpected_error_in_one_scan_is_a_failure_of_that_scan(raw, tmp_path, monkeypatch):
+    def crash(*_):
+        raise RuntimeError("private_folder")
+
+    monkeypatch.setattr("medlangevin.imaging.person.series_ears", crash)
+    summary = preprocess(raw, tmp_path / "out")
+    assert len(summary.failures) == 3
+    assert all("RuntimeError" in problem.reason for problem in summary.failures)
+    assert "private_folder" not in (tmp_path / "out" / "failures.tsv").read_text()
+
+
 def test_all_series_unusable_is_a_list_of_failures(raw, tmp_path):
     with_holes = tmp_path / "raw"
     shutil.copytree(raw / "holes", with_holes / "holes")
