@@ -6,8 +6,8 @@ from medlangevin.imaging.register import Fit
 from medlangevin.imaging.rejection import Reason
 
 # From 28 ears of simulated scans, as they are and turned by 30 and 40 degrees: right fits 0.67 to 0.85. The same scans
-# with the inner ear painted over: 0.26 at most. Fits of the wrong side: 0.58 at most, the next 0.36, and all of them lay
-# on a better fit of the right side, so they are dropped. Nothing wrong reached NCC_OK.
+# with the inner ear painted over: 0.26 at most. Fits of the wrong side: 0.58 at most, the next 0.36, and all lay on a
+# better fit of the right side, so they are dropped. Nothing wrong reached NCC_OK.
 NCC_FAILED = 0.5
 NCC_OK = 0.62
 MIRROR_MARGIN = 0.1
