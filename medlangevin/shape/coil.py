@@ -1,6 +1,6 @@
 """The coil in cochlear cylindrical coordinates: lateral wall over the angle, A and B value, height, number of turns.
 
-Angles are degrees about the spiral's axis (``frame.SPIRAL_CENTRE_UV``) from the round window, growing towards the apex
+Angles are degrees about the spiral's axis (``SPIRAL_CENTRE_UV``) from the round window, growing towards the apex
 (Verbist et al. 2010, consensus coordinate system).
 """
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from medlangevin.cochlear_frame import ROUND_WINDOW_ANGLE_DEG, SPIRAL_CENTRE_UV
 from medlangevin.shape import frame
 from medlangevin.shape.segment import Lumen
 
@@ -44,10 +45,10 @@ def sample_half_plane(lumen: Lumen, angle_deg: float) -> tuple[Array, Array, Arr
     Returns (radii (r,), heights (h,), level (r, h)), in mm; outside the volume the level is negative.
     """
     radii = np.arange(0.0, _MAX_RADIUS_MM, _RADIUS_STEP_MM)
-    angle = np.radians(angle_deg + frame.ROUND_WINDOW_ANGLE_DEG)
+    angle = np.radians(angle_deg + ROUND_WINDOW_ANGLE_DEG)
     direction = np.array([np.cos(angle), np.sin(angle)])
     points = np.empty((radii.size, _HEIGHTS_MM.size, 3))
-    points[..., :2] = (frame.SPIRAL_CENTRE_UV + radii[:, None] * direction)[:, None, :]
+    points[..., :2] = (SPIRAL_CENTRE_UV + radii[:, None] * direction)[:, None, :]
     points[..., 2] = _HEIGHTS_MM
     index = frame.lps_to_voxels(frame.from_modiolar(points), lumen.affine)
     level = ndimage.map_coordinates(lumen.level, np.moveaxis(index, -1, 0), order=1, cval=-1.0)
@@ -108,8 +109,8 @@ def height(uvh_vertices: Array) -> float:
 
     ``uvh_vertices``: (n, 3) wall points in modiolar coordinates. The hook (before the round window) does not count.
     """
-    offset = uvh_vertices[:, :2] - frame.SPIRAL_CENTRE_UV
-    angle = (np.degrees(np.arctan2(offset[:, 1], offset[:, 0])) - frame.ROUND_WINDOW_ANGLE_DEG) % 360.0
+    offset = uvh_vertices[:, :2] - SPIRAL_CENTRE_UV
+    angle = (np.degrees(np.arctan2(offset[:, 1], offset[:, 0])) - ROUND_WINDOW_ANGLE_DEG) % 360.0
     before_window = (angle > 300.0) & (np.hypot(*offset.T) > 3.0)
     # Quantiles next to the extremes: one vertex of noise is not height.
     low, high = np.quantile(uvh_vertices[~before_window, 2], [0.001, 0.999])

@@ -1,42 +1,25 @@
-"""Where the cochlea lies in the reference frame: LPS mm, a right ear, origin at the centroid of the cochlear surface.
-
-The numbers are means over a cohort of inner-ear surfaces aligned in that frame. All lumen and shape code uses the
-modiolar coordinates (u, v, h): h along the modiolar axis from base to apex, u towards the oval window, v = axis x u.
-Seen from the apex the duct coils counter-clockwise (growing angle) inwards from the round window at about 28 degrees.
-"""
+"""Modiolar coordinates of voxels, and the fixed surfaces that part the cochlea from its neighbours."""
 
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medlangevin.cochlear_frame import MODIOLAR_AXIS_LPS, MODIOLUS_CENTRE_LPS, SPIRAL_CENTRE_UV, U_LPS, V_LPS
+
 Array = NDArray[np.float64]
 
-
-def _unit(vector: Array) -> Array:
-    return np.asarray(vector / np.linalg.norm(vector))
-
-
-MODIOLUS_CENTRE_LPS: Final[Array] = np.array([0.26, 0.44, 0.23])
-MODIOLAR_AXIS_LPS: Final[Array] = _unit(np.array([-0.45, -0.81, -0.37]))
-OVAL_WINDOW_LPS: Final[Array] = np.array([-4.3, 2.85, 1.35])
-_TO_OVAL_WINDOW: Final[Array] = OVAL_WINDOW_LPS - MODIOLUS_CENTRE_LPS
-U_LPS: Final[Array] = _unit(_TO_OVAL_WINDOW - _TO_OVAL_WINDOW @ MODIOLAR_AXIS_LPS * MODIOLAR_AXIS_LPS)
-V_LPS: Final[Array] = np.cross(MODIOLAR_AXIS_LPS, U_LPS)
 # Rows u, v, h: LPS offsets from the modiolus centre to modiolar coordinates.
 _ROTATION: Final[Array] = np.stack([U_LPS, V_LPS, MODIOLAR_AXIS_LPS])
 
 # The cut between cochlea and vestibule, a half-plane through the hook region. Chosen once so that volume and volume
 # centroid of thresholded lumina agree with those of surfaces whose cochlear part was labelled.
 VESTIBULE_CUT_POINT_UVH: Final[Array] = np.array([4.0, 1.0, 0.0])
-VESTIBULE_CUT_NORMAL_UVH: Final[Array] = _unit(np.array([-0.318, 0.380, 0.869]))  # towards the cochlea
+# A unit vector towards the cochlea.
+VESTIBULE_CUT_NORMAL_UVH: Final[Array] = np.array([-0.318, 0.380, 0.869]) / np.linalg.norm([-0.318, 0.380, 0.869])
 VESTIBULE_CUT_OFFSET_MM: Final = -0.55
 # It reaches from the vestibule to this u (mm) as v grows from -1 to 0.5 mm, short of the far end of the basal turn.
 VESTIBULE_CUT_EDGE: Final = ((-1.0, 0.5), (3.1, 2.0))
-
-# The duct winds about a line parallel to the axis, beside the middle of the modiolus. Polar angles are about this line.
-SPIRAL_CENTRE_UV: Final[Array] = np.array([-0.25, -0.45])
-ROUND_WINDOW_ANGLE_DEG: Final = 28.0
 
 
 def voxel_centres_lps(shape: tuple[int, ...], affine: Array) -> Array:

@@ -7,6 +7,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
+from medlangevin.cochlear_frame import ROUND_WINDOW_ANGLE_DEG, SPIRAL_CENTRE_UV
 from medlangevin.shape import frame
 
 SHAPE = (60, 50, 50)
@@ -35,8 +36,8 @@ class SpiralTube:
 
     def centres(self, begin_deg=-3.0):
         theta = np.arange(np.radians(begin_deg), 2 * np.pi * self.turns, 0.01)
-        angle = theta + np.radians(frame.ROUND_WINDOW_ANGLE_DEG)
-        flat = frame.SPIRAL_CENTRE_UV + self.radius(theta)[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+        angle = theta + np.radians(ROUND_WINDOW_ANGLE_DEG)
+        flat = SPIRAL_CENTRE_UV + self.radius(theta)[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
         height = -0.2 + self.rise_mm_per_turn * np.clip(theta, 0, None) / (2 * np.pi)
         return theta, np.column_stack([flat, height])
 

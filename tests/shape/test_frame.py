@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from medlangevin.cochlear_frame import OVAL_WINDOW_LPS
 from medlangevin.shape import frame
 
 
@@ -13,7 +14,7 @@ def test_modiolar_coordinates_are_a_right_handed_rotation():
 
 
 def test_landmarks_lie_where_anatomy_has_them():
-    window, apex = frame.to_modiolar(frame.OVAL_WINDOW_LPS), frame.to_modiolar(np.array([-0.9, -2.3, 0.1]))
+    window, apex = frame.to_modiolar(OVAL_WINDOW_LPS), frame.to_modiolar(np.array([-0.9, -2.3, 0.1]))
     assert window[0] > 5
     assert window[1] == pytest.approx(0, abs=1e-9)
     assert apex[2] == pytest.approx(2.8, abs=0.2)

@@ -13,7 +13,8 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 from scipy.optimize import brentq
 
-from medlangevin.datasets.phantom.frame import ROUND_WINDOW_ANGLE_DEG, FloatArray, from_cylinder
+from medlangevin.cochlear_frame import ROUND_WINDOW_ANGLE_DEG
+from medlangevin.datasets.phantom.frame import FloatArray, from_cylinder
 
 START_DEG = -12.0  # the duct opens into the vestibule here, before the round window
 MEAN_TURNS = 2.6

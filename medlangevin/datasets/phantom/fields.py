@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.interpolate import CubicSpline
 
+from medlangevin.cochlear_frame import ROUND_WINDOW_ANGLE_DEG
 from medlangevin.datasets.phantom.duct import Section
-from medlangevin.datasets.phantom.frame import ROUND_WINDOW_ANGLE_DEG, FloatArray, to_cochlear
+from medlangevin.datasets.phantom.frame import FloatArray, to_cochlear
 
 FAR = 2.0  # the value of a field (mm) where nothing is near
 

@@ -4,9 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from medlangevin.cochlear_frame import MODIOLAR_AXIS_LPS, MODIOLUS_CENTRE_LPS, OVAL_WINDOW_LPS
 from medlangevin.datasets.phantom import labyrinth
 from medlangevin.datasets.phantom.duct import Section, diameter, path_length, rise, wall_length
-from medlangevin.datasets.phantom.frame import AXIS, MODIOLUS_CENTRE, OVAL_WINDOW, FloatArray, kabsch
+from medlangevin.datasets.phantom.frame import FloatArray, kabsch
 from medlangevin.datasets.phantom.labyrinth import VESTIBULE, LabyrinthShape
 from medlangevin.datasets.phantom.shape import MEAN_SHAPE, ShapeParameters
 
@@ -115,10 +116,10 @@ def landmarks(section: Section, shape: LabyrinthShape) -> dict[str, FloatArray]:
         "cochlea_volume_centroid": volume_and_centroid(mesh)[1],
         "cochlear_apex": section.centre_line()[-1],
         "round_window": section.at(0.0).lateral_wall()[0],
-        "oval_window": VESTIBULE + shape.vestibule * (OVAL_WINDOW - VESTIBULE),
+        "oval_window": VESTIBULE + shape.vestibule * (OVAL_WINDOW_LPS - VESTIBULE),
         "labyrinth_centroid": _labyrinth_points(shape).mean(0),
-        "modiolus_centre": MODIOLUS_CENTRE,
-        "modiolar_axis_point": MODIOLUS_CENTRE + AXIS,
+        "modiolus_centre": MODIOLUS_CENTRE_LPS,
+        "modiolar_axis_point": MODIOLUS_CENTRE_LPS + MODIOLAR_AXIS_LPS,
     }
 
 
