@@ -1,8 +1,89 @@
-"""medlangevin demo."""
+"""medlangevin demo: the commands of a user's day, one after the other, on the digital phantom."""
+
+import os
+import time
+from pathlib import Path
 
 import click
 
+from medlangevin.errors import MedlangevinError
+
+# Small enough for two CPU cores and a few minutes; configs/cochlea_qsl.yaml is what a real cohort wants.
+CONFIG = """\
+# A small QSL-VAE on the phantom's crops, sized for a few minutes on two CPU cores.
+name: demo
+output_dir: {out}/runs
+data:
+  root: {out}/cochlea
+model:
+  kind: qsl_vae
+  latent_dim: 8
+  network:
+    channels: [8, 16, 32]
+    hidden: 128
+  flow:
+    steps: 2
+training:
+  epochs: 60
+  batch_size: 4
+  learning_rate: 0.002
+  learning_rate_schedule: cosine
+  warmup_epochs: 2
+"""
+EARS = 24
+PICTURES = {
+    "cochlea/qc/index.html": "every crop with the reference's outline: is the ear where it should be?",
+    "runs/demo/samples/curves.png": "learning curves",
+    "runs/demo/samples/reconstructions.png": "held-out ears beside their reconstructions",
+    "synthetic/montage.png": "synthetic cochleae, three planes each",
+    "synthetic/shape/comparison.png": "synthetic against phantom ears, measure by measure",
+}
+
 
 @click.command()
-def demo() -> None:
-    """To come."""
+@click.option("--out", type=click.Path(path_type=Path), default=Path("demo_output"), show_default=True, help="Folder.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of the phantom ears.")
+@click.pass_context
+def demo(ctx: click.Context, out: Path, seed: int) -> None:
+    """Run the whole job on an embedded data set, in about five minutes.
+
+    Phantom CT as DICOM, preprocess, a short training, generate, shape: the same commands as for your own data, each
+    printed before it runs. Interrupted, the same command goes on where it stopped.
+
+    \b
+    medlangevin demo --out demo_output
+    """
+    config = out / "demo.yaml"
+    text = CONFIG.format(out=out.as_posix())
+    _claim(out, config, text)
+    workers = str(os.cpu_count() or 1)
+    group = ctx.find_root().command
+    started = time.monotonic()
+    for argv in (
+        ["phantom", "--out", f"{out}/phantom", "--ears", str(EARS), "--seed", str(seed), "--workers", workers],
+        ["preprocess", "--raw", f"{out}/phantom/dicom", "--out", f"{out}/cochlea", "--workers", workers],
+        ["train", str(config), "--resume"],
+        ["generate", f"{out}/runs/demo", "--count", "24", "--out", f"{out}/synthetic"],
+        ["shape", f"{out}/synthetic", "--compare", f"{out}/cochlea", "--workers", workers],
+    ):
+        click.secho(f"\n[{time.monotonic() - started:4.0f} s] $ medlangevin {' '.join(argv)}", bold=True)
+        try:
+            group.main(argv, prog_name="medlangevin", standalone_mode=False)
+        except click.ClickException as failure:
+            if failure.exit_code != 1:
+                raise
+            failure.show()
+    click.secho(f"\nDone in {time.monotonic() - started:.0f} s. Look at:", bold=True)
+    for name, what in PICTURES.items():
+        click.echo(f"  {out / name}  {what}")
+
+
+def _claim(out: Path, config: Path, text: str) -> None:
+    """Make ``out`` the folder of a demo; refuse to mix one with other files."""
+    from medlangevin.io import write_text
+
+    if out.exists() and not out.is_dir():
+        raise MedlangevinError(f"{out} is a file; give a folder with --out")
+    if not config.is_file() and out.is_dir() and any(out.iterdir()):
+        raise MedlangevinError(f"{out} holds other files; give an empty or new folder with --out")
+    write_text(config, text)
