@@ -1,6 +1,6 @@
 """medlangevin demo: the commands of a user's day, one after the other, on the digital phantom."""
 
-import os
+import json
 import time
 from pathlib import Path
 
@@ -12,9 +12,9 @@ from medlangevin.errors import MedlangevinError
 CONFIG = """\
 # A small QSL-VAE on the phantom's crops, sized for a few minutes on two CPU cores.
 name: demo
-output_dir: {out}/runs
+output_dir: {runs}
 data:
-  root: {out}/cochlea
+  root: {cochlea}
 model:
   kind: qsl_vae
   latent_dim: 8
@@ -51,28 +51,32 @@ def demo(ctx: click.Context, out: Path, seed: int) -> None:
     printed before it runs. Interrupted, the same command goes on where it stopped.
 
     \b
-    medlangevin demo --out demo_output
+    Example:
+      medlangevin demo --out demo_output
     """
     config = out / "demo.yaml"
-    text = CONFIG.format(out=out.as_posix())
+    # JSON strings are YAML strings, whatever characters the path has.
+    text = CONFIG.format(runs=json.dumps(f"{out}/runs"), cochlea=json.dumps(f"{out}/cochlea"))
     _claim(out, config, text)
-    workers = str(os.cpu_count() or 1)
     group = ctx.find_root().command
     started = time.monotonic()
     for argv in (
-        ["phantom", "--out", f"{out}/phantom", "--ears", str(EARS), "--seed", str(seed), "--workers", workers],
-        ["preprocess", "--raw", f"{out}/phantom/dicom", "--out", f"{out}/cochlea", "--workers", workers],
+        ["phantom", "--out", f"{out}/phantom", "--ears", str(EARS), "--seed", str(seed)],
+        ["preprocess", "--raw", f"{out}/phantom/dicom", "--out", f"{out}/cochlea"],
         ["train", str(config), "--resume"],
         ["generate", f"{out}/runs/demo", "--count", "24", "--out", f"{out}/synthetic"],
-        ["shape", f"{out}/synthetic", "--compare", f"{out}/cochlea", "--workers", workers],
+        ["shape", f"{out}/synthetic", "--compare", f"{out}/cochlea"],
     ):
         click.secho(f"\n[{time.monotonic() - started:4.0f} s] $ medlangevin {' '.join(argv)}", bold=True)
         try:
-            group.main(argv, prog_name="medlangevin", standalone_mode=False)
+            code = group.main(argv, prog_name="medlangevin", standalone_mode=False)
         except click.ClickException as failure:
             if failure.exit_code != 1:
                 raise
             failure.show()
+        else:
+            if code:  # interrupted
+                ctx.exit(code)
     click.secho(f"\nDone in {time.monotonic() - started:.0f} s. Look at:", bold=True)
     for name, what in PICTURES.items():
         click.echo(f"  {out / name}  {what}")

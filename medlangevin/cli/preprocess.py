@@ -1,5 +1,6 @@
 """medlangevin preprocess."""
 
+import os
 from pathlib import Path
 
 import click
@@ -10,7 +11,9 @@ import click
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("data/cochlea"), show_default=True, help="Where crops go."
 )
-@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
+@click.option(
+    "--workers", type=click.IntRange(min=1), default=os.cpu_count() or 1, show_default="all cores", help="Processes."
+)
 @click.option("--reference", type=click.Path(path_type=Path), help="Reference ear, NIfTI in HU, instead of our own.")
 @click.option("--key", type=click.Path(path_type=Path), help="Key file of the pseudonyms [default: OUT.key].")
 def preprocess(raw: Path, out: Path, workers: int, reference: Path | None, key: Path | None) -> None:
@@ -20,7 +23,8 @@ def preprocess(raw: Path, out: Path, workers: int, reference: Path | None, key: 
     command again to go on after an interruption.
 
     \b
-    Example: medlangevin preprocess --raw dicom/ --out data/cochlea --workers 4
+    Example:
+      medlangevin preprocess --raw dicom/ --out data/cochlea --workers 4
     """
     from medlangevin.errors import PartialFailureError
     from medlangevin.imaging.preprocess import preprocess as run

@@ -1,5 +1,6 @@
 """medlangevin shape."""
 
+import os
 from pathlib import Path
 
 import click
@@ -9,7 +10,9 @@ import click
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--compare", "other", type=click.Path(path_type=Path), help="A second folder, to compare FOLDER with.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where to write.  [default: FOLDER/shape]")
-@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that measure.")
+@click.option(
+    "--workers", type=click.IntRange(min=1), default=os.cpu_count() or 1, show_default="all cores", help="Processes."
+)
 def shape(folder: Path, other: Path | None, out: Path | None, workers: int) -> None:
     """Measure the cochleae in FOLDER (from preprocess or generate, or any NIfTI crops in the reference frame).
 

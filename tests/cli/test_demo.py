@@ -1,0 +1,46 @@
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from medlangevin.cli import demo
+from medlangevin.cli.main import main
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """The demo with four ears and one epoch: every step, none of the waiting."""
+    monkeypatch.setattr(demo, "EARS", 4)
+    monkeypatch.setattr(demo, "CONFIG", demo.CONFIG.replace("epochs: 60", "epochs: 1"))
+    assert "epochs: 1\n" in demo.CONFIG
+
+
+def test_the_demo_runs_from_dicom_to_shape_and_makes_every_picture_it_names(small, tmp_path):
+    out = tmp_path / "a folder: with spaces"
+    result = CliRunner().invoke(main, ["demo", "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    for name in demo.PICTURES:
+        assert (out / name).stat().st_size > 1000, name
+        assert name in result.output
+    sides = [path.name.split("side-")[1][0] for path in (out / "cochlea" / "crops").glob("*.nii.gz")]
+    truth = [json.loads(path.read_text())["ears"][0]["side"] for path in (out / "phantom" / "truth").glob("*.json")]
+    assert sorted(sides) == sorted(truth)
+    assert len(list((out / "synthetic").glob("synthetic-*_ct.nii.gz"))) == 24
+
+
+def test_the_demo_does_not_mix_with_other_files(tmp_path):
+    (tmp_path / "thesis.tex").write_text("mine")
+    result = CliRunner().invoke(main, ["demo", "--out", str(tmp_path)])
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: ")
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_an_interrupted_step_ends_the_demo(monkeypatch, tmp_path):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("medlangevin.datasets.phantom.write_cohort", interrupted)
+    result = CliRunner().invoke(main, ["demo", "--out", str(tmp_path / "demo")])
+    assert result.exit_code == 130
+    assert "preprocess" not in result.output
