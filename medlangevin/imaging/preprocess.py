@@ -1,15 +1,11 @@
 """A folder of CT scans to aligned cochlea crops: find, check, register, crop, judge; a bad study harms no other."""
 
 import json
-import multiprocessing
 import os
-import signal
 from collections import Counter
-from collections.abc import Generator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +25,7 @@ from medlangevin.imaging.register import Matcher
 from medlangevin.imaging.rejection import Reason
 from medlangevin.io import read_json, write_json
 from medlangevin.progress import progress
+from medlangevin.workers import run_all
 
 # Raise it whenever the same scan would give another crop: crops of older settings are then made again.
 ALGORITHM = 1
@@ -89,8 +86,9 @@ def preprocess(
     with progress(len(persons), "person", done=len(done)) as track:
         todo = [person for person in persons if person.subject not in done]
         # Closing the generator on Ctrl-C stops the processes.
-        with closing(_process_all(todo, out, loaded, reference, workers)) as results:
-            for outcome in results:
+        work = partial(_process, out)
+        with closing(run_all(work, todo, workers=workers, setup=_prepare, setup_args=(reference,))) as results:
+            for _, outcome in results:
                 outcomes[outcome.subject] = outcome
                 _save_status(out, outcomes)
                 track.advance(len(outcomes), _note(outcome))
@@ -182,44 +180,18 @@ def _save_status(out: Path, outcomes: dict[str, Outcome]) -> None:
     write_json(out / "status.json", {"persons": {name: asdict(outcomes[name]) for name in sorted(outcomes)}})
 
 
-def _process_all(
-    todo: list[Person], out: Path, loaded: Reference, reference: Path | None, workers: int
-) -> Generator[Outcome, None, None]:
-    if workers == 1 or len(todo) < 2:
-        single_threaded()
-        matcher = Matcher(loaded)
-        for person in todo:
-            yield process_person(person, out, matcher)
-        return
-    # Spawned, not forked: torch and ITK hold threads that a fork would lose.
-    pool = ProcessPoolExecutor(
-        min(workers, len(todo)), multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(reference,)
-    )
-    try:
-        for future in as_completed([pool.submit(_work, person, out) for person in todo]):
-            yield future.result()
-    except BrokenProcessPool as error:
-        raise MedlangevinError(
-            "a worker process was killed (out of memory?); run the same command again to go on, with fewer workers"
-        ) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
 _matcher: Matcher | None = None
 
 
-def _start_worker(reference: Path | None) -> None:
+def _prepare(reference: Path | None) -> None:
     global _matcher
-    # Ctrl-C is the parent's: it lets running persons finish and starts no more.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     single_threaded()
     _matcher = Matcher(load_reference(reference))
 
 
-def _work(person: Person, out: Path) -> Outcome:
+def _process(out: Path, person: Person) -> Outcome:
     if _matcher is None:
-        raise RuntimeError("worker used before it was started")
+        raise RuntimeError("worker used before it was prepared")
     return process_person(person, out, _matcher)
 
 

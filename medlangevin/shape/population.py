@@ -1,9 +1,7 @@
 """Shape measures of all volumes in a folder, side by side in one table."""
 
 import math
-import multiprocessing
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from medlangevin.io import write_json, write_text
 from medlangevin.progress import progress
 from medlangevin.shape.measure import Measures, measure, measure_fields
 from medlangevin.shape.volumes import Volume, find_volumes, read_volume
+from medlangevin.workers import run_all
 
 _COLUMN_NOTE = "Why measures are missing (empty), or what to know about this volume"
 
@@ -44,8 +43,9 @@ def measure_folder(folder: Path | str, *, workers: int = 1, name: str | None = N
     volumes = find_volumes(folder)
     label = name or Path(folder).resolve().name
     done: dict[str, Measures | str] = {}
-    with progress(len(volumes), f"measure {label}") as track:
-        for count, (volume, result) in enumerate(_measure_all(volumes, workers), start=1):
+    work = closing(run_all(_measure, volumes, workers=workers))
+    with progress(len(volumes), f"measure {label}") as track, work as measuring:
+        for count, (volume, result) in enumerate(measuring, start=1):
             done[volume.name] = result
             track.advance(count, volume.name)
     results = [(volume.name, done[volume.name]) for volume in volumes]
@@ -58,26 +58,10 @@ def measure_folder(folder: Path | str, *, workers: int = 1, name: str | None = N
     return Population(label, tuple(key for key, _ in measured), tuple(value for _, value in measured), failures)
 
 
-def _measure_all(volumes: list[Volume], workers: int) -> Iterator[tuple[Volume, Measures | str]]:
-    workers = min(workers, len(volumes))
-    if workers <= 1:
-        yield from ((volume, measure_file(volume.path)) for volume in volumes)
-        return
-    # Spawned, not forked: the caller may hold threads and open devices.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        running = {pool.submit(measure_file, volume.path): volume for volume in volumes}
-        try:
-            for future in as_completed(running):
-                yield running[future], future.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
-def measure_file(path: Path) -> Measures | str:
+def _measure(volume: Volume) -> Measures | str:
     """Measures of one file, or one line that says why it cannot be read."""
     try:
-        return measure(*read_volume(path))
+        return measure(*read_volume(volume.path))
     except MedlangevinError as error:
         return str(error)
 

@@ -1,8 +1,7 @@
 """A cohort of phantom ears on disk: DICOM studies, as from a hospital, and the truth about each."""
 
-import multiprocessing
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from medlangevin.datasets.phantom.scan import acquire
 from medlangevin.errors import MedlangevinError
 from medlangevin.io import atomic_folder, read_json, recover_folder, write_json
 from medlangevin.progress import progress
+from medlangevin.workers import run_all
 
 
 def write_ear(out: Path, ear: Ear) -> Path:
@@ -80,21 +80,6 @@ def _finished(out: Path, ears: int, seed: int) -> dict[int, Path]:
     return finished
 
 
-def _write_missing(out: Path, missing: list[int], seed: int, workers: int) -> Iterator[tuple[int, Path]]:
-    if workers == 1 or len(missing) < 2:
-        for index in missing:
-            yield index, _write_number(out, seed, index)
-        return
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, len(missing)), mp_context=context, initializer=_one_thread)
-    try:
-        jobs = {pool.submit(_write_number, out, seed, index): index for index in missing}
-        for job in as_completed(jobs):
-            yield jobs[job], job.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
 def write_cohort(out: Path, *, ears: int, seed: int, workers: int = 1, show_progress: bool = True) -> list[Path]:
     """Write ``out``/dicom/<study>/<one file a slice> and ``out``/truth/<scan>.json for ``ears`` ears, one a person.
 
@@ -106,11 +91,13 @@ def write_cohort(out: Path, *, ears: int, seed: int, workers: int = 1, show_prog
     _check(out, ears, seed, workers)
     folders = _finished(out, ears, seed)
     missing = [index for index in range(ears) if index not in folders]
-    if not show_progress:
-        folders.update(_write_missing(out, missing, seed, workers))
-        return [folders[index] for index in range(ears)]
-    with progress(ears, "ear", done=len(folders)) as track:
-        for index, folder in _write_missing(out, missing, seed, workers):
-            folders[index] = folder
-            track.advance(len(folders), folder.name)
+    work = partial(_write_number, out, seed)
+    with closing(run_all(work, missing, workers=workers, setup=_one_thread)) as written:
+        if not show_progress:
+            folders.update(written)
+        else:
+            with progress(ears, "ear", done=len(folders)) as track:
+                for index, folder in written:
+                    folders[index] = folder
+                    track.advance(len(folders), folder.name)
     return [folders[index] for index in range(ears)]
