@@ -26,8 +26,8 @@ def run_all(
     """Yield (item, ``function``(item)) as they finish; with one worker in this process and in order.
 
     ``setup`` runs once in every worker process before its first item, or once here. Everything handed over has to be
-    picklable. Close the generator when done early: running items are finished and no more are started. Raises MedlangevinError when a worker
-    process is killed.
+    picklable. Closed early, the generator lets running items finish and starts no more. Raises MedlangevinError when a
+    worker process is killed.
     """
     workers = min(workers, len(items))
     if workers <= 1:
