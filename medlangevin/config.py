@@ -22,6 +22,8 @@ Integer = Annotated[int, BeforeValidator(_refuse_boolean)]
 Positive = Annotated[Float, Field(gt=0)]
 NonNegative = Annotated[Float, Field(ge=0)]
 Count = Annotated[Integer, Field(ge=1)]
+# Wider networks do not fit the memory of any machine this is meant for; a slip of the keyboard does.
+Width = Annotated[Integer, Field(ge=1, le=16384)]
 
 
 class Section(BaseModel):
@@ -53,8 +55,8 @@ class DataConfig(Section):
 class NetworkConfig(Section):
     """Encoder: strided 3D convolutions with ``channels`` filters, softplus, a dense layer; the decoder mirrors it."""
 
-    channels: Annotated[tuple[Count, ...], Field(min_length=1, max_length=4)] = (16, 32, 64)
-    hidden: Count = 256
+    channels: Annotated[tuple[Width, ...], Field(min_length=1, max_length=4)] = (16, 32, 64)
+    hidden: Width = 256
 
 
 class LikelihoodConfig(Section):
@@ -92,7 +94,7 @@ class ModelConfig(Section):
     """Which latent-variable model, and its parts."""
 
     kind: Literal["vae", "qsl_vae"]
-    latent_dim: Count = 32
+    latent_dim: Width = 32
     network: NetworkConfig = NetworkConfig()
     likelihood: LikelihoodConfig = LikelihoodConfig()
     flow: FlowConfig = FlowConfig()
@@ -165,22 +167,38 @@ def dump_config(config: Config) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
 
 
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """PyYAML lets the last of two equal keys win in silence; here they are an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        twice = next((key for key in keys if keys.count(key) > 1), None)
+        if twice is not None:
+            raise yaml.constructor.ConstructorError(None, None, f"key '{twice}' is given twice", node.start_mark)
+        return super().construct_mapping(node, deep=deep)
+
+
 def _parse_yaml(text: str, where: str) -> Any:
     # Anchors and aliases are not part of the schema, and refusing them disarms "billion laughs" documents.
     try:
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
             raise MedlangevinError(f"{where}: YAML aliases (*name) are not supported; write the value out")
-        return yaml.safe_load(text)
+        return yaml.load(text, Loader=_UniqueKeyLoader)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         detail = " ".join(str(error).split())
         raise MedlangevinError(f"{where} is not valid YAML: {detail}") from error
 
 
-def _drop_empty(value: Any) -> Any:
-    """Without the keys that have no value: ``training:`` with nothing below it means the defaults."""
+def _drop_empty(value: Any, location: tuple[str, ...] = ()) -> Any:
+    """Without the known keys that have no value: ``training:`` with nothing below it means the defaults."""
     if not isinstance(value, dict):
         return value
-    return {key: _drop_empty(item) for key, item in value.items() if item is not None}
+    known = _keys_at(list(location))
+    return {
+        key: _drop_empty(item, (*location, str(key)))
+        for key, item in value.items()
+        if item is not None or key not in known
+    }
 
 
 def _apply_override(raw: dict[str, Any], override: str) -> None:
@@ -217,7 +235,8 @@ def _explain(error: Any) -> str:
 def _keys_at(location: list[str]) -> list[str]:
     section: type[BaseModel] = Config
     for part in location:
-        annotation = section.model_fields[part].annotation
+        field = section.model_fields.get(part)
+        annotation = field.annotation if field else None
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
             return []
         section = annotation

@@ -1,5 +1,6 @@
 """The schema: what it accepts comes back equal, what it refuses it explains in one line."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -137,3 +138,19 @@ def test_any_mapping_is_accepted_or_explained_in_one_line(raw: dict[str, Any]) -
         assert "\n" not in str(error)  # noqa: PT017
     else:
         assert isinstance(config, Config)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name: a\nname: b\nmodel: {kind: vae}\n", "key 'name' is given twice"),
+        ("name: a\nmodel: {kind: vae, latnt_dim: }\n", "did you mean 'latent_dim'?"),
+        ("name: a\nmodel: {kind: vae, latent_dim: 1000000000000}\n", "'model.latent_dim'"),
+    ],
+)
+def test_slips_of_the_keyboard_are_said_and_not_swallowed(tmp_path, text, said):
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(MedlangevinError, match=re.escape(said)) as caught:
+        load_config(path)
+    assert "\n" not in str(caught.value)

@@ -54,6 +54,7 @@ def generate(
         "noise": noise,
         "software": f"medlangevin {__version__}",
     }
+    draw_volume(run, 1, seed=seed, noise=noise)  # a run that cannot draw must not cost the volumes that are there
     for stale in [*out.glob("synthetic-*_ct.nii.gz"), *out.glob("synthetic-*_ct.json"), out / PICTURE]:
         stale.unlink(missing_ok=True)
     write_json(out / MARKER, about | {"count": count, "window_hu": list(run.config.data.window_hu)})
@@ -102,7 +103,7 @@ def write_volume(path: Path, hu: np.ndarray, affine: np.ndarray) -> None:
 def _require_ours(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise MedlangevinError(f"{out} is a file; choose a folder with --out")
-    if not out.is_dir() or not any(out.iterdir()):
+    if not out.is_dir() or all(entry.name.startswith(".partial-") for entry in out.iterdir()):
         return
     marker = read_json(out / MARKER) if (out / MARKER).is_file() else None
     if not isinstance(marker, dict) or marker.get("SYNTHETIC") is not True:

@@ -31,7 +31,7 @@ def evaluate(
     """Evaluate a run on the ears of a split; the result, which is also put into RUN/evaluation.json under the split.
 
     Per ear, and as mean with the standard error over ears: ``elbo`` (mean of 10 draws) and ``nll`` (importance
-    sampling with ``samples`` draws of L, MATH.md section 1), nats; ``nll_per_voxel``. ``data_root``: where the crops
+    sampling with ``samples`` draws of L, docs/mathematics.md), nats; ``nll_per_voxel``. ``data_root``: where the crops
     are if not where the run's config says. Raises MedlangevinError, one line.
     """
     if samples < 1:
@@ -41,6 +41,12 @@ def evaluate(
     if index.shape != run.shape:
         raise MedlangevinError(f"the crops in {index.root} have shape {index.shape}, the run expects {run.shape}")
     ears, source = _ears(index, split)
+    known = sorted({ear.subject for ear in ears} & set(run.data.get("seen_subjects", []))) if split == "test" else []
+    if known:
+        raise MedlangevinError(
+            f"{len(known)} people of the test split of {index.root} (sub-{known[0]}, ...) were trained or validated on "
+            f"by run {run.name}, so this is no test; evaluate with the data it was trained on, or train again"
+        )
     results_path = run.directory / RESULTS
     results = read_json(results_path) if results_path.exists() else {}
     if not isinstance(results, dict):

@@ -9,25 +9,31 @@ from medlangevin.imaging.person import Outcome, ear_name
 from medlangevin.io import write_json, write_text
 
 SHARES = {"test": 0.15, "validation": 0.15}
+FEWEST_PEOPLE = 3
 DESCRIPTION = (
     "Cochlea crops, 60 x 50 x 50 voxels of 0.2 mm, int16 HU, in the reference frame; left ears mirrored to right"
 )
 
 
 def split_by_person(subjects: list[str]) -> dict[str, str]:
-    """``training``, ``validation`` or ``test`` for each person; the same people give the same split.
+    """``training``, ``validation`` or ``test`` for each person, from a hash of the pseudonym alone.
 
-    People are ordered by a hash of the pseudonym. With three people or more nobody's split is empty.
+    So nobody changes the split when people are added, and no run is tested on people it was trained on. The
+    exceptions are small cohorts: fewer than three people all train, and otherwise no split stays empty.
     """
-    ordered = sorted(set(subjects), key=lambda name: hashlib.sha256(name.encode()).hexdigest())
-    splits = dict.fromkeys(ordered, "training")
-    if len(ordered) < 3:
-        return splits
-    start = 0
-    for name, share in SHARES.items():
-        count = max(1, round(share * len(ordered)))
-        splits.update(dict.fromkeys(ordered[start : start + count], name))
-        start += count
+    place = {name: int(hashlib.sha256(name.encode()).hexdigest()[:12], 16) / 16**12 for name in subjects}
+    ordered = sorted(place, key=lambda name: place[name])
+    if len(ordered) < FEWEST_PEOPLE:
+        return dict.fromkeys(ordered, "training")
+    test, held_out = SHARES["test"], sum(SHARES.values())
+    splits = {
+        name: "test" if place[name] < test else "validation" if place[name] < held_out else "training"
+        for name in ordered
+    }
+    splits[ordered[0]] = "test"
+    splits[ordered[-1]] = "training"
+    if "validation" not in splits.values():
+        splits[next((name for name in ordered[1:-1] if splits[name] == "training"), ordered[1])] = "validation"
     return splits
 
 

@@ -9,7 +9,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from medlangevin.imaging.geometry import Geometry, Stack, grid_problem
-from medlangevin.imaging.ingest import Series, SliceHeader
+from medlangevin.imaging.ingest import SliceHeader
 from medlangevin.imaging.rejection import Reason, UnusableSeriesError
 
 AIR_HU = -1024
@@ -89,13 +89,6 @@ def read_volume_file(path: Path) -> sitk.Image:
     image = sitk.Cast(sitk.Clamp(image, sitk.sitkFloat32, AIR_HU, 32767), sitk.sitkInt16)
     _check_hu(image)
     return image
-
-
-def read_series_stacks(series: Series, found: list[Stack]) -> list[sitk.Image]:
-    """Every volume of a series: its stacks, or its file."""
-    if series.volume_file is not None:
-        return [read_volume_file(series.volume_file)]
-    return [read_stack(stack) for stack in found]
 
 
 def _check_hu(image: sitk.Image) -> None:

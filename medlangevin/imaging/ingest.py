@@ -19,6 +19,10 @@ ENHANCED_CT = {"1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2"}
 SECONDARY_CAPTURE_ROOT = "1.2.840.10008.5.1.4.1.1.7"
 # JPEG baseline, extended and spectral selection: lossy, whatever their bit depth says.
 LOSSY_JPEG = {f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 53, 55)}
+MODALITIES = {
+    *("CR", "CT", "DX", "ECG", "ES", "IO", "KO", "MG", "MR", "NM", "OT", "PR", "PT", "PX", "REG", "RF"),
+    *("RTDOSE", "RTPLAN", "RTSTRUCT", "RWV", "SC", "SEG", "SR", "US", "XA"),
+}
 VOLUME_ENDINGS = (".nii", ".nii.gz", ".nrrd")
 
 # Nothing outside this list is ever read into memory. The person's name, id and birth date only become a keyed hash.
@@ -26,7 +30,14 @@ TAGS = [
     *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality", "ImageType"),
     *("PatientID", "PatientName", "PatientBirthDate", "SpecificCharacterSet", "AcquisitionNumber"),
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns", "SamplesPerPixel"),
-    *("BitsAllocated", "RescaleSlope", "RescaleIntercept", "PixelPaddingValue", "NumberOfFrames"),
+    *(
+        "BitsAllocated",
+        "RescaleSlope",
+        "RescaleIntercept",
+        "PixelPaddingValue",
+        "PixelRepresentation",
+        "NumberOfFrames",
+    ),
 ]
 
 
@@ -46,7 +57,6 @@ class SliceHeader:
     slope: float
     intercept: float
     padding: int | None
-    bytes: int
 
 
 @dataclass(frozen=True)
@@ -144,7 +154,6 @@ def _interpret(path: Path, data: pydicom.Dataset) -> SliceHeader | tuple[Reason,
         slope=float(data.get("RescaleSlope", 1) or 1),
         intercept=float(data.get("RescaleIntercept", 0) or 0),
         padding=int(padding) if isinstance(padding, int) else None,
-        bytes=path.stat().st_size,
     )
 
 
@@ -158,9 +167,8 @@ def _refusal(data: pydicom.Dataset) -> Reason | None:
     if sop_class.startswith(SECONDARY_CAPTURE_ROOT):
         return rejection.SECONDARY
     if sop_class != CT_IMAGE and not (modality == "CT" and not sop_class):
-        # Only a code of the standard is repeated to the user; free text in this tag could be anything.
-        known = modality if modality.isalpha() and modality.isupper() and len(modality) <= 16 else "unknown"
-        return rejection.other_modality(known)
+        # Only a known code is repeated to the user; free text in this tag could be anything.
+        return rejection.other_modality(modality if modality in MODALITIES else "unknown")
     if "LOCALIZER" in [str(word).upper() for word in (data.get("ImageType") or [])]:
         return rejection.LOCALIZER
     if not data.get("Rows") or not data.get("Columns"):
@@ -179,15 +187,16 @@ def _refusal(data: pydicom.Dataset) -> Reason | None:
 
 
 def person_key(data: pydicom.Dataset) -> str:
-    """What tells persons apart: id (else name) and birth date, else the study. Kept in memory only.
+    """What tells persons apart: id (else name) and birth date, and without a birth date the study. In memory only.
 
-    The birth date parts persons to whom an export gave one placeholder id; names are spelt in too many ways to do so.
+    Anonymised exports often give everybody one placeholder id and no birth date. Taking such scans for one person's
+    would lose all but two ears; taking two studies of one person for two persons' is the smaller harm.
     """
     identifier = str(data.get("PatientID", "") or "").strip()
     name = str(data.get("PatientName", "") or "").strip()
-    if identifier or name:
-        return f"{'id' if identifier else 'name'}:{identifier or name}|{data.get('PatientBirthDate', '') or ''}"
-    return f"study:{data.get('StudyInstanceUID', '') or ''}"
+    born = str(data.get("PatientBirthDate", "") or "").strip()
+    study = "" if born and (identifier or name) else str(data.get("StudyInstanceUID", "") or "")
+    return f"{'id' if identifier else 'name'}:{identifier or name}|born:{born}|study:{study}"
 
 
 def _group_key(header: SliceHeader) -> tuple[Any, ...]:
@@ -212,7 +221,14 @@ def _starts_like_headless_dicom(path: Path) -> bool:
 
 
 def _files(raw: Path) -> Iterator[Path]:
-    for folder, subfolders, names in os.walk(raw):
+    seen: set[str] = set()
+    for folder, subfolders, names in os.walk(raw, followlinks=True):
+        # Exports may be gathered by symbolic links; each real folder is read once, so that links in a ring end.
+        real = os.path.realpath(folder)
+        if real in seen:
+            subfolders.clear()
+            continue
+        seen.add(real)
         subfolders.sort()
         for name in sorted(names):
             path = Path(folder) / name

@@ -1,5 +1,6 @@
 """All scans of one person to at most two crops: the unit of work, done once in one process and skipped afterwards."""
 
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -136,7 +137,8 @@ def _rank(ear: Ear) -> tuple[int, float, float]:
 
 def _write(person: Person, ear: Ear, out: Path, matcher: Matcher) -> dict[str, Any]:
     name = ear_name(person.subject, ear.side)
-    with atomic_path(out / "crops" / f"{name}.nii.gz") as temporary:
+    crop = out / "crops" / f"{name}.nii.gz"
+    with atomic_path(crop) as temporary:
         sitk.WriteImage(ear.crop.image, str(temporary), useCompression=True)
     save_qc_figure(out / "qc" / f"{name}.png", ear.crop.image, ear.wide, matcher.reference, _title(person.subject, ear))
     record = {
@@ -149,6 +151,7 @@ def _write(person: Person, ear: Ear, out: Path, matcher: Matcher) -> dict[str, A
         "labyrinth_ncc": round(ear.fit.labyrinth_ncc, 4),
         "mirror_ncc": round(ear.mirror_ncc, 4),
         "coverage": round(ear.crop.coverage, 4),
+        "sha256": hashlib.sha256(crop.read_bytes()).hexdigest(),
     }
     sidecar = {
         **record,

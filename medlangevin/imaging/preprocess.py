@@ -1,5 +1,6 @@
 """A folder of CT scans to aligned cochlea crops: find, check, register, crop, judge; a bad study harms no other."""
 
+import hashlib
 import json
 import os
 from collections import Counter
@@ -29,6 +30,7 @@ from medlangevin.workers import run_all
 
 # Raise it whenever the same scan would give another crop: crops of older settings are then made again.
 ALGORITHM = 1
+STATUS = "status.json"
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,12 @@ def preprocess(
     found = ingest(raw)
     _check_found(raw, found)
     key_file = key_file or default_key_file(out)
-    key = load_key(key_file) or create_key(key_file)
+    key = load_key(key_file)
+    if key is None and (out / STATUS).is_file():
+        raise MedlangevinError(
+            f"{out} was made with a key that is not at {key_file}; name it with --key, or give a new folder with --out"
+        )
+    key = key or create_key(key_file)
     persons = _persons(found, raw, key, loaded)
     done = _finished(out, persons)
     outcomes = {**done}
@@ -103,6 +110,11 @@ def _check_folders(raw: Path, out: Path, workers: int) -> None:
         raise MedlangevinError(f"{raw} is not a folder; give the folder of the scans with --raw")
     if out.exists() and not out.is_dir():
         raise MedlangevinError(f"{out} is a file; give a folder with --out")
+    foreign = out.is_dir() and any(not entry.name.startswith(".partial-") for entry in out.iterdir())
+    if foreign and not (out / STATUS).is_file() and not (out / "crops").is_dir():
+        raise MedlangevinError(
+            f"{out} holds files that preprocess did not write; give an empty or new folder with --out"
+        )
     inside = out.resolve().is_relative_to(raw.resolve())
     if inside or raw.resolve().is_relative_to(out.resolve()):
         raise MedlangevinError(f"{out} and {raw} lie within each other; give --out a folder of its own")
@@ -160,24 +172,35 @@ def _content(series: Series, raw: Path) -> str:
 
 def _finished(out: Path, persons: list[Person]) -> dict[str, Outcome]:
     """The outcomes of an earlier run that still hold: the same inputs and settings, and every file there."""
-    status = out / "status.json"
+    status = out / STATUS
     if not status.is_file():
         return {}
-    saved = read_json(status).get("persons", {})
+    saved = read_json(status)
     done = {}
-    for person in persons:
-        record = saved.get(person.subject)
-        if record is None or record["inputs"] != person.inputs:
-            continue
-        names = [ear_name(person.subject, ear["side"]) for ear in record["ears"]]
-        files = [file for name in names for file in (f"crops/{name}.nii.gz", f"crops/{name}.json", f"qc/{name}.png")]
-        if all((out / file).is_file() for file in files):
-            done[person.subject] = Outcome(**record)
+    try:
+        for person in persons:
+            record = saved["persons"].get(person.subject)
+            if record is not None and record["inputs"] == person.inputs and _is_whole(out, record):
+                done[person.subject] = Outcome(**record)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise MedlangevinError(f"{status} is damaged; delete it, and all ears are made again") from error
     return done
 
 
+def _is_whole(out: Path, record: dict[str, Any]) -> bool:
+    """Whether every file of a person is there and the crops are byte for byte what was written."""
+    for ear in record["ears"]:
+        name = ear_name(record["subject"], ear["side"])
+        crop, others = out / "crops" / f"{name}.nii.gz", (out / f"crops/{name}.json", out / f"qc/{name}.png")
+        if not crop.is_file() or not all(file.is_file() for file in others):
+            return False
+        if hashlib.sha256(crop.read_bytes()).hexdigest() != ear["sha256"]:
+            return False
+    return True
+
+
 def _save_status(out: Path, outcomes: dict[str, Outcome]) -> None:
-    write_json(out / "status.json", {"persons": {name: asdict(outcomes[name]) for name in sorted(outcomes)}})
+    write_json(out / STATUS, {"persons": {name: asdict(outcomes[name]) for name in sorted(outcomes)}})
 
 
 _matcher: Matcher | None = None

@@ -40,6 +40,8 @@ def report_shape(folder: Path, *, other: Path | None = None, out: Path | None = 
     if out.exists() and not out.is_dir():
         raise MedlangevinError(f"--out {out} is a file; give a folder")
     folders = [folder] if other is None else [folder, other]
+    if any(out.resolve() == item.resolve() for item in folders):
+        raise MedlangevinError(f"--out {out} is a folder of volumes itself; give another, or none for {folder}/shape")
     for item in folders:
         find_volumes(item)  # both are checked before long work on the first
     names = _distinct_names(folders)

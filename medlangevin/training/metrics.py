@@ -61,6 +61,8 @@ def read_metrics(path: Path) -> list[Row]:
         try:
             row = {name: float(value) for name, value in raw.items() if value != ""}
             row["epoch"] = int(row["epoch"])
+            if "step" in row:
+                row["step"] = int(row["step"])
         except (KeyError, TypeError, ValueError) as error:
             raise MedlangevinError(
                 f"{path}, line {number} is damaged; mend it or delete the file to go on without the earlier epochs"

@@ -18,6 +18,8 @@ from medlangevin.models import LatentVariableModel, build
 from medlangevin.training.checkpoint import TrainingState, load_state, load_weights
 
 CONFIG, DATA, ENVIRONMENT, METRICS = "config.yaml", "data.json", "environment.json", "metrics.csv"
+# Crops beyond these are no crops but damage.
+LARGEST, SMALLEST_VOXEL_MM3 = 1024, 1e-6
 CheckpointName = Literal["best", "last"]
 
 
@@ -69,7 +71,7 @@ def load_run(run_dir: Path | str, *, checkpoint: CheckpointName = "best", device
 
 
 def describe_data(index: CropIndex, splits: Splits, window_hu: tuple[float, float]) -> dict[str, Any]:
-    """What data.json holds: the grid, the window, the number of ears, and a digest of which ears they were."""
+    """What data.json holds: the grid, the window, the number of ears, which ears (a digest) and whose they were."""
     return {
         "affine": index.affine.tolist(),
         "shape": list(index.shape),
@@ -77,6 +79,7 @@ def describe_data(index: CropIndex, splits: Splits, window_hu: tuple[float, floa
         "counts": {"training": len(splits.training), "validation": len(splits.validation), "test": len(index.test)},
         "validation_source": splits.validation_source,
         "ears_sha256": _digest(splits.training, splits.validation),
+        "seen_subjects": sorted({ear.subject for ear in (*splits.training, *splits.validation)}),
     }
 
 
@@ -91,6 +94,11 @@ def _grid(data: Any, path: Path) -> tuple[np.ndarray, tuple[int, int, int]]:
         i, j, k = (int(size) for size in data["shape"])
     except (KeyError, TypeError, ValueError) as error:
         raise MedlangevinError(f"{path} is damaged; restore it or train again under another name") from error
-    if affine.shape != (4, 4) or not np.isfinite(affine).all() or min(i, j, k) < 1:
+    if (
+        affine.shape != (4, 4)
+        or abs(np.linalg.det(affine)) < SMALLEST_VOXEL_MM3
+        or not np.isfinite(affine).all()
+        or not 1 <= min(i, j, k) <= max(i, j, k) <= LARGEST
+    ):
         raise MedlangevinError(f"{path} is damaged; restore it or train again under another name")
     return affine, (i, j, k)

@@ -1,6 +1,7 @@
 """Evaluation of a run: known statistics, agreement with training, and clear refusals."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from medlangevin.errors import MedlangevinError
 from medlangevin.evaluation.likelihood import evaluate, format_result, mean_and_error
 from medlangevin.training.metrics import read_metrics
+from medlangevin.training.run import load_run
 
 
 def test_mean_and_error_by_hand() -> None:
@@ -73,3 +75,13 @@ def test_empty_test_split_damaged_results_and_bad_samples(run: Path) -> None:
             evaluate(run, split="validation", samples=1)
     finally:
         (run / "evaluation.json").unlink()
+
+
+def test_people_seen_in_training_are_no_test(run: Path, tmp_path: Path) -> None:
+    root = tmp_path / "swapped"
+    shutil.copytree(load_run(run).config.data.root, root)
+    entries = json.loads((root / "dataset.json").read_text())
+    entries["training"], entries["test"] = [], [{**entry, "split": "test"} for entry in entries["training"]]
+    (root / "dataset.json").write_text(json.dumps(entries))
+    with pytest.raises(MedlangevinError, match="were trained or validated on"):
+        evaluate(run, split="test", samples=1, data_root=root)

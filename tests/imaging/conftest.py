@@ -107,7 +107,7 @@ def _warped_reference(
     transform = sitk.AffineTransform(3)
     transform.SetMatrix(inverse[:3, :3].ravel().tolist())
     transform.SetTranslation(inverse[:3, 3].tolist())
-    side, spacing = 84, 0.3
+    side = 84
     grid = sitk.ResampleImageFilter()
     grid.SetSize([side] * 3)
     grid.SetOutputSpacing([spacing] * 3)

@@ -174,3 +174,24 @@ def test_all_lossless_transfer_syntaxes_give_the_same_pixels(shared_data: Path):
     assert len(slices) == 6
     for other in slices[1:]:
         assert np.array_equal(other, slices[0])
+
+
+def test_without_a_birth_date_every_study_is_a_person(tmp_path, write_slice):
+    def people(**tags):
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        for study in ("1.2.3", "1.2.4"):
+            uids = {"series_uid": f"{study}.1", "StudyInstanceUID": study}
+            write_slice(folder / study, SLICE, (0, 0, 0), **uids, PatientID="ANON", **tags)
+        return len({series.person for series in ingest(folder).series})
+
+    assert people(PatientBirthDate="") == 2
+    assert people(PatientBirthDate="19700101") == 1
+
+
+def test_linked_folders_are_read_once(tmp_path, write_slice):
+    write_slice(tmp_path / "store" / "slice", SLICE, (0, 0, 0))
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "study").symlink_to(tmp_path / "store")
+    (tmp_path / "store" / "ring").symlink_to(tmp_path / "links")
+    (series,) = ingest(tmp_path / "links").series
+    assert len(series.slices) == 1

@@ -169,12 +169,22 @@ def test_two_processes_give_the_same_files_as_one(done, raw, tmp_path):
     assert hashes(tmp_path / "out") == hashes(done.out)
 
 
-def test_split_keeps_persons_whole_and_fills_all_three():
-    people = [f"p{number:02d}" for number in range(20)]
+def test_split_has_the_shares_asked_for_and_nobody_changes_sides_when_people_are_added():
+    people = [f"p{number:04d}" for number in range(2000)]
     splits = split_by_person(people * 2)
     counts = {name: list(splits.values()).count(name) for name in ("training", "validation", "test")}
-    assert counts == {"training": 14, "validation": 3, "test": 3}
+    # Binomial standard deviation of 300 of 2000: 16.
+    assert abs(counts["test"] - 300) < 64
+    assert abs(counts["validation"] - 300) < 64
     assert split_by_person(people[::-1]) == splits
+    fewer = split_by_person(people[:100])
+    assert all(splits[name] == split for name, split in fewer.items())
+
+
+def test_no_split_stays_empty_in_a_small_cohort():
+    for start in range(300):
+        people = [f"p{start}-{number}" for number in range(3 + start % 5)]
+        assert set(split_by_person(people).values()) == {"training", "validation", "test"}
     assert set(split_by_person(["a", "b", "c"]).values()) == {"training", "validation", "test"}
     assert set(split_by_person(["a", "b"]).values()) == {"training"}
 
@@ -232,3 +242,45 @@ def test_all_series_unusable_is_a_list_of_failures(raw, tmp_path):
     assert summary.ears == ()
     assert len(summary.failures) == 1
     assert "missing-slice" in (tmp_path / "out" / "failures.tsv").read_text()
+
+
+@pytest.fixture
+def rerun(done, raw, tmp_path):
+    """A copy of a finished output folder, to be harmed, and a call that preprocesses the same scans into it again."""
+    shutil.copytree(done.out, tmp_path / "out")
+    shutil.copy(done.key_file, tmp_path / "out.key")
+    return tmp_path / "out", lambda: preprocess(raw, tmp_path / "out")
+
+
+def test_a_damaged_crop_is_made_again(done, rerun):
+    out, again = rerun
+    victim = next((out / "crops").glob("*.nii.gz"))
+    victim.write_bytes(victim.read_bytes()[:1000])
+    again()
+    assert hashes(out) == hashes(done.out)
+
+
+def test_a_lost_key_is_said_before_pseudonyms_change(rerun):
+    out, again = rerun
+    out.with_name("out.key").unlink()
+    before = hashes(out)
+    with pytest.raises(MedlangevinError, match="made with a key that is not at"):
+        again()
+    assert hashes(out) == before
+    assert not out.with_name("out.key").exists()
+
+
+@pytest.mark.parametrize("text", ["[]", '{"persons": []}', '{"persons": null}', "{}"])
+def test_a_damaged_status_file_is_named(rerun, text):
+    out, again = rerun
+    (out / "status.json").write_text(text)
+    with pytest.raises(MedlangevinError, match=r"status\.json is damaged; delete it"):
+        again()
+
+
+def test_a_folder_of_others_is_left_alone(raw, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "dataset.json").write_text("{}")
+    with pytest.raises(MedlangevinError, match="files that preprocess did not write"):
+        preprocess(raw, tmp_path / "mine")
+    assert [path.name for path in tmp_path.rglob("*")] == ["mine", "dataset.json"]

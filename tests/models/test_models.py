@@ -151,3 +151,10 @@ def test_one_line_errors():
         make("vae", (1, 5))
     with pytest.raises(MedlangevinError, match="mean image"):
         build(ModelConfig(kind="vae"), (1, 8, 8), mean_image=torch.zeros(1, 4, 4))
+
+
+@pytest.mark.parametrize("kind", ["vae", "qsl_vae"])
+def test_the_likelihood_by_one_importance_sample_is_its_log_weight(kind):
+    model = make(kind, SHAPES["2D"])
+    x = torch.rand(3, *SHAPES["2D"])
+    torch.testing.assert_close(model.log_likelihood(x, 1, generator()), model.log_weights(x, generator()).double())
