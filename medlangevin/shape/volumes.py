@@ -46,7 +46,9 @@ def find_volumes(folder: Path | str) -> list[Volume]:
 
 def _listed(listing: Path) -> list[Path]:
     raw = read_json(listing)
-    entries = [entry for split in SPLITS for entry in raw.get(split, [])] if isinstance(raw, dict) else []
+    if not isinstance(raw, dict) or not all(isinstance(raw.get(split, []), list) for split in SPLITS):
+        raise MedlangevinError(f"{listing} is damaged; run medlangevin preprocess again")
+    entries = [entry for split in SPLITS for entry in raw.get(split, [])]
     if not all(isinstance(entry, dict) and isinstance(entry.get("image"), str) for entry in entries):
         raise MedlangevinError(f"{listing}: every ear needs 'image'; run medlangevin preprocess again")
     return [listing.parent / entry["image"] for entry in entries]

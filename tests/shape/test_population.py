@@ -87,3 +87,10 @@ def test_a_folder_of_unreadable_files_alone_is_an_error(tmp_path):
     (tmp_path / "x.nii.gz").write_text("no")
     with pytest.raises(MedlangevinError, match="none of the 1 volumes"):
         measure_folder(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[]", '{"training": null}', '{"training": 3}'])
+def test_a_damaged_listing_is_named(tmp_path, text):
+    (tmp_path / "dataset.json").write_text(text)
+    with pytest.raises(MedlangevinError, match=r"dataset\.json is damaged"):
+        find_volumes(tmp_path)

@@ -72,7 +72,7 @@ def _finished(out: Path, ears: int, seed: int) -> dict[int, Path]:
         if not path.exists():
             continue
         known = read_json(path)
-        if not isinstance(known, dict) or known.get("rng_key") != [seed, index]:
+        if not isinstance(known, dict) or known.get("rng_key") != [seed, index] or "study_folder" not in known:
             raise MedlangevinError(f"{path} is of another cohort (seed {seed} was asked for); choose an empty folder")
         folder = out / str(known["study_folder"])
         if folder.is_dir():
