@@ -45,7 +45,7 @@ PICTURES = {
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of the phantom ears.")
 @click.pass_context
 def demo(ctx: click.Context, out: Path, seed: int) -> None:
-    """Run the whole job on an embedded data set, in about five minutes.
+    """Run the whole job on an embedded data set, in two to five minutes.
 
     Phantom CT as DICOM, preprocess, a short training, generate, shape: the same commands as for your own data, each
     printed before it runs. Interrupted, the same command goes on where it stopped.
