@@ -80,7 +80,7 @@ def _finished(out: Path, ears: int, seed: int) -> dict[int, Path]:
     return finished
 
 
-def write_cohort(out: Path, *, ears: int, seed: int, workers: int = 1, show_progress: bool = True) -> list[Path]:
+def write_cohort(out: Path, *, ears: int, seed: int, workers: int = 1) -> list[Path]:
     """Write ``out``/dicom/<study>/<one file a slice> and ``out``/truth/<scan>.json for ``ears`` ears, one a person.
 
     Ear n depends on ``seed`` and n alone; even ones are right ears, odd ones left (from 0). Ears already there from
@@ -92,12 +92,9 @@ def write_cohort(out: Path, *, ears: int, seed: int, workers: int = 1, show_prog
     folders = _finished(out, ears, seed)
     missing = [index for index in range(ears) if index not in folders]
     work = partial(_write_number, out, seed)
-    with closing(run_all(work, missing, workers=workers, setup=_one_thread)) as written:
-        if not show_progress:
-            folders.update(written)
-        else:
-            with progress(ears, "ear", done=len(folders)) as track:
-                for index, folder in written:
-                    folders[index] = folder
-                    track.advance(len(folders), folder.name)
+    writing = closing(run_all(work, missing, workers=workers, setup=_one_thread))
+    with progress(ears, "ear", done=len(folders)) as track, writing as written:
+        for index, folder in written:
+            folders[index] = folder
+            track.advance(len(folders), folder.name)
     return [folders[index] for index in range(ears)]

@@ -44,12 +44,12 @@ def read_series(folder: Path) -> sitk.Image:
 @pytest.fixture(scope="module")
 def two_ears(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("cohort")
-    write_cohort(out, ears=2, seed=3, show_progress=False)
+    write_cohort(out, ears=2, seed=3)
     return out
 
 
 def test_same_seed_same_bytes_whatever_the_number_of_ears_and_workers(two_ears, tmp_path):
-    write_cohort(tmp_path, ears=3, seed=3, workers=2, show_progress=False)
+    write_cohort(tmp_path, ears=3, seed=3, workers=2)
     first, second = digests(two_ears), digests(tmp_path)
     assert len(second) > len(first) > 50
     assert {name: second[name] for name in first} == first
@@ -140,7 +140,7 @@ def test_interrupted_cohort_goes_on_without_redoing(two_ears, tmp_path, monkeypa
     drawn = []
     monkeypatch.setattr(cohort, "_write_number", lambda out, seed, index: drawn.append(index) or out)
     (tmp_path / "copy" / "truth" / "ear0002.json").unlink()
-    folders = write_cohort(tmp_path / "copy", ears=2, seed=3, show_progress=False)
+    folders = write_cohort(tmp_path / "copy", ears=2, seed=3)
     assert drawn == [1]
     assert folders[0] == tmp_path / "copy" / draw_ear(3, 0).study_folder
 
@@ -148,7 +148,7 @@ def test_interrupted_cohort_goes_on_without_redoing(two_ears, tmp_path, monkeypa
 def test_another_cohorts_folder_is_refused(two_ears):
     before = digests(two_ears)
     with pytest.raises(MedlangevinError, match="another cohort"):
-        write_cohort(two_ears, ears=2, seed=4, show_progress=False)
+        write_cohort(two_ears, ears=2, seed=4)
     assert digests(two_ears) == before
 
 
