@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from medlangevin.samplers import euler_maruyama
 from medlangevin.samplers.potential import Potential, evaluate
 from medlangevin.samplers.random import standard_normal
 
@@ -35,7 +36,6 @@ def step(
 
     Its stationary density differs from exp(-U) by an error of order eta; ``mala`` removes it.
     """
-    eta = torch.as_tensor(step_size, dtype=state.position.dtype, device=state.position.device)
     noise = standard_normal(tuple(state.position.shape), like=state.position, generator=generator)
-    position = state.position - eta * state.gradient + (2 * eta).sqrt() * noise
+    position = euler_maruyama.step(state.position, state.gradient, step_size=step_size, noise=noise)
     return init(position, potential), Info(noise)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from medlangevin.samplers import PhaseState, inverse_step, log_det_jacobian, step
+from medlangevin.samplers.quasi_symplectic import PhaseState, inverse_step, log_det_jacobian, step
 
 D = 4
 SCALAR = 0.3
