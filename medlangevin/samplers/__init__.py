@@ -1,14 +1,18 @@
 """The sampler core: potentials, integrators, flows and Markov kernels. Torch only; it knows nothing of images."""
 
-from medlangevin.samplers import euler_maruyama, leapfrog, mala, quasi_symplectic, ula
+from medlangevin.samplers import euler_maruyama, hmc, leapfrog, mala, metropolis, qsl, quasi_symplectic, tempering, ula
+from medlangevin.samplers.adaptation import Adaptation
 from medlangevin.samplers.annealed import AnnealedFlowResult, annealed_flow
+from medlangevin.samplers.chain import Chains, sample
 from medlangevin.samplers.flow import FlowResult, leapfrog_flow, quasi_symplectic_flow
 from medlangevin.samplers.potential import Evaluation, Potential, evaluate
 from medlangevin.samplers.quasi_symplectic import PhaseState
 from medlangevin.samplers.random import standard_normal, uniform
 
 __all__ = [
+    "Adaptation",
     "AnnealedFlowResult",
+    "Chains",
     "Evaluation",
     "FlowResult",
     "PhaseState",
@@ -16,12 +20,17 @@ __all__ = [
     "annealed_flow",
     "euler_maruyama",
     "evaluate",
+    "hmc",
     "leapfrog",
     "leapfrog_flow",
     "mala",
+    "metropolis",
+    "qsl",
     "quasi_symplectic",
     "quasi_symplectic_flow",
+    "sample",
     "standard_normal",
+    "tempering",
     "ula",
     "uniform",
 ]

@@ -1,23 +1,14 @@
 """The Metropolis-adjusted Langevin algorithm (MALA): a ULA proposal and an accept/reject test per chain."""
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
 from medlangevin.samplers import ula
+from medlangevin.samplers.metropolis import Info, choose, decide
 from medlangevin.samplers.potential import Potential
-from medlangevin.samplers.random import uniform
 from medlangevin.samplers.ula import State, init
 
 __all__ = ["Info", "State", "init", "step"]
-
-
-class Info(NamedTuple):
-    """Per chain (chains,): the ``acceptance_probability`` of the proposal and whether it ``is_accepted``."""
-
-    acceptance_probability: Tensor
-    is_accepted: Tensor
 
 
 def step(
@@ -36,16 +27,9 @@ def step(
         + _log_transition(proposal, state.position, eta)
         - _log_transition(state, proposal.position, eta)
     )
-    log_ratio = torch.nan_to_num(log_ratio, nan=-torch.inf, neginf=-torch.inf)
-    draw = uniform(tuple(log_ratio.shape), like=log_ratio, generator=generator)
-    accepted = draw.log() < log_ratio
-    rows = accepted.unsqueeze(-1)
-    following = State(
-        torch.where(rows, proposal.position, state.position),
-        torch.where(accepted, proposal.value, state.value),
-        torch.where(rows, proposal.gradient, state.gradient),
-    )
-    return following, Info(log_ratio.clamp(max=0).exp(), accepted)
+    info = decide(log_ratio, proposal.value, generator)
+    following = State(*(choose(info.is_accepted, new, old) for new, old in zip(proposal, state, strict=True)))
+    return following, info
 
 
 def _log_transition(start: State, end: Tensor, eta: Tensor) -> Tensor:

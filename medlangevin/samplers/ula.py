@@ -19,9 +19,9 @@ class State(NamedTuple):
 
 
 class Info(NamedTuple):
-    """``noise`` (chains, d): the standard normal noise of the step."""
+    """``is_divergent`` (chains,): the potential or the position is no finite number."""
 
-    noise: Tensor
+    is_divergent: Tensor
 
 
 def init(position: Tensor, potential: Potential) -> State:
@@ -38,4 +38,5 @@ def step(
     """
     noise = standard_normal(tuple(state.position.shape), like=state.position, generator=generator)
     position = euler_maruyama.step(state.position, state.gradient, step_size=step_size, noise=noise)
-    return init(position, potential), Info(noise)
+    following = init(position, potential)
+    return following, Info(~(following.value.isfinite() & position.isfinite().all(-1)))
