@@ -1,0 +1,149 @@
+"""Amortized Langevin dynamics (ALD): Langevin dynamics on the last, linear layer Phi of an encoder z_i = Phi g(x_i).
+
+Source: Taniguchi et al. (2022), Alg. 1 and Eqs. 12 to 16; docs/mathematics.md, "Amortized Langevin dynamics". It
+samples exp(-V(Phi)), V(Phi) = sum_i U(x_i, Phi g_i). The latents follow exp(-U) if the n rows of features are linearly
+independent, which needs d_features >= n; with fewer features some data points collapse. Directions of Phi orthogonal
+to all features feel no force, so |Phi| grows like the square root of the number of steps.
+
+Shapes: Phi is ``weight`` (..., d_z, d_features); G is ``features`` (..., n, d_features), one row g_i for each data
+point, with no constant feature; ``latent`` is Z = G Phi^T (..., n, d_z). Leading dimensions are independent chains, and
+those of the features broadcast to those of the weight. Potentials map (..., n, d_z) to (..., n), in nats.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, distributed
+
+from medlangevin.errors import MedlangevinError
+from medlangevin.samplers import euler_maruyama
+from medlangevin.samplers.metropolis import Info, choose, decide
+from medlangevin.samplers.potential import Potential, evaluate
+from medlangevin.samplers.random import standard_normal
+
+__all__ = ["Info", "State", "accept", "init", "latents", "propose", "step"]
+
+# The processes that hold the other parts of the data set, None for one process alone.
+Processes = distributed.ProcessGroup | None
+
+
+class State(NamedTuple):
+    """``weight`` Phi (..., d_z, d_features), ``latent`` Z = G Phi^T (..., n, d_z), and U there.
+
+    ``value`` (..., n) is U of each data point in nats and ``gradient`` (..., n, d_z) its gradient with respect to Z.
+    """
+
+    weight: Tensor
+    latent: Tensor
+    value: Tensor
+    gradient: Tensor
+
+
+def latents(weight: Tensor, features: Tensor) -> Tensor:
+    """Z = G Phi^T, (..., n, d_z), in full precision even where networks run in a lower one (autocast).
+
+    Raises MedlangevinError when the numbers of features differ.
+    """
+    if weight.shape[-1] != features.shape[-1]:
+        raise MedlangevinError(
+            f"the weight takes {weight.shape[-1]} features and is given {features.shape[-1]}; "
+            "pass features (..., n, d_features) and a weight (..., d_z, d_features)"
+        )
+    with torch.autocast(weight.device.type, enabled=False):
+        return features @ weight.mT
+
+
+def init(weight: Tensor, features: Tensor, potential: Potential) -> State:
+    """The state at ``weight``; one gradient."""
+    weight, latent = weight.detach(), latents(weight, features).detach()
+    return State(weight, latent, *evaluate(potential, latent))
+
+
+def step(
+    state: State,
+    features: Tensor,
+    potential: Potential,
+    generator: torch.Generator | None = None,
+    *,
+    step_size: float | Tensor,
+    metropolis: bool = True,
+    processes: Processes = None,
+) -> tuple[State, Info]:
+    """One proposal Phi' = Phi - eta grad V + sqrt(2 eta) Xi and one test for the whole set; one new gradient.
+
+    ``step_size`` eta: a scalar, or what broadcasts against the weight. Info's tensors have the leading (chain)
+    dimensions. With ``metropolis`` exp(-V) is left invariant and a proposal whose energy is not finite is rejected;
+    without, every proposal is taken, and the acceptance probability is what the test would have given.
+
+    ``processes``: the group among which the data set is split, each process with its own rows of ``features``; V and
+    its gradient are then summed over all of them, and all take the same step, with the first one's noise and decision.
+    """
+    weight = propose(state, features, generator, step_size=step_size, processes=processes)
+    proposal = init(weight, features, potential)
+    accepted, info = accept(state, proposal, features, generator, step_size=step_size, processes=processes)
+    if not metropolis:
+        return proposal, info._replace(is_accepted=torch.ones_like(info.is_accepted))
+    return accepted, info
+
+
+def propose(
+    state: State,
+    features: Tensor,
+    generator: torch.Generator | None = None,
+    *,
+    step_size: float | Tensor,
+    processes: Processes = None,
+) -> Tensor:
+    """The proposal Phi', shaped like the weight: the first half of ``step``, for who evaluates U in its own way."""
+    noise = standard_normal(tuple(state.weight.shape), like=state.weight, generator=generator)
+    force = _weight_gradient(state, features, processes)
+    return euler_maruyama.step(state.weight, force, step_size=step_size, noise=_of_the_first(noise, processes))
+
+
+def accept(
+    state: State,
+    proposal: State,
+    features: Tensor,
+    generator: torch.Generator | None = None,
+    *,
+    step_size: float | Tensor,
+    processes: Processes = None,
+) -> tuple[State, Info]:
+    """The second half of ``step``: ``proposal`` or ``state``, by one Metropolis-Hastings test for the whole set.
+
+    The energies, sums over many data points, and the proposal densities, sums over all elements of Phi, are formed in
+    float64: they are large numbers with a small difference.
+    """
+    eta = torch.as_tensor(step_size, dtype=torch.float64, device=state.weight.device)
+    forward = _log_transition(state, proposal.weight, _weight_gradient(state, features, processes), eta)
+    backward = _log_transition(proposal, state.weight, _weight_gradient(proposal, features, processes), eta)
+    energy, new_energy = (_total(at.value.double().sum(-1), processes) for at in (state, proposal))
+    info = decide(energy - new_energy + backward - forward, new_energy, generator)
+    info = info._replace(is_accepted=_of_the_first(info.is_accepted, processes))
+    return State(*(choose(info.is_accepted, new, old) for new, old in zip(proposal, state, strict=True))), info
+
+
+def _weight_gradient(state: State, features: Tensor, processes: Processes) -> Tensor:
+    """grad_Phi V = (grad_Z U)^T G, summed over all processes."""
+    with torch.autocast(features.device.type, enabled=False):
+        return _total(state.gradient.mT @ features, processes)
+
+
+def _log_transition(start: State, end: Tensor, gradient: Tensor, eta: Tensor) -> Tensor:
+    """log q(end | start) of the Langevin proposal on Phi, without the constant that cancels. (...,) float64."""
+    residual = end.double() - start.weight.double() + eta * gradient.double()
+    return -(residual.square() / (4 * eta)).sum((-2, -1))
+
+
+def _total(part: Tensor, processes: Processes) -> Tensor:
+    if processes is not None:
+        part = part.contiguous()
+        distributed.all_reduce(part, group=processes)
+    return part
+
+
+def _of_the_first(draw: Tensor, processes: Processes) -> Tensor:
+    """What the first process drew: with noise and decisions of their own the processes' weights would part."""
+    if processes is not None:
+        distributed.broadcast(draw, group=processes, group_src=0)
+    return draw
