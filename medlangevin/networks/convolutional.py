@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from medlangevin.networks.ends import GaussianHead, Output, image_output, mean_image_logit
+
 _CONVOLUTION: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
 _TRANSPOSED: dict[int, type[nn.ConvTranspose2d] | type[nn.ConvTranspose3d]] = {
     2: nn.ConvTranspose2d,
@@ -59,26 +61,17 @@ def preserve_variance(layer: nn.Module, *, stride: int = 1, gain: float = 2.0) -
     nn.init.zeros_(bias)
 
 
-class ConvEncoder(nn.Module):
-    """x (N, C, *spatial) -> mean and scale of q(z | x), each (N, ``latent_dim``).
-
-    Strided convolutions (kernel 3, stride 2) with ``channels`` filters, softplus, a dense layer of ``hidden`` units,
-    softplus, a dense layer to the mean and the scale. ``image_shape``: (C, *spatial). The input is standardised first,
-    (x - ``mean_image``) / ``input_scale``, so that the network sees what is individual about an image.
-    The scale is a softplus: smooth, positive, and unlike an exponential it cannot overflow in one bad step. It starts
-    near ``initial_scale``.
-    """
+class _Convolutions(nn.Module):
+    """What ``ConvFeatures`` and ``ConvEncoder`` share: x (N, C, *spatial) -> (N, ``hidden``)."""
 
     mean_image: Tensor
 
     def __init__(
         self,
         image_shape: tuple[int, ...],
-        latent_dim: int,
         *,
         channels: tuple[int, ...] = (16, 32, 64),
         hidden: int = 256,
-        initial_scale: float = 0.1,
         mean_image: Tensor | None = None,
         input_scale: float = 1.0,
     ) -> None:
@@ -91,24 +84,61 @@ class ConvEncoder(nn.Module):
             _CONVOLUTION[spatial_dims](before, after, kernel_size=3, stride=2, padding=1)
             for before, after in itertools.pairwise(widths)
         )
-        features = channels[-1] * math.prod(strided_shapes(image_shape[1:], len(channels))[-1])
-        self.dense = ScaledLinear(features, hidden)
-        self.head = nn.Linear(hidden, 2 * latent_dim)
+        inputs = channels[-1] * math.prod(strided_shapes(image_shape[1:], len(channels))[-1])
+        self.dense = ScaledLinear(inputs, hidden)
         for layer in (*self.convolutions, self.dense):
             preserve_variance(layer)
-        preserve_variance(self.head, gain=0.5)  # means of order one, like the prior
-        with torch.no_grad():
-            self.head.weight[latent_dim:] *= 0.1
-            self.head.bias[latent_dim:] = math.log(math.expm1(initial_scale))
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and scale of q(z | x)."""
+    def extract(self, x: Tensor) -> Tensor:
+        """(N, ``hidden``)."""
         x = (x - self.mean_image) / self.input_scale
         for convolution in self.convolutions:
             x = centred_softplus(convolution(x))
-        hidden = centred_softplus(self.dense(x.flatten(1)))
-        mean, raw_scale = self.head(hidden).chunk(2, dim=1)
-        return mean, functional.softplus(raw_scale) + 1e-6
+        return centred_softplus(self.dense(x.flatten(1)))
+
+
+class ConvFeatures(_Convolutions):
+    """x (N, C, *spatial) -> features (N, ``num_features``).
+
+    Strided convolutions (kernel 3, stride 2) with ``channels`` filters, softplus, a dense layer of ``hidden`` units,
+    softplus. ``image_shape``: (C, *spatial). The input is standardised first, (x - ``mean_image``) / ``input_scale``,
+    so that the network sees what is individual about an image.
+    """
+
+    @property
+    def num_features(self) -> int:
+        """The number of features, ``hidden``."""
+        return self.dense.out_features
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The features."""
+        return self.extract(x)
+
+
+class ConvEncoder(_Convolutions):
+    """x (N, C, *spatial) -> mean and scale of q(z | x), each (N, ``latent_dim``).
+
+    The features of ``ConvFeatures`` and a ``GaussianHead`` whose scale starts near ``initial_scale``.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, ...],
+        latent_dim: int,
+        *,
+        channels: tuple[int, ...] = (16, 32, 64),
+        hidden: int = 256,
+        initial_scale: float = 0.1,
+        mean_image: Tensor | None = None,
+        input_scale: float = 1.0,
+    ) -> None:
+        super().__init__(image_shape, channels=channels, hidden=hidden, mean_image=mean_image, input_scale=input_scale)
+        self.head = GaussianHead(hidden, latent_dim, initial_scale=initial_scale)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and scale of q(z | x)."""
+        mean, scale = self.head(self.extract(x))
+        return mean, scale
 
 
 class ConvDecoder(nn.Module):
@@ -118,9 +148,9 @@ class ConvDecoder(nn.Module):
     As the stride divides the kernel, every output element gets equally many contributions, so no checkerboard is
     built in; resize-and-convolve has none either but costs six times as much per second-order gradient in 3D.
 
-    ``bounded``: a sigmoid keeps the output in (0, 1). Right for windowed intensities: values clipped at both ends of
-    the window have means strictly inside it, samples cannot leave it, and the slope of at most 1/4 limits the force
-    that a flow has to follow. Without it the output is a real number (a logit).
+    ``output``: see ``image_output``. ``probability``, a sigmoid, is right for windowed intensities: values clipped at
+    both ends of the window have means strictly inside it, samples cannot leave it, and the slope of at most 1/4 limits
+    the force that a flow has to follow.
 
     ``mean_image`` (C, *spatial), in (0, 1): the decoder starts near it whatever z is, and learns the differences from
     it. With aligned images that saves the hundreds of steps which learning the mean itself takes.
@@ -135,15 +165,13 @@ class ConvDecoder(nn.Module):
         *,
         channels: tuple[int, ...] = (16, 32, 64),
         hidden: int = 256,
-        bounded: bool = True,
+        output: Output = "probability",
         mean_image: Tensor | None = None,
     ) -> None:
         super().__init__()
-        if mean_image is None:
-            mean_image = torch.full(image_shape, 0.5)
-        self.register_buffer("mean_logit", torch.logit(mean_image, eps=0.01))
+        self.register_buffer("mean_logit", mean_image_logit(mean_image, image_shape))
         spatial_dims = len(image_shape) - 1
-        self.bounded = bounded
+        self.output: Output = output
         self._shapes = strided_shapes(image_shape[1:], len(channels))[::-1]
         self._start = (channels[-1], *self._shapes[0])
         widths = (*channels[::-1], image_shape[0])
@@ -161,7 +189,7 @@ class ConvDecoder(nn.Module):
             self.convolutions[-1].get_parameter("weight").mul_(0.1)
 
     def forward(self, z: Tensor) -> Tensor:
-        """The image's mean (``bounded``) or logits."""
+        """The image's mean, or logits, as ``output`` says."""
         hidden = centred_softplus(self.dense(z))
         image = centred_softplus(self.expand(hidden)).unflatten(1, self._start)
         last = len(self.convolutions) - 1
@@ -169,5 +197,4 @@ class ConvDecoder(nn.Module):
             image = convolution(image)[(..., *(slice(size) for size in shape))]
             if level < last:
                 image = centred_softplus(image)
-        image = image + self.mean_logit
-        return torch.sigmoid(image) if self.bounded else image
+        return image_output(image, self.mean_logit, self.output)

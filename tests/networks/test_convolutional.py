@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from medlangevin.networks import ConvDecoder, ConvEncoder, strided_shapes
+from medlangevin.networks import ConvDecoder, ConvEncoder, ConvFeatures, strided_shapes
 from medlangevin.networks.convolutional import ScaledLinear
 
 SHAPES = [(1, 28, 28), (3, 33, 17), (1, 60, 50, 50), (2, 9, 12, 7), (1, 1, 2, 3)]
@@ -73,7 +73,7 @@ def test_the_mean_image_is_state_and_not_a_parameter():
 
 def test_decoder_spreads_evenly_no_checkerboard():
     """With equal weights everywhere a flat input must give a flat interior, whatever the parity of the voxel."""
-    decoder = ConvDecoder((1, 32, 24, 24), 2, channels=(3, 4, 5), hidden=4, bounded=False)
+    decoder = ConvDecoder((1, 32, 24, 24), 2, channels=(3, 4, 5), hidden=4, output="logit")
     image = torch.ones(1, 5, *strided_shapes((32, 24, 24), 3)[-1])
     with torch.no_grad():
         for convolution in decoder.convolutions:
@@ -92,10 +92,36 @@ def test_scaled_linear_moves_little_for_a_step_of_every_weight():
     torch.testing.assert_close(layer(x) - before, torch.full((1, 3), 0.1), rtol=1e-3, atol=1e-4)
 
 
-def test_unbounded_decoder_gives_logits():
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_features_are_what_the_encoder_s_head_sees(shape):
     torch.manual_seed(0)
-    bounded = ConvDecoder((1, 8, 8), 3, channels=(4,), hidden=5)
-    unbounded = ConvDecoder((1, 8, 8), 3, channels=(4,), hidden=5, bounded=False)
-    unbounded.load_state_dict(bounded.state_dict())
+    mean_image = torch.rand(shape)
+    options = {"channels": (4, 6), "hidden": 12, "mean_image": mean_image, "input_scale": 0.3}
+    features, encoder = ConvFeatures(shape, **options), ConvEncoder(shape, 5, **options)
+    assert features.num_features == 12
+    left = encoder.load_state_dict(features.state_dict(), strict=False)
+    assert set(left.missing_keys) == {"head.weight", "head.bias"}
+    assert not left.unexpected_keys
+    x = torch.rand(3, *shape)
+    assert features(x).shape == (3, 12)
+    torch.testing.assert_close(encoder.head(features(x)), encoder(x))
+
+
+def test_the_names_of_the_encoder_s_state_are_those_of_earlier_checkpoints():
+    names = set(ConvEncoder((1, 8, 8), 3, channels=(4,), hidden=5).state_dict())
+    layers = ("convolutions.0", "dense", "head")
+    assert names == {"mean_image", *(f"{layer}.{part}" for layer in layers for part in ("weight", "bias"))}
+
+
+@pytest.mark.parametrize("output", ["logit", "symmetric"])
+def test_outputs_other_than_probabilities(output):
+    torch.manual_seed(0)
+    mean_image = 0.2 + 0.6 * torch.rand(1, 8, 8)
+    probability = ConvDecoder((1, 8, 8), 3, channels=(4,), hidden=5, mean_image=mean_image)
+    other = ConvDecoder((1, 8, 8), 3, channels=(4,), hidden=5, output=output)
+    other.load_state_dict(probability.state_dict())
     z = torch.randn(2, 3)
-    torch.testing.assert_close(torch.sigmoid(unbounded(z)), bounded(z))
+    expected = probability(z).logit()
+    if output == "symmetric":
+        expected = expected - mean_image.logit() + 2 * mean_image - 1
+    torch.testing.assert_close(other(z), expected, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,140 @@
+"""Fully connected networks: the LAE paper's (Taniguchi et al. 2022), three layers of 1024 with LayerNorm and ReLU.
+
+Images of any size in 2D or 3D are flattened; the call conventions are those of the convolutional networks.
+"""
+
+import itertools
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from medlangevin.networks.convolutional import centred_softplus
+from medlangevin.networks.ends import GaussianHead, Output, image_output, mean_image_logit
+
+Activation = Literal["relu", "softplus"]
+
+
+class DenseLayers(nn.Module):
+    """(N, ``inputs``) -> (N, ``widths[-1]``): for each width a dense layer, LayerNorm if ``layer_norm``, activation.
+
+    Weights start orthogonal. The ``activation`` ``relu`` has no second derivative inside its pieces: what
+    differentiates through a force (a flow that is learned through its own gradients, HVAE or QSL-VAE) wants
+    ``softplus``, which is softplus(x) - log 2 here.
+    """
+
+    def __init__(self, inputs: int, *, widths: tuple[int, ...], activation: Activation, layer_norm: bool) -> None:
+        super().__init__()
+        self.activation = torch.relu if activation == "relu" else centred_softplus
+        pairs = list(itertools.pairwise((inputs, *widths)))
+        self.layers = nn.ModuleList(nn.Linear(before, after) for before, after in pairs)
+        self.norms = nn.ModuleList(nn.LayerNorm(width) if layer_norm else nn.Identity() for width in widths)
+        for layer in self.layers:
+            # Undoes what the activation takes from the signal's size; LayerNorm does that by itself.
+            gain = 1.0 if layer_norm else math.sqrt(2) if activation == "relu" else 2.0
+            _orthogonal(layer, gain)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Through all layers."""
+        for layer, norm in zip(self.layers, self.norms, strict=True):
+            x = self.activation(norm(layer(x)))
+        return x
+
+
+class MLPFeatures(nn.Module):
+    """x (N, C, *spatial) -> features (N, ``num_features``), ``num_features`` = ``widths[-1]``.
+
+    ``image_shape``: (C, *spatial). The input is standardised first, (x - ``mean_image``) / ``input_scale``.
+    """
+
+    mean_image: Tensor
+
+    def __init__(
+        self,
+        image_shape: tuple[int, ...],
+        *,
+        widths: tuple[int, ...] = (1024, 1024, 1024),
+        activation: Activation = "relu",
+        layer_norm: bool = True,
+        mean_image: Tensor | None = None,
+        input_scale: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.num_features = widths[-1]
+        self.input_scale = input_scale
+        self.register_buffer("mean_image", torch.zeros(image_shape) if mean_image is None else mean_image.clone())
+        self.dense = DenseLayers(math.prod(image_shape), widths=widths, activation=activation, layer_norm=layer_norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The features."""
+        return self.dense(((x - self.mean_image) / self.input_scale).flatten(1))
+
+
+class MLPEncoder(nn.Module):
+    """x (N, C, *spatial) -> mean and scale of q(z | x), each (N, ``latent_dim``): ``MLPFeatures``, a Gaussian head."""
+
+    def __init__(
+        self,
+        image_shape: tuple[int, ...],
+        latent_dim: int,
+        *,
+        widths: tuple[int, ...] = (1024, 1024, 1024),
+        activation: Activation = "relu",
+        layer_norm: bool = True,
+        initial_scale: float = 0.1,
+        mean_image: Tensor | None = None,
+        input_scale: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.features = MLPFeatures(
+            image_shape,
+            widths=widths,
+            activation=activation,
+            layer_norm=layer_norm,
+            mean_image=mean_image,
+            input_scale=input_scale,
+        )
+        self.head = GaussianHead(widths[-1], latent_dim, initial_scale=initial_scale)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and scale of q(z | x)."""
+        mean, scale = self.head(self.features(x))
+        return mean, scale
+
+
+class MLPDecoder(nn.Module):
+    """z (N, ``latent_dim``) -> image (N, *``image_shape``).
+
+    ``output``: see ``image_output``. With a ``mean_image`` (C, *spatial) in (0, 1) the decoder starts near it.
+    """
+
+    mean_logit: Tensor
+
+    def __init__(
+        self,
+        image_shape: tuple[int, ...],
+        latent_dim: int,
+        *,
+        widths: tuple[int, ...] = (1024, 1024, 1024),
+        activation: Activation = "relu",
+        layer_norm: bool = True,
+        output: Output = "probability",
+        mean_image: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        self.register_buffer("mean_logit", mean_image_logit(mean_image, image_shape))
+        self.output: Output = output
+        self.dense = DenseLayers(latent_dim, widths=widths, activation=activation, layer_norm=layer_norm)
+        self.last = nn.Linear(widths[-1], math.prod(image_shape))
+        _orthogonal(self.last, 0.1)  # start as small differences from the mean image
+
+    def forward(self, z: Tensor) -> Tensor:
+        """The image's mean, or logits, as ``output`` says."""
+        image = self.last(self.dense(z)).unflatten(1, self.mean_logit.shape)
+        return image_output(image, self.mean_logit, self.output)
+
+
+def _orthogonal(layer: nn.Module, gain: float) -> None:
+    nn.init.orthogonal_(layer.get_parameter("weight"), gain=gain)
+    nn.init.zeros_(layer.get_parameter("bias"))
