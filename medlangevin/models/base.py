@@ -118,10 +118,15 @@ class LatentVariableModel(nn.Module, ABC):
         return torch.cat([self.decode(part) for part in z.split(16)])
 
 
+def draws_at_once(x: Tensor) -> int:
+    """How many latent vectors of every image of ``x`` may be decoded at a time in bounded memory, at least 1."""
+    return max(1, _ELEMENTS_PER_CHUNK // x.numel())
+
+
 def _chunks(x: Tensor, num_samples: int) -> Iterator[tuple[Tensor, list[int]]]:
     """Split N images x ``num_samples`` draws: (images, how many draws of them at a time) of bounded size."""
     room = max(1, _ELEMENTS_PER_CHUNK // x[0].numel())
     for images in x.split(room):
-        at_once = min(num_samples, max(1, room // len(images)))
+        at_once = min(num_samples, draws_at_once(images))
         full, rest = divmod(num_samples, at_once)
         yield images, [at_once] * full + [rest] * (rest > 0)

@@ -1,36 +1,35 @@
-"""The quasi-symplectic Langevin VAE: a VAE whose posterior samples are refined by a Langevin flow.
+"""The quasi-symplectic Langevin VAE: a VAE whose posterior samples are refined by Langevin steps.
 
 Source: Wang & Delingette (2021), Eqs. 9 to 13 and 21, corrected: log |det J| = -nu * sum of t over steps and dimensions
-(docs/mathematics.md, corrections 1 to 4).
+(docs/mathematics.md, corrections 1 to 4). The annealed bound is ours (docs/mathematics.md, the annealed bound).
 """
 
 import math
-from typing import NamedTuple
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from medlangevin.errors import MedlangevinError
 from medlangevin.likelihoods import Likelihood
-from medlangevin.models.base import Loss, standard_normal_log_prob
-from medlangevin.models.vae import AmortizedModel
-from medlangevin.samplers import PhaseState, quasi_symplectic_flow, standard_normal
+from medlangevin.models.base import standard_normal_log_prob
+from medlangevin.models.refined import RefinedModel, Refinement
+from medlangevin.models.step_sizes import bounded_step_size, step_size_logit
+from medlangevin.samplers import FlowResult, PhaseState, annealed_flow, quasi_symplectic_flow
 
 
-class _Path(NamedTuple):
-    """A flow from (phi_0, kappa_0) to ``end`` and the densities the bounds are made of; each (N,) float64."""
+class QSLVAE(RefinedModel):
+    """phi_0 ~ q(z | x), then ``num_steps`` quasi-symplectic Langevin steps; ``bound`` says towards what.
 
-    end: PhaseState
-    log_det_jacobian: Tensor
-    log_q_position: Tensor
-    log_q_velocity: Tensor
-    log_scale_sum: Tensor
+    ``flow``, the paper's: kappa_0 ~ N(0, T0 I), steps down U = -log p(x, .) with fixed ``damping`` nu >= 0,
+    ``noise_scale`` sigma >= 0 and ``initial_temperature`` T0 > 0; t per dimension. ``annealed``: steps along densities
+    from q to p(x, .) at learned fractions; t per step and dimension; nu starts at ``damping`` and is learned, unless it
+    is 0, when the velocity is never refreshed; sigma and T0 follow from it, so they cannot be set.
 
-
-class QSLVAE(AmortizedModel):
-    """phi_0 ~ q(z | x), kappa_0 ~ N(0, T0 I), then ``num_steps`` quasi-symplectic steps down U = -log p(x, .).
-
-    ``step_size`` t lies inside (0, ``max_step_size``), one per dimension, by a sigmoid of unconstrained parameters that
-    are learned if ``learn_step_size``. ``damping`` nu >= 0, ``noise_scale`` sigma >= 0, ``initial_temperature`` T0 > 0.
+    ``step_size`` t lies inside (0, ``max_step_size``) and is learned if ``learn_step_size``. ``checkpoint_steps``
+    computes each step again in the backward pass, for memory that does not grow with ``num_steps``.
+    Raises MedlangevinError on settings that ``annealed`` has no use for.
     """
 
     def __init__(
@@ -44,91 +43,92 @@ class QSLVAE(AmortizedModel):
         step_size: float,
         max_step_size: float,
         learn_step_size: bool = True,
-        damping: float = 0.0,
-        noise_scale: float = 0.0,
-        initial_temperature: float = 1.0,
+        bound: Literal["annealed", "flow"] = "flow",
+        damping: float | Tensor = 0.0,
+        noise_scale: float | Tensor = 0.0,
+        initial_temperature: float | Tensor = 1.0,
+        checkpoint_steps: bool = False,
     ) -> None:
         super().__init__(encoder=encoder, decoder=decoder, likelihood=likelihood, latent_dim=latent_dim)
         self.num_steps = num_steps
         self.max_step_size = max_step_size
-        self.damping = damping
+        self.bound = bound
         self.noise_scale = noise_scale
         self.initial_temperature = initial_temperature
-        fraction = step_size / max_step_size
-        logit = torch.full((latent_dim,), math.log(fraction) - math.log1p(-fraction))
-        self.step_size_logit = nn.Parameter(logit, requires_grad=learn_step_size)
+        self.checkpoint_steps = checkpoint_steps
+        self._damping = damping
+        self.raw_damping: nn.Parameter | None = None
+        shape: tuple[int, ...] = (latent_dim,)
+        if bound == "annealed":
+            if noise_scale != 0 or initial_temperature != 1:
+                raise MedlangevinError(
+                    f"noise {float(noise_scale):g} and initial temperature {float(initial_temperature):g} are settings "
+                    "of bound: flow; the annealed bound takes its noise from the damping, so leave them at 0 and 1"
+                )
+            shape = (num_steps, latent_dim)
+            self.fraction_logits = nn.Parameter(torch.zeros(num_steps))
+            # A single step is never damped, so there is nothing to learn.
+            if damping > 0 and num_steps > 1:
+                self.raw_damping = nn.Parameter(torch.tensor(damping + math.log(-math.expm1(-damping))))
+        self.step_size_logit = nn.Parameter(
+            step_size_logit(step_size, max_step_size, shape), requires_grad=learn_step_size
+        )
 
     @property
     def step_size(self) -> Tensor:
-        """t of each dimension, (d,)."""
-        return self.max_step_size * torch.sigmoid(self.step_size_logit)
+        """t of each dimension, (d,); of each step and dimension, (num_steps, d), for the annealed bound."""
+        return bounded_step_size(self.step_size_logit, self.max_step_size)
 
-    def training_loss(self, x: Tensor, generator: torch.Generator | None = None) -> Loss:
-        """Minus the Rao-Blackwellised bound L_RB, averaged over the batch; gradients flow through the force as well.
+    @property
+    def damping(self) -> float | Tensor:
+        """nu: a number, or a 0-d tensor where it is learned."""
+        return self._damping if self.raw_damping is None else functional.softplus(self.raw_damping)
 
-        Parts: elbo, log_likelihood, kl (what the bound takes off the log-likelihood), log_det_jacobian in nats per
-        image; step_size, the mean over dimensions.
-        """
-        bound, log_likelihood, path = self._rao_blackwellised(x, generator, create_graph=True)
-        elbo = bound.mean()
-        parts = {
-            "elbo": elbo,
-            "log_likelihood": log_likelihood.mean(),
-            "kl": (log_likelihood - bound).mean(),
-            "log_det_jacobian": path.log_det_jacobian.mean(),
-            "step_size": self.step_size.mean(),
-        }
-        return Loss(-elbo, {name: part.detach() for name, part in parts.items()})
+    @property
+    def fractions(self) -> Tensor:
+        """b_k, (num_steps,): rising to 1, how far from q to p(x, .) each step of the annealed bound is."""
+        return self.fraction_logits.softmax(0).cumsum(0)
 
-    @torch.no_grad()
-    def elbo(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """One draw of L_RB for each image, (N,) in nats."""
-        return self._rao_blackwellised(x, generator, create_graph=False)[0]
+    def _refine(self, x: Tensor, generator: torch.Generator | None, *, create_graph: bool) -> Refinement:
+        if self.bound == "annealed":
+            refinement = self._refine_by_annealing(x, generator, create_graph=create_graph)
+        else:
 
-    @torch.no_grad()
-    def log_weights(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """L = log p(x, phi) + log N(kappa) - log q(phi_0 | x) - log N(kappa_0; 0, T0 I) + log |det J|, (N,) in nats.
+            def flow(start: PhaseState) -> FlowResult:
+                return quasi_symplectic_flow(
+                    start,
+                    self.potential(x),
+                    num_steps=self.num_steps,
+                    step_size=self.step_size,
+                    damping=self.damping,
+                    noise_scale=self.noise_scale,
+                    generator=generator,
+                    create_graph=create_graph,
+                    checkpoint_steps=self.checkpoint_steps,
+                )
 
-        exp(L) is unbiased for p(x) whatever the step size, damping and noise; exp(L_RB) is not.
-        """
-        path = self._flow(x, generator, create_graph=False)
-        log_p = -self.potential(x)(path.end.position) + standard_normal_log_prob(path.end.velocity)
-        return log_p - path.log_q_position - path.log_q_velocity + path.log_det_jacobian
+            refinement = self._refine_by_flow(x, generator, flow, initial_temperature=self.initial_temperature)
+        like = refinement.bound
+        settings = {"step_size": self.step_size.mean(), "damping": torch.as_tensor(self.damping, device=like.device)}
+        return refinement._replace(parts={**refinement.parts, **settings})
 
-    def _rao_blackwellised(
-        self, x: Tensor, generator: torch.Generator | None, *, create_graph: bool
-    ) -> tuple[Tensor, Tensor, _Path]:
-        """L_RB, log p(x | phi) and the path. QSL-VAE paper, Eq. 13, with the corrected Jacobian.
+    def _refine_by_annealing(self, x: Tensor, generator: torch.Generator | None, *, create_graph: bool) -> Refinement:
+        """L is the bound as well: its terms log q and log p vary together, so the entropy in their place adds noise."""
+        draw = self._draw_initial(x, generator)
 
-        L_RB is L with -log q(phi_0 | x) - log N(kappa_0; 0, T0 I) replaced by its expectation: equal mean, less noise.
-        """
-        path = self._flow(x, generator, create_graph=create_graph)
-        log_likelihood = self.likelihood.log_prob(x, self.decoder(path.end.position))
-        squares = path.end.position.double().square().sum(-1) + path.end.velocity.double().square().sum(-1)
-        entropy = path.log_scale_sum + self.latent_dim * (1 + 0.5 * math.log(self.initial_temperature))
-        return log_likelihood - 0.5 * squares + entropy + path.log_det_jacobian, log_likelihood, path
+        def initial(z: Tensor) -> Tensor:
+            return draw.scale.double().log().sum(-1) - standard_normal_log_prob((z - draw.mean) / draw.scale)
 
-    def _flow(self, x: Tensor, generator: torch.Generator | None, *, create_graph: bool) -> _Path:
-        position, log_q_position, scale = self._draw_initial(x, generator)
-        noise = standard_normal(tuple(position.shape), like=position, generator=generator)
-        log_q_velocity = standard_normal_log_prob(noise) - 0.5 * self.latent_dim * math.log(self.initial_temperature)
-        flow = quasi_symplectic_flow(
-            PhaseState(position, math.sqrt(self.initial_temperature) * noise),
+        end, log_kernels = annealed_flow(
+            draw.z,
+            initial,
             self.potential(x),
-            num_steps=self.num_steps,
+            fractions=self.fractions,
             step_size=self.step_size,
             damping=self.damping,
-            noise_scale=self.noise_scale,
             generator=generator,
             create_graph=create_graph,
+            checkpoint_steps=self.checkpoint_steps,
         )
-        return _Path(
-            flow.state,
-            flow.log_det_jacobian.double(),
-            log_q_position,
-            log_q_velocity,
-            scale.double().log().sum(-1),
-        )
-
-    def _draw_posterior(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
-        return self._flow(x, generator, create_graph=False).end.position
+        log_weight = log_kernels + standard_normal_log_prob(end.position) - draw.log_q
+        return Refinement(end.position, log_weight, log_weight, {})

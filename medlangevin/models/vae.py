@@ -1,11 +1,22 @@
 """The variational autoencoder (Kingma & Welling 2014) with a diagonal Gaussian posterior."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
 from medlangevin.likelihoods import Likelihood
 from medlangevin.models.base import LatentVariableModel, Loss, standard_normal_log_prob
 from medlangevin.samplers import standard_normal
+
+
+class EncoderDraw(NamedTuple):
+    """One ``z`` ~ q(z | x) = N(``mean``, diag(``scale``)^2) of each image, (N, d) all three, and ``log_q`` (N,)."""
+
+    z: Tensor
+    log_q: Tensor
+    mean: Tensor
+    scale: Tensor
 
 
 class AmortizedModel(LatentVariableModel):
@@ -15,12 +26,12 @@ class AmortizedModel(LatentVariableModel):
         super().__init__(decoder=decoder, likelihood=likelihood, latent_dim=latent_dim)
         self.encoder = encoder
 
-    def _draw_initial(self, x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
-        """z0 ~ q(z | x) by reparametrisation (N, d), log q(z0 | x) (N,) and the scale of q (N, d)."""
+    def _draw_initial(self, x: Tensor, generator: torch.Generator | None) -> EncoderDraw:
+        """A reparametrised draw: differentiable in the encoder's parameters."""
         mean, scale = self.encoder(x)
         noise = standard_normal(tuple(mean.shape), like=mean, generator=generator)
         log_q = standard_normal_log_prob(noise) - scale.double().log().sum(-1)
-        return mean + scale * noise, log_q, scale
+        return EncoderDraw(mean + scale * noise, log_q, mean, scale)
 
 
 class VAE(AmortizedModel):
@@ -42,16 +53,15 @@ class VAE(AmortizedModel):
     @torch.no_grad()
     def log_weights(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """L = log p(x, z) - log q(z | x), z ~ q, (N,) in nats."""
-        z, log_q, _ = self._draw_initial(x, generator)
-        return -self.potential(x)(z) - log_q
+        draw = self._draw_initial(x, generator)
+        return -self.potential(x)(draw.z) - draw.log_q
 
     def _bound(self, x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-        mean, scale = self.encoder(x)
-        z = mean + scale * standard_normal(tuple(mean.shape), like=mean, generator=generator)
-        return self.likelihood.log_prob(x, self.decoder(z)), gaussian_kl(mean, scale)
+        draw = self._draw_initial(x, generator)
+        return self.likelihood.log_prob(x, self.decoder(draw.z)), gaussian_kl(draw.mean, draw.scale)
 
     def _draw_posterior(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
-        return self._draw_initial(x, generator)[0]
+        return self._draw_initial(x, generator).z
 
 
 def gaussian_kl(mean: Tensor, scale: Tensor) -> Tensor:

@@ -1,0 +1,90 @@
+"""What models share that move a sample of the encoder's q by a map before the decoder sees it."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from medlangevin.likelihoods import LOG_TWO_PI
+from medlangevin.models.base import Loss, standard_normal_log_prob
+from medlangevin.models.vae import AmortizedModel
+from medlangevin.samplers import FlowResult, PhaseState, standard_normal
+
+
+class Refinement(NamedTuple):
+    """A moved sample and what its move costs.
+
+    ``position`` z (N, d); ``log_weight`` and ``bound`` (N,) float64: L and the training bound, both without their term
+    log p(x | z); ``parts``: named 0-d tensors for the log.
+    """
+
+    position: Tensor
+    log_weight: Tensor
+    bound: Tensor
+    parts: dict[str, Tensor]
+
+
+class RefinedModel(AmortizedModel):
+    """z0 ~ q(z | x), then a map to the z that the decoder sees; subclasses say which map, in ``_refine``."""
+
+    @abstractmethod
+    def _refine(self, x: Tensor, generator: torch.Generator | None, *, create_graph: bool) -> Refinement:
+        """Draw and move one latent vector per image; ``create_graph`` keeps it differentiable."""
+
+    def training_loss(self, x: Tensor, generator: torch.Generator | None = None) -> Loss:
+        """Minus the bound, averaged over the batch; gradients flow through the whole map, its forces included.
+
+        Parts: elbo, log_likelihood, kl (what the bound takes off the log-likelihood), nats per image, and the map's.
+        """
+        refinement = self._refine(x, generator, create_graph=True)
+        log_likelihood = self.likelihood.log_prob(x, self.decoder(refinement.position)).mean()
+        cost = -refinement.bound.mean()
+        elbo = log_likelihood - cost
+        parts = {"elbo": elbo, "log_likelihood": log_likelihood, "kl": cost, **refinement.parts}
+        return Loss(-elbo, {name: part.detach() for name, part in parts.items()})
+
+    @torch.no_grad()
+    def elbo(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """One draw of the bound for each image, (N,) in nats."""
+        refinement = self._refine(x, generator, create_graph=False)
+        return self.likelihood.log_prob(x, self.decoder(refinement.position)) + refinement.bound
+
+    @torch.no_grad()
+    def log_weights(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """L, (N,) in nats: exp(L) is unbiased for p(x) whatever the settings of the map."""
+        refinement = self._refine(x, generator, create_graph=False)
+        return self.likelihood.log_prob(x, self.decoder(refinement.position)) + refinement.log_weight
+
+    def _draw_posterior(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
+        return self._refine(x, generator, create_graph=False).position
+
+    def _refine_by_flow(
+        self,
+        x: Tensor,
+        generator: torch.Generator | None,
+        flow: Callable[[PhaseState], FlowResult],
+        *,
+        initial_temperature: float | Tensor,
+    ) -> Refinement:
+        """phi_0 ~ q(. | x), kappa_0 ~ N(0, T0 I), then ``flow`` to (phi, kappa).
+
+        L = log p(x, phi) + log N(kappa) - log q(phi_0 | x) - log N(kappa_0; 0, T0 I) + log |det J|. The bound is L_RB,
+        where the two initial densities are replaced by their expectations: equal mean (docs/mathematics.md, the bound).
+        QSL-VAE paper, Eqs. 12 and 13, with the corrected Jacobian; Hamiltonian VAE (Caterini et al. 2018), Eq. 9.
+        """
+        draw = self._draw_initial(x, generator)
+        noise = standard_normal(tuple(draw.z.shape), like=draw.z, generator=generator)
+        temperature = torch.as_tensor(initial_temperature, dtype=draw.z.dtype, device=draw.z.device)
+        log_cooling = 0.5 * self.latent_dim * temperature.double().log()
+        end, log_det = flow(PhaseState(draw.z, temperature.sqrt() * noise))
+        log_end = standard_normal_log_prob(end.position) + standard_normal_log_prob(end.velocity) + log_det.double()
+        log_q_velocity = standard_normal_log_prob(noise) - log_cooling
+        entropy = self.latent_dim * (1 + LOG_TWO_PI) + draw.scale.double().log().sum(-1) + log_cooling
+        return Refinement(
+            end.position,
+            log_end - draw.log_q - log_q_velocity,
+            log_end + entropy,
+            {"log_det_jacobian": log_det.mean()},
+        )

@@ -1,0 +1,17 @@
+"""Step sizes inside (0, maximum) by a sigmoid, so that an optimiser can move them freely."""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def step_size_logit(step_size: float, max_step_size: float, shape: tuple[int, ...]) -> Tensor:
+    """The unconstrained numbers, of ``shape``, that ``bounded_step_size`` maps to ``step_size`` < ``max_step_size``."""
+    fraction = step_size / max_step_size
+    return torch.full(shape, math.log(fraction) - math.log1p(-fraction))
+
+
+def bounded_step_size(logit: Tensor, max_step_size: float) -> Tensor:
+    """t = ``max_step_size`` * sigmoid(``logit``), element by element."""
+    return max_step_size * torch.sigmoid(logit)
