@@ -21,7 +21,7 @@ from medlangevin.samplers.metropolis import Info, choose, decide
 from medlangevin.samplers.potential import Potential, evaluate
 from medlangevin.samplers.random import standard_normal
 
-__all__ = ["Info", "State", "accept", "init", "latents", "propose", "step"]
+__all__ = ["Info", "State", "accept", "init", "latents", "propose", "step", "total"]
 
 # The processes that hold the other parts of the data set, None for one process alone.
 Processes = distributed.ProcessGroup | None
@@ -117,29 +117,30 @@ def accept(
     eta = torch.as_tensor(step_size, dtype=torch.float64, device=state.weight.device)
     forward = _log_transition(state, proposal.weight, _weight_gradient(state, features, processes), eta)
     backward = _log_transition(proposal, state.weight, _weight_gradient(proposal, features, processes), eta)
-    energy, new_energy = (_total(at.value.double().sum(-1), processes) for at in (state, proposal))
+    energy, new_energy = (total(at.value.double().sum(-1), processes) for at in (state, proposal))
     info = decide(energy - new_energy + backward - forward, new_energy, generator)
     info = info._replace(is_accepted=_of_the_first(info.is_accepted, processes))
     return State(*(choose(info.is_accepted, new, old) for new, old in zip(proposal, state, strict=True))), info
 
 
+def total(part: Tensor, processes: Processes) -> Tensor:
+    """The sum of every process's ``part``, the same in all of them; ``part`` itself without ``processes``."""
+    if processes is not None:
+        part = part.contiguous()
+        distributed.all_reduce(part, group=processes)
+    return part
+
+
 def _weight_gradient(state: State, features: Tensor, processes: Processes) -> Tensor:
     """grad_Phi V = (grad_Z U)^T G, summed over all processes."""
     with torch.autocast(features.device.type, enabled=False):
-        return _total(state.gradient.mT @ features, processes)
+        return total(state.gradient.mT @ features, processes)
 
 
 def _log_transition(start: State, end: Tensor, gradient: Tensor, eta: Tensor) -> Tensor:
     """log q(end | start) of the Langevin proposal on Phi, without the constant that cancels. (...,) float64."""
     residual = end.double() - start.weight.double() + eta * gradient.double()
     return -(residual.square() / (4 * eta)).sum((-2, -1))
-
-
-def _total(part: Tensor, processes: Processes) -> Tensor:
-    if processes is not None:
-        part = part.contiguous()
-        distributed.all_reduce(part, group=processes)
-    return part
 
 
 def _of_the_first(draw: Tensor, processes: Processes) -> Tensor:

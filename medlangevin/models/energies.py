@@ -1,0 +1,89 @@
+"""Energies of a batch at states that a sampler visits, with every gradient from the evaluation the sampler made.
+
+An accept/reject test needs U and its gradient for z; training needs, for the states that were visited, the gradients
+of the same numbers for the parameters. Evaluating again would double the decoder's work.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from medlangevin.samplers import Potential
+
+
+class Energies:
+    """U of each image at its latent (N, d_z): ``value`` (N,) in nats and ``gradient`` (N, d_z) for the latents.
+
+    One forward pass. With ``parameters_at_once`` a single backward pass gives the gradients of ``parameters`` as well;
+    otherwise a second one, only if they are asked for, and the graph is kept until then.
+    """
+
+    def __init__(
+        self, potential: Potential, latent: Tensor, parameters: Sequence[Tensor], *, parameters_at_once: bool
+    ) -> None:
+        latent = latent.detach().requires_grad_()
+        self._parameters = parameters
+        with torch.enable_grad():
+            self._energy = potential(latent)
+        self.value = self._energy.detach()
+        self._parameter_gradients: tuple[Tensor, ...] | None = None
+        if parameters_at_once:
+            self.gradient, *rest = self._differentiate([latent, *parameters])
+            self._parameter_gradients = tuple(rest)
+        else:
+            (self.gradient,) = self._differentiate([latent], keep=True)
+
+    def parameter_gradients(self) -> tuple[Tensor, ...]:
+        """The gradient of the sum of U over the images, one tensor for each of ``parameters``."""
+        if self._parameter_gradients is None:
+            self._parameter_gradients = self._differentiate(self._parameters)
+        return self._parameter_gradients
+
+    def _differentiate(self, inputs: Sequence[Tensor], *, keep: bool = False) -> tuple[Tensor, ...]:
+        if not inputs:
+            return ()
+        return torch.autograd.grad(self._energy.sum(), inputs, retain_graph=keep, materialize_grads=True)
+
+
+class Visit(NamedTuple):
+    """``energies`` at the latents G Phi^T of a ``weight`` Phi (d_z, d_features), where the chain stayed ``times``."""
+
+    energies: Energies
+    weight: Tensor
+    times: int
+
+
+def mean_energy(visits: Sequence[Visit], features: Tensor, parameters: Sequence[Tensor]) -> Tensor:
+    """The energy in nats per image, averaged over all visits: a 0-d float64 tensor with known gradients.
+
+    Its backward pass hands ``parameters`` and ``features`` G (N, d_features) the gradients that the visits hold, so
+    everything that listens to an ordinary backward pass sees them; gradients of gradients there are none.
+    """
+    steps, images = sum(visit.times for visit in visits), len(features)
+    value = torch.zeros((), dtype=torch.float64, device=features.device)
+    feature_gradient = torch.zeros_like(features)
+    parameter_gradients = [torch.zeros_like(parameter) for parameter in parameters]
+    for energies, weight, times in visits:
+        share = times / (steps * images)
+        value += share * energies.value.sum()
+        feature_gradient += (share * energies.gradient @ weight).to(features.dtype)
+        for total, part in zip(parameter_gradients, energies.parameter_gradients(), strict=True):
+            total.add_(part, alpha=share)
+    return _KnownGradient.apply(value, (feature_gradient, *parameter_gradients), features, *parameters)
+
+
+class _KnownGradient(torch.autograd.Function):
+    """A value whose gradients for the inputs were computed beforehand."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, gradients: tuple[Tensor, ...], *inputs: Tensor) -> Tensor:
+        ctx.gradients = gradients
+        return value.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        return None, None, *(gradient * upstream.to(gradient.dtype) for gradient in ctx.gradients)

@@ -1,0 +1,187 @@
+"""The Langevin autoencoder (LAE) and its two controls, the autoencoder (AE) and the frozen last layer.
+
+Source: Taniguchi et al. (2022), Alg. 2; docs/mathematics.md, "Amortized Langevin dynamics".
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, distributed, nn
+
+from medlangevin.errors import MedlangevinError
+from medlangevin.likelihoods import Likelihood
+from medlangevin.models.base import Loss, standard_normal_log_prob
+from medlangevin.models.energies import Energies, Visit, mean_energy
+from medlangevin.models.vae import VAE
+from medlangevin.samplers import Adaptation, amortized, mala, sample
+
+Update = Literal["langevin", "gradient", "frozen"]
+
+# The acceptance at which MALA's steps are best, which posterior sampling adapts to.
+_TARGET_ACCEPTANCE = 0.574
+# How much of the running acceptance each mini-batch replaces.
+_FORGETTING = 0.05
+
+
+class LinearEncoder(nn.Module):
+    """q(z | x) = N(Phi g(x), scale^2 I), with ``features`` g: x -> (N, ``num_features``) and no bias.
+
+    ``weight`` Phi (``latent_dim``, ``num_features``) starts orthogonal; it is a parameter if ``learned`` and otherwise
+    a buffer, part of the state all the same.
+    """
+
+    weight: Tensor
+
+    def __init__(self, features: nn.Module, *, latent_dim: int, num_features: int, learned: bool, scale: float) -> None:
+        super().__init__()
+        self.features = features
+        self.scale = scale
+        weight = nn.init.orthogonal_(torch.empty(latent_dim, num_features))
+        if learned:
+            self.weight = nn.Parameter(weight)
+        else:
+            self.register_buffer("weight", weight)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and scale of q(z | x), each (N, ``latent_dim``)."""
+        mean = amortized.latents(self.weight, self.features(x).to(self.weight.dtype))
+        return mean, torch.full_like(mean, self.scale)
+
+
+class LAE(VAE):
+    """An autoencoder z = Phi g(x; psi) whose last layer Phi follows amortized Langevin dynamics (ALD) while it trains.
+
+    ``features`` is g, with ``num_features`` outputs. ``update`` says where Phi comes from:
+
+    * ``langevin``: ``num_updates`` T ALD steps per mini-batch, accepted or rejected if ``metropolis``. They sample
+      exp(-V(Phi)), V the energy -log p(x, z) summed over the mini-batch, at temperature one. ``step_size`` is that of
+      the gradient of the mean energy V / n: with n images the step on V is eta = step_size / n and its noise has
+      variance 2 step_size / n.
+    * ``gradient``: Phi is learned like every other parameter (the AE: T = 0, a maximum a posteriori fit of z).
+    * ``frozen``: Phi stays as it was drawn.
+
+    Evaluation (``elbo``, ``log_weights``) takes q(z | x) = N(Phi g(x), ``scale``^2 I). Posterior samples are those of
+    exact MALA chains, ``posterior_steps`` long, one for each sample, started at Phi g(x); their step size starts from
+    ``posterior_step_size`` and is adapted in the first half. ``running_acceptance`` is the share of accepted proposals
+    in recent mini-batches. Raises MedlangevinError for settings that make no sense.
+    """
+
+    encoder: LinearEncoder
+    running_acceptance: Tensor
+
+    def __init__(
+        self,
+        *,
+        features: nn.Module,
+        decoder: nn.Module,
+        likelihood: Likelihood,
+        latent_dim: int,
+        num_features: int,
+        num_updates: int = 2,
+        step_size: float = 1e-4,
+        metropolis: bool = True,
+        update: Update = "langevin",
+        scale: float = 0.05,
+        posterior_steps: int = 200,
+        posterior_step_size: float = 0.01,
+    ) -> None:
+        if update not in ("langevin", "gradient", "frozen"):
+            raise MedlangevinError(f"LAE: update is {update!r}; it can be langevin, gradient or frozen")
+        if update == "langevin" and (num_updates < 1 or step_size <= 0):
+            raise MedlangevinError(
+                f"LAE: {num_updates} Langevin updates of size {step_size}; give at least one of a positive size, "
+                "or update: gradient"
+            )
+        if scale <= 0 or posterior_steps < 2:
+            raise MedlangevinError(
+                f"LAE: scale {scale}, posterior_steps {posterior_steps}; give a positive scale and 2 steps or more"
+            )
+        encoder = LinearEncoder(
+            features, latent_dim=latent_dim, num_features=num_features, learned=update == "gradient", scale=scale
+        )
+        super().__init__(encoder=encoder, decoder=decoder, likelihood=likelihood, latent_dim=latent_dim)
+        self.num_updates = num_updates
+        self.step_size = step_size
+        self.metropolis = metropolis
+        self.update: Update = update
+        self.posterior_steps = posterior_steps
+        self.posterior_step_size = posterior_step_size
+        self.register_buffer("running_acceptance", torch.ones(()))
+
+    def training_loss(self, x: Tensor, generator: torch.Generator | None = None) -> Loss:
+        """The energy -log p(x, z) in nats per image, averaged over the states of Phi that this mini-batch visits.
+
+        With ``langevin`` the updates of Phi happen here, and no gradient flows through them: T + 1 evaluations of the
+        decoder serve the accept tests and all gradients. In several processes (torch.distributed initialised) each
+        passes its part of the mini-batch, and all take the same steps.
+
+        Parts: log_joint (minus the loss), log_likelihood and log_prior of the last visited state, in nats per image;
+        weight_norm, the Frobenius norm of Phi; acceptance, the share of accepted proposals (``langevin``).
+        """
+        if self.update == "langevin":
+            loss, value, latent, acceptance = self._langevin(x, generator)
+        else:
+            latent = self.encoder(x)[0]
+            value = self.potential(x)(latent)
+            loss, acceptance = value.mean(), None
+        log_prior = standard_normal_log_prob(latent).mean()
+        parts = {
+            "log_joint": -loss,
+            "log_likelihood": -value.mean() - log_prior,
+            "log_prior": log_prior,
+            "weight_norm": self.encoder.weight.norm(),
+        }
+        if acceptance is not None:
+            parts["acceptance"] = acceptance
+        return Loss(loss, {name: part.detach() for name, part in parts.items()})
+
+    def _langevin(self, x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The loss; energies and latents of the last state, (N,) and (N, d_z); the share of accepted proposals."""
+        processes = distributed.group.WORLD if distributed.is_available() and distributed.is_initialized() else None
+        features = self.encoder.features(x)
+        rows = features.detach().to(self.encoder.weight.dtype)
+        images = amortized.total(torch.tensor(len(x), device=x.device), processes)
+        step_size = self.step_size / images
+        potential = self.potential(x)
+        parameters = [p for part in (self.decoder, self.likelihood) for p in part.parameters() if p.requires_grad]
+        # Gradients of the parameters cost half a backward pass more if taken at once, a whole one if taken later, and
+        # nothing if the state is never visited: the start if the first proposal is accepted, a proposal if it is not.
+        expect_moves = self.running_acceptance.item() >= 0.5
+
+        def evaluate(weight: Tensor, *, likely_visited: bool) -> tuple[amortized.State, Energies]:
+            latent = amortized.latents(weight, rows)
+            energies = Energies(potential, latent, parameters, parameters_at_once=likely_visited)
+            return amortized.State(weight, latent, energies.value, energies.gradient), energies
+
+        state, energies = evaluate(self.encoder.weight.clone(), likely_visited=not expect_moves)
+        visits: list[Visit] = [Visit(energies, state.weight, 0)]
+        accepted = torch.zeros((), device=x.device)
+        for _ in range(self.num_updates):
+            weight = amortized.propose(state, rows, generator, step_size=step_size, processes=processes)
+            proposal, energies = evaluate(weight, likely_visited=expect_moves or not self.metropolis)
+            _, info = amortized.accept(state, proposal, rows, generator, step_size=step_size, processes=processes)
+            if bool(info.is_accepted) or not self.metropolis:
+                state, accepted = proposal, accepted + 1 / self.num_updates
+                visits.append(Visit(energies, state.weight, 1))
+            else:
+                visits[-1] = visits[-1]._replace(times=visits[-1].times + 1)
+        loss = mean_energy([visit for visit in visits if visit.times > 0], features, parameters)
+        with torch.no_grad():
+            self.encoder.weight.copy_(state.weight)
+            self.running_acceptance.lerp_(accepted, _FORGETTING)
+        return loss, state.value, state.latent, accepted
+
+    def _draw_posterior(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
+        potential = self.potential(x)
+        burn_in = self.posterior_steps // 2
+        chains = sample(
+            mala.step,
+            mala.init(self.encoder(x)[0], potential),
+            potential,
+            generator,
+            num_samples=1,
+            burn_in=burn_in,
+            thinning=self.posterior_steps - burn_in,
+            adaptation=Adaptation(self.posterior_step_size, _TARGET_ACCEPTANCE),
+        )
+        return chains.state.position
