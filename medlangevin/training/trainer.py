@@ -123,7 +123,6 @@ class Trainer:
         for batch in self._loader:
             x = batch.to(self.fabric.device, non_blocking=True)
             rate = self._set_learning_rate()
-            self.model.latent_update(x, noise)
             self._wrapped_optimizer.zero_grad()
             loss, parts = self._wrapped(x, noise)
             require_finite_loss(loss, parts, self._health(self.state.step + 1))

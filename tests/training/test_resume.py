@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from medlangevin.config import Config, dump_config
-from medlangevin.models import VAE
+from medlangevin.models import LatentVariableModel, Loss
 from medlangevin.training.metrics import read_metrics
 from medlangevin.training.train import train
 
@@ -44,12 +44,15 @@ def interrupt_at_step(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int
     def arm(step: int) -> None:
         left = [step]
 
-        def latent_update(self: VAE, x: torch.Tensor, generator: torch.Generator | None = None) -> None:
+        def forward(self: LatentVariableModel, x: torch.Tensor, generator: torch.Generator | None = None) -> Loss:
             left[0] -= 1
             if left[0] == 0:
                 raise KeyboardInterrupt
+            return original(self, x, generator)
 
-        monkeypatch.setattr("medlangevin.models.base.LatentVariableModel.latent_update", latent_update)
+        monkeypatch.setattr(LatentVariableModel, "forward", forward)
+
+    original = LatentVariableModel.forward
 
     yield arm
     monkeypatch.undo()
@@ -101,6 +104,7 @@ _SLOW_TRAINING = """
 import time
 from medlangevin.cli.main import main
 from medlangevin.models.base import LatentVariableModel
-LatentVariableModel.latent_update = lambda self, x, generator=None: time.sleep(0.2)
+forward = LatentVariableModel.forward
+LatentVariableModel.forward = lambda *arguments: time.sleep(0.2) or forward(*arguments)
 main()
 """
