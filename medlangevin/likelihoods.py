@@ -15,6 +15,9 @@ from torch.nn import functional
 from medlangevin.samplers.random import standard_normal, uniform
 
 LOG_TWO_PI = math.log(2 * math.pi)
+# log(sinh(l / 2) / (l / 2)) = sum over n of B_2n l^2n / (2n (2n)!); for |l| < 1 nine terms are exact in float64.
+_BERNOULLI_NUMBERS = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510, 43867 / 798)
+_SERIES = tuple(b / (2 * n * math.factorial(2 * n)) for n, b in enumerate(_BERNOULLI_NUMBERS, start=1))
 
 
 class Likelihood(nn.Module, ABC):
@@ -31,6 +34,10 @@ class Likelihood(nn.Module, ABC):
     @abstractmethod
     def sample(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """One draw of x given ``output``, its shape."""
+
+    def penalty(self) -> Tensor:
+        """Minus the log prior of the likelihood's own parameters, per image of the data set: 0-d, in nats. Here 0."""
+        return torch.zeros(())
 
 
 class Gaussian(Likelihood):
@@ -85,6 +92,101 @@ class Bernoulli(Likelihood):
         return (uniform(tuple(output.shape), like=output, generator=generator) < torch.sigmoid(output)).to(output.dtype)
 
 
+class ContinuousBernoulli(Likelihood):
+    """Independent continuous Bernoullis (Loaiza-Ganem & Cunningham 2019): the output is the logit; x in [0, 1].
+
+    With logit l the density is exp(l x) l / (exp(l) - 1) = exp(l (x - 1/2) - g(l)), g(l) = log(sinh(l/2) / (l/2)):
+    even in l, a series near zero, and nothing to clamp far from it.
+    """
+
+    def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
+        """Sum over elements of the log density."""
+        logit = _at_least_float32(output)
+        return sum_elements(logit * (_at_least_float32(x) - 0.5) - _log_sinhc_half(logit))
+
+    def mean(self, output: Tensor) -> Tensor:
+        """E[x] = 1 / (1 - exp(-l)) - 1 / l, 1/2 at l = 0. At least float32."""
+        logit = _at_least_float32(output)
+        small, near, far = _split_at_one(logit)
+        series = sum(2 * n * c * near ** (2 * n - 1) for n, c in enumerate(_SERIES, start=1))
+        closed = 0.5 - torch.exp(-far) / torch.expm1(-far) - 1 / far
+        return 0.5 + torch.where(small, series, torch.where(logit < 0, -closed, closed))
+
+    def sample(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """By the inverse of the distribution function, log(1 + u (exp(l) - 1)) / l. At least float32."""
+        logit = _at_least_float32(output)
+        u = uniform(tuple(logit.shape), like=logit, generator=generator)
+        # With -|l|, so that nothing overflows; mirrored for l > 0. For |l| < 1e-6 it is u within 1e-6.
+        flat = logit.abs() < 1e-6
+        falling = torch.where(flat, -1, -logit.abs())
+        x = torch.where(flat, u, torch.log1p(u * torch.expm1(falling)) / falling)
+        return torch.where(logit > 0, 1 - x, x)
+
+
+class DiscretizedLogistic(Likelihood):
+    """Images of ``num_levels`` grey levels: x = k / (``num_levels`` - 1), each the mass of a logistic in its bin.
+
+    The output is the mean in the units of 2 x - 1, where bins have half-width 1 / (``num_levels`` - 1) and the first
+    and last are open. Other x in [0, 1] are rounded to the nearest level. One learned scale s = softplus(tau)^(-1/2)
+    for all elements, in the same units, with a standard logistic prior on tau (LAE: Taniguchi et al. 2022, whose tau
+    starts at 0, an ``initial_scale`` of 1.2). ``data_size``: the images in the data set, over which ``penalty`` spreads
+    the prior; without it there is none.
+    """
+
+    def __init__(self, initial_scale: float = 0.1, *, num_levels: int = 256, data_size: int | None = None) -> None:
+        super().__init__()
+        self.num_levels = num_levels
+        self.data_size = data_size
+        precision = initial_scale**-2
+        self.tau = nn.Parameter(torch.tensor(precision + math.log(-math.expm1(-precision))))
+
+    @property
+    def scale(self) -> Tensor:
+        """s, a 0-d tensor; the standard deviation is 1.81 s."""
+        return (-functional.logsigmoid(-self.tau)).rsqrt()
+
+    def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
+        """Sum over elements of log(F(upper end) - F(lower end)), without clamping (docs/mathematics.md).
+
+        With a > b the ends less the mean, over s: log(sig(a) - sig(b)) = logsig(a) + logsig(-b) + log(1 - exp(b - a)),
+        where b - a is the same for all bins; an open bin has only the one term of its one end. Float32 elements are
+        good to about 1e-7 / s.
+        """
+        mean = _at_least_float32(output)
+        top = self.num_levels - 1
+        level = (_at_least_float32(x) * top).round().clamp(0, top)
+        scale = self.scale.to(mean.dtype)
+        offset = (2 * level - top) / top - mean
+        below_upper = functional.logsigmoid((offset + 1 / top) / scale)
+        above_lower = functional.logsigmoid(-(offset - 1 / top) / scale)
+        between = torch.log(-torch.expm1(-2 / (top * scale)))
+        is_first, is_last = level == 0, level == top
+        terms = (
+            below_upper.masked_fill(is_last, 0) + above_lower.masked_fill(is_first, 0) + between * ~(is_first | is_last)
+        )
+        return sum_elements(terms)
+
+    def mean(self, output: Tensor) -> Tensor:
+        """E[x] of the logistic clipped to the range of the levels: E[x] to half a level at worst. At least float32."""
+        mean, scale = _at_least_float32(output), self.scale
+        clipped = functional.logsigmoid((1 - mean) / scale) - functional.logsigmoid((-1 - mean) / scale)
+        return 0.5 * scale * clipped
+
+    def sample(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Levels k / (``num_levels`` - 1). At least float32."""
+        mean = _at_least_float32(output)
+        u = uniform(tuple(mean.shape), like=mean, generator=generator)
+        top = self.num_levels - 1
+        value = mean + self.scale * torch.logit(u)
+        return (0.5 * top * (value + 1)).round().clamp(0, top) / top
+
+    def penalty(self) -> Tensor:
+        """-log Logistic(tau; 0, 1) / ``data_size``: added to a mean over images, it enters once per data set."""
+        if self.data_size is None:
+            return super().penalty()
+        return (self.tau - 2 * functional.logsigmoid(self.tau)) / self.data_size
+
+
 def sum_elements(values: Tensor) -> Tensor:
     """Sum over all dimensions but the first, in float64: (N, ...) -> (N,)."""
     return values.flatten(1).sum(dim=1, dtype=torch.float64)
@@ -92,3 +194,16 @@ def sum_elements(values: Tensor) -> Tensor:
 
 def _at_least_float32(values: Tensor) -> Tensor:
     return values if values.dtype == torch.float64 else values.float()
+
+
+def _log_sinhc_half(logit: Tensor) -> Tensor:
+    """log(sinh(l / 2) / (l / 2)), which is even, zero at zero and |l| / 2 - log |l| far away."""
+    small, near, far = _split_at_one(logit)
+    series = sum(c * near ** (2 * n) for n, c in enumerate(_SERIES, start=1))
+    return torch.where(small, series, 0.5 * far + torch.log(-torch.expm1(-far)) - far.log())
+
+
+def _split_at_one(logit: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Whether |l| < 1; l, or 0 where not; |l|, or 1 where so: neither branch of a ``where`` may give NaN gradients."""
+    small = logit.abs() < 1
+    return small, torch.where(small, logit, 0), torch.where(small, 1, logit.abs())

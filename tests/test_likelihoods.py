@@ -1,11 +1,17 @@
-"""Log-likelihoods against torch.distributions, in precision and in scale."""
+"""Log-likelihoods against torch.distributions and 80-digit arithmetic, in precision and in scale."""
 
 import math
+from collections.abc import Callable
+from decimal import Decimal, localcontext
 
+import numpy as np
 import pytest
+import scipy.stats
 import torch
+from torch import Tensor
 
-from medlangevin.likelihoods import Bernoulli, Gaussian
+from medlangevin.likelihoods import Bernoulli, ContinuousBernoulli, DiscretizedLogistic, Gaussian, Likelihood
+from medlangevin.models import LatentVariableModel, Loss
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -59,8 +65,300 @@ def test_bernoulli_does_not_clamp_outliers():
     assert gradient.item() == pytest.approx(1)
 
 
-@pytest.mark.parametrize("likelihood", [Gaussian(0.2), Bernoulli()])
+@pytest.mark.parametrize("likelihood", [Gaussian(0.2), Bernoulli(), ContinuousBernoulli(), DiscretizedLogistic(0.3)])
 def test_half_precision_networks_are_summed_in_full_precision(likelihood):
     x, output = (noise(2, 5000, seed=1) > 0).float(), noise(2, 5000, seed=2).to(torch.bfloat16)
     assert likelihood.log_prob(x, output).dtype == torch.float64
     torch.testing.assert_close(likelihood.log_prob(x, output), likelihood.log_prob(x, output.float()))
+
+
+def exact_slope(function: Callable[[Decimal], Decimal], at: float) -> float:
+    """The derivative by a central difference in 80 digits: exact in float64."""
+    with localcontext() as context:
+        context.prec = 80
+        step = Decimal(max(abs(at), 1)) * Decimal("1e-25")
+        return float((function(Decimal(at) + step) - function(Decimal(at) - step)) / (2 * step))
+
+
+# --- discretised logistic ---
+
+
+def logistic(scale: float, **options) -> DiscretizedLogistic:
+    """In float64, with tau good to float64 as well."""
+    likelihood = DiscretizedLogistic(scale, **options).double()
+    likelihood.tau.data.fill_(scale**-2 + math.log(-math.expm1(-(scale**-2))))
+    return likelihood
+
+
+def levels(count: int = 256, dtype: torch.dtype = torch.float64) -> Tensor:
+    """All grey levels, one image of one element each: (count, 1)."""
+    return (torch.arange(count, dtype=dtype) / (count - 1))[:, None]
+
+
+def exact_log_mass(k: int, mean: Decimal, tau: Decimal) -> Decimal:
+    with localcontext() as context:
+        context.prec = 80
+        scale = 1 / (1 + tau.exp()).ln().sqrt()
+        centre, half = Decimal(2 * k - 255) / 255, Decimal(1) / 255
+
+        def cumulative(edge: Decimal) -> Decimal:
+            return 1 / (1 + (-(edge - mean) / scale).exp())
+
+        upper = Decimal(1) if k == 255 else cumulative(centre + half)
+        return (upper - (Decimal(0) if k == 0 else cumulative(centre - half))).ln()
+
+
+SCALES = (1e-3, 1e-2, 0.1, 0.5, 1.0, 3.0, 10.0)
+MEANS = (-3.0, -1.5, -1.002, -1.0, -0.7, 1 / 255, 0.0, 0.1, 0.999, 1.0, 1.01, 2.2, 3.0)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("count", [2, 5, 256])
+def test_masses_of_all_levels_sum_to_one(scale, count):
+    x, likelihood = levels(count), logistic(scale, num_levels=count)
+    for mean in MEANS:
+        total = likelihood.log_prob(x, torch.full_like(x, mean)).exp().sum()
+        assert total.item() == pytest.approx(1, abs=1e-10)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_masses_sum_to_one_in_float32(scale):
+    """A level and a mean in float32 are 6e-8 apart from what they should be, which is 6e-8 / s in a and b each."""
+    x, likelihood = levels(dtype=torch.float32), DiscretizedLogistic(scale)
+    for mean in MEANS:
+        total = likelihood.log_prob(x, torch.full_like(x, mean)).exp().sum()
+        assert total.item() == pytest.approx(1, abs=1.2e-7 / scale + 1e-6)
+
+
+# A mean 50 scales away from the level, on either side; both end bins and two inside.
+OUTLIERS = [
+    (k, side * away, scale) for k in (0, 1, 100, 255) for side in (-1, 1) for away in (2, 50) for scale in SCALES
+]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_outliers_have_the_exact_log_mass_and_the_exact_gradient(dtype):
+    for k, away, scale in OUTLIERS:
+        likelihood = logistic(scale).to(dtype)
+        x = torch.tensor([[k / 255]], dtype=dtype)
+        mean = (2 * x - 1 + away * scale).requires_grad_()
+        value = likelihood.log_prob(x, mean)
+        slopes = torch.autograd.grad(value.sum(), (mean, likelihood.tau))
+        at = Decimal(mean.item()), Decimal(likelihood.tau.item())
+        exact = (
+            float(exact_log_mass(k, *at)),
+            exact_slope(lambda m, k=k, at=at: exact_log_mass(k, m, at[1]), mean.item()),
+            exact_slope(lambda t, k=k, at=at: exact_log_mass(k, at[0], t), likelihood.tau.item()),
+        )
+        # In float32, a and b are off by 1e-7 / s (see above), and values and slopes by as much in relation.
+        relative = 1e-9 if dtype == torch.float64 else 1e-5 + 2e-7 / scale
+        assert value.item() == pytest.approx(exact[0], rel=relative, abs=relative)
+        for slope, expected in zip(slopes, exact[1:], strict=True):
+            assert slope.item() == pytest.approx(expected, rel=relative, abs=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("scale", SCALES)
+def test_no_outlier_has_a_zero_gradient(dtype, scale):
+    """Means 5 to 10,000 scales outside their own bin, in all directions."""
+    x = levels(dtype=dtype)[[0, 1, 128, 254, 255]]
+    likelihood = logistic(scale).to(dtype)
+    for away in (-1e4, -50, -5, 5, 50, 1e4):
+        beyond = away * scale + math.copysign(2 / 255, away)
+        is_fitted = ((x == 0) & (beyond < 0)) | ((x == 1) & (beyond > 0))  # in the open bin: no outlier
+        mean = (2 * x - 1 + beyond).requires_grad_()
+        per_image = likelihood.log_prob(x, mean)
+        slopes = torch.autograd.grad(per_image.sum(), mean, retain_graph=True)[0]
+        assert torch.isfinite(per_image).all()
+        assert torch.isfinite(slopes).all()
+        assert (slopes[~is_fitted] * -math.copysign(1, away) > 0.9 / scale).all()
+        for value, fitted in zip(per_image, is_fitted, strict=True):
+            (slope,) = torch.autograd.grad(value, likelihood.tau, retain_graph=True)
+            assert torch.isfinite(slope)
+            assert slope != 0 or fitted
+
+
+def test_the_usual_clamp_has_no_gradient_where_this_has():
+    """log max(sig(a) - sig(b), eps), as it is mostly written, leaves an outlier where it is."""
+    x, mean = torch.full((1, 1), 100 / 255), torch.full((1, 1), 2 * 100 / 255 - 1 + 50 * 0.01, requires_grad=True)
+    offset = 2 * x - 1 - mean
+    mass = torch.sigmoid((offset + 1 / 255) / 0.01) - torch.sigmoid((offset - 1 / 255) / 0.01)
+    clamped = mass.clamp(min=torch.finfo(torch.float32).eps).log()
+    assert torch.autograd.grad(clamped.sum(), mean)[0].item() == 0
+    ours = DiscretizedLogistic(0.01).log_prob(x, mean)
+    assert torch.autograd.grad(ours.sum(), mean)[0].item() == pytest.approx(-100, rel=1e-4)
+    assert ours.item() < clamped.item() - 30
+
+
+def test_discretised_logistic_gradients_against_finite_differences():
+    x = levels()[[0, 3, 130, 255]].T
+    likelihood = logistic(0.2)
+
+    def log_prob(mean: Tensor, tau: Tensor) -> Tensor:
+        return torch.func.functional_call(_LogProb(likelihood), {"likelihood.tau": tau}, (x, mean))
+
+    mean = torch.tensor([[-1.3, 0.4, 0.02, 1.1]], dtype=torch.float64, requires_grad=True)
+    inputs = mean, likelihood.tau.detach().clone().requires_grad_()
+    assert torch.autograd.gradcheck(log_prob, inputs)
+    assert torch.autograd.gradgradcheck(log_prob, inputs)
+
+
+class _LogProb(torch.nn.Module):
+    def __init__(self, likelihood: Likelihood) -> None:
+        super().__init__()
+        self.likelihood = likelihood
+
+    def forward(self, x: Tensor, output: Tensor) -> Tensor:
+        return self.likelihood.log_prob(x, output)
+
+
+# False alarms: p < 0.001 in 0.1 % of seeds.
+@pytest.mark.parametrize(("mean", "scale"), [(0.3, 0.05), (-0.98, 0.02), (0.2, 1.5), (1.4, 0.3), (0.0, 1e-3)])
+def test_discretised_logistic_samples_follow_the_masses(mean, scale):
+    likelihood, count = logistic(scale), 50_000
+    output = torch.full((1, count), mean, dtype=torch.float64)
+    draws = likelihood.sample(output, torch.Generator().manual_seed(5))
+    k = (draws * 255).round()
+    assert torch.equal(k / 255, draws)
+    observed = torch.bincount(k.flatten().long(), minlength=256).numpy()
+    expected = count * likelihood.log_prob(levels(), output.new_full((256, 1), mean)).exp().detach().numpy()
+    common = expected >= 10
+    observed, expected = (np.append(part[common], part[~common].sum()) for part in (observed, expected))
+    if expected[-1] < 10:
+        observed, expected = observed[:-1], expected[:-1] * observed[:-1].sum() / expected[:-1].sum()
+    assert scipy.stats.chisquare(observed, expected).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_discretised_logistic_mean_is_the_expectation_to_half_a_level(scale):
+    likelihood = logistic(scale)
+    x = levels()
+    for mean in MEANS:
+        expected = (likelihood.log_prob(x, torch.full_like(x, mean)).exp() * x[:, 0]).sum().item()
+        found = likelihood.mean(torch.full((1, 1), mean, dtype=torch.float64)).item()
+        assert found == pytest.approx(expected, abs=(0.501 if scale < 0.01 else 0.01) / 255)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_the_scale_starts_where_asked(scale):
+    assert DiscretizedLogistic(scale).scale.item() == pytest.approx(scale, rel=1e-6)
+
+
+def test_values_between_the_levels_are_rounded():
+    likelihood = logistic(0.1)
+    mean = torch.zeros(1, 3, dtype=torch.float64)
+    levels_, between = torch.tensor([[0, 100, 255.0]]) / 255, torch.tensor([[0.4, 99.7, 254.9]]) / 255
+    assert torch.equal(likelihood.log_prob(between.double(), mean), likelihood.log_prob(levels_.double(), mean))
+
+
+# --- continuous Bernoulli ---
+
+LOGITS = (-100.0, -20.0, -3.0, -1.001, -0.999, -0.1, -1e-4, -1e-9, 0.0, 1e-9, 1e-4, 0.1, 0.999, 1.001, 3.0, 20.0, 100.0)
+
+
+def exact_log_density(x: float, logit: Decimal) -> Decimal:
+    with localcontext() as context:
+        context.prec = 80
+        log_partition = (((logit).exp() - 1) / logit).ln() if logit else Decimal(0)
+        return Decimal(x) * logit - log_partition
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("x", [0.0, 0.3, 1.0])
+def test_continuous_bernoulli_has_the_exact_density_and_gradient(x, dtype):
+    relative = 1e-12 if dtype == torch.float64 else 3e-6
+    for number in LOGITS:
+        logit = torch.full((1, 1), number, dtype=dtype, requires_grad=True)
+        target = torch.full((1, 1), x, dtype=dtype)
+        value = ContinuousBernoulli().log_prob(target, logit)
+        (slope,) = torch.autograd.grad(value.sum(), logit)
+        at, stored = logit.item(), target.item()
+        exact = exact_slope(lambda point, stored=stored: exact_log_density(stored, point), at)
+        expected = float(exact_log_density(stored, Decimal(at)))
+        assert value.item() == pytest.approx(expected, rel=relative, abs=relative * max(abs(at), 1e-9))
+        assert slope.item() == pytest.approx(exact, rel=relative, abs=relative)
+        mean = ContinuousBernoulli().mean(logit).item()
+        assert mean == pytest.approx(stored - exact, rel=relative, abs=relative)
+
+
+def test_continuous_bernoulli_is_torch_s_where_that_is_accurate():
+    logits = torch.linspace(-12, 12, 49, dtype=torch.float64)[:, None]
+    x = torch.rand(49, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    torchs = torch.distributions.ContinuousBernoulli(logits=logits)
+    torch.testing.assert_close(
+        ContinuousBernoulli().log_prob(x, logits), torchs.log_prob(x)[:, 0], rtol=1e-7, atol=1e-9
+    )
+    torch.testing.assert_close(ContinuousBernoulli().mean(logits), torchs.mean, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_continuous_bernoulli_stays_finite(dtype):
+    logits = torch.tensor([[-1e30, -1e4, -100, -90, -1, 0, 1, 90, 100, 1e4, 1e30]], dtype=dtype, requires_grad=True)
+    for x in (0.0, 0.4, 1.0):
+        value = ContinuousBernoulli().log_prob(torch.full_like(logits, x), logits)
+        (slopes,) = torch.autograd.grad(value.sum(), logits, create_graph=True)
+        (curvatures,) = torch.autograd.grad(slopes.sum(), logits)
+        (mean_slopes,) = torch.autograd.grad(ContinuousBernoulli().mean(logits).sum(), logits)
+        for values in (value, slopes, curvatures, mean_slopes):
+            assert torch.isfinite(values).all()
+
+
+def test_continuous_bernoulli_gradients_against_finite_differences():
+    logits = torch.tensor([[-40, -1.2, -0.4, 0, 0.3, 0.9, 1.1, 5]], dtype=torch.float64, requires_grad=True)
+    x = torch.full_like(logits, 0.3).detach()
+    assert torch.autograd.gradcheck(lambda output: ContinuousBernoulli().log_prob(x, output), (logits,))
+    assert torch.autograd.gradgradcheck(lambda output: ContinuousBernoulli().log_prob(x, output), (logits,))
+
+
+# False alarms: p < 0.001 in 0.1 % of seeds.
+@pytest.mark.parametrize("logit", [-100.0, -2.0, -1e-5, 0.0, 1e-8, 0.7, 6.0, 100.0])
+def test_continuous_bernoulli_samples_follow_the_density(logit):
+    output = torch.full((1, 20_000), logit, dtype=torch.float64)
+    draws = ContinuousBernoulli().sample(output, torch.Generator().manual_seed(4))
+    assert draws.min() >= 0
+    assert draws.max() <= 1
+
+    def cumulative(x: np.ndarray) -> np.ndarray:
+        return x if abs(logit) < 1e-7 else np.expm1(logit * x) / np.expm1(logit)
+
+    assert scipy.stats.kstest(draws[0].numpy(), cumulative).pvalue > 1e-3
+
+
+# --- the prior of a likelihood's own parameters ---
+
+
+class ConstantLoss(LatentVariableModel):
+    """A bound of two nats."""
+
+    def __init__(self, likelihood: Likelihood) -> None:
+        super().__init__(decoder=torch.nn.Identity(), likelihood=likelihood, latent_dim=1)
+
+    def training_loss(self, x: Tensor, generator: torch.Generator | None = None) -> Loss:
+        return Loss(torch.tensor(2.0), {"elbo": torch.tensor(-2.0)})
+
+    elbo = log_weights = _draw_posterior = lambda self, x, generator=None: x
+
+
+def test_the_prior_on_tau_enters_once_per_data_set():
+    likelihood = DiscretizedLogistic(0.5, data_size=40)
+    tau = likelihood.tau.item()
+    assert 40 * likelihood.penalty().item() == pytest.approx(-scipy.stats.logistic.logpdf(tau), rel=1e-6)
+    (slope,) = torch.autograd.grad(likelihood.penalty(), likelihood.tau)
+    assert 40 * slope.item() == pytest.approx(math.tanh(tau / 2), rel=1e-6)
+    model = ConstantLoss(likelihood)
+    loss = model(torch.zeros(3, 1))
+    assert loss.loss.item() == pytest.approx(2 + likelihood.penalty().item())
+    assert loss.parts.keys() == {"elbo", "penalty"}
+    assert loss.parts["penalty"].item() == pytest.approx(likelihood.penalty().item())
+    assert not loss.parts["penalty"].requires_grad
+    assert model.training_loss(torch.zeros(3, 1)).loss.item() == 2
+
+
+@pytest.mark.parametrize(
+    "likelihood", [Gaussian(), Bernoulli(), ContinuousBernoulli(), DiscretizedLogistic()], ids=lambda item: type(item)
+)
+def test_no_penalty_without_a_prior(likelihood):
+    assert likelihood.penalty().item() == 0
+    loss = ConstantLoss(likelihood)(torch.zeros(3, 1))
+    assert loss.loss.item() == 2
+    assert loss.parts.keys() == {"elbo"}

@@ -41,8 +41,15 @@ class LatentVariableModel(nn.Module, ABC):
         self.latent_dim = latent_dim
 
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Loss:
-        """The training loss; call the (wrapped) module so that distributed wrappers see every gradient being made."""
-        return self.training_loss(x, generator)
+        """The training loss plus the likelihood's penalty; a part ``penalty`` names the latter where there is one.
+
+        Call the (wrapped) module so that distributed wrappers see every gradient being made.
+        """
+        loss, parts = self.training_loss(x, generator)
+        penalty = self.likelihood.penalty()
+        if penalty == 0:
+            return Loss(loss, parts)
+        return Loss(loss + penalty, parts | {"penalty": penalty.detach()})
 
     @abstractmethod
     def training_loss(self, x: Tensor, generator: torch.Generator | None = None) -> Loss:
@@ -59,9 +66,6 @@ class LatentVariableModel(nn.Module, ABC):
     @abstractmethod
     def _draw_posterior(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
         """One approximate posterior sample for each image, (N, d)."""
-
-    def latent_update(self, x: Tensor, generator: torch.Generator | None = None) -> None:
-        """What the model has to do between gradient steps; the trainer calls it before each. Nothing, by default."""
 
     def potential(self, x: Tensor) -> Potential:
         """U(z) = -log p(x, z) as a function of z (N, d), one chain per image. (N,) float64, in nats."""
