@@ -1,4 +1,4 @@
-"""A linear-Gaussian model: the case where log p(x) and the posterior are known exactly."""
+"""All models from their parts, and a linear-Gaussian one: the case where log p(x) and the posterior are known."""
 
 import math
 from typing import NamedTuple
@@ -8,9 +8,38 @@ import torch
 from torch import Tensor, nn
 
 from medlangevin.likelihoods import Gaussian
-from medlangevin.models import QSLVAE, VAE
+from medlangevin.models import LatentVariableModel
+from medlangevin.models.hoffman import Hoffman
+from medlangevin.models.hvae import HVAE
+from medlangevin.models.iwae import IWAE
+from medlangevin.models.qsl_vae import QSLVAE
+from medlangevin.models.vae import VAE
+from medlangevin.models.vae_flow import VAEFlow
 
 LATENT_DIM, OUTPUTS, SCALE = 4, 6, 0.7
+
+
+STEPS = {"num_steps": 3, "step_size": 0.05, "max_step_size": 0.5}
+SETTINGS = {
+    "vae": (VAE, {}),
+    "vae_flow": (VAEFlow, {"num_layers": 3}),
+    "iwae": (IWAE, {"num_samples": 5}),
+    "hvae": (HVAE, STEPS),
+    "qsl_vae": (QSLVAE, {**STEPS, "bound": "flow"}),
+    "annealed": (QSLVAE, {**STEPS, "bound": "annealed", "damping": 1.0}),
+    "hoffman": (Hoffman, {"num_steps": 2, "step_size": 0.05}),
+}
+
+
+def assemble_model(kind: str, **settings) -> LatentVariableModel:
+    """A float64 model of these parts with small defaults; ``annealed`` is the QSL-VAE with that bound."""
+    model, defaults = SETTINGS[kind]
+    return model(**{**defaults, **settings}).double()
+
+
+@pytest.fixture(scope="session")
+def assemble():
+    return assemble_model
 
 
 class Linear(nn.Module):
@@ -42,16 +71,9 @@ class LinearGaussian(NamedTuple):
     x: Tensor
     log_evidence: Tensor
 
-    def vae(self) -> VAE:
-        return VAE(
-            encoder=self.encoder, decoder=self.decoder, likelihood=self.likelihood, latent_dim=LATENT_DIM
-        ).double()
-
-    def qsl_vae(self, **flow) -> QSLVAE:
-        flow = {"num_steps": 3, "step_size": 0.05, "max_step_size": 0.5, **flow}
-        return QSLVAE(
-            encoder=self.encoder, decoder=self.decoder, likelihood=self.likelihood, latent_dim=LATENT_DIM, **flow
-        ).double()
+    def model(self, kind: str, **settings) -> LatentVariableModel:
+        parts = {"encoder": self.encoder, "decoder": self.decoder, "likelihood": self.likelihood}
+        return assemble_model(kind, latent_dim=LATENT_DIM, **parts, **settings)
 
 
 @pytest.fixture
