@@ -141,7 +141,7 @@ class LAE(VAE):
         features = self.encoder.features(x)
         rows = features.detach().to(self.encoder.weight.dtype)
         images = amortized.total(torch.tensor(len(x), device=x.device), processes)
-        step_size = self.step_size / images
+        step_size = self.step_size / images.double()
         potential = self.potential(x)
         parameters = [p for part in (self.decoder, self.likelihood) for p in part.parameters() if p.requires_grad]
         # Gradients of the parameters cost half a backward pass more if taken at once, a whole one if taken later, and
@@ -155,7 +155,7 @@ class LAE(VAE):
 
         state, energies = evaluate(self.encoder.weight.clone(), likely_visited=not expect_moves)
         visits: list[Visit] = [Visit(energies, state.weight, 0)]
-        accepted = torch.zeros((), device=x.device)
+        accepted = torch.zeros_like(self.running_acceptance)
         for _ in range(self.num_updates):
             weight = amortized.propose(state, rows, generator, step_size=step_size, processes=processes)
             proposal, energies = evaluate(weight, likely_visited=expect_moves or not self.metropolis)

@@ -1,0 +1,254 @@
+"""The Langevin autoencoder: its loss and gradients against plain autograd, what it costs, its posterior samples."""
+
+import math
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from medlangevin.errors import MedlangevinError
+from medlangevin.likelihoods import Gaussian
+from medlangevin.models.lae import LAE
+from medlangevin.samplers import amortized
+
+SHAPE, LATENT_DIM, FEATURES, BATCH = (1, 3, 4), 2, 24, 12
+
+
+class Decoder(nn.Module):
+    """z -> images; counts its evaluations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(LATENT_DIM, 8), nn.Tanh(), nn.Linear(8, math.prod(SHAPE)))
+        self.calls = 0
+
+    def forward(self, z: Tensor) -> Tensor:
+        self.calls += 1
+        return self.layers(z).unflatten(1, SHAPE)
+
+
+def make(seed: int = 0, **options) -> LAE:
+    torch.manual_seed(seed)
+    features = nn.Sequential(nn.Flatten(), nn.Linear(math.prod(SHAPE), FEATURES), nn.ReLU())
+    options = {"step_size": 0.02, "posterior_steps": 20, **options}
+    return LAE(
+        features=features,
+        decoder=Decoder(),
+        likelihood=Gaussian(0.3),
+        latent_dim=LATENT_DIM,
+        num_features=FEATURES,
+        **options,
+    ).double()
+
+
+def images(count: int = BATCH, seed: int = 0) -> Tensor:
+    """Bumps of one width at different places, in [0, 1]."""
+    place = torch.rand(count, 1, dtype=torch.float64, generator=generator(seed))
+    grid = torch.linspace(0, 1, math.prod(SHAPE), dtype=torch.float64)
+    return torch.exp(-20 * (grid - place).square()).unflatten(1, SHAPE)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def plain_loss(model: LAE, x: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor, float]:
+    """The loss by the sampler's own step and a second evaluation at each visited state; the last Phi; acceptance."""
+    features, potential = model.encoder.features(x), model.potential(x)
+    state = amortized.init(model.encoder.weight.clone(), features.detach(), potential)
+    energies, accepted = [], 0.0
+    for _ in range(model.num_updates):
+        step_size = model.step_size / len(x)
+        state, info = amortized.step(
+            state, features.detach(), potential, rng, step_size=step_size, metropolis=model.metropolis
+        )
+        energies.append(potential(features @ state.weight.T).mean())
+        accepted += info.is_accepted.item() / model.num_updates
+    return torch.stack(energies).mean(), state.weight, accepted
+
+
+@pytest.mark.parametrize("expected_acceptance", [0.0, 1.0])
+@pytest.mark.parametrize(("num_updates", "metropolis"), [(1, True), (3, True), (2, False)])
+def test_the_loss_and_its_gradients_are_those_of_plain_autograd(num_updates, metropolis, expected_acceptance):
+    """Whatever acceptance was expected, which decides the evaluations that give parameter gradients at once."""
+    model = make(num_updates=num_updates, metropolis=metropolis, step_size=0.25)
+    seen = set()
+    for seed in range(12):
+        x = images(seed=seed)
+        model.running_acceptance.fill_(expected_acceptance)
+        model.zero_grad()
+        expected, weight, acceptance = plain_loss(model, x, generator(seed))
+        expected.backward()
+        gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
+        model.zero_grad()
+        loss, parts = model(x, generator(seed))
+        (2 * loss).backward()
+        torch.testing.assert_close(loss, expected)
+        torch.testing.assert_close(model.encoder.weight, weight)
+        assert parts["acceptance"].item() == pytest.approx(acceptance)
+        for name, parameter in model.named_parameters():
+            assert gradients[name].abs().sum() > 0
+            torch.testing.assert_close(parameter.grad, 2 * gradients[name])
+        seen.add(round(acceptance * num_updates))
+    assert seen == (set(range(num_updates + 1)) if metropolis else {num_updates})
+
+
+@pytest.mark.parametrize("step_size", [1e-6, 0.02, 10.0])
+@pytest.mark.parametrize("num_updates", [1, 2, 5])
+def test_a_mini_batch_costs_one_decoder_evaluation_more_than_it_has_updates(num_updates, step_size):
+    model = make(num_updates=num_updates, step_size=step_size)
+    for seed in range(5):
+        model.decoder.calls = 0
+        model(images(), generator(seed)).loss.backward()
+        assert model.decoder.calls == num_updates + 1
+
+
+@pytest.mark.parametrize("update", ["gradient", "frozen"])
+def test_the_controls_make_no_updates(update):
+    """The loss is the energy at z = Phi g(x); Phi gets a gradient, or stays where it was drawn."""
+    model, x = make(update=update), images()
+    before = model.encoder.weight.clone()
+    loss, parts = model(x, generator())
+    loss.backward()
+    z = model.encoder.features(x) @ before.T
+    energy = -torch.distributions.Normal(model.decoder(z), model.likelihood.scale).log_prob(x).flatten(1).sum(1)
+    energy = energy - torch.distributions.Normal(0, 1).log_prob(z).sum(1)
+    torch.testing.assert_close(loss, energy.mean())
+    assert "acceptance" not in parts
+    assert torch.equal(model.encoder.weight, before)
+    learned = {name for name, parameter in model.named_parameters() if parameter.grad.abs().sum() > 0}
+    assert learned == {name for name, _ in model.named_parameters()}
+    assert ("encoder.weight" in learned) == (update == "gradient")
+    torch.testing.assert_close(before @ before.T, torch.eye(LATENT_DIM, dtype=torch.float64))
+
+
+def test_parts_are_named_and_add_up():
+    loss, parts = make()(images(), generator())
+    assert set(parts) == {"log_joint", "log_likelihood", "log_prior", "weight_norm", "acceptance"}
+    assert all(part.shape == () and not part.requires_grad for part in parts.values())
+    assert parts["log_joint"].item() == pytest.approx(-loss.item())
+    _, parts = make(num_updates=1)(images(), generator())
+    assert (parts["log_likelihood"] + parts["log_prior"]).item() == pytest.approx(parts["log_joint"].item())
+
+
+def train(model: LAE, x: Tensor, steps: int, *, learning_rate: float = 3e-3, seed: int = 0) -> list[dict[str, float]]:
+    optimiser = torch.optim.Adam(model.parameters(), learning_rate)
+    rng, rows = generator(seed), []
+    for _ in range(steps):
+        batch = x[torch.randperm(len(x), generator=rng)[:BATCH]]
+        optimiser.zero_grad()
+        loss, parts = model(batch, rng)
+        loss.backward()
+        optimiser.step()
+        rows.append({name: part.item() for name, part in parts.items()})
+    return rows
+
+
+def test_training_raises_the_joint_density_with_an_acceptance_between_none_and_all():
+    model, x = make(), images(60)
+    before = model.elbo(x, generator()).mean()
+    rows = train(model, x, 300)
+    acceptance = sum(row["acceptance"] for row in rows) / len(rows)
+    assert 0 < acceptance < 1
+    assert 0 < model.running_acceptance < 1
+    assert rows[-1]["log_joint"] > rows[0]["log_joint"] + 5
+    assert model.elbo(x, generator()).mean() > before + 5
+    assert rows[-1]["weight_norm"] != rows[0]["weight_norm"]
+
+
+def test_a_training_step_follows_from_the_state_and_the_generator(tmp_path):
+    model, x = make(), images()
+    train(model, x, 7)
+    save_file(model.state_dict(), tmp_path / "model.safetensors")
+    other = make(seed=1)
+    assert not torch.equal(other.encoder.weight, model.encoder.weight)
+    other.load_state_dict(load_file(tmp_path / "model.safetensors"))
+    assert torch.equal(other.elbo(x, generator()), model.elbo(x, generator()))
+    assert torch.equal(other.posterior_sample(x, 2, generator()), model.posterior_sample(x, 2, generator()))
+    for one in (model, other):
+        train(one, x, 5, seed=3)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, other.state_dict()[name]), name
+
+
+class Affine(nn.Linear):
+    """z -> images of ``SHAPE``."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return super().forward(z).unflatten(1, SHAPE)
+
+
+def linear_model(**options) -> tuple[LAE, Tensor]:
+    """Linear encoder and decoder, and 200 images of a linear-Gaussian model."""
+    rng = generator(5)
+    size = math.prod(SHAPE)
+    loadings = torch.randn(size, LATENT_DIM, dtype=torch.float64, generator=rng) / 2
+    z = torch.randn(200, LATENT_DIM, dtype=torch.float64, generator=rng)
+    x = z @ loadings.T + 0.5 * torch.randn(200, size, dtype=torch.float64, generator=rng)
+    torch.manual_seed(0)
+    model = LAE(
+        features=nn.Sequential(nn.Flatten(), nn.Linear(size, 12)),
+        decoder=Affine(LATENT_DIM, size),
+        likelihood=Gaussian(1.0),
+        latent_dim=LATENT_DIM,
+        num_features=12,
+        step_size=0.01,
+        **options,
+    ).double()
+    return model, x.unflatten(1, SHAPE)
+
+
+def posterior(model: LAE, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean (N, d) and covariance (d, d) of z given x under the model's own linear decoder."""
+    weight, scale = model.decoder.weight.detach(), model.likelihood.scale.detach()
+    covariance = torch.linalg.inv(torch.eye(LATENT_DIM, dtype=torch.float64) + weight.T @ weight / scale**2)
+    return (x.flatten(1) - model.decoder.bias.detach()) @ weight @ covariance / scale**2, covariance
+
+
+@pytest.mark.parametrize("update", ["langevin", "gradient"])
+def test_posterior_samples_have_the_exact_spread_of_the_learned_decoder(update):
+    model, x = linear_model(update=update, posterior_steps=100)
+    train(model, x, 300, learning_rate=1e-2)
+    mean, covariance = posterior(model, x[:2])
+    samples = model.posterior_sample(x[:2], 10_000, generator())
+    deviations = samples.std(0) / covariance.diagonal().sqrt()
+    # Independent chains: the standard error is 0.7 %, so 3 % is 4.2 of them, a false-alarm rate of 1e-4 over seeds.
+    assert (deviations - 1).abs().max() < 0.03
+    assert ((samples.mean(0) - mean) / covariance.diagonal().sqrt()).abs().max() < 4.2 / 100
+    correlation = torch.corrcoef(samples[:, 0].T)[0, 1]
+    expected = covariance[0, 1] / (covariance[0, 0] * covariance[1, 1]).sqrt()
+    assert abs(correlation - expected) < 0.04
+    # The encoder's own q would not do: neither its spread nor, in general, its mean is the posterior's.
+    assert (model.encoder.scale / covariance.diagonal().sqrt() - 1).abs().min() > 0.1
+
+
+def test_the_bound_and_the_evidence_of_a_linear_model():
+    model, x = linear_model(scale=0.2)
+    train(model, x, 100, learning_rate=1e-2)
+    x = x[:1]
+    mean, scale = (part.detach() for part in model.encoder(x))
+    assert torch.equal(scale, torch.full((1, LATENT_DIM), 0.2, dtype=torch.float64))
+    weight, sigma = model.decoder.weight.detach(), model.likelihood.scale.detach()
+    at_mean = model.likelihood.log_prob(x, model.decoder(mean)).detach()
+    expected = at_mean - 0.5 * 0.2**2 * weight.square().sum() / sigma**2
+    expected = expected - 0.5 * (mean.square().sum() + LATENT_DIM * (0.2**2 - 1 - math.log(0.2**2)))
+    draws = model.elbo(x.expand(20_000, *SHAPE), generator())
+    # 4 standard errors: a false-alarm rate of 6e-5 over seeds.
+    assert abs(draws.mean() - expected) < 4 * draws.std() / 20_000**0.5
+    covariance = weight @ weight.T + sigma**2 * torch.eye(len(weight))
+    evidence = torch.distributions.MultivariateNormal(model.decoder.bias.detach(), covariance).log_prob(x.flatten(1))
+    assert draws.mean() < evidence
+
+
+def test_one_line_errors():
+    for options, message in (
+        ({"update": "adam"}, "it can be langevin, gradient or frozen"),
+        ({"num_updates": 0}, "at least one of a positive size"),
+        ({"step_size": 0.0}, "at least one of a positive size"),
+        ({"scale": 0.0}, "positive scale"),
+        ({"posterior_steps": 1}, "2 steps or more"),
+    ):
+        with pytest.raises(MedlangevinError, match=message):
+            make(**options)
+    make(update="gradient", num_updates=0)
