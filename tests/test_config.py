@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medlangevin.config import Config, dump_config, load_config, parse_config
+from medlangevin.config import Config, ModelConfig, dump_config, load_config, parse_config
 from medlangevin.errors import MedlangevinError
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -23,7 +24,7 @@ def write(tmp_path: Path, text: str) -> Path:
 MINIMAL = "name: a\nmodel:\n  kind: vae\n"
 
 
-@pytest.mark.parametrize("name", ["cochlea_vae", "cochlea_qsl"])
+@pytest.mark.parametrize("name", ["cochlea_vae", "cochlea_qsl", "cochlea_hvae", "cochlea_lae"])
 def test_shipped_configs_load_and_name_their_run(name: str) -> None:
     config = load_config(CONFIGS / f"{name}.yaml")
     assert config.name == name
@@ -65,6 +66,12 @@ def test_dump_reads_back_equal(tmp_path: Path) -> None:
         ("name=../escape", r"'name'"),
         ("name=.hidden", r"'name'"),
         ("seed=-1", r"'seed'"),
+        ("model.likelihood.kind=poisson", r"'model\.likelihood\.kind': .*'continuous_bernoulli'"),
+        ("model.network.width=[5]", r"unknown key 'model\.network\.width'; did you mean 'widths'\?"),
+        ("model.network.widths=[]", r"'model\.network\.widths'"),
+        ("model.importance.samples=0", r"'model\.importance\.samples'"),
+        ("model.langevin.posterior_steps=1", r"'model\.langevin\.posterior_steps'"),
+        ("model.flow={tempering: fixed, initial_temperature: 1}", r"must be more than 1 with tempering: fixed"),
         ("model={}", r"key 'model\.kind' is missing"),
         ("training=5", r"'training'"),
         ("name.first=5", r"name is a value, not a section"),
@@ -112,13 +119,155 @@ def test_absent_or_binary_file(tmp_path: Path) -> None:
 
 
 def test_overrides_win_and_make_sections(tmp_path: Path) -> None:
-    config = load_config(write(tmp_path, MINIMAL), ("training.epochs=5", "model.flow.damping=0.5", "name=b", "name=c"))
-    assert (config.training.epochs, config.model.flow.damping, config.name) == (5, 0.5, "c")
+    overrides = ("training.epochs=5", "model.network.hidden=7", "name=b", "name=c")
+    config = load_config(write(tmp_path, MINIMAL), overrides)
+    assert (config.training.epochs, config.model.network.hidden, config.name) == (5, 7, "c")
 
 
 def test_section_given_as_nothing_means_its_defaults(tmp_path: Path) -> None:
     config = load_config(write(tmp_path, MINIMAL + "training:\n"), ("training.epochs=5",))
     assert config.training.epochs == 5
+
+
+KINDS = ("vae", "vae_flow", "iwae", "hvae", "qsl_vae", "hoffman", "lae", "ae")
+# Every setting that not all models use: a value, and the settings beside it that make use of it.
+USED_WITH: list[tuple[str, Any, list[dict[str, str]]]] = [
+    ("flow.steps", 3, [{"kind": "hvae"}, {"kind": "qsl_vae"}]),
+    ("flow.step_size", 0.002, [{"kind": "hvae"}, {"kind": "qsl_vae"}]),
+    ("flow.checkpoint_steps", True, [{"kind": "hvae"}, {"kind": "qsl_vae"}]),
+    ("flow.bound", "flow", [{"kind": "qsl_vae"}]),
+    ("flow.damping", 0.3, [{"kind": "qsl_vae"}]),
+    ("flow.noise", 0.3, [{"kind": "qsl_vae", "flow.bound": "flow"}]),
+    (
+        "flow.initial_temperature",
+        1.3,
+        [{"kind": "qsl_vae", "flow.bound": "flow"}]
+        + [{"kind": "hvae", "flow.tempering": tempering} for tempering in ("fixed", "free")],
+    ),
+    ("flow.tempering", "none", [{"kind": "hvae"}]),
+    ("planar.layers", 3, [{"kind": "vae_flow"}]),
+    ("importance.samples", 3, [{"kind": "iwae"}]),
+    ("langevin.update", "frozen", [{"kind": "lae"}]),
+    ("langevin.steps", 3, [{"kind": "hoffman"}, {"kind": "lae"}]),
+    ("langevin.step_size", 0.1, [{"kind": "hoffman"}, {"kind": "lae"}]),
+    ("langevin.metropolis", False, [{"kind": "hoffman"}, {"kind": "lae"}]),
+    ("langevin.scale", 0.1, [{"kind": "lae"}, {"kind": "ae"}]),
+    ("langevin.posterior_steps", 9, [{"kind": "lae"}, {"kind": "ae"}]),
+    ("langevin.posterior_step_size", 0.1, [{"kind": "lae"}, {"kind": "ae"}]),
+    ("network.channels", [3], [{"network.kind": "conv"}]),
+    ("network.hidden", 3, [{"network.kind": "conv"}]),
+    ("network.widths", [3], [{"network.kind": "mlp"}]),
+    ("network.activation", "softplus", [{"network.kind": "mlp"}]),
+    ("network.layer_norm", False, [{"network.kind": "mlp"}]),
+    ("likelihood.initial_scale", 0.3, [{"likelihood.kind": "gaussian"}, {"likelihood.kind": "discretized_logistic"}]),
+]
+
+
+def with_settings(*settings: dict[str, Any]) -> dict[str, Any]:
+    """A mapping for ``parse_config`` from dotted keys below ``model``."""
+    model: dict[str, Any] = {"kind": "vae"}
+    for key, value in (item for mapping in settings for item in mapping.items()):
+        section, _, leaf = key.partition(".")
+        if leaf:
+            model.setdefault(section, {})[leaf] = value
+        else:
+            model[section] = value
+    return {"name": "a", "model": model}
+
+
+@pytest.mark.parametrize(("key", "value", "with_one_of"), USED_WITH, ids=lambda item: item if "." in str(item) else "")
+def test_a_setting_is_accepted_where_it_is_used_and_read_back(tmp_path, key, value, with_one_of):
+    for settings_beside in with_one_of:
+        config = parse_config(with_settings(settings_beside, {key: value}), source="x")
+        section, leaf = key.split(".")
+        found = getattr(getattr(config.model, section), leaf)
+        assert found == (tuple(value) if isinstance(value, list) else value)
+        assert f"{leaf}:" in dump_config(config)
+        assert load_config(write(tmp_path, dump_config(config))) == config
+
+
+@pytest.mark.parametrize(("key", "value", "with_one_of"), USED_WITH, ids=lambda item: item if "." in str(item) else "")
+def test_a_setting_that_has_no_effect_is_refused_with_what_it_goes_with(key, value, with_one_of):
+    section = key.partition(".")[0]
+    defaults = {
+        "network.kind": "conv",
+        "likelihood.kind": "gaussian",
+        "flow.bound": "annealed",
+        "flow.tempering": "none",
+    }
+    refused = 0
+    for kind in KINDS:
+        for beside in ({}, {"network.kind": "mlp"}, {"likelihood.kind": "bernoulli"}):
+            around = {"kind": kind, **beside}
+            if any(condition.items() <= (defaults | around).items() for condition in with_one_of):
+                continue
+            refused += 1
+            with pytest.raises(
+                MedlangevinError, match=rf"'model\.{section}[^']*' has no effect here; it goes"
+            ) as error:
+                parse_config(with_settings(around, {key: value}), source="x")
+            assert "\n" not in str(error.value)
+    assert refused
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.flow.damping=0.5", "'model.flow' has no effect here; it goes with kind: hvae or qsl_vae"),
+        (
+            "model={kind: qsl_vae, flow: {noise: 1}}",
+            "'model.flow.noise' has no effect here; it goes with kind: qsl_vae and flow.bound: flow",
+        ),
+        (
+            "model={kind: lae, langevin: {update: frozen, steps: 3}}",
+            "'model.langevin.steps' has no effect here; it goes with kind: hoffman, or with kind: lae and "
+            "langevin.update: langevin",
+        ),
+        (
+            "model.likelihood={kind: bernoulli, initial_scale: 1}",
+            "'model.likelihood.initial_scale' has no effect here; it goes with likelihood.kind: gaussian or "
+            "discretized_logistic",
+        ),
+    ],
+)
+def test_the_refusal_in_full(tmp_path, override, message):
+    with pytest.raises(MedlangevinError) as error:
+        load_config(write(tmp_path, MINIMAL), (override,))
+    assert str(error.value).endswith(f"config.yaml: {message}")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("network", ["conv", "mlp"])
+@pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli", "continuous_bernoulli", "discretized_logistic"])
+def test_a_dump_holds_what_is_used_and_nothing_else(tmp_path, kind, network, likelihood):
+    settings_ = {"kind": kind, "network.kind": network, "likelihood.kind": likelihood}
+    config = parse_config(with_settings(settings_), source="x")
+    text = dump_config(config)
+    assert load_config(write(tmp_path, text)) == config
+    model = yaml.safe_load(text)["model"]
+    sections = {
+        "hvae": {"flow"},
+        "qsl_vae": {"flow"},
+        "vae_flow": {"planar"},
+        "iwae": {"importance"},
+        "hoffman": {"langevin"},
+        "lae": {"langevin"},
+        "ae": {"langevin"},
+    }
+    assert set(model) == {"kind", "latent_dim", "network", "likelihood"} | sections.get(kind, set())
+    layers = {"channels", "hidden"} if network == "conv" else {"widths", "activation", "layer_norm"}
+    assert set(model["network"]) == {"kind"} | layers
+    assert ("initial_scale" in model["likelihood"]) == (likelihood in ("gaussian", "discretized_logistic"))
+
+
+def test_defaults_that_depend_on_other_settings():
+    def model(**settings_: Any) -> ModelConfig:
+        return ModelConfig.model_validate(settings_)
+
+    assert model(kind="hvae").flow.initial_temperature == 1
+    assert model(kind="hvae", flow={"tempering": "free"}).flow.initial_temperature == 1.5
+    assert model(kind="hvae", flow={"tempering": "free", "initial_temperature": 2}).flow.initial_temperature == 2
+    assert model(kind="qsl_vae").flow.bound == "annealed"
 
 
 json_values = st.recursive(

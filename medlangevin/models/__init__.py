@@ -2,7 +2,12 @@
 
 from medlangevin.models.base import LatentVariableModel, Loss
 from medlangevin.models.build import build
+from medlangevin.models.hoffman import Hoffman
+from medlangevin.models.hvae import HVAE
+from medlangevin.models.iwae import IWAE
+from medlangevin.models.lae import LAE
 from medlangevin.models.qsl_vae import QSLVAE
 from medlangevin.models.vae import VAE
+from medlangevin.models.vae_flow import VAEFlow
 
-__all__ = ["QSLVAE", "VAE", "LatentVariableModel", "Loss", "build"]
+__all__ = ["HVAE", "IWAE", "LAE", "QSLVAE", "VAE", "Hoffman", "LatentVariableModel", "Loss", "VAEFlow", "build"]

@@ -57,7 +57,7 @@ def train(config: Config, *, resume: bool = False) -> Path:
     fabric = _fabric(config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(config.seed, "weights"))
-        model = build(config.model, (1, *index.shape), mean_image=data.training.mean())
+        model = build(config.model, (1, *index.shape), mean_image=data.training.mean(), data_size=len(splits.training))
     optimizer = torch.optim.Adam(model.parameters(), lr=config.training.learning_rate)
     state, rows = TrainingState(), []
     if resuming:

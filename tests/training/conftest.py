@@ -59,7 +59,7 @@ def make_config(cohort: Path, tmp_path: Path) -> Callable[..., Config]:
                     "kind": kind,
                     "latent_dim": 2,
                     "network": {"channels": [2], "hidden": 4},
-                    "flow": {"steps": 2},
+                    **({"flow": {"steps": 2}} if kind == "qsl_vae" else {}),
                 },
                 "training": {"epochs": 4, "batch_size": 3, "accelerator": "cpu", **training},
             },

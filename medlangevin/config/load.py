@@ -1,136 +1,14 @@
-"""The YAML schema of a training run. Unknown keys are errors that name the nearest right key."""
+"""Reading and writing a configuration. Unknown keys are errors that name the nearest right key."""
 
 import difflib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ValidationError
 
+from medlangevin.config.run import Config
 from medlangevin.errors import MedlangevinError
-
-
-def _refuse_boolean(value: Any) -> Any:
-    if isinstance(value, bool):  # pydantic would take yes and no for 1 and 0
-        raise ValueError("a number is needed, not yes or no")
-    return value
-
-
-# Numbers may also come as text: YAML 1.1 reads 1e-3, without a point, as a string.
-Float = Annotated[float, BeforeValidator(_refuse_boolean), Field(allow_inf_nan=False)]
-Integer = Annotated[int, BeforeValidator(_refuse_boolean)]
-Positive = Annotated[Float, Field(gt=0)]
-NonNegative = Annotated[Float, Field(ge=0)]
-Count = Annotated[Integer, Field(ge=1)]
-# Wider networks do not fit the memory of any machine this is meant for; a slip of the keyboard does.
-Width = Annotated[Integer, Field(ge=1, le=16384)]
-
-
-class Section(BaseModel):
-    """One mapping of the YAML file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class DataConfig(Section):
-    """Where the crops are and how HU become the network's input.
-
-    ``root``: a folder that ``medlangevin preprocess`` wrote. ``window_hu``: HU are clipped to this range and mapped
-    to [0, 1]. ``cache_mb``: memory for decoded crops (0.6 MB each); the crops beyond it are read again every epoch,
-    by ``num_workers`` processes if not 0.
-    """
-
-    root: Path = Path("data/cochlea")
-    window_hu: tuple[Float, Float] = (-1000.0, 2500.0)
-    cache_mb: Annotated[Integer, Field(ge=0)] = 2048
-    num_workers: Annotated[Integer, Field(ge=0, le=64)] = 0
-
-    @model_validator(mode="after")
-    def _window_is_ordered(self) -> "DataConfig":
-        if self.window_hu[0] >= self.window_hu[1]:
-            raise ValueError("window_hu must be [low, high] with low < high")
-        return self
-
-
-class NetworkConfig(Section):
-    """Encoder: strided 3D convolutions with ``channels`` filters, softplus, a dense layer; the decoder mirrors it."""
-
-    channels: Annotated[tuple[Width, ...], Field(min_length=1, max_length=4)] = (16, 32, 64)
-    hidden: Width = 256
-
-
-class LikelihoodConfig(Section):
-    """p(x | z): Gaussian on windowed HU with one learned global scale, at first ``initial_scale`` (window units)."""
-
-    kind: Literal["gaussian"] = "gaussian"
-    initial_scale: Positive = 0.1
-
-
-class FlowConfig(Section):
-    """The quasi-symplectic Langevin flow (docs/mathematics.md).
-
-    ``steps`` K >= 1; ``step_size`` t in (0, ``max_step_size``), learned per dimension when ``learn_step_size``;
-    ``damping`` nu >= 0; ``noise`` sigma >= 0; ``initial_temperature`` T0 > 0 of the velocity.
-    The flow is stable while t < 2 / sqrt(curvature of the potential). On 60 x 50 x 50 crops the curvature reaches 1e5,
-    so t has to stay below 0.006; on 28 x 28 images 0.1 is usual.
-    """
-
-    steps: Count = 5
-    step_size: Positive = 0.001
-    max_step_size: Positive = 0.05
-    learn_step_size: bool = True
-    damping: NonNegative = 0.1
-    noise: NonNegative = 0.0
-    initial_temperature: Positive = 1.0
-
-    @model_validator(mode="after")
-    def _step_size_below_maximum(self) -> "FlowConfig":
-        if self.step_size >= self.max_step_size:
-            raise ValueError("step_size must be smaller than max_step_size")
-        return self
-
-
-class ModelConfig(Section):
-    """Which latent-variable model, and its parts."""
-
-    kind: Literal["vae", "qsl_vae"]
-    latent_dim: Width = 32
-    network: NetworkConfig = NetworkConfig()
-    likelihood: LikelihoodConfig = LikelihoodConfig()
-    flow: FlowConfig = FlowConfig()
-
-
-class TrainingConfig(Section):
-    """The optimisation: Adam, early stopping on the validation ELBO after ``patience`` epochs without a gain.
-
-    The learning rate rises linearly over ``warmup_epochs``, then stays (``constant``) or falls to zero along half a
-    cosine at the last epoch (``cosine``).
-    """
-
-    epochs: Count = 200
-    batch_size: Count = 10
-    learning_rate: Positive = 1e-3
-    learning_rate_schedule: Literal["constant", "cosine"] = "constant"
-    warmup_epochs: Annotated[Integer, Field(ge=0)] = 0
-    gradient_clip: Positive = 100.0
-    patience: Count = 30
-    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
-
-
-class Config(Section):
-    """A whole run: it lives in ``output_dir/name``."""
-
-    name: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-    output_dir: Path = Path("runs")
-    seed: Annotated[Integer, Field(ge=0, lt=2**32)] = 0
-    data: DataConfig = DataConfig()
-    model: ModelConfig
-    training: TrainingConfig = TrainingConfig()
-
-    @property
-    def run_dir(self) -> Path:
-        """The folder of this run."""
-        return self.output_dir / self.name
 
 
 def load_config(path: Path | str, overrides: tuple[str, ...] = ()) -> Config:
@@ -226,6 +104,8 @@ def _explain(error: Any) -> str:
         return f"unknown key '{location[0] if location else key}'; keys are words"
     if error["type"] == "missing":
         return f"key '{key}' is missing"
+    if error["type"] == "unused_key":
+        return f"'{key}.{error['ctx']['key']}' {error['msg']}"
     message = error["msg"].removeprefix("Value error, ")
     given = error.get("input")
     shown = f" (given: {given!r})" if isinstance(given, (str, int, float, bool)) else ""

@@ -1,0 +1,27 @@
+"""Numbers as the schema takes them, and the base of its sections."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+def _refuse_boolean(value: Any) -> Any:
+    if isinstance(value, bool):  # pydantic would take yes and no for 1 and 0
+        raise ValueError("a number is needed, not yes or no")
+    return value
+
+
+# Numbers may also come as text: YAML 1.1 reads 1e-3, without a point, as a string.
+Float = Annotated[float, BeforeValidator(_refuse_boolean), Field(allow_inf_nan=False)]
+Integer = Annotated[int, BeforeValidator(_refuse_boolean)]
+Positive = Annotated[Float, Field(gt=0)]
+NonNegative = Annotated[Float, Field(ge=0)]
+Count = Annotated[Integer, Field(ge=1)]
+# Wider networks do not fit the memory of any machine this is meant for; a slip of the keyboard does.
+Width = Annotated[Integer, Field(ge=1, le=16384)]
+
+
+class Section(BaseModel):
+    """One mapping of the YAML file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)

@@ -1,0 +1,134 @@
+"""The schema of a model: which kind, and the settings of its parts."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic_core import PydanticCustomError
+
+from medlangevin.config.fields import Count, Integer, NonNegative, Positive, Section, Width
+from medlangevin.config.relevance import fill_defaults, is_used, unused_key, what_uses
+
+
+class NetworkConfig(Section):
+    """The encoder and the decoder, mirror images of each other.
+
+    ``conv``: strided convolutions with ``channels`` filters, softplus, and a dense layer of ``hidden`` units.
+    ``mlp``: fully connected layers of ``widths``, with LayerNorm if ``layer_norm``. ``activation`` ``softplus`` is for
+    kinds that differentiate through a force (hvae, qsl_vae): a ``relu`` has no second derivative to learn from.
+    """
+
+    kind: Literal["conv", "mlp"] = "conv"
+    channels: Annotated[tuple[Width, ...], Field(min_length=1, max_length=4)] = (16, 32, 64)
+    hidden: Width = 256
+    widths: Annotated[tuple[Width, ...], Field(min_length=1, max_length=8)] = (1024, 1024, 1024)
+    activation: Literal["relu", "softplus"] = "relu"
+    layer_norm: bool = True
+
+
+class LikelihoodConfig(Section):
+    """p(x | z) of windowed HU, x in [0, 1] (docs/mathematics.md).
+
+    ``gaussian`` and ``discretized_logistic`` (256 grey levels) learn one scale for all elements, at first
+    ``initial_scale``: in units of x for the one, of 2 x - 1 for the other. ``bernoulli`` is for zeros and ones,
+    ``continuous_bernoulli`` for grey values.
+    """
+
+    kind: Literal["gaussian", "bernoulli", "continuous_bernoulli", "discretized_logistic"] = "gaussian"
+    initial_scale: Positive = 0.1
+
+
+class FlowConfig(Section):
+    """The Langevin steps of the QSL-VAE and the Hamiltonian ones of the HVAE (docs/mathematics.md).
+
+    ``steps`` K >= 1; ``step_size`` t in (0, ``max_step_size``), learned per dimension when ``learn_step_size``.
+    qsl_vae: ``bound`` ``annealed`` (ours) or ``flow`` (the paper's); ``damping`` nu >= 0, learned if annealed and not
+    0; for ``flow`` also ``noise`` sigma >= 0 and the velocity's ``initial_temperature`` T0 > 0. hvae: ``tempering``
+    ``none``, ``fixed`` or ``free``, the latter two with a learned ``initial_temperature`` T0 > 1.
+    ``checkpoint_steps``: compute each step again in the backward pass, for less memory.
+    The steps are stable while t < 2 / sqrt(curvature of the potential). On 60 x 50 x 50 crops the curvature reaches
+    1e5, so t has to stay below 0.006; on 28 x 28 images 0.1 is usual.
+    """
+
+    bound: Literal["annealed", "flow"] = "annealed"
+    tempering: Literal["none", "fixed", "free"] = "none"
+    steps: Count = 5
+    step_size: Positive = 0.001
+    max_step_size: Positive = 0.05
+    learn_step_size: bool = True
+    damping: NonNegative = 0.1
+    noise: NonNegative = 0.0
+    initial_temperature: Positive = 1.0
+    checkpoint_steps: bool = False
+
+    @model_validator(mode="after")
+    def _settings_go_together(self) -> "FlowConfig":
+        if self.step_size >= self.max_step_size:
+            raise ValueError("step_size must be smaller than max_step_size")
+        if self.tempering != "none" and self.initial_temperature <= 1:
+            raise ValueError(f"initial_temperature must be more than 1 with tempering: {self.tempering}")
+        return self
+
+
+class PlanarConfig(Section):
+    """The planar flow of vae_flow: ``layers`` maps, the same for every image."""
+
+    layers: Count = 10
+
+
+class ImportanceConfig(Section):
+    """The bound of iwae: ``samples`` draws of z for each image."""
+
+    samples: Count = 5
+
+
+class LangevinConfig(Section):
+    """Langevin steps while training (hoffman, lae), and how the LAE and the AE are evaluated.
+
+    ``steps`` of ``step_size``, accepted or rejected if ``metropolis``: of z for each image (hoffman; stable below 2 /
+    curvature), of the encoder's last layer for each mini-batch (lae; on the mean energy). ``update`` ``frozen`` leaves
+    that layer as it was drawn, the control to compare with. lae and ae: ``scale``, the standard deviation of
+    q(z | x); ``posterior_steps`` of a MALA chain for each posterior sample, at first of ``posterior_step_size``.
+    """
+
+    update: Literal["langevin", "frozen"] = "langevin"
+    steps: Count = 2
+    step_size: Positive = 1e-5
+    metropolis: bool = True
+    scale: Positive = 0.05
+    posterior_steps: Annotated[Integer, Field(ge=2)] = 200
+    posterior_step_size: Positive = 0.01
+
+
+class ModelConfig(Section):
+    """Which latent-variable model, and its parts. A setting that the model would not use is an error."""
+
+    kind: Literal["vae", "vae_flow", "iwae", "hvae", "qsl_vae", "hoffman", "lae", "ae"]
+    latent_dim: Width = 32
+    network: NetworkConfig = NetworkConfig()
+    likelihood: LikelihoodConfig = LikelihoodConfig()
+    flow: FlowConfig = FlowConfig()
+    planar: PlanarConfig = PlanarConfig()
+    importance: ImportanceConfig = ImportanceConfig()
+    langevin: LangevinConfig = LangevinConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_the_kind(cls, raw: Any) -> Any:
+        return fill_defaults(raw)
+
+    @model_validator(mode="after")
+    def _only_what_is_used(self) -> "ModelConfig":
+        key = unused_key(self)
+        if key is not None:
+            raise PydanticCustomError("unused_key", "{uses}", {"key": key, "uses": what_uses(key)})
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_used(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        data: dict[str, Any] = handler(self)
+        for name, value in list(data.items()):
+            if not is_used(self, name):
+                del data[name]
+            elif isinstance(value, dict):
+                data[name] = {key: item for key, item in value.items() if is_used(self, f"{name}.{key}")}
+        return data
