@@ -60,30 +60,33 @@ def mean_energy(visits: Sequence[Visit], features: Tensor, parameters: Sequence[
     """The energy in nats per image, averaged over all visits: a 0-d float64 tensor with known gradients.
 
     Its backward pass hands ``parameters`` and ``features`` G (N, d_features) the gradients that the visits hold, so
-    everything that listens to an ordinary backward pass sees them; gradients of gradients there are none.
+    everything that listens to an ordinary backward pass sees them; gradients of gradients there are none. The first
+    visit's gradients are overwritten by the sum: for large networks a copy costs as much as the optimiser.
     """
-    steps, images = sum(visit.times for visit in visits), len(features)
+    first = visits[0].times
     value = torch.zeros((), dtype=torch.float64, device=features.device)
     feature_gradient = torch.zeros_like(features)
-    parameter_gradients = [torch.zeros_like(parameter) for parameter in parameters]
+    parameter_gradients = visits[0].energies.parameter_gradients()
     for energies, weight, times in visits:
-        share = times / (steps * images)
-        value += share * energies.value.sum()
-        feature_gradient += (share * energies.gradient @ weight).to(features.dtype)
-        for total, part in zip(parameter_gradients, energies.parameter_gradients(), strict=True):
-            total.add_(part, alpha=share)
-    return _KnownGradient.apply(value, (feature_gradient, *parameter_gradients), features, *parameters)
+        value += times / first * energies.value.sum()
+        feature_gradient += times / first * (energies.gradient @ weight).to(features.dtype)
+        if energies is not visits[0].energies:
+            for total, part in zip(parameter_gradients, energies.parameter_gradients(), strict=True):
+                total.add_(part, alpha=times / first)
+    scale = first / (sum(visit.times for visit in visits) * len(features))
+    return _Known.apply(value * scale, scale, (feature_gradient, *parameter_gradients), features, *parameters)
 
 
-class _KnownGradient(torch.autograd.Function):
-    """A value whose gradients for the inputs were computed beforehand."""
+class _Known(torch.autograd.Function):
+    """A value whose gradients for the inputs, ``scale`` times ``gradients``, were computed beforehand."""
 
     @staticmethod
-    def forward(ctx: Any, value: Tensor, gradients: tuple[Tensor, ...], *inputs: Tensor) -> Tensor:
-        ctx.gradients = gradients
+    def forward(ctx: Any, value: Tensor, scale: float, gradients: tuple[Tensor, ...], *inputs: Tensor) -> Tensor:
+        ctx.scale, ctx.gradients = scale, gradients
         return value.clone()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        return None, None, *(gradient * upstream.to(gradient.dtype) for gradient in ctx.gradients)
+        upstream = ctx.scale * upstream
+        return None, None, None, *(gradient * upstream.to(gradient.dtype) for gradient in ctx.gradients)
