@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from medlangevin.errors import MedlangevinError
-from medlangevin.samplers import adaptation as dual_averaging
+from medlangevin.samplers import adaptation as robbins_monro
 from medlangevin.samplers.adaptation import Adaptation
 from medlangevin.samplers.potential import Potential
 
@@ -66,7 +66,7 @@ def sample(
     """
     _check(num_samples, burn_in, thinning, adaptation)
     counted = _CountingPotential(potential)
-    adapted = None if adaptation is None else dual_averaging.init(adaptation.step_size)
+    adapted = None if adaptation is None else robbins_monro.init(adaptation.step_size)
     for done in range(1, burn_in + 1):
         step = kernel_step if adapted is None else partial(kernel_step, step_size=adapted.step_size)
         state, info = step(state, counted, generator)
@@ -76,7 +76,7 @@ def sample(
             on_step(done)
     num_burn_in_gradients = counted.num_gradients
     if adapted is not None:
-        kernel_step = partial(kernel_step, step_size=adapted.averaged)
+        kernel_step = partial(kernel_step, step_size=adapted.step_size)
     positions, acceptances, divergences, values = [], [], [], []
     for draw in range(num_samples):
         infos = []
@@ -97,7 +97,7 @@ def sample(
         state=state,
         num_gradients=counted.num_gradients - num_burn_in_gradients,
         num_burn_in_gradients=num_burn_in_gradients,
-        step_size=None if adapted is None else adapted.averaged,
+        step_size=None if adapted is None else adapted.step_size,
     )
 
 
@@ -123,10 +123,10 @@ def _check(num_samples: int, burn_in: int, thinning: int, adaptation: Adaptation
         raise MedlangevinError("sample: adaptation happens during burn-in; give a burn_in of some hundred steps")
 
 
-def _adapt(adapted: dual_averaging.State, info: Any, target_acceptance: float) -> dual_averaging.State:
+def _adapt(adapted: robbins_monro.State, info: Any, target_acceptance: float) -> robbins_monro.State:
     if not hasattr(info, "acceptance_probability"):
         raise MedlangevinError("sample: this kernel has no acceptance to adapt to; leave adaptation out")
-    return dual_averaging.update(adapted, info.acceptance_probability, target_acceptance=target_acceptance)
+    return robbins_monro.update(adapted, info.acceptance_probability, target_acceptance=target_acceptance)
 
 
 def _over_steps(infos: list[Any], name: str, summary: Callable[[Tensor], Tensor]) -> Tensor | None:
