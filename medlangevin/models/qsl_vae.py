@@ -43,7 +43,7 @@ class QSLVAE(RefinedModel):
         step_size: float,
         max_step_size: float,
         learn_step_size: bool = True,
-        bound: Literal["annealed", "flow"] = "flow",
+        bound: Literal["annealed", "flow"] = "annealed",
         damping: float | Tensor = 0.0,
         noise_scale: float | Tensor = 0.0,
         initial_temperature: float | Tensor = 1.0,
