@@ -15,7 +15,8 @@ class Hoffman(VAE):
     ``num_steps`` Langevin steps of ``step_size`` eta on U(z) = -log p(x, z) of one image, in nats (a sum over the
     image's elements, no mean): z' = z - eta grad U + sqrt(2 eta) xi, with an accept/reject test per image if
     ``metropolis``. The baseline of the LAE paper is num_steps 2, step_size 0.005, without the test. ``elbo`` and
-    ``log_weights`` are those of q; the approximate posterior is the end of the chain. Hoffman (2017), Algorithm 1.
+    ``log_weights`` are those of q; the approximate posterior is the end of the chain. Hoffman (2017), with Langevin
+    steps as in the LAE paper's baseline.
     """
 
     def __init__(

@@ -108,8 +108,8 @@ class QSLVAE(RefinedModel):
                 )
 
             refinement = self._refine_by_flow(x, generator, flow, initial_temperature=self.initial_temperature)
-        like = refinement.bound
-        settings = {"step_size": self.step_size.mean(), "damping": torch.as_tensor(self.damping, device=like.device)}
+        damping = torch.as_tensor(self.damping, device=refinement.bound.device)
+        settings = {"step_size": self.step_size.mean(), "damping": damping}
         return refinement._replace(parts={**refinement.parts, **settings})
 
     def _refine_by_annealing(self, x: Tensor, generator: torch.Generator | None, *, create_graph: bool) -> Refinement:

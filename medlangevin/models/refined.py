@@ -72,7 +72,7 @@ class RefinedModel(AmortizedModel):
 
         L = log p(x, phi) + log N(kappa) - log q(phi_0 | x) - log N(kappa_0; 0, T0 I) + log |det J|. The bound is L_RB,
         where the two initial densities are replaced by their expectations: equal mean (docs/mathematics.md, the bound).
-        QSL-VAE paper, Eqs. 12 and 13, with the corrected Jacobian; Hamiltonian VAE (Caterini et al. 2018), Eq. 9.
+        QSL-VAE paper, Eqs. 12 and 13, with the corrected Jacobian; Caterini et al. (2018), section 3.
         """
         draw = self._draw_initial(x, generator)
         noise = standard_normal(tuple(draw.z.shape), like=draw.z, generator=generator)
