@@ -12,6 +12,7 @@ from medlangevin.cli.generate import generate
 from medlangevin.cli.phantom import phantom
 from medlangevin.cli.preprocess import preprocess
 from medlangevin.cli.shape import shape
+from medlangevin.cli.toy import toy
 from medlangevin.cli.train import train
 from medlangevin.errors import MedlangevinError, PartialFailureError
 
@@ -67,5 +68,5 @@ def main() -> None:
     """
 
 
-for command in (preprocess, train, evaluate, generate, shape, phantom, demo):
+for command in (preprocess, train, evaluate, generate, shape, phantom, demo, toy):
     main.add_command(command)

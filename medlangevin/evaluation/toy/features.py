@@ -1,0 +1,35 @@
+"""The toy encoders' feature networks: random, never trained."""
+
+import math
+
+import torch
+from torch import Tensor
+
+HIDDEN_LAYERS = (128, 128)
+
+
+def random_features(x: Tensor, num_features: int, generator: torch.Generator) -> Tensor:
+    """g(x) of a random ReLU network with layers of 128, 128 and ``num_features``; x (n, d_x) -> (n, num_features).
+
+    Weights and biases are uniform on +-1/sqrt(inputs), as in ``torch.nn.Linear`` (Taniguchi et al. 2022, section 5.1:
+    three layers of 128 units). A narrow last layer often has units that are 0 for all data points, or all points on one
+    line: networks are redrawn until the features have the rank min(n, features) that the theory speaks of.
+    """
+    while True:
+        features = x
+        for width in (*HIDDEN_LAYERS, num_features):
+            inputs = features.shape[-1]
+            bound = 1 / math.sqrt(inputs)
+            weight = (2 * torch.rand(width, inputs, dtype=x.dtype, generator=generator) - 1) * bound
+            bias = (2 * torch.rand(width, dtype=x.dtype, generator=generator) - 1) * bound
+            features = torch.relu(features @ weight.mT + bias)
+        if int(torch.linalg.matrix_rank(features)) == min(features.shape):
+            return features
+
+
+def kernel_condition(features: Tensor) -> float:
+    """Condition number of K = G G^T, the preconditioner of ALD in latent space; infinite where n > d_features."""
+    points, size = features.shape
+    if points > size:
+        return math.inf
+    return float(torch.linalg.cond(features) ** 2)

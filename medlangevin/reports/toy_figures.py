@@ -1,0 +1,138 @@
+"""Pictures of the toy experiments: samples over the truth's contours, with a number on every panel."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from medlangevin.evaluation.toy.grid import centres
+from medlangevin.evaluation.toy.panels import Panel, ToyResult, rows_of
+from medlangevin.io import atomic_path
+
+COLOURS = ("tab:blue", "tab:orange", "tab:green")
+# The contours hold these shares of the true posterior.
+SHARES = (0.99, 0.9, 0.5)
+SAMPLE_STYLE = {"s": 2.5, "linewidths": 0, "alpha": 0.35, "rasterized": True}
+
+
+def draw_gaussian(result: ToyResult, path: Path | str) -> None:
+    """Write a PNG: a row for each method, a column for each number of features, the data points in three colours."""
+    features = sorted({panel.num_features for panel in result.panels if panel.num_features is not None})
+    methods = list(dict.fromkeys(panel.method for panel in result.panels if panel.num_features is not None))
+    limits = _limits(result)
+    figure = Figure(figsize=(3.1 * len(features), 3.2 * len(methods) + 0.9), layout="constrained")
+    grid = figure.subplots(len(methods), len(features), sharex=True, sharey=True, squeeze=False)
+    free = [(row, column) for row in range(len(methods)) for column in range(len(features))]
+    for number, panel in enumerate(result.panels):
+        if panel.num_features is None:
+            row, column = free[0]  # the panel that kernel ALD cannot have: fewer features than data points
+        else:
+            row, column = methods.index(panel.method), features.index(panel.num_features)
+            free.remove((row, column))
+        axes = grid[row, column]
+        for point, colour in enumerate(COLOURS):
+            chain = panel.positions[0, :, point]
+            axes.scatter(chain[:, 0], chain[:, 1], color=colour, **SAMPLE_STYLE)
+            _contours(axes, result.truth[point], colour="black")
+        _frame(axes, limits, _title(panel))
+        distance = rows_of(result, number)["w2"].mean()
+        _note(axes, f"$W_2$ = {distance:.3f}")
+    _label(grid)
+    draws = result.panels[0].positions.shape[1]
+    figure.suptitle(
+        "Amortized Langevin dynamics on three Gaussian posteriors\n"
+        f"one chain of {draws:,} draws per panel, a colour for each data point; black: contours that hold 50, 90 and "
+        f"99 % of the truth\n$W_2$: distance from the truth, mean over data points and "
+        f"{result.panels[0].positions.shape[0]} chains",
+        fontsize=10,
+    )
+    _save(figure, path)
+
+
+def draw_neural(result: ToyResult, path: Path | str) -> None:
+    """Write a PNG: a row for each data point, a column for each method."""
+    points = len(result.truth)
+    figure = Figure(figsize=(2.45 * len(result.panels), 2.75 * points + 0.9), layout="constrained")
+    grid = figure.subplots(points, len(result.panels), sharex="row", sharey="row", squeeze=False)
+    for point in range(points):
+        limits = _limits(result, point)
+        for number, panel in enumerate(result.panels):
+            axes = grid[point, number]
+            chain = panel.positions[0, :, point]
+            axes.scatter(chain[:, 0], chain[:, 1], color=COLOURS[point], **SAMPLE_STYLE)
+            _contours(axes, result.truth[point], colour="black")
+            _frame(axes, limits, _title(panel) if point == 0 else "")
+            row = rows_of(result, number).iloc[point]
+            _note(axes, f"KL = {row['kl']:.2f}   $W_2$ = {row['w2']:.2f}")
+    _label(grid)
+    for point in range(points):
+        grid[point, 0].set_ylabel(f"data point {point + 1}\n$z_2$", fontsize=9)
+    draws = result.panels[0].positions.shape[1]
+    figure.suptitle(
+        "Posteriors under a neural likelihood\n"
+        f"one chain of {draws:,} draws per panel; black: contours that hold 50, 90 and 99 % of the truth (by grid); "
+        f"KL (nats) and $W_2$: mean over {result.panels[0].positions.shape[0]} chains, the first column is their floor",
+        fontsize=10,
+    )
+    _save(figure, path)
+
+
+def _title(panel: Panel) -> str:
+    parts = [panel.label if panel.method != "truth" else "independent draws\nfrom the truth"]
+    if panel.num_features is not None and panel.condition_number is not None:
+        condition = panel.condition_number
+        rank = f"cond $K$ = {condition:,.0f}" if math.isfinite(condition) else "$K$ singular"
+        parts.append(f"$d$ = {panel.num_features}, {rank}")
+    return "\n".join(parts)
+
+
+def _limits(result: ToyResult, point: int | None = None) -> tuple[float, float, float, float]:
+    """A square around the truth's 99 % contours and nearly all samples: z1 from, to, z2 from, to."""
+    points = range(len(result.truth)) if point is None else [point]
+    mass = np.logaddexp.reduce([result.truth[k] for k in points], axis=0)
+    inside = np.exp(mass) > _level(np.exp(mass), 0.999)
+    corners = []
+    for axis in (0, 1):
+        held = centres()[inside.any(axis=1 - axis)]
+        corners.append((held[0], held[-1]))
+    middle = [(low + high) / 2 for low, high in corners]
+    half = 0.62 * max(high - low for low, high in corners)
+    return middle[0] - half, middle[0] + half, middle[1] - half, middle[1] + half
+
+
+def _level(mass: np.ndarray, share: float) -> float:
+    """The smallest mass of a cell in the region of highest density that holds ``share`` of the whole."""
+    ordered = np.sort(mass.ravel())[::-1]
+    held = np.cumsum(ordered)
+    return float(ordered[np.searchsorted(held, share * held[-1])])
+
+
+def _contours(axes: Axes, log_mass: np.ndarray, *, colour: str) -> None:
+    mass = np.exp(log_mass)
+    levels = [_level(mass, share) for share in SHARES]
+    axes.contour(centres(), centres(), mass.T, levels=levels, colors=colour, linewidths=0.7)
+
+
+def _frame(axes: Axes, limits: tuple[float, float, float, float], title: str) -> None:
+    axes.set(xlim=limits[:2], ylim=limits[2:], aspect="equal")
+    axes.set_title(title, fontsize=9)
+    axes.tick_params(labelsize=7)
+
+
+def _note(axes: Axes, text: str) -> None:
+    box = {"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1.5}
+    axes.text(0.03, 0.97, text, transform=axes.transAxes, fontsize=8, va="top", bbox=box)
+
+
+def _label(grid: np.ndarray) -> None:
+    for axes in grid[-1]:
+        axes.set_xlabel("$z_1$", fontsize=9)
+    for axes in grid[:, 0]:
+        axes.set_ylabel("$z_2$", fontsize=9)
+
+
+def _save(figure: Figure, path: Path | str) -> None:
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=130, format="png")
