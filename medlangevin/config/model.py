@@ -85,7 +85,8 @@ class LangevinConfig(Section):
     """Langevin steps while training (hoffman, lae), and how the LAE and the AE are evaluated.
 
     ``steps`` of ``step_size``, accepted or rejected if ``metropolis``: of z for each image (hoffman; stable below 2 /
-    curvature), of the encoder's last layer for each mini-batch (lae; on the mean energy). ``update`` ``frozen`` leaves
+    curvature), of the encoder's last layer for each mini-batch (lae; on the mean energy, where crops accept nearly
+    every step of 1e-5 and none of 1e-4). ``update`` ``frozen`` leaves
     that layer as it was drawn, the control to compare with. lae and ae: ``scale``, the standard deviation of
     q(z | x); ``posterior_steps`` of a MALA chain for each posterior sample, at first of ``posterior_step_size``.
     """
