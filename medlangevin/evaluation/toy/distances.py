@@ -38,8 +38,8 @@ def binned_kl(sample: np.ndarray, density: GridDensity, point: int) -> float:
     """KL(sample || truth) in nats over bins of 0.2 x 0.2, of a sample (count, 2) for one data ``point``.
 
     The plug-in estimate: the sample's frequencies against the truth's exact bin masses. It is finite, never negative,
-    blind to differences within a bin, and too large by about (occupied bins - 1) / (2 count) for independent draws.
-    What lies outside the grid counts for the outermost bins.
+    blind to differences within a bin, and too large: independent draws of the truth have, on average, at least about
+    (occupied bins - 1) / (2 count), so compare with them. What lies outside the grid counts for the outermost bins.
     """
     borders = edges()[::CELLS_PER_BIN]
     bins = len(borders) - 1

@@ -13,7 +13,7 @@ from medlangevin.samplers.potential import Potential
 
 COVARIANCE = ((0.7, 0.6), (0.6, 0.8))
 # Three observations that the model could well have made, apart from one another so that the panels can be read.
-OBSERVATIONS = ((-1.5, -1.0), (0.2, 1.2), (1.6, 0.2))
+OBSERVATIONS = ((-1.7, -1.2), (-0.3, 1.6), (1.9, 0.2))
 
 
 class GaussianToy(NamedTuple):

@@ -53,7 +53,7 @@ def write_result(result: ToyResult, out: Path) -> None:
 
 def format_result(result: ToyResult) -> str:
     """The metrics as a table for the terminal: one line per panel, distances of the three data points side by side."""
-    distances = [name for name in ("w2", "kl") if name in result.metrics]
+    distances = [name for name in ("w2", "kl_all_chains") if name in result.metrics]
     lines = []
     for number, panel in enumerate(result.panels):
         rows = rows_of(result, number)
