@@ -6,7 +6,8 @@ Every setting runs in a fresh process, as peak memory is a property of a process
 measured. Columns:
 
 kept       bytes that autograd keeps between the forward and the backward pass (saved tensors, each storage once): exact
-peak       peak resident memory (CPU) or allocated memory (CUDA) of the step above what model and data take
+peak       peak resident memory (CPU) or allocated memory (CUDA) of the step above what model and data take; glibc is told
+           to give large blocks back at once (MALLOC_MMAP_THRESHOLD_), or its hoard would be measured too
 seconds    of the measured step
 
 The ratio of the last over the first row of a bound says how memory grows with the number of steps.
@@ -15,6 +16,7 @@ The ratio of the last over the first row of a bound says how memory grows with t
 import argparse
 import itertools
 import multiprocessing
+import os
 import resource
 import time
 
@@ -35,6 +37,7 @@ def main() -> None:
     parser.add_argument("--bounds", nargs="+", default=["annealed", "flow"])
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
+    os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", "65536")  # read by the processes started below
     context = multiprocessing.get_context("spawn")
     print(f"{SHAPE} crops, batch {arguments.batch_size}, {arguments.device}, torch {torch.__version__}")
     print(f"{'bound':<10}{'recompute':<11}{'steps':>5}{'kept MiB':>11}{'peak MiB':>11}{'seconds':>9}")
