@@ -55,8 +55,8 @@ class LAE(VAE):
 
     * ``langevin``: ``num_updates`` T ALD steps per mini-batch, accepted or rejected if ``metropolis``. They sample
       exp(-V(Phi)), V the energy -log p(x, z) summed over the mini-batch, at temperature one. ``step_size`` is that of
-      the gradient of the mean energy V / n: with n images the step on V is eta = step_size / n and its noise has
-      variance 2 step_size / n.
+      the gradient of the mean energy V / n: with n images (in all processes) the step on V is eta = step_size / n and
+      its noise has variance 2 step_size / n.
     * ``gradient``: Phi is learned like every other parameter (the AE: T = 0, a maximum a posteriori fit of z).
     * ``frozen``: Phi stays as it was drawn.
 

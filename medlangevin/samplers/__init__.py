@@ -1,6 +1,18 @@
 """The sampler core: potentials, integrators, flows and Markov kernels. Torch only; it knows nothing of images."""
 
-from medlangevin.samplers import euler_maruyama, hmc, leapfrog, mala, metropolis, qsl, quasi_symplectic, tempering, ula
+from medlangevin.samplers import (
+    amortized,
+    euler_maruyama,
+    hmc,
+    kernel_amortized,
+    leapfrog,
+    mala,
+    metropolis,
+    qsl,
+    quasi_symplectic,
+    tempering,
+    ula,
+)
 from medlangevin.samplers.adaptation import Adaptation
 from medlangevin.samplers.annealed import AnnealedFlowResult, annealed_flow
 from medlangevin.samplers.chain import Chains, sample
@@ -17,10 +29,12 @@ __all__ = [
     "FlowResult",
     "PhaseState",
     "Potential",
+    "amortized",
     "annealed_flow",
     "euler_maruyama",
     "evaluate",
     "hmc",
+    "kernel_amortized",
     "leapfrog",
     "leapfrog_flow",
     "mala",
