@@ -6,8 +6,8 @@ Every setting runs in a fresh process, as peak memory is a property of a process
 measured. Columns:
 
 kept       bytes that autograd keeps between the forward and the backward pass (saved tensors, each storage once): exact
-peak       peak resident memory (CPU) or allocated memory (CUDA) of the step above what model and data take; glibc is told
-           to give large blocks back at once (MALLOC_MMAP_THRESHOLD_), or its hoard would be measured too
+peak       peak resident memory (CPU) or allocated memory (CUDA) of the step above what model and data take; glibc is
+           told to give large blocks back at once (MALLOC_MMAP_THRESHOLD_), or its hoard would be measured too
 seconds    of the measured step
 
 The ratio of the last over the first row of a bound says how memory grows with the number of steps.
