@@ -81,6 +81,7 @@ def _sample(
             fits[method] = variational.fit_gaussian(
                 toy.log_joint,
                 len(toy.observations),
+                generator(seed, "fit", method),
                 full_covariance=full,
                 num_steps=VARIATIONAL_STEPS,
                 on_step=reporter(track, done, method),

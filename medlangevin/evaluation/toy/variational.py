@@ -1,16 +1,17 @@
 """Gaussian variational inference, each data point with parameters of its own (no encoder: no amortization gap)."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from medlangevin.samplers.potential import Potential
 
-# Enough nodes for the kinks of ReLU networks; an ELBO without noise converges to the optimum itself.
-NODES_PER_DIMENSION = 12
+# Draws of eps for each step, and for the ELBO that is reported.
+DRAWS_PER_STEP = 100
+DRAWS_AT_THE_END = 20_000
 
 
 class GaussianFit(NamedTuple):
@@ -24,6 +25,7 @@ class GaussianFit(NamedTuple):
 def fit_gaussian(
     log_joint: Potential,
     num_points: int,
+    generator: torch.Generator,
     *,
     dim: int = 2,
     full_covariance: bool,
@@ -34,10 +36,11 @@ def fit_gaussian(
     """Maximise the ELBO of each data point by Adam, from q = N(0, I), with a cosine schedule of the learning rate.
 
     ``log_joint`` (..., n, d) -> (..., n) in nats, float64. ELBO = E_q[log p(x, mean + L eps)] + entropy of q, which is
-    closed; the expectation over eps by Gauss-Hermite quadrature (12 nodes per dimension, so for few dimensions), exact
-    where log p is a polynomial. Without ``full_covariance`` the factor L is diagonal: mean-field.
+    closed; the expectation over eps is a mean over fresh draws in every step, each set shifted and scaled to mean zero
+    and covariance one, which makes the gradient exact for a Gaussian posterior. (A fixed quadrature rule will not do:
+    the fit adapts to its nodes, and the kinks of a ReLU network leave the ELBO wrong by 0.05 nats at 144 nodes.)
+    Without ``full_covariance`` the factor L is diagonal: mean-field.
     """
-    nodes, weights = _gauss_hermite(dim)
     mean = torch.zeros(num_points, dim, dtype=torch.float64, requires_grad=True)
     log_scale = torch.zeros(num_points, dim, dtype=torch.float64, requires_grad=True)
     lower = torch.zeros(num_points, dim, dim, dtype=torch.float64, requires_grad=full_covariance)
@@ -45,20 +48,21 @@ def fit_gaussian(
     optimiser = torch.optim.Adam(parameters, lr=learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, num_steps)
 
-    def elbo() -> Tensor:
-        z = mean + torch.einsum("nij,sj->sni", _factor(log_scale, lower), nodes)
-        entropy = log_scale.sum(-1) + 0.5 * dim * (1 + np.log(2 * np.pi))
-        return weights @ log_joint(z) + entropy
+    def elbo(num_draws: int) -> Tensor:
+        noise = _standardised_noise(num_draws, dim, generator)
+        z = mean + torch.einsum("nij,sj->sni", _factor(log_scale, lower), noise)
+        entropy = log_scale.sum(-1) + 0.5 * dim * (1 + math.log(2 * math.pi))
+        return log_joint(z).mean(0) + entropy
 
     for done in range(1, num_steps + 1):
         optimiser.zero_grad()
-        (-elbo().sum()).backward()
+        (-elbo(DRAWS_PER_STEP).sum()).backward()
         optimiser.step()
         schedule.step()
         if on_step is not None:
             on_step(done)
     with torch.no_grad():
-        return GaussianFit(mean.detach(), _factor(log_scale, lower), elbo())
+        return GaussianFit(mean.detach(), _factor(log_scale, lower), elbo(DRAWS_AT_THE_END))
 
 
 def draw(fit: GaussianFit, count: int, generator: torch.Generator) -> Tensor:
@@ -71,10 +75,9 @@ def _factor(log_scale: Tensor, lower: Tensor) -> Tensor:
     return torch.diag_embed(log_scale.exp()) + lower.tril(-1)
 
 
-def _gauss_hermite(dim: int) -> tuple[Tensor, Tensor]:
-    """Nodes (12^dim, dim) and weights (12^dim,) for expectations under N(0, I)."""
-    points, weights = np.polynomial.hermite_e.hermegauss(NODES_PER_DIMENSION)
-    axes = np.meshgrid(*[points] * dim, indexing="ij")
-    products = np.meshgrid(*[weights / weights.sum()] * dim, indexing="ij")
-    nodes = np.stack([axis.ravel() for axis in axes], axis=-1)
-    return torch.from_numpy(nodes), torch.from_numpy(np.prod([p.ravel() for p in products], axis=0))
+def _standardised_noise(num_draws: int, dim: int, generator: torch.Generator) -> Tensor:
+    """Draws of N(0, I), (num_draws, dim), shifted and scaled so that their mean is 0 and their covariance I."""
+    noise = torch.randn(num_draws, dim, dtype=torch.float64, generator=generator)
+    noise = noise - noise.mean(0)
+    factor = torch.linalg.cholesky(noise.mT @ noise / num_draws)
+    return torch.linalg.solve_triangular(factor, noise.mT, upper=False).mT
