@@ -147,6 +147,15 @@ def test_an_unadjusted_chain_that_leaves_the_numbers_is_divergent(name, correlat
     assert info.is_divergent.tolist() == [True] + 49 * [False]
 
 
+def test_an_unadjusted_chain_that_meets_an_infinite_potential_is_divergent():
+    def walled(z: Tensor) -> Tensor:
+        return torch.where(z[..., 0] > 0, torch.inf, 0.0)
+
+    state, info = ula.step(ula.init(normal(50, 2, seed=1), walled), walled, seeded(2), step_size=0.1)
+    assert torch.equal(info.is_divergent, state.position[:, 0] > 0)
+    assert 0 < info.is_divergent.sum() < 50
+
+
 def test_the_test_accepts_with_the_given_probability():
     # 40,000 tests of one ratio: 4 standard errors, a false-alarm rate of 6e-5 over seeds.
     info = metropolis.decide(torch.full((40_000,), math.log(0.3)), torch.zeros(40_000), seeded(1))
