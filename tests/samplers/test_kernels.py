@@ -149,7 +149,7 @@ def test_an_unadjusted_chain_that_leaves_the_numbers_is_divergent(name, correlat
 
 def test_an_unadjusted_chain_that_meets_an_infinite_potential_is_divergent():
     def walled(z: Tensor) -> Tensor:
-        return torch.where(z[..., 0] > 0, torch.inf, 0.0)
+        return torch.where(z[..., 0] > 0, torch.inf, 0.5 * z.square().sum(-1))
 
     state, info = ula.step(ula.init(normal(50, 2, seed=1), walled), walled, seeded(2), step_size=0.1)
     assert torch.equal(info.is_divergent, state.position[:, 0] > 0)
