@@ -12,8 +12,9 @@ def random_features(x: Tensor, num_features: int, generator: torch.Generator) ->
     """g(x) of a random ReLU network with layers of 128, 128 and ``num_features``; x (n, d_x) -> (n, num_features).
 
     Weights and biases are uniform on +-1/sqrt(inputs), as in ``torch.nn.Linear`` (Taniguchi et al. 2022, section 5.1:
-    three layers of 128 units). A narrow last layer often has units that are 0 for all data points, or all points on one
-    line: networks are redrawn until the features have the rank min(n, features) that the theory speaks of.
+    three layers of 128 units). A narrow last layer often has units that are 0 for all data points, or a point with no
+    active unit, which no encoder could move: networks are redrawn until no point has all features 0 and the features
+    have the rank min(n, num_features) that the theory speaks of.
     """
     while True:
         features = x
@@ -23,7 +24,7 @@ def random_features(x: Tensor, num_features: int, generator: torch.Generator) ->
             weight = (2 * torch.rand(width, inputs, dtype=x.dtype, generator=generator) - 1) * bound
             bias = (2 * torch.rand(width, dtype=x.dtype, generator=generator) - 1) * bound
             features = torch.relu(features @ weight.mT + bias)
-        if int(torch.linalg.matrix_rank(features)) == min(features.shape):
+        if features.any(-1).all() and int(torch.linalg.matrix_rank(features)) == min(features.shape):
             return features
 
 

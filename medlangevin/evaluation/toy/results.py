@@ -65,9 +65,9 @@ def format_result(result: ToyResult) -> str:
             line[f"{name} of x1, x2, x3"] = " ".join(_number(value, ".3f") for value in rows[name])
         line["mean err"] = _number(rows["mean_error"].mean(), ".3f")
         line["cov err"] = _number(rows["covariance_error"].mean(), ".0%")
-        line["min ESS"] = _number(rows["ess_bulk"].min(), ".0f")
-        line["max R-hat"] = _number(rows["r_hat"].max(), ".2f")
-        line["grad/ESS"] = _number(rows["gradients_per_effective_sample"].max(), ".3g")
+        line["min ESS"] = _number(rows["ess_bulk"].min(skipna=False), ".0f")
+        line["max R-hat"] = _number(rows["r_hat"].max(skipna=False), ".2f")
+        line["grad/ESS"] = _number(rows["gradients_per_effective_sample"].max(skipna=False), ".3g")
         lines.append(line)
     return pd.DataFrame(lines).to_string(index=False)
 

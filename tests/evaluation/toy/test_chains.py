@@ -86,5 +86,6 @@ def test_features_have_the_rank_that_is_possible():
         generator = torch.Generator().manual_seed(seed)
         few, many = random_features(x, 2, generator), random_features(x, 8, generator)
         assert torch.linalg.matrix_rank(few) == 2
+        assert (few.norm(dim=-1) > 0).all()
         assert math.isinf(kernel_condition(few))
         assert kernel_condition(many) == pytest.approx(float(torch.linalg.cond(many @ many.T)), rel=1e-6)

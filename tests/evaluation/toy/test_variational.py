@@ -35,6 +35,7 @@ def test_the_elbo_falls_short_of_the_evidence_by_the_divergence(full_covariance)
 def test_full_covariance_recovers_a_gaussian_posterior_and_its_evidence(linear, fits):
     found = fits[True]
     np.testing.assert_allclose(found.mean, linear.means, atol=1e-4)
+    assert (found.scale_tril.triu(1) == 0).all()
     np.testing.assert_allclose(found.scale_tril @ found.scale_tril.mT, linear.covariance.expand(2, 2, 2), atol=1e-4)
     np.testing.assert_allclose(found.elbo, linear.log_evidence, atol=1e-6)
 
