@@ -11,8 +11,8 @@ HIDDEN_LAYERS = (128, 128)
 def random_features(x: Tensor, num_features: int, generator: torch.Generator) -> Tensor:
     """g(x) of a random ReLU network with layers of 128, 128 and ``num_features``; x (n, d_x) -> (n, num_features).
 
-    Weights and biases are uniform on +-1/sqrt(inputs), as in ``torch.nn.Linear`` (Taniguchi et al. 2022, section 5.1:
-    three layers of 128 units). A narrow last layer often has units that are 0 for all data points, or a point with no
+    The size is that of Taniguchi et al. (2022), Figure 2; weights and biases are uniform on +-1/sqrt(inputs), as in
+    ``torch.nn.Linear``. A narrow last layer often has units that are 0 for all data points, or a point with no
     active unit, which no encoder could move: networks are redrawn until no point has all features 0 and the features
     have the rank min(n, num_features) that the theory speaks of.
     """

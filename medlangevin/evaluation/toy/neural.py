@@ -1,7 +1,7 @@
 """A toy with a neural likelihood: z ~ N(0, I), x | z ~ N(f(z), sigma^2 I) in the plane, f a fixed random network.
 
-Taniguchi et al. (2022), section 5.1 and Figure 3. The paper does not give the weights of its network; the ones here
-come from a fixed seed, so that the truth is the same in every run, and so do the observations, drawn from the model.
+After Taniguchi et al. (2022), Figure 3, with a network, a noise scale and observations of our own. Weights and
+observations, drawn from the model, come from a fixed seed, so that the truth is the same in every run.
 """
 
 import math
