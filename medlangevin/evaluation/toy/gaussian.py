@@ -1,7 +1,7 @@
 """A Gaussian toy whose posteriors are known in closed form: z ~ N(0, I), x | z ~ N(z, S), both in the plane.
 
-After Taniguchi et al. (2022), Figure 2, with observations of our own. Their printed covariance [[0.7, 0.6], [0.7, 0.8]] is not symmetric,
-hence no covariance; S is [[0.7, 0.6], [0.6, 0.8]] (docs/mathematics.md).
+After Taniguchi et al. (2022), Figure 2, with observations of our own. Their printed covariance [[0.7, 0.6],
+[0.7, 0.8]] is not symmetric, hence no covariance; S is [[0.7, 0.6], [0.6, 0.8]] (docs/mathematics.md).
 """
 
 from typing import NamedTuple
