@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+# The tensors of the tests are too small to share; threads that wait for a busy core make them ten times slower.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 
 
