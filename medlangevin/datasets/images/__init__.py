@@ -1,0 +1,24 @@
+"""The 2D benchmark images: MNIST, SVHN, CIFAR-10, CelebA, static binarised MNIST and any user data set as ``.npz``.
+
+``load_images`` reads a set into uint8 tensors, ``data_root`` says where from, ``model_images`` turns the splits into
+what a model sees: x in [0, 1], binarised where asked.
+"""
+
+from medlangevin.datasets.images.load import NAMES, load_images
+from medlangevin.datasets.images.model_images import BINARIZATIONS, Binarization, ModelImages, ModelSplits, model_images
+from medlangevin.datasets.images.root import data_root
+from medlangevin.datasets.images.splits import ImageSource, ImageSplits, Labels
+
+__all__ = [
+    "BINARIZATIONS",
+    "NAMES",
+    "Binarization",
+    "ImageSource",
+    "ImageSplits",
+    "Labels",
+    "ModelImages",
+    "ModelSplits",
+    "data_root",
+    "load_images",
+    "model_images",
+]

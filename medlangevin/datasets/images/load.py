@@ -1,0 +1,109 @@
+"""Load a benchmark set by name, or a user's own ``.npz`` by path."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from medlangevin.datasets.images.archive import Archive, read_archive
+from medlangevin.datasets.images.splits import ImageSplits, held_out_positions, make_splits
+from medlangevin.datasets.images.torchvision_sets import READERS, DownloadError
+from medlangevin.errors import MedlangevinError
+
+
+class _Known(NamedTuple):
+    """A set that has a name: its image shape (C, H, W), whether it is 0/1, and how to get it."""
+
+    shape: tuple[int, int, int]
+    binary: bool
+    remedy: str
+
+
+_BY_TORCHVISION = "copy torchvision's files there or download them where there is a network (download=True)"
+_KNOWN = {
+    "mnist": _Known((1, 28, 28), False, _BY_TORCHVISION),
+    "svhn": _Known((3, 32, 32), False, _BY_TORCHVISION),
+    "cifar10": _Known((3, 32, 32), False, _BY_TORCHVISION),
+    "celeba": _Known((3, 64, 64), False, _BY_TORCHVISION),
+    "binarized_mnist": _Known(
+        (1, 28, 28),
+        True,
+        "write Larochelle's text files (www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist) "
+        "as uint8 arrays x_train, x_valid, x_test into that file",
+    ),
+}
+NAMES = tuple(_KNOWN)
+
+
+def load_images(
+    name_or_path: str | Path, root: Path | str, *, download: bool = False, valid_share: float = 0.1
+) -> ImageSplits:
+    """Load ``mnist``, ``svhn``, ``cifar10``, ``celeba``, ``binarized_mnist`` or a user's ``.npz``.
+
+    A named set is read from torchvision's files in ``root`` (checked; fetched first where ``download`` and they are
+    not there), else from ``root/<name>.npz``; binarised MNIST from its ``.npz`` alone, MNIST from torchvision's files
+    alone. A path ends in ``.npz``; a relative one is also looked for in ``root``. ``source.origin`` says which it was.
+
+    Splits: as published where they are (MNIST: the first 50,000 and the last 10,000 training images, and the test
+    set; CelebA: its partition file; binarised MNIST: Larochelle's). Else ``x_valid`` of the file, and where there is
+    none ``valid_share`` of the training images, drawn with a fixed seed. The test images are never divided or joined.
+
+    CelebA from torchvision's files: the central 148 x 148 pixels of the aligned 178 x 218 pictures, resized
+    (bilinear) to 64 x 64, all 202,599 faces in the published partition. ``celeba.npz`` may differ: it is taken
+    as it is (a subset of the faces, cropped from smaller copies of the pictures, has other pixels and other splits).
+
+    Raises MedlangevinError, one line, when a set is missing, damaged or not of the right kind.
+    """
+    root = Path(root)
+    if str(name_or_path).endswith(".npz"):
+        path = _find(Path(name_or_path).expanduser(), root)
+        return _from_archive(str(name_or_path), path, read_archive(path), valid_share)
+    name = str(name_or_path)
+    if name not in _KNOWN:
+        raise MedlangevinError(f"no image set is called '{name}'; choose {', '.join(NAMES)} or a path ending in .npz")
+    return _named(name, root, download, valid_share)
+
+
+def _find(path: Path, root: Path) -> Path:
+    for candidate in (path, root / path):
+        if candidate.is_file():
+            return candidate
+    raise MedlangevinError(f"{path} does not exist, nor does {root / path}; give the path of an .npz file")
+
+
+def _named(name: str, root: Path, download: bool, valid_share: float) -> ImageSplits:
+    known = _KNOWN[name]
+    path = root / f"{name}.npz"
+    failure = ""
+    if name in READERS:
+        try:
+            found = READERS[name](root, download)
+        except DownloadError as error:
+            found, failure = None, f" and cannot be downloaded ({error})"
+        if found is not None:
+            archive = Archive(found.images, found.labels)
+            return _splits(name, "torchvision", found.location, archive, found.validation, valid_share)
+    if name != "mnist" and path.is_file():
+        return _from_archive(name, path, read_archive(path, shape=known.shape, binary=known.binary), valid_share)
+    where = str(path) if name == "binarized_mnist" else f"{root}" if name == "mnist" else f"{root} and as {path}"
+    raise MedlangevinError(
+        f"the image set {name} is missing{failure}: looked for it in {where}; "
+        f"{known.remedy}, or choose another folder with --data-root or MEDLANGEVIN_DATA"
+    )
+
+
+def _from_archive(name: str, path: Path, archive: Archive, valid_share: float) -> ImageSplits:
+    validation = "x_valid of the file" if "valid" in archive.images else ""
+    return _splits(name, "npz", path, archive, validation, valid_share)
+
+
+def _splits(
+    name: str, origin: str, location: Path, archive: Archive, validation: str, valid_share: float
+) -> ImageSplits:
+    images, labels = dict(archive.images), dict(archive.labels)
+    if "valid" not in images:
+        count = len(images["train"])
+        train, valid = held_out_positions(count, valid_share)
+        for parts in (images, labels):
+            if "train" in parts:
+                parts["train"], parts["valid"] = parts["train"][train], parts["train"][valid]
+        validation = f"{len(valid)} of {count} training images, drawn with a fixed seed"
+    return make_splits(images, labels, name=name, origin=origin, location=str(location), validation=validation)

@@ -1,0 +1,119 @@
+"""Training, validation and test images, and the record of where they came from."""
+
+import hashlib
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from medlangevin.errors import MedlangevinError
+
+SPLITS = ("train", "valid", "test")
+SPLIT_SEED = 20240229  # fixed for ever: another value would make another validation set
+
+
+class Labels(NamedTuple):
+    """Class labels (N,) int64 of each split; None where a set has none."""
+
+    train: Tensor | None = None
+    valid: Tensor | None = None
+    test: Tensor | None = None
+
+
+class ImageSource(NamedTuple):
+    """What a set of images is, for the folder of a run; ``as_json`` makes it plain values.
+
+    ``name`` as asked for; ``origin`` who laid the files out; ``location`` the file or folder read; ``shape`` (C, H, W);
+    ``counts`` images per split; ``is_binary``: every value is 0 or 1 (else k = 0..255); ``validation`` in words where
+    the validation images come from; ``sha256`` of all images, split by split.
+    """
+
+    name: str
+    origin: str
+    location: str
+    shape: tuple[int, int, int]
+    counts: dict[str, int]
+    is_binary: bool
+    validation: str
+    sha256: str
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as a dictionary that JSON can hold."""
+        return self._asdict() | {"shape": list(self.shape)}
+
+
+class ImageSplits(NamedTuple):
+    """uint8 images (N, C, H, W) by split; ``test`` is None where the set has no test images.
+
+    Models are chosen on ``valid``; ``test`` is for the final figures alone.
+    """
+
+    train: Tensor
+    valid: Tensor
+    test: Tensor | None
+    source: ImageSource
+    labels: Labels = Labels()
+
+    def split(self, name: str) -> Tensor:
+        """The images of ``train``, ``valid`` or ``test``. Raises MedlangevinError where the set has no test images."""
+        images: Tensor | None = getattr(self, name)
+        if images is None:
+            raise MedlangevinError(
+                f"{self.source.name}: {self.source.location} holds no {name} images; "
+                f"use the full set for figures on {name} data"
+            )
+        return images
+
+
+def make_splits(
+    images: dict[str, Tensor], labels: dict[str, Tensor], *, name: str, origin: str, location: str, validation: str
+) -> ImageSplits:
+    """Put checked images and labels (keys ``train``, ``valid`` and, where there are any, ``test``) on record."""
+    source = ImageSource(
+        name=name,
+        origin=origin,
+        location=location,
+        shape=(images["train"].shape[1], images["train"].shape[2], images["train"].shape[3]),
+        counts={split: len(images[split]) for split in SPLITS if split in images},
+        is_binary=all(int(part.max()) <= 1 for part in images.values()),
+        validation=validation,
+        sha256=_digest(images),
+    )
+    return ImageSplits(
+        images["train"],
+        images["valid"],
+        images.get("test"),
+        source,
+        Labels(*(labels.get(split) for split in SPLITS)),
+    )
+
+
+def hold_out_last(parts: dict[str, Tensor], count: int) -> dict[str, Tensor]:
+    """Make the last ``count`` items of ``train`` the ``valid`` ones."""
+    return parts | {"train": parts["train"][:-count], "valid": parts["train"][-count:]}
+
+
+def held_out_positions(count: int, share: float) -> tuple[Tensor, Tensor]:
+    """Positions 0..``count`` - 1 in two disjoint, ascending parts: to train on, and ``share`` of them to validate on.
+
+    The second part is the last ``share`` (rounded, at least one) of a permutation that depends on ``count`` alone.
+    Raises MedlangevinError when ``share`` is not between 0 and 1 or nothing would be left to train on.
+    """
+    if not 0 < share < 1:
+        raise MedlangevinError(f"the share of training images held out for validation is {share}; give one in (0, 1)")
+    held = max(1, round(share * count))
+    if held >= count:
+        raise MedlangevinError(
+            f"holding out {share:g} of {count} training images leaves none to train on; give more images or x_valid"
+        )
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(SPLIT_SEED))
+    return order[:-held].sort().values, order[-held:].sort().values
+
+
+def _digest(images: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for split in SPLITS:
+        if split in images:
+            digest.update(f"{split} {tuple(images[split].shape)}\n".encode())
+            digest.update(images[split].contiguous().view(-1).numpy())
+    return digest.hexdigest()
