@@ -35,9 +35,13 @@ class Likelihood(nn.Module, ABC):
     def sample(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """One draw of x given ``output``, its shape."""
 
-    def penalty(self) -> Tensor:
-        """Minus the log prior of the likelihood's own parameters, per image of the data set: 0-d, in nats. Here 0."""
-        return torch.zeros(())
+    def penalty(self) -> Tensor | None:
+        """Minus the log prior of the likelihood's own parameters per image of the data set, 0-d, in nats; None here."""
+        return None
+
+    def settings(self) -> dict[str, Tensor]:
+        """What the likelihood learns beside the networks, for the log: named 0-d tensors. Nothing, here."""
+        return {}
 
 
 class Gaussian(Likelihood):
@@ -64,6 +68,10 @@ class Gaussian(Likelihood):
     def mean(self, output: Tensor) -> Tensor:
         """The output itself."""
         return output
+
+    def settings(self) -> dict[str, Tensor]:
+        """The scale, as ``likelihood_scale``."""
+        return {"likelihood_scale": self.scale}
 
     def sample(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """The output plus white noise of the learned scale."""
@@ -129,21 +137,27 @@ class DiscretizedLogistic(Likelihood):
     The output is the mean in the units of 2 x - 1, where bins have half-width 1 / (``num_levels`` - 1) and the first
     and last are open. Other x in [0, 1] are rounded to the nearest level. One learned scale s = softplus(tau)^(-1/2)
     for all elements, in the same units, with a standard logistic prior on tau (LAE: Taniguchi et al. 2022, whose tau
-    starts at 0, an ``initial_scale`` of 1.2). ``data_size``: the images in the data set, over which ``penalty`` spreads
-    the prior; without it there is none.
+    starts at 0, an ``initial_scale`` of 1.2). The parameter is log s: tau is 100 at s = 0.1, and Adam, which moves any
+    parameter by about the learning rate, would take 100,000 steps to halve s. ``data_size``: the images in the data
+    set, over which ``penalty`` spreads the prior; without it there is none.
     """
 
     def __init__(self, initial_scale: float = 0.1, *, num_levels: int = 256, data_size: int | None = None) -> None:
         super().__init__()
         self.num_levels = num_levels
         self.data_size = data_size
-        precision = initial_scale**-2
-        self.tau = nn.Parameter(torch.tensor(precision + math.log(-math.expm1(-precision))))
+        self.log_scale = nn.Parameter(torch.tensor(math.log(initial_scale)))
 
     @property
     def scale(self) -> Tensor:
         """s, a 0-d tensor; the standard deviation is 1.81 s."""
-        return (-functional.logsigmoid(-self.tau)).rsqrt()
+        return self.log_scale.exp()
+
+    @property
+    def tau(self) -> Tensor:
+        """The tau of which s is softplus(tau)^(-1/2), a 0-d tensor."""
+        precision = torch.exp(-2 * self.log_scale)
+        return precision + torch.log(-torch.expm1(-precision))
 
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
         """Sum over elements of log(F(upper end) - F(lower end)), without clamping (docs/mathematics.md).
@@ -180,11 +194,15 @@ class DiscretizedLogistic(Likelihood):
         value = mean + self.scale * torch.logit(u)
         return (0.5 * top * (value + 1)).round().clamp(0, top) / top
 
-    def penalty(self) -> Tensor:
+    def penalty(self) -> Tensor | None:
         """-log Logistic(tau; 0, 1) / ``data_size``: added to a mean over images, it enters once per data set."""
         if self.data_size is None:
-            return super().penalty()
+            return None
         return (self.tau - 2 * functional.logsigmoid(self.tau)) / self.data_size
+
+    def settings(self) -> dict[str, Tensor]:
+        """The scale, as ``likelihood_scale``."""
+        return {"likelihood_scale": self.scale}
 
 
 def sum_elements(values: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medlangevin.config import Config, ModelConfig, dump_config, load_config, parse_config
+from medlangevin.config import Config, ModelConfig, dump_config, load_config, load_run_config, parse_config
 from medlangevin.errors import MedlangevinError
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -71,7 +71,12 @@ def test_dump_reads_back_equal(tmp_path: Path) -> None:
         ("model.network.widths=[]", r"'model\.network\.widths'"),
         ("model.importance.samples=0", r"'model\.importance\.samples'"),
         ("model.langevin.posterior_steps=1", r"'model\.langevin\.posterior_steps'"),
-        ("model.flow={tempering: fixed, initial_temperature: 1}", r"must be more than 1 with tempering: fixed"),
+        ("model={kind: hvae, flow: {tempering: fixed, initial_temperature: 1}}", r"must be more than 1 .* fixed"),
+        ("model={kind: hvae, flow: {tempering: free, initial_temperature: 1000}}", r"initial_temperature'"),
+        ("model={kind: qsl_vae, flow: {tempering: fixed}}", r"'model\.flow\.tempering' has no effect here"),
+        ("model.flow.damping=1e-50", r"damping must be 0 or at least"),
+        ("model.flow.steps=1000000000000", r"'model\.flow\.steps'"),
+        ("model.likelihood.initial_scale=1e200", r"'model\.likelihood\.initial_scale'"),
         ("model={}", r"key 'model\.kind' is missing"),
         ("training=5", r"'training'"),
         ("name.first=5", r"name is a value, not a section"),
@@ -303,3 +308,43 @@ def test_slips_of_the_keyboard_are_said_and_not_swallowed(tmp_path, text, said):
     with pytest.raises(MedlangevinError, match=re.escape(said)) as caught:
         load_config(path)
     assert "\n" not in str(caught.value)
+
+
+FORMER_RUN = """
+name: old
+model:
+  kind: {kind}
+  latent_dim: 4
+  network: {{channels: [4, 8], hidden: 16}}
+  likelihood: {{kind: gaussian, initial_scale: 0.1}}
+  flow:
+    {{steps: 2, step_size: 0.001, max_step_size: 0.05, learn_step_size: true, damping: 0.1, noise: 0.2,
+    initial_temperature: 1.1}}
+"""
+
+
+@pytest.mark.parametrize("kind", ["vae", "qsl_vae"])
+def test_runs_of_the_first_version_are_read(tmp_path, kind):
+    """They listed every section, and knew the published flow alone."""
+    path = write(tmp_path, FORMER_RUN.format(kind=kind))
+    config = load_run_config(path)
+    assert config.model.kind == kind
+    assert config.model.network.hidden == 16
+    if kind == "qsl_vae":
+        assert config.model.flow.bound == "flow"
+        assert config.model.flow.noise == 0.2
+    with pytest.raises(MedlangevinError, match="has no effect here"):
+        load_config(path)
+
+
+def test_a_run_of_this_version_is_read_as_it_stands(tmp_path):
+    config = load_config(write(tmp_path, "name: new\nmodel: {kind: qsl_vae}"))
+    text = dump_config(config)
+    assert load_run_config(write(tmp_path, text)) == config
+    with pytest.raises(MedlangevinError, match="has no effect here"):
+        load_run_config(write(tmp_path, text.replace("bound: annealed", "bound: annealed\n    noise: 0.5")))
+
+
+def test_forces_want_smooth_networks():
+    for kind, activation in (("vae", "relu"), ("hvae", "softplus"), ("qsl_vae", "softplus")):
+        assert ModelConfig.model_validate({"kind": kind, "network": {"kind": "mlp"}}).network.activation == activation

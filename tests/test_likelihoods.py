@@ -84,9 +84,9 @@ def exact_slope(function: Callable[[Decimal], Decimal], at: float) -> float:
 
 
 def logistic(scale: float, **options) -> DiscretizedLogistic:
-    """In float64, with tau good to float64 as well."""
+    """In float64, with a scale good to float64 as well."""
     likelihood = DiscretizedLogistic(scale, **options).double()
-    likelihood.tau.data.fill_(scale**-2 + math.log(-math.expm1(-(scale**-2))))
+    likelihood.log_scale.data.fill_(math.log(scale))
     return likelihood
 
 
@@ -95,10 +95,10 @@ def levels(count: int = 256, dtype: torch.dtype = torch.float64) -> Tensor:
     return (torch.arange(count, dtype=dtype) / (count - 1))[:, None]
 
 
-def exact_log_mass(k: int, mean: Decimal, tau: Decimal) -> Decimal:
+def exact_log_mass(k: int, mean: Decimal, log_scale: Decimal) -> Decimal:
     with localcontext() as context:
         context.prec = 80
-        scale = 1 / (1 + tau.exp()).ln().sqrt()
+        scale = log_scale.exp()
         centre, half = Decimal(2 * k - 255) / 255, Decimal(1) / 255
 
         def cumulative(edge: Decimal) -> Decimal:
@@ -143,12 +143,12 @@ def test_outliers_have_the_exact_log_mass_and_the_exact_gradient(dtype):
         x = torch.tensor([[k / 255]], dtype=dtype)
         mean = (2 * x - 1 + away * scale).requires_grad_()
         value = likelihood.log_prob(x, mean)
-        slopes = torch.autograd.grad(value.sum(), (mean, likelihood.tau))
-        at = Decimal(mean.item()), Decimal(likelihood.tau.item())
+        slopes = torch.autograd.grad(value.sum(), (mean, likelihood.log_scale))
+        at = Decimal(mean.item()), Decimal(likelihood.log_scale.item())
         exact = (
             float(exact_log_mass(k, *at)),
             exact_slope(lambda m, k=k, at=at: exact_log_mass(k, m, at[1]), mean.item()),
-            exact_slope(lambda t, k=k, at=at: exact_log_mass(k, at[0], t), likelihood.tau.item()),
+            exact_slope(lambda s, k=k, at=at: exact_log_mass(k, at[0], s), likelihood.log_scale.item()),
         )
         # In float32, a and b are off by 1e-7 / s (see above), and values and slopes by as much in relation.
         relative = 1e-9 if dtype == torch.float64 else 1e-5 + 2e-7 / scale
@@ -173,7 +173,7 @@ def test_no_outlier_has_a_zero_gradient(dtype, scale):
         assert torch.isfinite(slopes).all()
         assert (slopes[~is_fitted] * -math.copysign(1, away) > 0.9 / scale).all()
         for value, fitted in zip(per_image, is_fitted, strict=True):
-            (slope,) = torch.autograd.grad(value, likelihood.tau, retain_graph=True)
+            (slope,) = torch.autograd.grad(value, likelihood.log_scale, retain_graph=True)
             assert torch.isfinite(slope)
             assert slope != 0 or fitted
 
@@ -194,11 +194,11 @@ def test_discretised_logistic_gradients_against_finite_differences():
     x = levels()[[0, 3, 130, 255]].T
     likelihood = logistic(0.2)
 
-    def log_prob(mean: Tensor, tau: Tensor) -> Tensor:
-        return torch.func.functional_call(_LogProb(likelihood), {"likelihood.tau": tau}, (x, mean))
+    def log_prob(mean: Tensor, log_scale: Tensor) -> Tensor:
+        return torch.func.functional_call(_LogProb(likelihood), {"likelihood.log_scale": log_scale}, (x, mean))
 
     mean = torch.tensor([[-1.3, 0.4, 0.02, 1.1]], dtype=torch.float64, requires_grad=True)
-    inputs = mean, likelihood.tau.detach().clone().requires_grad_()
+    inputs = mean, likelihood.log_scale.detach().clone().requires_grad_()
     assert torch.autograd.gradcheck(log_prob, inputs)
     assert torch.autograd.gradgradcheck(log_prob, inputs)
 
@@ -343,12 +343,14 @@ def test_the_prior_on_tau_enters_once_per_data_set():
     likelihood = DiscretizedLogistic(0.5, data_size=40)
     tau = likelihood.tau.item()
     assert 40 * likelihood.penalty().item() == pytest.approx(-scipy.stats.logistic.logpdf(tau), rel=1e-6)
-    (slope,) = torch.autograd.grad(likelihood.penalty(), likelihood.tau)
-    assert 40 * slope.item() == pytest.approx(math.tanh(tau / 2), rel=1e-6)
+    assert likelihood.scale.item() == pytest.approx(math.log1p(math.exp(tau)) ** -0.5, rel=1e-6)
+    (slope,) = torch.autograd.grad(likelihood.penalty(), likelihood.log_scale)
+    slope_of_tau = -2 * 0.5**-2 / -math.expm1(-(0.5**-2))
+    assert 40 * slope.item() == pytest.approx(math.tanh(tau / 2) * slope_of_tau, rel=1e-6)
     model = ConstantLoss(likelihood)
     loss = model(torch.zeros(3, 1))
     assert loss.loss.item() == pytest.approx(2 + likelihood.penalty().item())
-    assert loss.parts.keys() == {"elbo", "penalty"}
+    assert loss.parts.keys() == {"elbo", "likelihood_scale", "penalty"}
     assert loss.parts["penalty"].item() == pytest.approx(likelihood.penalty().item())
     assert not loss.parts["penalty"].requires_grad
     assert model.training_loss(torch.zeros(3, 1)).loss.item() == 2
@@ -358,7 +360,7 @@ def test_the_prior_on_tau_enters_once_per_data_set():
     "likelihood", [Gaussian(), Bernoulli(), ContinuousBernoulli(), DiscretizedLogistic()], ids=lambda item: type(item)
 )
 def test_no_penalty_without_a_prior(likelihood):
-    assert likelihood.penalty().item() == 0
+    assert likelihood.penalty() is None
     loss = ConstantLoss(likelihood)(torch.zeros(3, 1))
     assert loss.loss.item() == 2
-    assert loss.parts.keys() == {"elbo"}
+    assert loss.parts.keys() == {"elbo"} | likelihood.settings().keys()

@@ -1,6 +1,6 @@
 """The YAML schema of a training run: sections of checked values, read and written whole."""
 
-from medlangevin.config.load import dump_config, load_config, parse_config
+from medlangevin.config.load import dump_config, load_config, load_run_config, parse_config
 from medlangevin.config.model import (
     FlowConfig,
     ImportanceConfig,
@@ -25,5 +25,6 @@ __all__ = [
     "TrainingConfig",
     "dump_config",
     "load_config",
+    "load_run_config",
     "parse_config",
 ]

@@ -17,6 +17,10 @@ Integer = Annotated[int, BeforeValidator(_refuse_boolean)]
 Positive = Annotated[Float, Field(gt=0)]
 NonNegative = Annotated[Float, Field(ge=0)]
 Count = Annotated[Integer, Field(ge=1)]
+# Numbers of steps, draws and layers: more of them than this is a slip of the keyboard as well.
+Repeats = Annotated[Integer, Field(ge=1, le=10000)]
+# Step sizes and standard deviations: what lies outside is of no use and overflows in float32.
+Scale = Annotated[Float, Field(ge=1e-12, le=1e3)]
 # Wider networks do not fit the memory of any machine this is meant for; a slip of the keyboard does.
 Width = Annotated[Integer, Field(ge=1, le=16384)]
 

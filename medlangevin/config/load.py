@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from medlangevin.config.former import upgrade
 from medlangevin.config.run import Config
 from medlangevin.errors import MedlangevinError
 
@@ -16,7 +17,18 @@ def load_config(path: Path | str, overrides: tuple[str, ...] = ()) -> Config:
 
     Raises MedlangevinError with one line: file, key, what is wrong with it, the nearest right key if it is unknown.
     """
-    path = Path(path)
+    raw = _read(Path(path))
+    for override in overrides:
+        _apply_override(raw, override)
+    return parse_config(raw, source=str(path))
+
+
+def load_run_config(path: Path | str) -> Config:
+    """Read the config.yaml of a run, also of one that an earlier version trained. Raises MedlangevinError."""
+    return parse_config(upgrade(_read(Path(path))), source=str(path))
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
@@ -26,9 +38,7 @@ def load_config(path: Path | str, overrides: tuple[str, ...] = ()) -> Config:
     raw = _drop_empty(_parse_yaml(text, str(path)))
     if not isinstance(raw, dict):
         raise MedlangevinError(f"config {path} is not a mapping of keys to values; see configs/ for examples")
-    for override in overrides:
-        _apply_override(raw, override)
-    return parse_config(raw, source=str(path))
+    return raw
 
 
 def parse_config(raw: dict[str, Any], *, source: str) -> Config:

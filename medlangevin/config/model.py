@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from pydantic_core import PydanticCustomError
 
-from medlangevin.config.fields import Count, Integer, NonNegative, Positive, Section, Width
+from medlangevin.config.fields import Float, Integer, Repeats, Scale, Section, Width
 from medlangevin.config.relevance import fill_defaults, is_used, unused_key, what_uses
 
 
@@ -14,7 +14,8 @@ class NetworkConfig(Section):
 
     ``conv``: strided convolutions with ``channels`` filters, softplus, and a dense layer of ``hidden`` units.
     ``mlp``: fully connected layers of ``widths``, with LayerNorm if ``layer_norm``. ``activation`` ``softplus`` is for
-    kinds that differentiate through a force (hvae, qsl_vae): a ``relu`` has no second derivative to learn from.
+    kinds that differentiate through a force (hvae, qsl_vae), and their default: a ``relu`` has no curvature of its own
+    to learn from. Elsewhere the default is ``relu``.
     """
 
     kind: Literal["conv", "mlp"] = "conv"
@@ -34,7 +35,7 @@ class LikelihoodConfig(Section):
     """
 
     kind: Literal["gaussian", "bernoulli", "continuous_bernoulli", "discretized_logistic"] = "gaussian"
-    initial_scale: Positive = 0.1
+    initial_scale: Annotated[Float, Field(ge=1e-4, le=100)] = 0.1
 
 
 class FlowConfig(Section):
@@ -51,34 +52,34 @@ class FlowConfig(Section):
 
     bound: Literal["annealed", "flow"] = "annealed"
     tempering: Literal["none", "fixed", "free"] = "none"
-    steps: Count = 5
-    step_size: Positive = 0.001
-    max_step_size: Positive = 0.05
+    steps: Repeats = 5
+    step_size: Scale = 0.001
+    max_step_size: Scale = 0.05
     learn_step_size: bool = True
-    damping: NonNegative = 0.1
-    noise: NonNegative = 0.0
-    initial_temperature: Positive = 1.0
+    damping: Annotated[Float, Field(ge=0, le=1000)] = 0.1
+    noise: Annotated[Float, Field(ge=0, le=1000)] = 0.0
+    initial_temperature: Annotated[Float, Field(ge=0.01, le=100)] = 1.0
     checkpoint_steps: bool = False
 
     @model_validator(mode="after")
     def _settings_go_together(self) -> "FlowConfig":
-        if self.step_size >= self.max_step_size:
-            raise ValueError("step_size must be smaller than max_step_size")
-        if self.tempering != "none" and self.initial_temperature <= 1:
-            raise ValueError(f"initial_temperature must be more than 1 with tempering: {self.tempering}")
+        if self.step_size > 0.999 * self.max_step_size:
+            raise ValueError("step_size must be smaller than max_step_size (at most 0.999 times)")
+        if 0 < self.damping < 1e-6:
+            raise ValueError("damping must be 0 or at least 1e-6; less of it refreshes nothing")
         return self
 
 
 class PlanarConfig(Section):
     """The planar flow of vae_flow: ``layers`` maps, the same for every image."""
 
-    layers: Count = 10
+    layers: Repeats = 10
 
 
 class ImportanceConfig(Section):
     """The bound of iwae: ``samples`` draws of z for each image."""
 
-    samples: Count = 5
+    samples: Repeats = 5
 
 
 class LangevinConfig(Section):
@@ -92,12 +93,12 @@ class LangevinConfig(Section):
     """
 
     update: Literal["langevin", "frozen"] = "langevin"
-    steps: Count = 2
-    step_size: Positive = 1e-5
+    steps: Repeats = 2
+    step_size: Scale = 1e-5
     metropolis: bool = True
-    scale: Positive = 0.05
-    posterior_steps: Annotated[Integer, Field(ge=2)] = 200
-    posterior_step_size: Positive = 0.01
+    scale: Scale = 0.05
+    posterior_steps: Annotated[Integer, Field(ge=2, le=1_000_000)] = 200
+    posterior_step_size: Scale = 0.01
 
 
 class ModelConfig(Section):
@@ -122,6 +123,11 @@ class ModelConfig(Section):
         key = unused_key(self)
         if key is not None:
             raise PydanticCustomError("unused_key", "{uses}", {"key": key, "uses": what_uses(key)})
+        flow = self.flow
+        if self.kind == "hvae" and flow.tempering != "none" and flow.initial_temperature < 1.001:
+            raise ValueError(
+                f"flow.initial_temperature must be more than 1 (at least 1.001) with tempering: {flow.tempering}"
+            )
         return self
 
     @model_serializer(mode="wrap")

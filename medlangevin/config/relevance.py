@@ -38,13 +38,14 @@ _USES: dict[str, tuple[Condition, ...]] = {
     "langevin.posterior_step_size": ({"kind": ("lae", "ae")},),
 }
 # Defaults that differ from those of the section's class: where, section, key, value.
-_DEFAULTS: tuple[tuple[Condition, str, str, float], ...] = (
+_DEFAULTS: tuple[tuple[Condition, str, str, float | str], ...] = (
+    ({"kind": ("hvae", "qsl_vae"), "network.kind": ("mlp",)}, "network", "activation", "softplus"),
     ({"kind": ("hvae",), "flow.tempering": ("fixed", "free")}, "flow", "initial_temperature", 1.5),
 )
 
 
-def is_used(model: BaseModel, key: str) -> bool:
-    """Whether ``model`` uses the setting ``key``, dotted below ``model``."""
+def is_used(model: BaseModel | dict[str, Any], key: str) -> bool:
+    """Whether ``model``, checked or a mapping, uses the setting ``key``, dotted below ``model``."""
     return key not in _USES or any(_holds(model, condition) for condition in _USES[key])
 
 

@@ -41,13 +41,14 @@ class LatentVariableModel(nn.Module, ABC):
         self.latent_dim = latent_dim
 
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Loss:
-        """The training loss plus the likelihood's penalty; a part ``penalty`` names the latter where there is one.
+        """The training loss plus the likelihood's penalty, its parts plus ``penalty`` and the likelihood's settings.
 
         Call the (wrapped) module so that distributed wrappers see every gradient being made.
         """
         loss, parts = self.training_loss(x, generator)
+        parts = parts | {name: value.detach() for name, value in self.likelihood.settings().items()}
         penalty = self.likelihood.penalty()
-        if penalty == 0:
+        if penalty is None:
             return Loss(loss, parts)
         return Loss(loss + penalty, parts | {"penalty": penalty.detach()})
 

@@ -69,7 +69,8 @@ def mean_energy(visits: Sequence[Visit], features: Tensor, parameters: Sequence[
     parameter_gradients = visits[0].energies.parameter_gradients()
     for energies, weight, times in visits:
         value += times / first * energies.value.sum()
-        feature_gradient += times / first * (energies.gradient @ weight).to(features.dtype)
+        with torch.autocast(features.device.type, enabled=False):
+            feature_gradient += times / first * (energies.gradient @ weight).to(features.dtype)
         if energies is not visits[0].energies:
             for total, part in zip(parameter_gradients, energies.parameter_gradients(), strict=True):
                 total.add_(part, alpha=times / first)

@@ -10,7 +10,7 @@ from torch.nn import functional
 from medlangevin.errors import MedlangevinError
 from medlangevin.likelihoods import Likelihood
 from medlangevin.models.refined import RefinedModel, Refinement
-from medlangevin.models.step_sizes import bounded_step_size, step_size_logit
+from medlangevin.models.unconstrained import bounded_step_size, inverse_softplus, step_size_logit
 from medlangevin.samplers import FlowResult, PhaseState, leapfrog_flow
 from medlangevin.samplers.tempering import initial_temperature as temperature_of
 from medlangevin.samplers.tempering import quadratic_schedule
@@ -57,7 +57,7 @@ class HVAE(RefinedModel):
             step_size_logit(step_size, max_step_size, (latent_dim,)), requires_grad=learn_step_size
         )
         if tempering == "fixed":
-            self.raw_temperature = nn.Parameter(torch.tensor(math.log(math.expm1(initial_temperature - 1))))
+            self.raw_temperature = nn.Parameter(inverse_softplus(initial_temperature - 1))
         elif tempering == "free":
             scale = initial_temperature ** (-0.5 / num_steps)
             self.velocity_scale_logit = nn.Parameter(torch.full((num_steps,), math.log(scale / (1 - scale))))

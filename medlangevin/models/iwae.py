@@ -31,7 +31,7 @@ class IWAE(VAE):
         log_likelihood (of the draws, weighted); kl, the difference of the two; effective_samples, 1 / sum of squared
         normalised weights.
         """
-        mean, scale = self.encoder(x)
+        mean, scale = self._encode(x)
         noise = standard_normal((self.num_samples, *mean.shape), like=mean, generator=generator)
 
         def weigh(part: Tensor) -> tuple[Tensor, Tensor]:

@@ -60,10 +60,11 @@ class LAE(VAE):
     * ``gradient``: Phi is learned like every other parameter (the AE: T = 0, a maximum a posteriori fit of z).
     * ``frozen``: Phi stays as it was drawn.
 
-    Evaluation (``elbo``, ``log_weights``) takes q(z | x) = N(Phi g(x), ``scale``^2 I). Posterior samples are those of
-    exact MALA chains, ``posterior_steps`` long, one for each sample, started at Phi g(x); their step size starts from
-    ``posterior_step_size`` and is adapted in the first half. ``running_acceptance`` is the share of accepted proposals
-    in recent mini-batches. Raises MedlangevinError for settings that make no sense.
+    Evaluation (``elbo``, ``log_weights``) takes q(z | x) = N(Phi g(x), ``scale``^2 I). Posterior samples are the ends
+    of MALA chains, ``posterior_steps`` long, one for each sample, started at Phi g(x), and as good as these are long;
+    their step size starts from ``posterior_step_size`` and is adapted in the first half, each chain's for itself.
+    ``running_acceptance`` is the share of accepted proposals in recent mini-batches. Raises MedlangevinError for
+    settings that make no sense.
     """
 
     encoder: LinearEncoder
@@ -111,14 +112,14 @@ class LAE(VAE):
     def training_loss(self, x: Tensor, generator: torch.Generator | None = None) -> Loss:
         """The energy -log p(x, z) in nats per image, averaged over the states of Phi that this mini-batch visits.
 
-        With ``langevin`` the updates of Phi happen here, and no gradient flows through them: T + 1 evaluations of the
-        decoder serve the accept tests and all gradients. In several processes (torch.distributed initialised) each
-        passes its part of the mini-batch, and all take the same steps.
+        With ``langevin`` the updates of Phi happen here (in training mode alone), and no gradient flows through them: T
+        + 1 evaluations of the decoder serve the accept tests and all gradients. In several processes (torch.distributed
+        initialised) each passes its part of the mini-batch, and all take the same steps.
 
         Parts: log_joint (minus the loss), log_likelihood and log_prior of the last visited state, in nats per image;
         weight_norm, the Frobenius norm of Phi; acceptance, the share of accepted proposals (``langevin``).
         """
-        if self.update == "langevin":
+        if self.update == "langevin" and self.training:
             loss, value, latent, acceptance = self._langevin(x, generator)
         else:
             latent = self.encoder(x)[0]
@@ -182,6 +183,7 @@ class LAE(VAE):
             num_samples=1,
             burn_in=burn_in,
             thinning=self.posterior_steps - burn_in,
-            adaptation=Adaptation(self.posterior_step_size, _TARGET_ACCEPTANCE),
+            # A step size for each chain: one image's samples must not depend on which others are in the batch.
+            adaptation=Adaptation(torch.full((len(x), 1), self.posterior_step_size), _TARGET_ACCEPTANCE),
         )
         return chains.state.position

@@ -4,7 +4,6 @@ Source: Wang & Delingette (2021), Eqs. 9 to 13 and 21, corrected: log |det J| = 
 (docs/mathematics.md, corrections 1 to 4). The annealed bound is ours (docs/mathematics.md, the annealed bound).
 """
 
-import math
 from typing import Literal
 
 import torch
@@ -15,7 +14,7 @@ from medlangevin.errors import MedlangevinError
 from medlangevin.likelihoods import Likelihood
 from medlangevin.models.base import standard_normal_log_prob
 from medlangevin.models.refined import RefinedModel, Refinement
-from medlangevin.models.step_sizes import bounded_step_size, step_size_logit
+from medlangevin.models.unconstrained import bounded_step_size, inverse_softplus, step_size_logit
 from medlangevin.samplers import FlowResult, PhaseState, annealed_flow, quasi_symplectic_flow
 
 
@@ -69,7 +68,7 @@ class QSLVAE(RefinedModel):
             self.fraction_logits = nn.Parameter(torch.zeros(num_steps))
             # A single step is never damped, so there is nothing to learn.
             if damping > 0 and num_steps > 1:
-                self.raw_damping = nn.Parameter(torch.tensor(damping + math.log(-math.expm1(-damping))))
+                self.raw_damping = nn.Parameter(inverse_softplus(float(damping)))
         self.step_size_logit = nn.Parameter(
             step_size_logit(step_size, max_step_size, shape), requires_grad=learn_step_size
         )

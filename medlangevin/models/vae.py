@@ -26,9 +26,17 @@ class AmortizedModel(LatentVariableModel):
         super().__init__(decoder=decoder, likelihood=likelihood, latent_dim=latent_dim)
         self.encoder = encoder
 
+    def _encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and scale of q(z | x), each (N, d), at least in float32.
+
+        Integrators and densities are no place for the half precision that a network may run in.
+        """
+        mean, scale = (part if part.dtype == torch.float64 else part.float() for part in self.encoder(x))
+        return mean, scale
+
     def _draw_initial(self, x: Tensor, generator: torch.Generator | None) -> EncoderDraw:
         """A reparametrised draw: differentiable in the encoder's parameters."""
-        mean, scale = self.encoder(x)
+        mean, scale = self._encode(x)
         noise = standard_normal(tuple(mean.shape), like=mean, generator=generator)
         log_q = standard_normal_log_prob(noise) - scale.double().log().sum(-1)
         return EncoderDraw(mean + scale * noise, log_q, mean, scale)
@@ -38,7 +46,7 @@ class VAE(AmortizedModel):
     """ELBO = E_q[log p(x | z)] - KL(q || p), the divergence in closed form."""
 
     def training_loss(self, x: Tensor, generator: torch.Generator | None = None) -> Loss:
-        """Minus the ELBO, averaged over the batch. Parts: elbo, log_likelihood, kl (nats per image), decoder_scale."""
+        """Minus the ELBO, averaged over the batch. Parts: elbo, log_likelihood, kl, in nats per image."""
         log_likelihood, divergence = self._bound(x, generator)
         elbo = (log_likelihood - divergence).mean()
         parts = {"elbo": elbo, "log_likelihood": log_likelihood.mean(), "kl": divergence.mean()}

@@ -25,12 +25,16 @@ class PlanarFlow(nn.Module):
         self.bias = nn.Parameter(torch.zeros(num_layers))
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """z after all layers and the summed log-determinant, in nats."""
+        """z after all layers and the summed log-determinant, in nats; in full precision, autocast or not."""
+        with torch.autocast(z.device.type, enabled=False):
+            return self._transform(z)
+
+    def _transform(self, z: Tensor) -> tuple[Tensor, Tensor]:
         log_det = torch.zeros(z.shape[:-1], dtype=z.dtype, device=z.device)
         for w, u, b in zip(self.weight, self.direction, self.bias, strict=True):
             product = w @ u
             above = functional.softplus(product + _SHIFT)  # 1 + w . u of the layer as it is applied
-            u = u + (above - 1 - product) * w / w.square().sum()
+            u = u + (above - 1 - product) * w / w.square().sum().clamp_min(torch.finfo(w.dtype).tiny)
             activation = torch.tanh(z @ w + b)
             z = z + u * activation[..., None]
             squared = activation.square()

@@ -6,7 +6,6 @@ Gelman 2014) was tried first: its iterates keep jumping, and where the acceptanc
 as that of HMC does at the stability limit, their average missed a target of 0.65 by 0.1.
 """
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -20,7 +19,8 @@ class Adaptation(NamedTuple):
     """What to adapt: the ``step_size`` to start from, a scalar or (d,), and the mean acceptance it is to reach.
 
     ``target_acceptance`` in (0, 1): 0.574 is optimal for MALA and 0.65 for HMC in high dimension; up to 0.8 is safer
-    for HMC on awkward targets. A (d,) step size is scaled as a whole; the ratios within it stay.
+    for HMC on awkward targets. A (d,) step size is scaled as a whole; the ratios within it stay. A (chains, 1) step
+    size is adapted for each chain alone, by its own acceptance, so that chains do not influence one another.
     """
 
     step_size: float | Tensor
@@ -28,24 +28,34 @@ class Adaptation(NamedTuple):
 
 
 class State(NamedTuple):
-    """The ``step_size`` to use next, float64, the last ``error`` of the acceptance, and its sign changes so far."""
+    """The ``step_size`` to use next, float64, the last ``error`` of the acceptance, and its sign changes so far.
+
+    The latter two are 0-d, or (chains, 1) with a step size for each chain.
+    """
 
     step_size: Tensor
-    error: float
-    num_sign_changes: int
+    error: Tensor
+    num_sign_changes: Tensor
 
 
 def init(step_size: float | Tensor) -> State:
     """The state before the first step."""
-    return State(torch.as_tensor(step_size, dtype=torch.float64), 0.0, 0)
+    start = torch.as_tensor(step_size, dtype=torch.float64)
+    zero = torch.zeros_like(start) if _is_per_chain(start) else start.new_zeros(())
+    return State(start, zero, zero)
 
 
 def update(state: State, acceptance_probability: Tensor, *, target_acceptance: float) -> State:
-    """log step <- log step + (1 + m)^-0.6 (mean acceptance - target), m sign changes so far; one step for all chains.
+    """log step <- log step + (1 + m)^-0.6 (mean acceptance - target), m sign changes so far.
 
-    ``acceptance_probability``: that of the step just made, any shape.
+    ``acceptance_probability``: that of the step just made, any shape; (chains,) for a step size for each chain.
     """
-    error = float(acceptance_probability.double().mean()) - target_acceptance
+    acceptance = acceptance_probability.double().to(state.step_size.device)
+    error = (acceptance[:, None] if _is_per_chain(state.step_size) else acceptance.mean()) - target_acceptance
     num_sign_changes = state.num_sign_changes + (error * state.error < 0)
     gain = (1 + num_sign_changes) ** -_GAIN_EXPONENT
-    return State(state.step_size * math.exp(gain * error), error, num_sign_changes)
+    return State(state.step_size * torch.exp(gain * error), error, num_sign_changes)
+
+
+def _is_per_chain(step_size: Tensor) -> bool:
+    return step_size.ndim == 2

@@ -121,6 +121,10 @@ def _check(num_samples: int, burn_in: int, thinning: int, adaptation: Adaptation
         )
     if adaptation is not None and burn_in == 0:
         raise MedlangevinError("sample: adaptation happens during burn-in; give a burn_in of some hundred steps")
+    if adaptation is not None and not 0 < adaptation.target_acceptance < 1:
+        raise MedlangevinError(
+            f"sample: target_acceptance {adaptation.target_acceptance} cannot be reached; give one between 0 and 1"
+        )
 
 
 def _adapt(adapted: robbins_monro.State, info: Any, target_acceptance: float) -> robbins_monro.State:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from medlangevin.errors import MedlangevinError
 from medlangevin.samplers import leapfrog, metropolis
 from medlangevin.samplers.potential import Potential
 from medlangevin.samplers.random import standard_normal
@@ -40,8 +41,11 @@ def step(
     """One trajectory of ``num_steps`` leapfrog steps and one test per chain; ``num_steps`` new gradients.
 
     The value and gradient of the current state are carried along and start the trajectory. ``step_size`` t: a scalar
-    or (d,). Leaves exp(-U) invariant. A proposal whose energy is not finite is rejected.
+    or (d,). Leaves exp(-U) invariant. A proposal whose energy is not finite is rejected. Raises MedlangevinError for
+    fewer steps than one.
     """
+    if num_steps < 1:
+        raise MedlangevinError(f"hmc: num_steps {num_steps} moves nothing; give at least 1 leapfrog step")
     velocity = standard_normal(tuple(state.position.shape), like=state.position, generator=generator)
     start = leapfrog.State(state.position, velocity, state.value, state.gradient)
     end = start

@@ -125,7 +125,7 @@ def test_the_controls_make_no_updates(update):
 
 def test_parts_are_named_and_add_up():
     loss, parts = make()(images(), generator())
-    assert set(parts) == {"log_joint", "log_likelihood", "log_prior", "weight_norm", "acceptance"}
+    assert set(parts) == {"log_joint", "log_likelihood", "log_prior", "weight_norm", "acceptance", "likelihood_scale"}
     assert all(part.shape == () and not part.requires_grad for part in parts.values())
     assert parts["log_joint"].item() == pytest.approx(-loss.item())
     _, parts = make(num_updates=1)(images(), generator())
@@ -252,3 +252,21 @@ def test_one_line_errors():
         with pytest.raises(MedlangevinError, match=message):
             make(**options)
     make(update="gradient", num_updates=0)
+
+
+def test_an_image_s_posterior_does_not_depend_on_the_others():
+    """Step sizes are adapted per chain: with one for all, stiff images would shorten the steps of the rest."""
+    model, x = make(), images()
+    drawn = []
+    for others in (x[1:2], 30 * x[1:2]):  # the same noise; only the other image's curvature of U differs
+        torch.manual_seed(0)
+        drawn.append(model.posterior_sample(torch.cat([x[:1], others]), 3, generator()))
+    torch.testing.assert_close(drawn[0][:, 0], drawn[1][:, 0])
+    assert not torch.allclose(drawn[0][:, 1], drawn[1][:, 1])
+
+
+def test_evaluation_mode_leaves_the_last_layer_alone():
+    model = make().eval()
+    before = model.encoder.weight.clone()
+    model(images(), generator())
+    assert torch.equal(model.encoder.weight, before)

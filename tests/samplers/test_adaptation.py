@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from medlangevin.errors import MedlangevinError
 from medlangevin.samplers import Adaptation, adaptation, hmc, mala, sample
 
 SCALES = torch.linspace(0.6, 1.5, 30, dtype=torch.float64)
@@ -81,3 +82,28 @@ def test_it_follows_the_published_recursion():
         state = adaptation.update(state, torch.tensor([acceptance - 0.05, acceptance + 0.05]), target_acceptance=0.65)
         expected += gain * (acceptance - 0.65)
         assert state.step_size.item() == pytest.approx(math.exp(expected))
+
+
+def test_a_step_size_for_each_chain_follows_its_own_acceptance():
+    state = adaptation.init(torch.full((3, 1), 0.1))
+    for _ in range(20):
+        state = adaptation.update(state, torch.tensor([0.9, 0.574, 0.1]), target_acceptance=0.574)
+    alone = adaptation.init(torch.tensor(0.1))
+    for _ in range(20):
+        alone = adaptation.update(alone, torch.tensor([0.9]), target_acceptance=0.574)
+    assert state.step_size[0] > state.step_size[1] > state.step_size[2]
+    torch.testing.assert_close(state.step_size[0, 0], alone.step_size)
+
+
+@pytest.mark.parametrize("target", [0.0, 1.0, 1.5])
+def test_a_target_that_cannot_be_reached_is_refused(target):
+    start = mala.init(torch.zeros(2, 2), lambda z: 0.5 * z.square().sum(-1))
+    with pytest.raises(MedlangevinError, match="between 0 and 1"):
+        sample(
+            mala.step,
+            start,
+            lambda z: 0.5 * z.square().sum(-1),
+            num_samples=1,
+            burn_in=1,
+            adaptation=Adaptation(0.1, target),
+        )

@@ -1,8 +1,10 @@
 """Values and gradients of potentials."""
 
+import pytest
 import torch
 from torch import Tensor
 
+from medlangevin.errors import MedlangevinError
 from medlangevin.samplers import evaluate, standard_normal
 
 
@@ -41,3 +43,14 @@ def test_noise_has_the_asked_type_and_seed():
     )
     assert first.dtype == torch.float64
     assert torch.equal(first, second)
+
+
+def test_a_potential_that_adds_up_its_chains_is_refused():
+    """One summed energy for all chains would make every acceptance wrong without an error."""
+    with pytest.raises(MedlangevinError, match=r"values of shape \(\) .* has to give \(4,\)"):
+        evaluate(lambda z: z.square().sum(), torch.zeros(4, 3))
+
+
+def test_inference_mode_is_refused():
+    with torch.inference_mode(), pytest.raises(MedlangevinError, match=r"torch\.no_grad"):
+        evaluate(cubic, torch.zeros(4, 3))

@@ -1,4 +1,4 @@
-"""Step sizes inside (0, maximum) by a sigmoid, so that an optimiser can move them freely."""
+"""Numbers that have to stay positive or bounded, as parameters that an optimiser can move freely."""
 
 import math
 
@@ -15,3 +15,8 @@ def step_size_logit(step_size: float, max_step_size: float, shape: tuple[int, ..
 def bounded_step_size(logit: Tensor, max_step_size: float) -> Tensor:
     """t = ``max_step_size`` * sigmoid(``logit``), element by element."""
     return max_step_size * torch.sigmoid(logit)
+
+
+def inverse_softplus(value: float) -> Tensor:
+    """The number, 0-d, that a softplus maps to ``value`` > 0; does not overflow."""
+    return torch.tensor(value + math.log(-math.expm1(-value)))
