@@ -2,6 +2,7 @@
 
 from medlangevin.samplers import (
     amortized,
+    annealed_importance,
     euler_maruyama,
     hmc,
     kernel_amortized,
@@ -15,6 +16,7 @@ from medlangevin.samplers import (
 )
 from medlangevin.samplers.adaptation import Adaptation
 from medlangevin.samplers.annealed import AnnealedFlowResult, annealed_flow
+from medlangevin.samplers.annealed_importance import annealed_importance_sampling
 from medlangevin.samplers.chain import Chains, sample
 from medlangevin.samplers.flow import FlowResult, leapfrog_flow, quasi_symplectic_flow
 from medlangevin.samplers.potential import Evaluation, Potential, evaluate
@@ -31,6 +33,8 @@ __all__ = [
     "Potential",
     "amortized",
     "annealed_flow",
+    "annealed_importance",
+    "annealed_importance_sampling",
     "euler_maruyama",
     "evaluate",
     "hmc",

@@ -1,0 +1,117 @@
+"""log p(x) of a decoder, whatever the encoder: annealed importance sampling from the prior (Wu et al. 2017)."""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from medlangevin.errors import MedlangevinError
+from medlangevin.models.base import LatentVariableModel, draws_at_once, standard_normal_log_prob
+from medlangevin.samplers import Potential, annealed_importance, standard_normal
+
+# Chains of the preliminary run that chooses temperatures and step sizes (fewer where memory is short, at least 2).
+PLANNING_CHAINS = 8
+LEAPFROG_STEPS = 5
+DEFAULT_TEMPERATURES, DEFAULT_CHAINS = 200, 16
+
+
+class DecoderLikelihood(NamedTuple):
+    """Of each image (N,): ``log_likelihood`` in nats, float64; the weights' ``effective_sample_size``, from 1 to the
+    number of chains; mean ``acceptance`` of the HMC moves. ``num_gradients``: of the decoder, per image, planning too.
+    """
+
+    log_likelihood: Tensor
+    effective_sample_size: Tensor
+    acceptance: Tensor
+    num_gradients: int
+
+
+def decoder_log_likelihood(
+    model: LatentVariableModel,
+    x: Tensor,
+    generator: torch.Generator | None = None,
+    *,
+    num_chains: int,
+    num_temperatures: int,
+    num_leapfrog_steps: int = LEAPFROG_STEPS,
+    on_step: Callable[[int, int], None] | None = None,
+) -> DecoderLikelihood:
+    """Annealed importance sampling of each image of ``x`` (N, C, *spatial): log-mean-exp over ``num_chains`` chains.
+
+    Chains start in the prior N(0, I) and move by HMC towards p(z | x); the encoder is not used. The mean weight is
+    unbiased for p(x), so the estimate is too low on average, by less the more temperatures and chains. Images that fit
+    into memory together share temperatures and step sizes; pass them one at a time to have them chosen for each.
+    ``on_step(done, total)``: after every move of the chains that run together, counting over all of ``x``. Raises
+    MedlangevinError for fewer than 1 chain or temperature, or where log p(x) comes out NaN or infinite.
+    """
+    if num_chains < 1 or num_temperatures < 1:
+        raise MedlangevinError(f"{num_chains} chains, {num_temperatures} temperatures: at least 1 of both is needed")
+    at_once = min(num_chains, draws_at_once(x[:1]))
+    planning_chains = max(2, min(PLANNING_CHAINS, draws_at_once(x[:1])))
+    room = max(1, draws_at_once(x[:1]) // max(num_chains, planning_chains))
+    total = (num_temperatures - 1) * math.ceil(len(x) / room) * math.ceil(num_chains / at_once)
+    log_weights, acceptances, num_gradients, moved = [], [], 0, 0
+    for images in x.split(room):
+        energy = _energy(model, images)
+        shape = (len(images), model.latent_dim)
+        planned = annealed_importance.plan(
+            standard_normal((planning_chains, *shape), like=x, generator=generator),
+            _prior,
+            energy,
+            generator,
+            num_temperatures=num_temperatures,
+            num_leapfrog_steps=num_leapfrog_steps,
+        )
+        num_gradients = max(num_gradients, planning_chains * planned.num_gradients)
+        results = []
+        for first in range(0, num_chains, at_once):
+            count = min(at_once, num_chains - first)
+            results.append(
+                annealed_importance.annealed_importance_sampling(
+                    standard_normal((count, *shape), like=x, generator=generator),
+                    _prior,
+                    energy,
+                    generator,
+                    fractions=planned.fractions,
+                    step_sizes=planned.step_sizes,
+                    num_leapfrog_steps=num_leapfrog_steps,
+                    on_step=_counting_on(on_step, moved, total),
+                )
+            )
+            moved += num_temperatures - 1
+        log_weights.append(torch.cat([result.log_weight for result in results]))
+        acceptances.append(torch.cat([result.acceptance for result in results]).mean(0))
+    log_weight = torch.cat(log_weights, dim=1)
+    if not log_weight.isfinite().any(0).all():
+        raise MedlangevinError(
+            "annealed importance sampling: an image has no chain of finite weight; train the model again"
+        )
+    return DecoderLikelihood(
+        annealed_importance.log_mean_exp(log_weight),
+        annealed_importance.effective_sample_size(log_weight),
+        torch.cat(acceptances),
+        num_gradients + num_chains * results[0].num_gradients,
+    )
+
+
+def _counting_on(on_step: Callable[[int, int], None] | None, before: int, total: int) -> Callable[[int], None] | None:
+    if on_step is None:
+        return None
+    return lambda done: on_step(before + done, total)
+
+
+def _prior(z: Tensor) -> Tensor:
+    return -standard_normal_log_prob(z)
+
+
+def _energy(model: LatentVariableModel, images: Tensor) -> Potential:
+    """-log p(x | z) of z (chains, N, d): (chains, N) float64, in nats."""
+
+    def energy(z: Tensor) -> Tensor:
+        repeated = images.repeat(len(z), *[1] * (images.ndim - 1))
+        log_prob = model.likelihood.log_prob(repeated, model.decoder(z.flatten(0, 1)))
+        return -log_prob.unflatten(0, tuple(z.shape[:2]))
+
+    return energy
