@@ -115,5 +115,5 @@ def _digest(images: dict[str, Tensor]) -> str:
     for split in SPLITS:
         if split in images:
             digest.update(f"{split} {tuple(images[split].shape)}\n".encode())
-            digest.update(images[split].contiguous().view(-1).numpy())
+            digest.update(images[split].contiguous().view(-1).numpy().data)
     return digest.hexdigest()
