@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from medlangevin.errors import MedlangevinError
 from medlangevin.io import atomic_path
@@ -33,13 +34,15 @@ def save_curves(rows: list[Row], path: Path | str, *, title: str) -> None:
     axes.plot(epochs[best], validation[best], "o", color="tab:orange", label=f"best: epoch {epochs[best]}")
     _frame_the_end(axes, np.concatenate([-_series(rows, "loss"), validation]))
     axes.set(xlabel="epoch", ylabel="nats per ear")
-    axes.legend(fontsize=8, loc="lower right")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(fontsize=8, loc="best")
     axes.grid(alpha=0.3)
     for number, name in enumerate(others):
         small = figure.add_subplot(grid[1 + number // 3, number % 3])
         small.plot(epochs, _series(rows, name), lw=1)
         small.set_title(name.replace("_", " "), fontsize=8)
         small.tick_params(labelsize=7)
+        small.xaxis.set_major_locator(MaxNLocator(integer=True))
         small.grid(alpha=0.3)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=130, format="png")
