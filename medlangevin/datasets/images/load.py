@@ -10,16 +10,17 @@ from medlangevin.errors import MedlangevinError
 
 
 class _Known(NamedTuple):
-    """A set that has a name: its image shape (C, H, W), whether it is 0/1, and how to get it."""
+    """A set that has a name: its image shape (C, H, W), whether it is 0/1, how to get it, and whether ``.npz`` will do."""
 
     shape: tuple[int, int, int]
     binary: bool
     remedy: str
+    as_npz: bool = True
 
 
 _BY_TORCHVISION = "copy torchvision's files there or download them where there is a network (download=True)"
 _KNOWN = {
-    "mnist": _Known((1, 28, 28), False, _BY_TORCHVISION),
+    "mnist": _Known((1, 28, 28), False, _BY_TORCHVISION, as_npz=False),
     "svhn": _Known((3, 32, 32), False, _BY_TORCHVISION),
     "cifar10": _Known((3, 32, 32), False, _BY_TORCHVISION),
     "celeba": _Known((3, 64, 64), False, _BY_TORCHVISION),
@@ -81,11 +82,11 @@ def _named(name: str, root: Path, download: bool, valid_share: float) -> ImageSp
         if found is not None:
             archive = Archive(found.images, found.labels)
             return _splits(name, "torchvision", found.location, archive, found.validation, valid_share)
-    if name != "mnist" and path.is_file():
+    if known.as_npz and path.is_file():
         return _from_archive(name, path, read_archive(path, shape=known.shape, binary=known.binary), valid_share)
-    where = str(path) if name == "binarized_mnist" else f"{root}" if name == "mnist" else f"{root} and as {path}"
+    places = ([f"{root} (torchvision's files)"] if name in READERS else []) + ([str(path)] if known.as_npz else [])
     raise MedlangevinError(
-        f"the image set {name} is missing{failure}: looked for it in {where}; "
+        f"the image set {name} is missing{failure}: looked for it in {' and '.join(places)}; "
         f"{known.remedy}, or choose another folder with --data-root or MEDLANGEVIN_DATA"
     )
 

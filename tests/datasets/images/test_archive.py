@@ -1,6 +1,7 @@
 """Every way in which a user's file can be wrong gives one line that names the file and the array."""
 
 import pickle
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -79,6 +80,13 @@ class Tripwire:
 
 def test_pickled_objects_are_never_loaded(write: Write) -> None:
     refused(write("own.npz", x_train=np.array([Tripwire()], dtype=object)), "pickled objects, which are never loaded")
+
+
+def test_member_that_is_no_array(tmp_path: Path) -> None:
+    path = tmp_path / "own.npz"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("x_train", b"bytes")
+    refused(path, "x_train is not an array")
 
 
 def test_missing_training_images_lists_what_is_there(write: Write, draw: Draw) -> None:
