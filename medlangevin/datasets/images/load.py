@@ -10,7 +10,7 @@ from medlangevin.errors import MedlangevinError
 
 
 class _Known(NamedTuple):
-    """A set that has a name: its image shape (C, H, W), whether it is 0/1, how to get it, and whether ``.npz`` will do."""
+    """A set that has a name: image shape (C, H, W), whether it is 0/1, how to get it, whether ``.npz`` will do."""
 
     shape: tuple[int, int, int]
     binary: bool
