@@ -1,4 +1,4 @@
-"""How well a run explains ears: ELBO and importance-sampled negative log-likelihood."""
+"""How well a run explains ears: ELBO, importance-sampled NLL and, on request, the decoder's own NLL by annealing."""
 
 import math
 from pathlib import Path
@@ -9,6 +9,7 @@ import torch
 from medlangevin.datasets.crops import CropDataset, choose_splits
 from medlangevin.datasets.datalist import CropIndex, Ear, read_index
 from medlangevin.errors import MedlangevinError
+from medlangevin.evaluation.decoder_likelihood import DEFAULT_CHAINS, DEFAULT_TEMPERATURES, decoder_log_likelihood
 from medlangevin.io import read_json, write_json
 from medlangevin.progress import progress
 from medlangevin.training.randomness import generator
@@ -16,6 +17,7 @@ from medlangevin.training.run import CheckpointName, Run, load_run
 
 RESULTS = "evaluation.json"
 ELBO_DRAWS = 10
+_ANNEALED = ("nll_ais", "ais_effective_sample_size", "ais_acceptance")
 SplitName = Literal["training", "validation", "test"]
 
 
@@ -27,15 +29,25 @@ def evaluate(
     seed: int = 0,
     data_root: Path | str | None = None,
     checkpoint: CheckpointName = "best",
+    decoder_likelihood: bool = False,
+    temperatures: int | None = None,
+    chains: int | None = None,
 ) -> dict[str, Any]:
     """Evaluate a run on the ears of a split; the result, which is also put into RUN/evaluation.json under the split.
 
     Per ear, and as mean with the standard error over ears: ``elbo`` (mean of 10 draws) and ``nll`` (importance
     sampling with ``samples`` draws of L, docs/mathematics.md), nats; ``nll_per_voxel``. ``data_root``: where the crops
-    are if not where the run's config says. Raises MedlangevinError, one line.
+    are if not where the run's config says.
+
+    ``decoder_likelihood`` adds ``nll_ais``, the NLL by annealed importance sampling from the prior, which does not
+    depend on the encoder, with ``ais_effective_sample_size`` and ``ais_acceptance``; ``temperatures`` (500) and
+    ``chains`` (16) are its own. Thousands of decoder gradients an ear. Raises MedlangevinError, one line.
     """
     if samples < 1:
         raise MedlangevinError(f"--samples {samples}: at least 1 sample is needed")
+    if not decoder_likelihood and (temperatures, chains) != (None, None):
+        raise MedlangevinError("--temperatures and --chains belong to --decoder-likelihood; add it or leave them out")
+    temperatures, chains = temperatures or DEFAULT_TEMPERATURES, chains or DEFAULT_CHAINS
     run = load_run(run_dir, checkpoint=checkpoint)
     index = read_index(data_root or run.config.data.root)
     if index.shape != run.shape:
@@ -52,6 +64,8 @@ def evaluate(
     if not isinstance(results, dict):
         raise MedlangevinError(f"{results_path} is damaged; delete it and evaluate again")
     rows = _evaluate_ears(run, ears, index, samples=samples, seed=seed)
+    if decoder_likelihood:
+        rows = _anneal_ears(run, ears, index, rows, temperatures=temperatures, chains=chains, seed=seed)
     voxels = math.prod(run.shape)
     result = {
         "run": run.name,
@@ -64,8 +78,11 @@ def evaluate(
         "elbo": mean_and_error([row["elbo"] for row in rows]),
         "nll": mean_and_error([row["nll"] for row in rows]),
         "nll_per_voxel": mean_and_error([row["nll"] / voxels for row in rows]),
-        "ears": rows,
     }
+    if decoder_likelihood:
+        result |= {"temperatures": temperatures, "chains": chains}
+        result |= {name: mean_and_error([row[name] for row in rows]) for name in _ANNEALED}
+    result["ears"] = rows
     write_json(results_path, results | {split: result})
     return result
 
@@ -80,11 +97,18 @@ def mean_and_error(values: list[float]) -> dict[str, float | int | None]:
 def format_result(result: dict[str, Any]) -> str:
     """The result of ``evaluate`` as a table for the terminal."""
     lines = [f"{result['run']} ({result['model']}, epoch {result['epoch']}) on {result['ears_from']}"]
-    for name, label, digits in (
+    table = [
         ("elbo", "ELBO, nats per ear", 1),
         ("nll", f"NLL, nats per ear ({result['samples']} samples)", 1),
         ("nll_per_voxel", "NLL, nats per voxel", 5),
-    ):
+    ]
+    if "nll_ais" in result:
+        table += [
+            ("nll_ais", f"NLL by AIS ({result['temperatures']} temperatures)", 1),
+            ("ais_effective_sample_size", f"  effective chains of {result['chains']}", 1),
+            ("ais_acceptance", "  acceptance", 2),
+        ]
+    for name, label, digits in table:
         figure = result[name]
         error = figure["standard_error"]
         spread = f"+- {error:.{digits}f}" if error is not None else "(one ear: no standard error)"
@@ -119,3 +143,35 @@ def _evaluate_ears(
     if not all(math.isfinite(row["elbo"]) and math.isfinite(row["nll"]) for row in rows):
         raise MedlangevinError(f"run {run.directory} gives NaN or infinite likelihoods; train it again")
     return rows
+
+
+def _anneal_ears(
+    run: Run,
+    ears: tuple[Ear, ...],
+    index: CropIndex,
+    rows: list[dict[str, Any]],
+    *,
+    temperatures: int,
+    chains: int,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """``rows`` with the figures named in ``_ANNEALED``."""
+    data = CropDataset(ears, index.shape, window_hu=run.config.data.window_hu, cache_mb=0)
+    annealed: list[dict[str, Any]] = []
+    with progress(len(ears) * temperatures, "temperature") as track:
+        for position, row in enumerate(rows):
+
+            def on_step(done: int, total: int, before: int = position * temperatures) -> None:
+                track.advance(before + 1 + done * (temperatures - 1) // total)
+
+            estimate = decoder_log_likelihood(
+                run.model,
+                data[position][None],
+                generator(seed, "ais", f"{row['subject']}/{row['side']}"),
+                num_chains=chains,
+                num_temperatures=temperatures,
+                on_step=on_step,
+            )
+            figures = (-estimate.log_likelihood, estimate.effective_sample_size, estimate.acceptance)
+            annealed.append(row | dict(zip(_ANNEALED, (figure.item() for figure in figures), strict=True)))
+    return annealed

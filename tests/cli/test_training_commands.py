@@ -54,6 +54,15 @@ def test_evaluate_prints_a_table(run: Path) -> None:
     assert (run / "evaluation.json").is_file()
 
 
+def test_evaluate_adds_the_likelihood_of_the_decoder(run: Path) -> None:
+    annealing = ("--decoder-likelihood", "--temperatures", 3, "--chains", 2)
+    result = call("evaluate", run, "--split", "validation", "--samples", 2, *annealing)
+    assert result.exit_code == 0, result.output
+    assert "NLL by AIS (3 temperatures)" in result.output
+    assert "effective chains of 2" in result.output
+    one_line_error(call("evaluate", run, "--split", "validation", "--chains", 2), "belong to --decoder-likelihood")
+
+
 def test_generate_writes_volumes_and_a_montage(run: Path, tmp_path: Path) -> None:
     result = call("generate", run, "--count", 3, "--out", tmp_path / "out", "--noise")
     assert result.exit_code == 0, result.output
