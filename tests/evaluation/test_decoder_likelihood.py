@@ -14,7 +14,7 @@ from medlangevin.models import LatentVariableModel, base
 from medlangevin.models.vae import VAE
 from medlangevin.networks.mlp import MLPDecoder
 
-SCALE, CHAINS = 0.3, 32
+SCALE, CHAINS, TEMPERATURES = 0.3, 32, 300
 
 
 class NoEncoder(nn.Module):
@@ -58,7 +58,9 @@ def estimate_of(
     model: LatentVariableModel, x: Tensor, *, seed: int, on_step: Callable[[int, int], None] | None = None
 ) -> DecoderLikelihood:
     generator = torch.Generator().manual_seed(seed)
-    return decoder_log_likelihood(model, x, generator, num_chains=CHAINS, num_temperatures=100, on_step=on_step)
+    return decoder_log_likelihood(
+        model, x, generator, num_chains=CHAINS, num_temperatures=TEMPERATURES, on_step=on_step
+    )
 
 
 # 4 standard errors for each of three images.
@@ -66,7 +68,7 @@ def test_a_linear_decoder_s_evidence_without_its_encoder(linear):
     model, x, truth = linear
     estimate = estimate_of(model, x, seed=2)
     assert errors_of(estimate, truth).abs().max() < 4
-    assert estimate.effective_sample_size.min() > CHAINS / 4
+    assert estimate.effective_sample_size.min() > CHAINS / 8
     assert (estimate.acceptance - 0.65).abs().max() < 0.15
 
 
@@ -93,10 +95,10 @@ def test_an_mlp_decoder_s_evidence_is_that_of_a_grid(likelihood):
     model, x, truth = mlp_case(likelihood)
     estimate = estimate_of(model, x, seed=5)
     assert errors_of(estimate, truth).abs().max() < 4
-    assert estimate.effective_sample_size.min() > CHAINS / 4
+    assert estimate.effective_sample_size.min() > CHAINS / 8
 
 
-@pytest.mark.parametrize("room", [8 * 6, 2 * CHAINS * 6])
+@pytest.mark.parametrize("room", [16 * 6, 2 * CHAINS * 6])
 def test_memory_is_bounded_and_every_move_is_told(room, linear, monkeypatch):
     monkeypatch.setattr(base, "_ELEMENTS_PER_CHUNK", room)
     model, x, truth = linear
@@ -111,7 +113,7 @@ def test_the_cost_is_as_stated(linear):
     model, x, _ = linear
     estimate = estimate_of(model, x, seed=7)
     assert model.decoder.decoded == len(x) * estimate.num_gradients
-    assert estimate.num_gradients > CHAINS * (1 + 99 * 2)
+    assert estimate.num_gradients > CHAINS * (1 + (TEMPERATURES - 1) * 2)
 
 
 def test_nonsense_is_refused(linear):

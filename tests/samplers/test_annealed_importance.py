@@ -81,11 +81,12 @@ def test_weights_are_unbiased(schedule, step_size, evidence):
     assert 0.2 < result.acceptance.mean() < 0.99
 
 
-# Backwards, the last step down to b = 0 needs to be short, or the weights have no finite variance.
+# Backwards, weights have a finite variance only where the data say little and the last step down to b = 0 is short.
 @pytest.mark.parametrize("schedule", ["sigmoidal", "geometric"])
 def test_reverse_weights_are_unbiased_for_the_inverse(schedule, evidence):
-    result = run(evidence, schedule, evidence.draw_posterior(10_000, seed=5), seed=6, reverse=True)
-    assert abs(error_of((evidence.log_evidence() - result.log_weight).exp())) < 3
+    vague = evidence._replace(scale=2.0)
+    result = run(vague, schedule, vague.draw_posterior(10_000, seed=5), seed=6, reverse=True)
+    assert abs(error_of((vague.log_evidence() - result.log_weight).exp())) < 3
 
 
 # Each side is off by more than 5 standard errors, and by less the more temperatures: the bounds close in.
@@ -215,6 +216,20 @@ def test_planned_weights_are_unbiased(evidence):
         )
         weights.append((result.log_weight - evidence.log_evidence()).exp())
     assert abs(error_of(torch.cat(weights))) < 3
+
+
+def test_a_chain_that_never_moves_keeps_its_energy_without_rounding(evidence):
+    start = normal(5, D, seed=20)
+    result = annealed_importance_sampling(
+        start,
+        prior,
+        evidence.energy,
+        fractions=torch.logspace(-9, 0, 30, dtype=torch.float64),
+        step_sizes=1e6,
+        num_leapfrog_steps=1,
+    )
+    assert result.acceptance.max() == 0
+    torch.testing.assert_close(result.log_weight, -evidence.energy(start), rtol=1e-14, atol=0)
 
 
 def test_mean_and_effective_sample_size_by_hand():
