@@ -63,7 +63,7 @@ def estimate_of(
     )
 
 
-# 4 standard errors for each of three images.
+# 4 standard errors for each of three images: no false alarm at 200 other seeds; the smallest effective size was 12.
 def test_a_linear_decoder_s_evidence_without_its_encoder(linear):
     model, x, truth = linear
     estimate = estimate_of(model, x, seed=2)
@@ -89,7 +89,7 @@ def mlp_case(likelihood: nn.Module) -> tuple[LatentVariableModel, Tensor, Tensor
     return model, x, log_joint.logsumexp(0) + 2 * math.log(0.02)
 
 
-# 4 standard errors.
+# 4 standard errors: no false alarm at 200 other seeds, with a third of the temperatures.
 @pytest.mark.parametrize("likelihood", [Gaussian(0.2), Bernoulli()])
 def test_an_mlp_decoder_s_evidence_is_that_of_a_grid(likelihood):
     model, x, truth = mlp_case(likelihood)

@@ -72,7 +72,7 @@ def run(evidence: Evidence, schedule: str, start: Tensor, seed: int, *, step_siz
     )
 
 
-# 3 standard errors each, a false-alarm rate of about 0.27 % a case over seeds.
+# 3 standard errors each: false alarms in 0 to 2 of 200 other seeds a case, 2 of 1,200 in all.
 @pytest.mark.parametrize("schedule", list(SCHEDULES))
 @pytest.mark.parametrize("step_size", [0.3, 0.6])
 def test_weights_are_unbiased(schedule, step_size, evidence):
@@ -82,14 +82,16 @@ def test_weights_are_unbiased(schedule, step_size, evidence):
 
 
 # Backwards, weights have a finite variance only where the data say little and the last step down to b = 0 is short.
+# 3 standard errors: no false alarm at 200 other seeds.
 @pytest.mark.parametrize("schedule", ["sigmoidal", "geometric"])
 def test_reverse_weights_are_unbiased_for_the_inverse(schedule, evidence):
-    vague = evidence._replace(scale=2.0)
+    vague = evidence._replace(scale=4.0)
     result = run(vague, schedule, vague.draw_posterior(10_000, seed=5), seed=6, reverse=True)
     assert abs(error_of((vague.log_evidence() - result.log_weight).exp())) < 3
 
 
 # Each side is off by more than 5 standard errors, and by less the more temperatures: the bounds close in.
+# At 200 other seeds no side was off by less than 37.
 def test_forward_and_reverse_bracket_the_truth(evidence):
     gaps = []
     for schedule in ("uneven and few", "sigmoidal"):
@@ -179,7 +181,7 @@ def test_a_plan_reaches_a_narrow_posterior_where_a_sigmoid_does_not(evidence):
     assert planned.fractions[-1] == 1
     assert (planned.fractions.diff() > 0).all()
     assert planned.fractions[0] < 1e-4
-    assert 100 < planned.step_sizes[0] / planned.step_sizes[-1] < 10_000
+    assert 30 < planned.step_sizes[0] / planned.step_sizes[-1] < 10_000
     options = {"num_leapfrog_steps": 2}
     start, generator = normal(400, D, seed=16), torch.Generator().manual_seed(17)
     fitted = annealed_importance_sampling(
@@ -191,13 +193,13 @@ def test_a_plan_reaches_a_narrow_posterior_where_a_sigmoid_does_not(evidence):
         start, prior, narrow.energy, generator, fractions=sigmoid, step_sizes=shrinking, **options
     )
     assert 0.4 < fitted.acceptance.mean() < 0.9
-    assert effective_sample_size(fitted.log_weight) > 60
-    assert effective_sample_size(fixed.log_weight) < 20
+    assert effective_sample_size(fitted.log_weight) > 20
+    assert effective_sample_size(fixed.log_weight) < 5
     error = log_mean_exp(fitted.log_weight) - narrow.log_evidence()
     assert abs(error) < 3 / math.sqrt(effective_sample_size(fitted.log_weight))
 
 
-# 20 plans of 8 chains each; their 8 weights each are independent of the plan, so all 160 have the mean p(x).
+# 20 plans of 4 chains each, and 500 weighted chains for each plan. No false alarm at 200 other seeds.
 def test_planned_weights_are_unbiased(evidence):
     weights = []
     for seed in range(20):
