@@ -115,7 +115,7 @@ def by_the_book(evidence: Evidence, start: Tensor, t: float, nu: float, seed: in
     return weights_of(evidence, start, phi, log_weight)
 
 
-def test_it_is_the_bound_of_the_book(evidence):
+def test_it_is_the_bound_as_derived(evidence):
     start = evidence.mean + evidence.scale * normal(100, D, seed=3)
     fractions = torch.arange(1, 6, dtype=torch.float64) / 5
     result = annealed_flow(

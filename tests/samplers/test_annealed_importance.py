@@ -135,7 +135,7 @@ def by_the_book(evidence: Evidence, schedule: str, start: Tensor, seed: int, ste
     return log_weight
 
 
-def test_it_is_the_estimate_of_the_book(evidence):
+def test_it_is_the_textbook_estimate(evidence):
     start = normal(100, D, seed=11)
     found = run(evidence, "geometric", start, seed=12, step_size=0.5).log_weight
     torch.testing.assert_close(found, by_the_book(evidence, "geometric", start, 12, 0.5), rtol=1e-9, atol=1e-9)
