@@ -34,6 +34,6 @@ def test_a_long_chain_forgets_a_bad_encoder(linear_gaussian):
 def test_parts(linear_gaussian, metropolis):
     model = linear_gaussian.model("hoffman", metropolis=metropolis)
     parts = model(linear_gaussian.x.expand(50, -1), torch.Generator().manual_seed(0)).parts
-    assert set(parts) == {"elbo", "log_likelihood", "kl", "chain_log_likelihood", "acceptance"}
+    assert set(parts) == {"elbo", "log_likelihood", "kl", "chain_log_likelihood", "acceptance", "likelihood_scale"}
     torch.testing.assert_close(parts["log_likelihood"] - parts["kl"], parts["elbo"])
     assert (0 < parts["acceptance"] < 1) if metropolis else parts["acceptance"] == 1
