@@ -62,7 +62,7 @@ class Gaussian(Likelihood):
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
         """Sum over elements of log N(x; output, scale^2)."""
         log_scale = self.log_scale.double()
-        squares = sum_elements((_at_least_float32(x) - _at_least_float32(output)).square())
+        squares = sum_elements((at_least_float32(x) - at_least_float32(output)).square())
         return -0.5 * squares * torch.exp(-2 * log_scale) - x[0].numel() * (log_scale + 0.5 * LOG_TWO_PI)
 
     def mean(self, output: Tensor) -> Tensor:
@@ -87,7 +87,7 @@ class Bernoulli(Likelihood):
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
         """Sum over elements of x log p + (1 - x) log(1 - p), p = sigmoid(output), without clamping."""
         loss = functional.binary_cross_entropy_with_logits(
-            _at_least_float32(output), _at_least_float32(x), reduction="none"
+            at_least_float32(output), at_least_float32(x), reduction="none"
         )
         return -sum_elements(loss)
 
@@ -109,12 +109,12 @@ class ContinuousBernoulli(Likelihood):
 
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
         """Sum over elements of the log density."""
-        logit = _at_least_float32(output)
-        return sum_elements(logit * (_at_least_float32(x) - 0.5) - _log_sinhc_half(logit))
+        logit = at_least_float32(output)
+        return sum_elements(logit * (at_least_float32(x) - 0.5) - _log_sinhc_half(logit))
 
     def mean(self, output: Tensor) -> Tensor:
         """E[x] = 1 / (1 - exp(-l)) - 1 / l, 1/2 at l = 0. At least float32."""
-        logit = _at_least_float32(output)
+        logit = at_least_float32(output)
         small, near, far = _split_at_one(logit)
         series = sum(2 * n * c * near ** (2 * n - 1) for n, c in enumerate(_SERIES, start=1))
         closed = 0.5 - torch.exp(-far) / torch.expm1(-far) - 1 / far
@@ -122,7 +122,7 @@ class ContinuousBernoulli(Likelihood):
 
     def sample(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """By the inverse of the distribution function, log(1 + u (exp(l) - 1)) / l. At least float32."""
-        logit = _at_least_float32(output)
+        logit = at_least_float32(output)
         u = uniform(tuple(logit.shape), like=logit, generator=generator)
         # With -|l|, so that nothing overflows; mirrored for l > 0. For |l| < 1e-6 it is u within 1e-6.
         flat = logit.abs() < 1e-6
@@ -166,9 +166,9 @@ class DiscretizedLogistic(Likelihood):
         where b - a is the same for all bins; an open bin has only the one term of its one end. Float32 elements are
         good to about 1e-7 / s.
         """
-        mean = _at_least_float32(output)
+        mean = at_least_float32(output)
         top = self.num_levels - 1
-        level = (_at_least_float32(x) * top).round().clamp(0, top)
+        level = (at_least_float32(x) * top).round().clamp(0, top)
         scale = self.scale.to(mean.dtype)
         offset = (2 * level - top) / top - mean
         below_upper = functional.logsigmoid((offset + 1 / top) / scale)
@@ -182,13 +182,13 @@ class DiscretizedLogistic(Likelihood):
 
     def mean(self, output: Tensor) -> Tensor:
         """E[x] of the logistic clipped to the range of the levels: E[x] to half a level at worst. At least float32."""
-        mean, scale = _at_least_float32(output), self.scale
+        mean, scale = at_least_float32(output), self.scale
         clipped = functional.logsigmoid((1 - mean) / scale) - functional.logsigmoid((-1 - mean) / scale)
         return 0.5 * scale * clipped
 
     def sample(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Levels k / (``num_levels`` - 1). At least float32."""
-        mean = _at_least_float32(output)
+        mean = at_least_float32(output)
         u = uniform(tuple(mean.shape), like=mean, generator=generator)
         top = self.num_levels - 1
         value = mean + self.scale * torch.logit(u)
@@ -210,7 +210,8 @@ def sum_elements(values: Tensor) -> Tensor:
     return values.flatten(1).sum(dim=1, dtype=torch.float64)
 
 
-def _at_least_float32(values: Tensor) -> Tensor:
+def at_least_float32(values: Tensor) -> Tensor:
+    """Float64 as it is, anything else as float32: densities are no place for a network's half precision."""
     return values if values.dtype == torch.float64 else values.float()
 
 

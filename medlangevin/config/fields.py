@@ -15,7 +15,6 @@ def _refuse_boolean(value: Any) -> Any:
 Float = Annotated[float, BeforeValidator(_refuse_boolean), Field(allow_inf_nan=False)]
 Integer = Annotated[int, BeforeValidator(_refuse_boolean)]
 Positive = Annotated[Float, Field(gt=0)]
-NonNegative = Annotated[Float, Field(ge=0)]
 Count = Annotated[Integer, Field(ge=1)]
 # Numbers of steps, draws and layers: more of them than this is a slip of the keyboard as well.
 Repeats = Annotated[Integer, Field(ge=1, le=10000)]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from medlangevin.errors import MedlangevinError
-from medlangevin.models.base import LatentVariableModel, draws_at_once, standard_normal_log_prob
+from medlangevin.models.base import LatentVariableModel, draws_at_once, repeat_images, standard_normal_log_prob
 from medlangevin.samplers import Potential, annealed_importance, standard_normal
 
 # Chains of the preliminary run that chooses temperatures and step sizes (fewer where memory is short, at least 2).
@@ -111,7 +111,7 @@ def _energy(model: LatentVariableModel, images: Tensor) -> Potential:
     """-log p(x | z) of z (chains, N, d): (chains, N) float64, in nats."""
 
     def energy(z: Tensor) -> Tensor:
-        repeated = images.repeat(len(z), *[1] * (images.ndim - 1))
+        repeated = repeat_images(images, len(z))
         log_prob = model.likelihood.log_prob(repeated, model.decoder(z.flatten(0, 1)))
         return -log_prob.unflatten(0, tuple(z.shape[:2]))
 

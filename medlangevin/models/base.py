@@ -90,7 +90,7 @@ class LatentVariableModel(nn.Module, ABC):
         for images, repeats in _chunks(x, num_samples):
             total = torch.full((len(images),), -torch.inf, dtype=torch.float64, device=x.device)
             for count in repeats:
-                draws = self.log_weights(images.repeat(count, *[1] * (images.ndim - 1)), generator).double()
+                draws = self.log_weights(repeat_images(images, count), generator).double()
                 total = torch.logaddexp(total, draws.unflatten(0, (count, len(images))).logsumexp(0))
             results.append(total - math.log(num_samples))
         return torch.cat(results)
@@ -101,9 +101,7 @@ class LatentVariableModel(nn.Module, ABC):
         results = []
         for images, repeats in _chunks(x, num_samples):
             draws = [
-                self._draw_posterior(images.repeat(count, *[1] * (images.ndim - 1)), generator).unflatten(
-                    0, (count, len(images))
-                )
+                self._draw_posterior(repeat_images(images, count), generator).unflatten(0, (count, len(images)))
                 for count in repeats
             ]
             results.append(torch.cat(draws))
@@ -121,6 +119,11 @@ class LatentVariableModel(nn.Module, ABC):
         z = standard_normal((n, self.latent_dim), like=like, generator=generator)
         # Decoding in small batches gives the same images as one large batch, in bounded memory.
         return torch.cat([self.decode(part) for part in z.split(16)])
+
+
+def repeat_images(x: Tensor, count: int) -> Tensor:
+    """All N images, ``count`` times over: (``count`` * N, C, *spatial); draw k of image i is at k * N + i."""
+    return x.repeat(count, *[1] * (x.ndim - 1))
 
 
 def draws_at_once(x: Tensor) -> int:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from medlangevin.likelihoods import Likelihood
-from medlangevin.models.base import Loss, draws_at_once, standard_normal_log_prob
+from medlangevin.models.base import Loss, draws_at_once, repeat_images, standard_normal_log_prob
 from medlangevin.models.vae import VAE
 from medlangevin.samplers import standard_normal, uniform
 from medlangevin.samplers.flow import recomputed
@@ -36,7 +36,7 @@ class IWAE(VAE):
 
         def weigh(part: Tensor) -> tuple[Tensor, Tensor]:
             z = mean + scale * part
-            images = x.repeat(len(part), *[1] * (x.ndim - 1))
+            images = repeat_images(x, len(part))
             log_likelihood = self.likelihood.log_prob(images, self.decoder(z.flatten(0, 1))).unflatten(0, z.shape[:2])
             log_q = standard_normal_log_prob(part) - scale.double().log().sum(-1)
             return log_likelihood, log_likelihood + standard_normal_log_prob(z) - log_q
@@ -67,7 +67,7 @@ class IWAE(VAE):
         keys, latents = [], []
         at_once = draws_at_once(x)
         for first in range(0, self.num_samples, at_once):
-            images = x.repeat(min(at_once, self.num_samples - first), *[1] * (x.ndim - 1))
+            images = repeat_images(x, min(at_once, self.num_samples - first))
             draw = self._draw_initial(images, generator)
             log_weights = -self.potential(images)(draw.z) - draw.log_q
             gumbel = -(-uniform(tuple(log_weights.shape), like=log_weights, generator=generator).log()).log()

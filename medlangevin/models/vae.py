@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from medlangevin.likelihoods import Likelihood
+from medlangevin.likelihoods import Likelihood, at_least_float32
 from medlangevin.models.base import LatentVariableModel, Loss, standard_normal_log_prob
 from medlangevin.samplers import standard_normal
 
@@ -31,8 +31,8 @@ class AmortizedModel(LatentVariableModel):
 
         Integrators and densities are no place for the half precision that a network may run in.
         """
-        mean, scale = (part if part.dtype == torch.float64 else part.float() for part in self.encoder(x))
-        return mean, scale
+        mean, scale = self.encoder(x)
+        return at_least_float32(mean), at_least_float32(scale)
 
     def _draw_initial(self, x: Tensor, generator: torch.Generator | None) -> EncoderDraw:
         """A reparametrised draw: differentiable in the encoder's parameters."""
