@@ -1,0 +1,32 @@
+"""The classifier on real digits."""
+
+from pathlib import Path
+
+import torch
+
+from medlangevin.datasets.images import Labels, load_images
+from medlangevin.evaluation.digit_classifier import DigitClassifier
+from medlangevin.evaluation.digit_training import ClassifierSettings, train_digits
+from medlangevin.evaluation.frechet import frechet_distance
+from medlangevin.evaluation.inception_score import inception_score
+
+
+def test_real_digits(real_root: Path) -> None:
+    splits = load_images("mnist", real_root)
+    counts = {"train": 5000, "valid": 1000, "test": 2000}
+    images = {name: splits.split(name)[:count] for name, count in counts.items()}
+    labels = Labels(*(getattr(splits.labels, name)[:count] for name, count in counts.items()))
+    settings = ClassifierSettings(epochs=3, batch_size=50, least_accuracy=0)  # a tenth of the images, half the epochs
+    network, accuracies = train_digits(splits._replace(**images, labels=labels), settings)
+    # Seen with three seeds: 0.962 to 0.969 grey, 0.960 to 0.963 binarised (standard error 0.004). A linear classifier
+    # of all 60,000 images reaches 0.92 (LeCun et al. 1998), so 0.945 of so few asks for all of this to work.
+    assert accuracies.test > 0.945
+    assert accuracies.test_binarised > 0.945
+    classifier = DigitClassifier(network, accuracies)
+    test, valid = (images[name].float() / 255 for name in ("test", "valid"))
+    noise = valid.flatten(2)[..., torch.randperm(784, generator=torch.Generator().manual_seed(0))].view_as(valid)
+    scores = [inception_score(classifier.probabilities(x), splits=1).mean for x in (test, noise)]
+    assert 8 < scores[0] <= 10  # ten classes, seldom in doubt
+    assert scores[1] < scores[0] - 2
+    near, far = (frechet_distance(classifier.features(x), classifier.features(valid)) for x in (test, noise))
+    assert 0 < near < far / 20
