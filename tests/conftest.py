@@ -1,6 +1,10 @@
 """Fixtures shared by all tests."""
 
 import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 # The tensors of the tests are too small to share; threads that wait for a busy core make them ten times slower.
@@ -16,3 +20,15 @@ def shared_data() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip(f"no real test data: {folder / 'data'} is absent (set MEDLANGEVIN_SHARED)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def real_root(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A data root with all real images, unpacked once and removed at the end (300 MB)."""
+    unpack = shared_data / "data" / "images" / "unpack.py"
+    if not unpack.is_file():
+        pytest.skip(f"no real images: {unpack} is absent")
+    root = tmp_path_factory.mktemp("images")
+    subprocess.run([sys.executable, str(unpack), str(root)], check=True, stdout=subprocess.DEVNULL)
+    yield root
+    shutil.rmtree(root)

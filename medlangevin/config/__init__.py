@@ -10,12 +10,13 @@ from medlangevin.config.model import (
     NetworkConfig,
     PlanarConfig,
 )
-from medlangevin.config.run import Config, DataConfig, TrainingConfig
+from medlangevin.config.run import Config, DataConfig, ImagesConfig, TrainingConfig
 
 __all__ = [
     "Config",
     "DataConfig",
     "FlowConfig",
+    "ImagesConfig",
     "ImportanceConfig",
     "LangevinConfig",
     "LikelihoodConfig",

@@ -2,7 +2,7 @@
 
 import difflib
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -11,13 +11,15 @@ from medlangevin.config.former import upgrade
 from medlangevin.config.run import Config
 from medlangevin.errors import MedlangevinError
 
+Checked = TypeVar("Checked", bound=BaseModel)
+
 
 def load_config(path: Path | str, overrides: tuple[str, ...] = ()) -> Config:
     """Read and check a YAML file; ``overrides``, ``section.key=value`` with the value as YAML, win over it.
 
     Raises MedlangevinError with one line: file, key, what is wrong with it, the nearest right key if it is unknown.
     """
-    raw = _read(Path(path))
+    raw = read_mapping(Path(path))
     for override in overrides:
         _apply_override(raw, override)
     return parse_config(raw, source=str(path))
@@ -25,17 +27,21 @@ def load_config(path: Path | str, overrides: tuple[str, ...] = ()) -> Config:
 
 def load_run_config(path: Path | str) -> Config:
     """Read the config.yaml of a run, also of one that an earlier version trained. Raises MedlangevinError."""
-    return parse_config(upgrade(_read(Path(path))), source=str(path))
+    return parse_config(upgrade(read_mapping(Path(path))), source=str(path))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_mapping(path: Path, schema: type[BaseModel] = Config) -> dict[str, Any]:
+    """Read a YAML file for ``schema``, not yet checked, without the known keys that have no value.
+
+    Raises MedlangevinError when it is no mapping, gives a key twice or holds aliases.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise MedlangevinError(f"config {path} does not exist; see configs/ for examples") from error
     except (OSError, UnicodeDecodeError) as error:
         raise MedlangevinError(f"config {path} cannot be read as a text file ({error})") from error
-    raw = _drop_empty(_parse_yaml(text, str(path)))
+    raw = _drop_empty(_parse_yaml(text, str(path)), schema)
     if not isinstance(raw, dict):
         raise MedlangevinError(f"config {path} is not a mapping of keys to values; see configs/ for examples")
     return raw
@@ -43,10 +49,15 @@ def _read(path: Path) -> dict[str, Any]:
 
 def parse_config(raw: dict[str, Any], *, source: str) -> Config:
     """Check a mapping against the schema. ``source`` is named in errors. Raises MedlangevinError."""
+    return check(Config, raw, source=source)
+
+
+def check(schema: type[Checked], raw: Any, *, source: str) -> Checked:
+    """Check a mapping against any schema. ``source`` is named in errors. Raises MedlangevinError."""
     try:
-        return Config.model_validate(raw)
+        return schema.model_validate(raw)
     except ValidationError as error:
-        problems = "; ".join(_explain(item) for item in error.errors())
+        problems = "; ".join(_explain(item, schema) for item in error.errors())
         raise MedlangevinError(" ".join(f"{source}: {problems}".split())) from error
 
 
@@ -77,13 +88,13 @@ def _parse_yaml(text: str, where: str) -> Any:
         raise MedlangevinError(f"{where} is not valid YAML: {detail}") from error
 
 
-def _drop_empty(value: Any, location: tuple[str, ...] = ()) -> Any:
+def _drop_empty(value: Any, schema: type[BaseModel], location: tuple[str, ...] = ()) -> Any:
     """Without the known keys that have no value: ``training:`` with nothing below it means the defaults."""
     if not isinstance(value, dict):
         return value
-    known = _keys_at(list(location))
+    known = _keys_at(list(location), schema)
     return {
-        key: _drop_empty(item, (*location, str(key)))
+        key: _drop_empty(item, schema, (*location, str(key)))
         for key, item in value.items()
         if item is not None or key not in known
     }
@@ -102,11 +113,11 @@ def _apply_override(raw: dict[str, Any], override: str) -> None:
     section[leaf] = _parse_yaml(value, f"--set {override}")
 
 
-def _explain(error: Any) -> str:
-    location = [str(part) for part in error["loc"]]
+def _explain(error: Any, schema: type[BaseModel]) -> str:
+    location = [str(part) for part in error["loc"] if part != "[key]"]
     key = ".".join(location)
     if error["type"] == "extra_forbidden":
-        right = _keys_at(location[:-1])
+        right = _keys_at(location[:-1], schema)
         nearest = difflib.get_close_matches(location[-1], right, n=1, cutoff=0.5)
         hint = f"did you mean '{nearest[0]}'?" if nearest else f"keys here: {', '.join(right)}"
         return f"unknown key '{key}'; {hint}"
@@ -119,15 +130,24 @@ def _explain(error: Any) -> str:
     message = error["msg"].removeprefix("Value error, ")
     given = error.get("input")
     shown = f" (given: {given!r})" if isinstance(given, (str, int, float, bool)) else ""
-    return f"'{key}': {message[:1].lower()}{message[1:]}{shown}"
+    what = f"{message[:1].lower()}{message[1:]}{shown}"
+    return f"'{key}': {what}" if key else what
 
 
-def _keys_at(location: list[str]) -> list[str]:
-    section: type[BaseModel] = Config
+def _keys_at(location: list[str], schema: type[BaseModel]) -> list[str]:
+    annotation: Any = schema
     for part in location:
-        field = section.model_fields.get(part)
-        annotation = field.annotation if field else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
-        section = annotation
-    return list(section.model_fields)
+        section = _section(annotation)
+        if section is not None:
+            field = section.model_fields.get(part)
+            annotation = field.annotation if field else None
+        else:  # a mapping of names of the user's own to sections
+            annotation = get_args(annotation)[1] if get_origin(annotation) is dict else None
+    section = _section(annotation)
+    return [] if section is None else list(section.model_fields)
+
+
+def _section(annotation: Any) -> type[BaseModel] | None:
+    """The section that a value is, or may be."""
+    kinds = (annotation,) if get_origin(annotation) is dict else (annotation, *get_args(annotation))
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)

@@ -1,9 +1,10 @@
 """The schema of a training run: its data, its model, its optimisation."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic_core import PydanticCustomError
 
 from medlangevin.config.fields import Count, Float, Integer, Positive, Section
 from medlangevin.config.model import ModelConfig
@@ -29,30 +30,67 @@ class DataConfig(Section):
         return self
 
 
-class TrainingConfig(Section):
-    """The optimisation: Adam, early stopping on the validation ELBO after ``patience`` epochs without a gain.
+class ImagesConfig(Section):
+    """The 2D images of a benchmark, in place of crops.
 
-    The learning rate rises linearly over ``warmup_epochs``, then stays (``constant``) or falls to zero along half a
-    cosine at the last epoch (``cosine``).
+    ``set``: mnist, svhn, cifar10, celeba, binarized_mnist, or the path of an ``.npz`` with x_train, x_valid and x_test
+    (uint8, N x C x H x W). ``root``: the folder of the sets; left out, the variable MEDLANGEVIN_DATA or data/images.
+    ``binarization``: ``none`` (grey levels), ``dynamic`` (training images drawn anew each time they are seen,
+    validation and test images once) or ``static`` (the images are 0 and 1 in the file). ``train_on`` ``all``: also on
+    the validation images, for a fixed number of epochs; the last epoch is the model. ``first``: of each split only so
+    many images, for quick trials.
+    """
+
+    set: Annotated[str, Field(min_length=1)]
+    root: Path | None = None
+    binarization: Literal["none", "dynamic", "static"] = "none"
+    train_on: Literal["training", "all"] = "training"
+    first: Count | None = None
+
+
+class TrainingConfig(Section):
+    """The optimisation, and early stopping on the validation ELBO after ``patience`` epochs without a gain.
+
+    ``optimizer``: ``adam``, ``adamax`` (Kingma & Ba 2015) or ``sgd``, plain; ``epsilon``: added to the denominators of
+    the first two. The learning rate rises linearly over ``warmup_epochs``, then stays (``constant``) or falls to zero
+    along half a cosine at the last epoch (``cosine``). ``matmul_precision``: torch's float32 matrix products; below
+    ``highest`` a device may round their factors to fewer bits.
     """
 
     epochs: Count = 200
     batch_size: Count = 10
+    optimizer: Literal["adam", "adamax", "sgd"] = "adam"
+    epsilon: Annotated[Float, Field(gt=0, le=1)] = 1e-8
     learning_rate: Positive = 1e-3
     learning_rate_schedule: Literal["constant", "cosine"] = "constant"
     warmup_epochs: Annotated[Integer, Field(ge=0)] = 0
     gradient_clip: Positive = 100.0
     patience: Count = 30
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+    matmul_precision: Literal["highest", "high", "medium"] = "highest"
+
+    @model_validator(mode="after")
+    def _epsilon_is_used(self) -> "TrainingConfig":
+        if self.optimizer == "sgd" and "epsilon" in self.model_fields_set:
+            raise PydanticCustomError("unused_key", "{uses}", {"key": "epsilon", "uses": "has no effect with sgd"})
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_used(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        data: dict[str, Any] = handler(self)
+        if self.optimizer == "sgd":
+            del data["epsilon"]
+        return data
 
 
 class Config(Section):
-    """A whole run: it lives in ``output_dir/name``."""
+    """A whole run: it lives in ``output_dir/name``. It trains on the crops of ``data`` or on ``images``."""
 
     name: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     output_dir: Path = Path("runs")
     seed: Annotated[Integer, Field(ge=0, lt=2**32)] = 0
     data: DataConfig = DataConfig()
+    images: ImagesConfig | None = None
     model: ModelConfig
     training: TrainingConfig = TrainingConfig()
 
@@ -60,3 +98,15 @@ class Config(Section):
     def run_dir(self) -> Path:
         """The folder of this run."""
         return self.output_dir / self.name
+
+    @model_validator(mode="after")
+    def _one_kind_of_data(self) -> "Config":
+        if self.images is not None and "data" in self.model_fields_set:
+            raise ValueError("data (crops) and images are both given; a run trains on one of them")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_the_other_data(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        data: dict[str, Any] = handler(self)
+        del data["images" if self.images is None else "data"]
+        return data

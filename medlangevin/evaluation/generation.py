@@ -41,6 +41,7 @@ def generate(
     out = Path(out)
     _require_ours(out)
     run = load_run(run_dir, checkpoint=checkpoint)
+    affine = run.crop_grid().affine
     weights = checkpoint_folder(run.directory, checkpoint) / WEIGHTS
     about: dict[str, Any] = {
         "SYNTHETIC": True,
@@ -63,7 +64,7 @@ def generate(
         for index in range(1, count + 1):
             hu, latent = draw_volume(run, index, seed=seed, noise=noise)
             path = out / f"synthetic-{index:04d}_ct.nii.gz"
-            write_volume(path, hu, run.affine)
+            write_volume(path, hu, affine)
             write_json(out / f"synthetic-{index:04d}_ct.json", about | {"index": index, "latent": latent.tolist()})
             paths.append(path)
             track.advance(index)

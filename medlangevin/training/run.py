@@ -4,14 +4,15 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 
-from medlangevin.config import Config, load_run_config
+from medlangevin.config import Config, ImagesConfig, load_run_config
 from medlangevin.datasets.crops import Splits
 from medlangevin.datasets.datalist import CropIndex, Ear
+from medlangevin.datasets.images import ImageSource
 from medlangevin.errors import MedlangevinError
 from medlangevin.io import read_json
 from medlangevin.models import LatentVariableModel, build
@@ -23,19 +24,25 @@ LARGEST, SMALLEST_VOXEL_MM3 = 1024, 1e-6
 CheckpointName = Literal["best", "last"]
 
 
+class CropGrid(NamedTuple):
+    """The grid of crops: ``affine`` (4 x 4, RAS, mm) and ``shape`` (i, j, k)."""
+
+    affine: np.ndarray
+    shape: tuple[int, int, int]
+
+
 @dataclass(frozen=True)
 class Run:
     """A training that has at least one checkpoint.
 
-    ``affine``: RAS, 4 x 4, mm, of the crops it was trained on; ``shape``: their (i, j, k); ``data``: all of data.json;
-    ``state``: of the checkpoint that ``model`` was loaded from. The model is in evaluation mode.
+    ``image_shape``: (C, *spatial) of what it was trained on; ``data``: all of data.json; ``state``: of the checkpoint
+    that ``model`` was loaded from. The model is in evaluation mode.
     """
 
     directory: Path
     config: Config
     model: LatentVariableModel
-    affine: np.ndarray
-    shape: tuple[int, int, int]
+    image_shape: tuple[int, ...]
     data: dict[str, Any]
     state: TrainingState
 
@@ -43,6 +50,15 @@ class Run:
     def name(self) -> str:
         """The run's name."""
         return self.config.name
+
+    def crop_grid(self) -> CropGrid:
+        """The grid of the crops that it was trained on. Raises MedlangevinError when it was trained on 2D images."""
+        if self.config.images is not None:
+            raise MedlangevinError(
+                f"run {self.directory} was trained on the images of {self.config.images.set}, not on crops of ears; "
+                "choose a run that was trained on crops"
+            )
+        return _crop_grid(self.data, self.directory / DATA)
 
 
 def checkpoint_folder(run_dir: Path, name: CheckpointName) -> Path:
@@ -63,14 +79,17 @@ def load_run(run_dir: Path | str, *, checkpoint: CheckpointName = "best", device
         raise MedlangevinError(f"run {run_dir} has no checkpoint '{checkpoint}' yet; train it with --resume first")
     config = load_run_config(run_dir / CONFIG)
     data = read_json(run_dir / DATA)
-    affine, shape = _grid(data, run_dir / DATA)
+    if config.images is None:
+        image_shape: tuple[int, ...] = (1, *_crop_grid(data, run_dir / DATA).shape)
+    else:
+        image_shape = _image_shape(data, run_dir / DATA)
     with torch.random.fork_rng(devices=[]):  # building draws weights that loading replaces
-        model = build(config.model, (1, *shape))
+        model = build(config.model, image_shape)
     load_weights(folder, model)
-    return Run(run_dir, config, model.to(device).eval(), affine, shape, data, load_state(folder))
+    return Run(run_dir, config, model.to(device).eval(), image_shape, data, load_state(folder))
 
 
-def describe_data(index: CropIndex, splits: Splits, window_hu: tuple[float, float]) -> dict[str, Any]:
+def describe_crops(index: CropIndex, splits: Splits, window_hu: tuple[float, float]) -> dict[str, Any]:
     """What data.json holds: the grid, the window, the number of ears, which ears (a digest) and whose they were."""
     return {
         "affine": index.affine.tolist(),
@@ -83,12 +102,19 @@ def describe_data(index: CropIndex, splits: Splits, window_hu: tuple[float, floa
     }
 
 
+def describe_images(source: ImageSource, settings: ImagesConfig) -> dict[str, Any]:
+    """What data.json holds of a run on benchmark images: which set, its shape and counts, and a digest of all of it."""
+    description = source.as_json()
+    del description["location"]  # another machine has it elsewhere
+    return description | {"binarization": settings.binarization, "train_on": settings.train_on}
+
+
 def _digest(*groups: Sequence[Ear]) -> str:
     text = "\n\n".join("\n".join(f"{ear.subject} {ear.side} {ear.image.name}" for ear in group) for group in groups)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _grid(data: Any, path: Path) -> tuple[np.ndarray, tuple[int, int, int]]:
+def _crop_grid(data: Any, path: Path) -> CropGrid:
     try:
         affine = np.array(data["affine"], dtype=np.float64)
         i, j, k = (int(size) for size in data["shape"])
@@ -101,4 +127,14 @@ def _grid(data: Any, path: Path) -> tuple[np.ndarray, tuple[int, int, int]]:
         or not 1 <= min(i, j, k) <= max(i, j, k) <= LARGEST
     ):
         raise MedlangevinError(f"{path} is damaged; restore it or train again under another name")
-    return affine, (i, j, k)
+    return CropGrid(affine, (i, j, k))
+
+
+def _image_shape(data: Any, path: Path) -> tuple[int, int, int]:
+    try:
+        channels, height, width = (int(size) for size in data["shape"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise MedlangevinError(f"{path} is damaged; restore it or train again under another name") from error
+    if not 1 <= min(channels, height, width) <= max(channels, height, width) <= LARGEST:
+        raise MedlangevinError(f"{path} is damaged; restore it or train again under another name")
+    return channels, height, width

@@ -23,10 +23,13 @@ class EventLog:
             if name != "epoch":
                 self._writer.add_scalar(name, value, epoch)
 
-    def volumes(self, epoch: int, name: str, images: torch.Tensor) -> None:
-        """The middle slices of images (N, 1, i, j, k) in [0, 1], one row each."""
-        rows = [strip(image[0].float().cpu()) for image in images]
-        self._writer.add_image(name, torch.cat(rows)[None].clamp(0, 1), epoch)
+    def pictures(self, epoch: int, name: str, images: torch.Tensor) -> None:
+        """Images (N, C, H, W) in [0, 1] side by side, or the middle slices of volumes (N, 1, i, j, k), one row each."""
+        images = images.float().cpu().clamp(0, 1)
+        if images.ndim == 4:
+            self._writer.add_image(name, torch.cat(list(images), dim=2), epoch)
+            return
+        self._writer.add_image(name, torch.cat([strip(image[0]) for image in images])[None], epoch)
 
     def close(self) -> None:
         """Write what is pending."""

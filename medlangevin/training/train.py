@@ -7,17 +7,17 @@ import torch
 from lightning.fabric import Fabric
 
 from medlangevin.config import Config, dump_config, load_run_config
-from medlangevin.datasets.crops import CropDataset, choose_splits
-from medlangevin.datasets.datalist import read_index
 from medlangevin.errors import MedlangevinError
 from medlangevin.io import read_json, recover_folder, write_json, write_text
 from medlangevin.models import build
 from medlangevin.training import run as layout
 from medlangevin.training.checkpoint import TrainingState, load_training
+from medlangevin.training.data import TrainingData, load_data
 from medlangevin.training.environment import describe_environment, device_name
 from medlangevin.training.metrics import MetricsFile, read_metrics, require_reaching
+from medlangevin.training.optimizer import make_optimizer
 from medlangevin.training.randomness import derive_seed
-from medlangevin.training.trainer import Data, Trainer
+from medlangevin.training.trainer import Trainer
 
 # A resumed run may change these without becoming another run.
 MAY_CHANGE = {
@@ -25,6 +25,7 @@ MAY_CHANGE = {
     "data.root",
     "data.cache_mb",
     "data.num_workers",
+    "images.root",
     "training.epochs",
     "training.patience",
     "training.accelerator",
@@ -42,23 +43,15 @@ def train(config: Config, *, resume: bool = False) -> Path:
         recover_folder(layout.checkpoint_folder(run_dir, "last"))
         recover_folder(layout.checkpoint_folder(run_dir, "best"))
     resuming = _require_startable(run_dir, config, resume=resume)
-    index = read_index(config.data.root)
-    splits = choose_splits(index)
-    description = layout.describe_data(index, splits, config.data.window_hu)
-    if resuming:
-        _require_same_data(run_dir / layout.DATA, description, config.data.root)
-    settings: dict[str, Any] = {"window_hu": config.data.window_hu, "cache_mb": config.data.cache_mb}
-    data = Data(
-        CropDataset(splits.training, index.shape, **settings), CropDataset(splits.validation, index.shape, **settings)
-    )
-    data.training.fill_cache()
-    data.validation.fill_cache()
-
     fabric = _fabric(config)
+    data = load_data(config, fabric.device)
+    if resuming:
+        _require_same_data(run_dir / layout.DATA, data)
+    torch.set_float32_matmul_precision(config.training.matmul_precision)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(config.seed, "weights"))
-        model = build(config.model, (1, *index.shape), mean_image=data.training.mean(), data_size=len(splits.training))
-    optimizer = torch.optim.Adam(model.parameters(), lr=config.training.learning_rate)
+        model = build(config.model, data.image_shape, mean_image=data.training.mean(), data_size=len(data.training))
+    optimizer = make_optimizer(model, config.training)
     state, rows = TrainingState(), []
     if resuming:
         rows = read_metrics(run_dir / layout.METRICS)
@@ -67,7 +60,7 @@ def train(config: Config, *, resume: bool = False) -> Path:
 
     write_text(run_dir / layout.CONFIG, dump_config(config))
     write_json(run_dir / layout.ENVIRONMENT, describe_environment(fabric.device))
-    write_json(run_dir / layout.DATA, description)
+    write_json(run_dir / layout.DATA, data.description)
     metrics = MetricsFile(run_dir / layout.METRICS, rows)
     metrics.drop_after(state.epoch)
     trainer = Trainer(
@@ -80,13 +73,9 @@ def train(config: Config, *, resume: bool = False) -> Path:
         state=state,
         metrics=metrics,
     )
-    counts = description["counts"]
     parameters = sum(parameter.numel() for parameter in model.parameters())
     print(f"run {run_dir}: {config.model.kind}, {parameters:,} parameters, on {device_name(fabric.device)}")
-    print(
-        f"ears: {counts['training']} to train on, {counts['validation']} to validate on "
-        f"({splits.validation_source}), {counts['test']} kept for testing"
-    )
+    print(data.summary)
     if resume:
         print(f"going on after epoch {state.epoch}" if resuming else "nothing to resume: starting from the beginning")
     try:
@@ -97,7 +86,8 @@ def train(config: Config, *, resume: bool = False) -> Path:
     stopping = state.early_stopping
     if state.epoch < config.training.epochs:
         print(f"stopped early after epoch {state.epoch}: no gain for {config.training.patience} epochs")
-    print(f"best epoch {stopping.best_epoch} of {state.epoch}: validation ELBO {stopping.best_elbo:.1f} nats per ear")
+    elbo = "" if stopping.best_elbo is None else f": validation ELBO {stopping.best_elbo:.1f} nats per {data.noun}"
+    print(f"best epoch {stopping.best_epoch} of {state.epoch}{elbo}")
     return run_dir
 
 
@@ -127,12 +117,12 @@ def _require_same_settings(before: Config, now: Config, run_dir: Path) -> None:
             )
 
 
-def _require_same_data(path: Path, description: dict[str, Any], root: Path) -> None:
+def _require_same_data(path: Path, data: TrainingData) -> None:
     before = read_json(path)
-    for key in ("shape", "affine", "ears_sha256"):
-        if not isinstance(before, dict) or before.get(key) != description[key]:
+    for key in data.identity:
+        if not isinstance(before, dict) or before.get(key) != data.description[key]:
             raise MedlangevinError(
-                f"the crops in {root} are not those that the run was trained on ({key} in {path} differs); "
+                f"{data.location} are not those that the run was trained on ({key} in {path} differs); "
                 "restore them or train under another name"
             )
 

@@ -2,34 +2,28 @@
 
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from lightning.fabric import Fabric
-from torch.utils.data import DataLoader
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from medlangevin.config import Config
-from medlangevin.datasets.crops import CropDataset
 from medlangevin.models import LatentVariableModel
 from medlangevin.progress import progress
 from medlangevin.training.batches import EpochBatches
 from medlangevin.training.checkpoint import TrainingState
+from medlangevin.training.data import TrainingData
+from medlangevin.training.early_stopping import EarlyStopping
 from medlangevin.training.health import Health, require_finite_gradient, require_finite_loss
 from medlangevin.training.keeper import CheckpointKeeper
 from medlangevin.training.metrics import MetricsFile, Row
 from medlangevin.training.randomness import generator
 from medlangevin.training.schedule import learning_rate_factor
+from medlangevin.training.sources import Source
 from medlangevin.training.tensorboard import EventLog
 
 PICTURES_PER_RUN = 20
 IMAGES_PER_PICTURE = 4
-
-
-class Data(NamedTuple):
-    """What to train and to validate on."""
-
-    training: CropDataset
-    validation: CropDataset
 
 
 class Trainer:
@@ -46,7 +40,7 @@ class Trainer:
         config: Config,
         model: LatentVariableModel,
         optimizer: torch.optim.Optimizer,
-        data: Data,
+        data: TrainingData,
         run_dir: Path,
         state: TrainingState,
         metrics: MetricsFile,
@@ -59,11 +53,6 @@ class Trainer:
         self._events_folder = run_dir / "tensorboard"
         training = config.training
         self._batches = EpochBatches(len(data.training), training.batch_size, seed=config.seed)
-        workers = config.data.num_workers
-        self._loader = DataLoader(
-            data.training, batch_sampler=self._batches, num_workers=workers, persistent_workers=workers > 0
-        )
-        self._validation_loader = DataLoader(data.validation, batch_size=training.batch_size)
 
     def run(self) -> TrainingState:
         """Train until the last epoch or until early stopping; the state at the end.
@@ -79,14 +68,10 @@ class Trainer:
                     row = self._epoch()
                     self.metrics.append(row)
                     events.scalars(self.state.epoch, row)
-                    elbo, best = row["validation_elbo"], self.state.early_stopping.best_epoch
                     if self.state.epoch % max(1, training.epochs // PICTURES_PER_RUN) == 0:
                         self._draw(events)
                     self._keeper.offer(self.state, final=self.finished)
-                    track.advance(
-                        self.state.epoch,
-                        f"loss {row['loss']:.1f}, validation ELBO {elbo:.1f} nats (best: epoch {best})",
-                    )
+                    track.advance(self.state.epoch, self._note(row))
         finally:
             events.close()
         return self.state
@@ -102,37 +87,33 @@ class Trainer:
         started = time.monotonic()
         epoch = self.state.epoch + 1
         row = self._gradient_steps(epoch)
-        elbos = self.validate()
-        mean = elbos.mean().item()
-        require_finite_loss(elbos.mean(), {"validation ELBO": elbos.mean()}, self._health(self.state.step))
-        stopping = self.state.early_stopping.update(epoch, mean)
+        if self.data.validation is None:
+            stopping = EarlyStopping(best_epoch=epoch)
+        else:
+            elbos = self.validate(self.data.validation)
+            mean = elbos.mean().item()
+            require_finite_loss(elbos.mean(), {"validation ELBO": elbos.mean()}, self._health(self.state.step))
+            stopping = self.state.early_stopping.update(epoch, mean)
+            spread = elbos.std().item() / len(elbos) ** 0.5 if len(elbos) > 1 else 0.0
+            row |= {"validation_elbo": mean, "validation_elbo_se": spread}
         self.state = TrainingState(epoch, self.state.step, stopping)
-        spread = elbos.std().item() / len(elbos) ** 0.5 if len(elbos) > 1 else 0.0
-        return row | {
-            "validation_elbo": mean,
-            "validation_elbo_se": spread,
-            "seconds": round(time.monotonic() - started, 3),
-        }
+        return row | {"seconds": round(time.monotonic() - started, 3)}
 
     def _gradient_steps(self, epoch: int) -> Row:
         noise = generator(self.config.seed, "noise", epoch, device=self.fabric.device)
+        data_noise = generator(self.config.seed, "data", epoch, device=self.fabric.device)
         self._batches.set_epoch(epoch)
         self.model.train()
         sums: dict[str, float] = {}
         seen = 0
-        for batch in self._loader:
+        for batch in self.data.training.shuffled(self._batches, data_noise):
             x = batch.to(self.fabric.device, non_blocking=True)
             rate = self._set_learning_rate()
             self._wrapped_optimizer.zero_grad()
             loss, parts = self._wrapped(x, noise)
             require_finite_loss(loss, parts, self._health(self.state.step + 1))
             self.fabric.backward(loss)
-            norm = self.fabric.clip_gradients(
-                self._wrapped,
-                self._wrapped_optimizer,
-                max_norm=self.config.training.gradient_clip,
-                error_if_nonfinite=False,
-            )
+            norm = self._clip_gradients()
             require_finite_gradient(norm, self.model, self._health(self.state.step + 1))
             self._wrapped_optimizer.step()
             self.state = self.state._replace(step=self.state.step + 1)
@@ -142,12 +123,22 @@ class Trainer:
         means = {name: value / seen for name, value in sums.items()}
         return {"epoch": epoch, "step": self.state.step, "learning_rate": rate} | means
 
-    def validate(self) -> torch.Tensor:
-        """The validation ELBO of each ear, (N,) float64 in nats; the same noise every time, so epochs compare."""
+    def _clip_gradients(self) -> torch.Tensor:
+        """The norm of all gradients together, before it was clipped; gradients below the limit are left untouched."""
+        limit = self.config.training.gradient_clip
+        gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
+        norm = get_total_norm(gradients)
+        if norm > limit:
+            clip_grads_with_norm_(self.model.parameters(), limit, norm)
+        return norm
+
+    def validate(self, source: Source) -> torch.Tensor:
+        """The ELBO of each image of ``source``, (N,) float64 in nats; the same noise every time, so epochs compare."""
         noise = generator(self.config.seed, "validation", device=self.fabric.device)
         self.model.eval()
-        batches = [self.model.elbo(x.to(self.fabric.device), noise).double().cpu() for x in self._validation_loader]
-        return torch.cat(batches)
+        batches = source.in_order(self.config.training.batch_size)
+        elbos = [self.model.elbo(x.to(self.fabric.device), noise).double().cpu() for x in batches]
+        return torch.cat(elbos)
 
     def _set_learning_rate(self) -> float:
         training = self.config.training
@@ -162,12 +153,19 @@ class Trainer:
         return training.learning_rate * factor
 
     def _draw(self, events: EventLog) -> None:
-        count = min(IMAGES_PER_PICTURE, len(self.data.validation))
         noise = generator(self.config.seed, "pictures", device=self.fabric.device)
-        x = torch.stack([self.data.validation[position] for position in range(count)]).to(self.fabric.device)
-        reconstructed = self.model.reconstruct(x, noise)
-        events.volumes(self.state.epoch, "reconstructions", torch.stack([x, reconstructed], 1).flatten(0, 1))
-        events.volumes(self.state.epoch, "samples", self.model.sample(IMAGES_PER_PICTURE, noise))
+        if self.data.validation is not None:
+            x = next(self.data.validation.in_order(IMAGES_PER_PICTURE)).to(self.fabric.device)
+            reconstructed = self.model.reconstruct(x, noise)
+            events.pictures(self.state.epoch, "reconstructions", torch.stack([x, reconstructed], 1).flatten(0, 1))
+        events.pictures(self.state.epoch, "samples", self.model.sample(IMAGES_PER_PICTURE, noise))
+
+    def _note(self, row: Row) -> str:
+        note = f"loss {row['loss']:.1f}"
+        if "validation_elbo" in row:
+            best = self.state.early_stopping.best_epoch
+            note += f", validation ELBO {row['validation_elbo']:.1f} nats (best: epoch {best})"
+        return note
 
     def _health(self, step: int) -> Health:
         return Health(step, self.state.epoch + 1, self._keeper.saved_epoch)

@@ -1,6 +1,7 @@
 """Images as a model sees them: x in [0, 1], grey or binarised."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -16,7 +17,8 @@ SEEDS = {"valid": 1, "test": 2}  # fixed for ever: other values would make other
 CHUNK = 1000
 
 
-class ModelImages(NamedTuple):
+@dataclass(frozen=True)
+class ModelImages:
     """uint8 images (N, C, H, W) of which each batch becomes x in [0, 1].
 
     ``top``: the value that becomes 1 (255 for grey levels, 1 for binary images); ``redrawn``: every batch is binarised
@@ -49,7 +51,7 @@ class ModelImages(NamedTuple):
 
     def to(self, device: torch.device | str) -> "ModelImages":
         """The same with the uint8 images on another device."""
-        return self._replace(images=self.images.to(device))
+        return replace(self, images=self.images.to(device))
 
 
 class ModelSplits(NamedTuple):

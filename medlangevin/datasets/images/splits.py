@@ -88,6 +88,21 @@ def make_splits(
     )
 
 
+def first_images(splits: ImageSplits, count: int) -> ImageSplits:
+    """The first ``count`` images of each split, or all where there are fewer."""
+    source = splits.source
+    present = {name: part for name in SPLITS if (part := getattr(splits, name)) is not None}
+    labels = {name: part for name in SPLITS if (part := getattr(splits.labels, name)) is not None}
+    return make_splits(
+        {name: part[:count] for name, part in present.items()},
+        {name: part[:count] for name, part in labels.items()},
+        name=source.name,
+        origin=source.origin,
+        location=source.location,
+        validation=source.validation,
+    )
+
+
 def hold_out_last(parts: dict[str, Tensor], count: int) -> dict[str, Tensor]:
     """Make the last ``count`` items of ``train`` the ``valid`` ones."""
     return parts | {"train": parts["train"][:-count], "valid": parts["train"][-count:]}

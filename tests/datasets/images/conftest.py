@@ -1,25 +1,10 @@
-"""Made-up sets, and the real images where they are."""
+"""Made-up sets."""
 
-import shutil
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-
-@pytest.fixture(scope="session")
-def real_root(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A data root with all real images, unpacked once and removed at the end (300 MB)."""
-    unpack = shared_data / "data" / "images" / "unpack.py"
-    if not unpack.is_file():
-        pytest.skip(f"no real images: {unpack} is absent")
-    root = tmp_path_factory.mktemp("images")
-    subprocess.run([sys.executable, str(unpack), str(root)], check=True, stdout=subprocess.DEVNULL)
-    yield root
-    shutil.rmtree(root)
 
 
 @pytest.fixture

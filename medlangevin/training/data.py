@@ -1,0 +1,85 @@
+"""What a configuration trains on: the crops of ``data`` or the benchmark images of ``images``."""
+
+from typing import Any, NamedTuple
+
+import torch
+
+from medlangevin.config import Config, DataConfig, ImagesConfig
+from medlangevin.datasets.crops import CropDataset, choose_splits
+from medlangevin.datasets.datalist import read_index
+from medlangevin.datasets.images import ImageSplits, data_root, first_images, load_images, model_images
+from medlangevin.training.run import describe_crops, describe_images
+from medlangevin.training.sources import CropSource, MemorySource, Source
+
+
+class TrainingData(NamedTuple):
+    """Images to train on and to validate on (None: on none, and every epoch counts as the best so far).
+
+    ``image_shape`` (C, *spatial); ``noun``, what one of them is called; ``description``, for data.json; ``identity``,
+    the keys of it that a resumed run must find unchanged; ``location``, where they are, and ``summary``, how many, in
+    words.
+    """
+
+    training: Source
+    validation: Source | None
+    image_shape: tuple[int, ...]
+    noun: str
+    description: dict[str, Any]
+    identity: tuple[str, ...]
+    location: str
+    summary: str
+
+
+def load_data(config: Config, device: torch.device | str = "cpu") -> TrainingData:
+    """Read what ``config`` trains on; benchmark images are put on ``device``. Raises MedlangevinError, one line."""
+    return _crops(config.data) if config.images is None else _images(config.images, device)
+
+
+def load_splits(images: ImagesConfig) -> ImageSplits:
+    """The image set that ``images`` names, cut down to ``first``. Raises MedlangevinError, one line."""
+    splits = load_images(images.set, data_root(images.root))
+    return splits if images.first is None else first_images(splits, images.first)
+
+
+def _crops(settings: DataConfig) -> TrainingData:
+    index = read_index(settings.root)
+    splits = choose_splits(index)
+    training, validation = (
+        CropDataset(ears, index.shape, window_hu=settings.window_hu, cache_mb=settings.cache_mb)
+        for ears in (splits.training, splits.validation)
+    )
+    training.fill_cache()
+    validation.fill_cache()
+    description = describe_crops(index, splits, settings.window_hu)
+    counts = description["counts"]
+    return TrainingData(
+        training=CropSource(training, num_workers=settings.num_workers),
+        validation=CropSource(validation),
+        image_shape=(1, *index.shape),
+        noun="ear",
+        description=description,
+        identity=("shape", "affine", "ears_sha256"),
+        location=f"the crops in {settings.root}",
+        summary=f"ears: {counts['training']} to train on, {counts['validation']} to validate on "
+        f"({splits.validation_source}), {counts['test']} kept for testing",
+    )
+
+
+def _images(settings: ImagesConfig, device: torch.device | str) -> TrainingData:
+    splits = load_splits(settings)
+    description = describe_images(splits.source, settings)
+    joined = settings.train_on == "all"
+    if joined:
+        splits = splits._replace(train=torch.cat([splits.train, splits.valid]))
+    ready = model_images(splits, binarization=settings.binarization)
+    held = "none to validate on" if joined else f"{len(ready.valid)} to validate on ({splits.source.validation})"
+    return TrainingData(
+        training=MemorySource(ready.train.to(device)),
+        validation=None if joined else MemorySource(ready.valid.to(device)),
+        image_shape=splits.source.shape,
+        noun="image",
+        description=description,
+        identity=("shape", "sha256"),
+        location=f"the images of {splits.source.name} in {splits.source.location}",
+        summary=f"images: {len(ready.train)} to train on, {held}, {len(ready.test or ())} kept for testing",
+    )

@@ -1,0 +1,81 @@
+"""Where batches come from: crops read from disk, or images in memory."""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from medlangevin.datasets.crops import CropDataset
+from medlangevin.datasets.images import ModelImages
+from medlangevin.training.batches import EpochBatches
+
+
+class Source(Protocol):
+    """Images that a model can be trained or validated on: batches x (n, C, *spatial), float32, in [0, 1]."""
+
+    def __len__(self) -> int: ...
+
+    def shuffled(self, order: EpochBatches, noise: torch.Generator) -> Iterator[Tensor]:
+        """The batches of the epoch that ``order`` stands at; ``noise`` is for what is drawn anew every epoch."""
+
+    def in_order(self, batch_size: int) -> Iterator[Tensor]:
+        """All images, always the same."""
+
+    def mean(self) -> Tensor:
+        """The mean image (C, *spatial)."""
+
+
+class CropSource:
+    """Crops, read by ``num_workers`` processes if not 0."""
+
+    def __init__(self, crops: CropDataset, *, num_workers: int = 0) -> None:
+        self.crops = crops
+        self._num_workers = num_workers
+        self._loader: tuple[EpochBatches, DataLoader[Tensor]] | None = None
+
+    def __len__(self) -> int:
+        return len(self.crops)
+
+    def shuffled(self, order: EpochBatches, noise: torch.Generator) -> Iterator[Tensor]:
+        """See ``Source``; ``noise`` is not used."""
+        if self._loader is None or self._loader[0] is not order:
+            workers = self._num_workers
+            loader: DataLoader[Tensor] = DataLoader(
+                self.crops, batch_sampler=order, num_workers=workers, persistent_workers=workers > 0
+            )
+            self._loader = (order, loader)
+        return iter(self._loader[1])
+
+    def in_order(self, batch_size: int) -> Iterator[Tensor]:
+        """See ``Source``."""
+        return iter(DataLoader(self.crops, batch_size=batch_size))
+
+    def mean(self) -> Tensor:
+        """See ``Source``."""
+        return self.crops.mean()
+
+
+class MemorySource:
+    """Images held as uint8, on the device that they are trained on."""
+
+    def __init__(self, images: ModelImages) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def shuffled(self, order: EpochBatches, noise: torch.Generator) -> Iterator[Tensor]:
+        """See ``Source``; ``noise`` binarises the images where that is done anew every time."""
+        for positions in order:
+            yield self.images.batch(positions, generator=noise)
+
+    def in_order(self, batch_size: int) -> Iterator[Tensor]:
+        """See ``Source``."""
+        for first in range(0, len(self), batch_size):
+            yield self.images.batch(slice(first, first + batch_size))
+
+    def mean(self) -> Tensor:
+        """See ``Source``."""
+        return self.images.mean()
