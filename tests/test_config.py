@@ -159,8 +159,8 @@ USED_WITH: list[tuple[str, Any, list[dict[str, str]]]] = [
     ("langevin.scale", 0.1, [{"kind": "lae"}, {"kind": "ae"}]),
     ("langevin.posterior_steps", 9, [{"kind": "lae"}, {"kind": "ae"}]),
     ("langevin.posterior_step_size", 0.1, [{"kind": "lae"}, {"kind": "ae"}]),
-    ("network.channels", [3], [{"network.kind": "conv"}]),
-    ("network.hidden", 3, [{"network.kind": "conv"}]),
+    ("network.channels", [3], [{"network.kind": "conv"}, {"network.kind": "conv5"}]),
+    ("network.hidden", 3, [{"network.kind": "conv"}, {"network.kind": "conv5"}]),
     ("network.widths", [3], [{"network.kind": "mlp"}]),
     ("network.activation", "softplus", [{"network.kind": "mlp"}]),
     ("network.layer_norm", False, [{"network.kind": "mlp"}]),
@@ -202,7 +202,7 @@ def test_a_setting_that_has_no_effect_is_refused_with_what_it_goes_with(key, val
     }
     refused = 0
     for kind in KINDS:
-        for beside in ({}, {"network.kind": "mlp"}, {"likelihood.kind": "bernoulli"}):
+        for beside in ({}, {"network.kind": "mlp"}, {"network.kind": "conv5"}, {"likelihood.kind": "bernoulli"}):
             around = {"kind": kind, **beside}
             if any(condition.items() <= (defaults | around).items() for condition in with_one_of):
                 continue
@@ -233,6 +233,14 @@ def test_a_setting_that_has_no_effect_is_refused_with_what_it_goes_with(key, val
             "'model.likelihood.initial_scale' has no effect here; it goes with likelihood.kind: gaussian or "
             "discretized_logistic",
         ),
+        (
+            "model.network={kind: mlp, hidden: 5}",
+            "'model.network.hidden' has no effect here; it goes with network.kind: conv or conv5",
+        ),
+        (
+            "model.network={kind: conv5, widths: [5]}",
+            "'model.network.widths' has no effect here; it goes with network.kind: mlp",
+        ),
     ],
 )
 def test_the_refusal_in_full(tmp_path, override, message):
@@ -242,7 +250,7 @@ def test_the_refusal_in_full(tmp_path, override, message):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("network", ["conv", "mlp"])
+@pytest.mark.parametrize("network", ["conv", "conv5", "mlp"])
 @pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli", "continuous_bernoulli", "discretized_logistic"])
 def test_a_dump_holds_what_is_used_and_nothing_else(tmp_path, kind, network, likelihood):
     settings_ = {"kind": kind, "network.kind": network, "likelihood.kind": likelihood}
@@ -260,7 +268,7 @@ def test_a_dump_holds_what_is_used_and_nothing_else(tmp_path, kind, network, lik
         "ae": {"langevin"},
     }
     assert set(model) == {"kind", "latent_dim", "network", "likelihood"} | sections.get(kind, set())
-    layers = {"channels", "hidden"} if network == "conv" else {"widths", "activation", "layer_norm"}
+    layers = {"channels", "hidden"} if network in ("conv", "conv5") else {"widths", "activation", "layer_norm"}
     assert set(model["network"]) == {"kind"} | layers
     assert ("initial_scale" in model["likelihood"]) == (likelihood in ("gaussian", "discretized_logistic"))
 
@@ -343,6 +351,23 @@ def test_a_run_of_this_version_is_read_as_it_stands(tmp_path):
     assert load_run_config(write(tmp_path, text)) == config
     with pytest.raises(MedlangevinError, match="has no effect here"):
         load_run_config(write(tmp_path, text.replace("bound: annealed", "bound: annealed\n    noise: 0.5")))
+
+
+def test_each_network_has_its_own_defaults():
+    def network(**settings_: Any) -> tuple[tuple[int, ...], int]:
+        found = ModelConfig.model_validate({"kind": "vae", "network": settings_}).network
+        return found.channels, found.hidden
+
+    assert network() == network(kind="conv") == ((16, 32, 64), 256)
+    assert network(kind="conv5") == ((16, 32, 32), 450)
+    assert network(kind="conv5", channels=[8]) == ((8,), 450)
+    assert network(kind="conv5", hidden=9) == ((16, 32, 32), 9)
+
+
+@pytest.mark.parametrize(("setting", "key"), [("channels: [1, 1, 1, 1, 1]", "channels"), ("hidden: 0", "hidden")])
+def test_conv5_is_checked_as_conv_is(tmp_path, setting, key):
+    with pytest.raises(MedlangevinError, match=rf"'model\.network\.{key}'"):
+        load_config(write(tmp_path, MINIMAL), (f"model.network={{kind: conv5, {setting}}}",))
 
 
 def test_forces_want_smooth_networks():

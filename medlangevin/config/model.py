@@ -12,13 +12,15 @@ from medlangevin.config.relevance import fill_defaults, is_used, unused_key, wha
 class NetworkConfig(Section):
     """The encoder and the decoder, mirror images of each other.
 
-    ``conv``: strided convolutions with ``channels`` filters, softplus, and a dense layer of ``hidden`` units.
+    ``conv``: strided convolutions with ``channels`` filters, softplus, and a dense layer of ``hidden`` units, 2D or 3D.
+    ``conv5``: the same with kernels of 5 x 5, as published for 28 x 28 digits (HVAE, QSL-VAE): 2D only; ``channels``
+    16, 32, 32 and ``hidden`` 450 unless set.
     ``mlp``: fully connected layers of ``widths``, with LayerNorm if ``layer_norm``. ``activation`` ``softplus`` is for
     kinds that differentiate through a force (hvae, qsl_vae), and their default: a ``relu`` has no curvature of its own
     to learn from. Elsewhere the default is ``relu``.
     """
 
-    kind: Literal["conv", "mlp"] = "conv"
+    kind: Literal["conv", "conv5", "mlp"] = "conv"
     channels: Annotated[tuple[Width, ...], Field(min_length=1, max_length=4)] = (16, 32, 64)
     hidden: Width = 256
     widths: Annotated[tuple[Width, ...], Field(min_length=1, max_length=8)] = (1024, 1024, 1024)

@@ -11,8 +11,8 @@ Condition = Mapping[str, tuple[str, ...]]
 _CHAIN: tuple[Condition, ...] = ({"kind": ("hoffman",)}, {"kind": ("lae",), "langevin.update": ("langevin",)})
 # A key is used if any of its conditions holds; keys that are not here are always used.
 _USES: dict[str, tuple[Condition, ...]] = {
-    "network.channels": ({"network.kind": ("conv",)},),
-    "network.hidden": ({"network.kind": ("conv",)},),
+    "network.channels": ({"network.kind": ("conv", "conv5")},),
+    "network.hidden": ({"network.kind": ("conv", "conv5")},),
     "network.widths": ({"network.kind": ("mlp",)},),
     "network.activation": ({"network.kind": ("mlp",)},),
     "network.layer_norm": ({"network.kind": ("mlp",)},),
@@ -38,7 +38,9 @@ _USES: dict[str, tuple[Condition, ...]] = {
     "langevin.posterior_step_size": ({"kind": ("lae", "ae")},),
 }
 # Defaults that differ from those of the section's class: where, section, key, value.
-_DEFAULTS: tuple[tuple[Condition, str, str, float | str], ...] = (
+_DEFAULTS: tuple[tuple[Condition, str, str, float | str | tuple[int, ...]], ...] = (
+    ({"network.kind": ("conv5",)}, "network", "channels", (16, 32, 32)),
+    ({"network.kind": ("conv5",)}, "network", "hidden", 450),
     ({"kind": ("hvae", "qsl_vae"), "network.kind": ("mlp",)}, "network", "activation", "softplus"),
     ({"kind": ("hvae",), "flow.tempering": ("fixed", "free")}, "flow", "initial_temperature", 1.5),
 )

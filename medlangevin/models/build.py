@@ -1,6 +1,6 @@
 """Assemble a model from the configuration; the models themselves never read one."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -15,12 +15,32 @@ from medlangevin.models.lae import LAE
 from medlangevin.models.qsl_vae import QSLVAE
 from medlangevin.models.vae import VAE
 from medlangevin.models.vae_flow import VAEFlow
-from medlangevin.networks import ConvDecoder, ConvEncoder, ConvFeatures, MLPDecoder, MLPEncoder, MLPFeatures
+from medlangevin.networks import (
+    Conv5Decoder,
+    Conv5Encoder,
+    Conv5Features,
+    ConvDecoder,
+    ConvEncoder,
+    ConvFeatures,
+    MLPDecoder,
+    MLPEncoder,
+    MLPFeatures,
+)
 from medlangevin.networks.ends import Output
 
-_NETWORKS: dict[str, tuple[type[nn.Module], type[nn.Module], type[nn.Module]]] = {
-    "conv": (ConvFeatures, ConvEncoder, ConvDecoder),
-    "mlp": (MLPFeatures, MLPEncoder, MLPDecoder),
+
+class _Networks(NamedTuple):
+    features: type[nn.Module]
+    encoder: type[nn.Module]
+    decoder: type[nn.Module]
+    # Whether features and encoder take differences from the mean image, in units of the decoder's scale; or x itself.
+    standardises: bool = True
+
+
+_NETWORKS = {
+    "conv": _Networks(ConvFeatures, ConvEncoder, ConvDecoder),
+    "conv5": _Networks(Conv5Features, Conv5Encoder, Conv5Decoder, standardises=False),
+    "mlp": _Networks(MLPFeatures, MLPEncoder, MLPDecoder),
 }
 # What each likelihood takes the decoder's output for.
 _OUTPUTS: dict[str, Output] = {
@@ -55,25 +75,30 @@ def build(
         )
     if mean_image is not None and tuple(mean_image.shape) != image_shape:
         raise MedlangevinError(f"the mean image has shape {tuple(mean_image.shape)}, the images have {image_shape}")
-    features, encoder, decoder = _NETWORKS[config.network.kind]
-    layers: dict[str, Any] = _layers(config.network) | {"mean_image": mean_image}
-    # Differences from the mean, in units of the decoder's initial standard deviation, are of order one.
-    scaled = layers | {"input_scale": _SPREAD.get(config.likelihood.kind, config.likelihood.initial_scale)}
+    networks = _NETWORKS[config.network.kind]
+    layers = _layers(config.network)
+    inward = dict(layers)
+    if networks.standardises:
+        # Differences from the mean, in units of the decoder's initial standard deviation, are of order one.
+        spread = _SPREAD.get(config.likelihood.kind, config.likelihood.initial_scale)
+        inward |= {"mean_image": mean_image, "input_scale": spread}
     if config.kind in ("lae", "ae"):
-        first = {"features": features(image_shape, **scaled)}
+        first = {"features": networks.features(image_shape, **inward)}
     else:
-        first = {"encoder": encoder(image_shape, config.latent_dim, **scaled)}
+        first = {"encoder": networks.encoder(image_shape, config.latent_dim, **inward)}
     return _assemble(
         config,
         **first,
-        decoder=decoder(image_shape, config.latent_dim, output=_OUTPUTS[config.likelihood.kind], **layers),
+        decoder=networks.decoder(
+            image_shape, config.latent_dim, output=_OUTPUTS[config.likelihood.kind], mean_image=mean_image, **layers
+        ),
         likelihood=_likelihood(config.likelihood, data_size),
         latent_dim=config.latent_dim,
     )
 
 
 def _layers(network: NetworkConfig) -> dict[str, Any]:
-    if network.kind == "conv":
+    if network.kind in ("conv", "conv5"):
         return {"channels": network.channels, "hidden": network.hidden}
     return {"widths": network.widths, "activation": network.activation, "layer_norm": network.layer_norm}
 

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from medlangevin import models
 from medlangevin.config import ModelConfig
+from medlangevin.errors import MedlangevinError
 from medlangevin.models import build
 
 KINDS = {
@@ -19,7 +20,11 @@ KINDS = {
     "ae": models.LAE,
 }
 LIKELIHOODS = ("gaussian", "bernoulli", "continuous_bernoulli", "discretized_logistic")
-NETWORKS = {"conv": {"channels": [3, 4], "hidden": 6}, "mlp": {"kind": "mlp", "widths": [7, 6]}}
+NETWORKS = {
+    "conv": {"channels": [3, 4], "hidden": 6},
+    "conv5": {"kind": "conv5", "channels": [3, 4], "hidden": 6},
+    "mlp": {"kind": "mlp", "widths": [7, 6]},
+}
 SHAPES = {"2D": (2, 6, 5), "3D": (1, 5, 4, 6)}
 
 
@@ -41,7 +46,7 @@ def mean_image(shape: str) -> Tensor:
     return 0.2 + 0.6 * torch.rand(SHAPES[shape], generator=torch.Generator().manual_seed(1))
 
 
-# Each kind with each network in 2D and 3D, and with each likelihood.
+# Each kind with each network in the dimensions it knows, and with each likelihood.
 @pytest.mark.parametrize(
     ("shape", "network", "likelihood"),
     [
@@ -49,6 +54,7 @@ def mean_image(shape: str) -> Tensor:
         ("2D", "mlp", "discretized_logistic"),
         ("3D", "conv", "continuous_bernoulli"),
         ("3D", "mlp", "bernoulli"),
+        ("2D", "conv5", "bernoulli"),
     ],
 )
 @pytest.mark.parametrize("kind", KINDS)
@@ -70,7 +76,7 @@ def test_every_kind_has_a_finite_loss_and_gradients(kind, shape, network, likeli
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", ["conv", "mlp"])  # conv5 starts with weights as large as any other layer's
 @pytest.mark.parametrize("shape", SHAPES)
 def test_decoding_starts_near_the_mean_image(shape, network, likelihood):
     model, _ = make("vae", shape, network, likelihood)
@@ -118,3 +124,17 @@ def test_the_settings_arrive():
     logistic, _ = make("vae", likelihood="discretized_logistic")
     assert logistic.likelihood.data_size == 50
     assert make("vae", network="mlp")[0].decoder.dense.activation is torch.relu
+
+
+@pytest.mark.parametrize("kind", ["vae", "lae"])
+def test_conv5_sees_the_image_itself(kind):
+    """The others see differences from the mean image, of which there is nothing in its state."""
+    model, _ = make(kind, network="conv5")
+    assert [name for name in model.state_dict() if "mean_image" in name] == []
+    torch.testing.assert_close(model.decoder.mean_logit, mean_image("2D").logit())
+
+
+@pytest.mark.parametrize("kind", ["vae", "lae"])
+def test_conv5_refuses_volumes(kind):
+    with pytest.raises(MedlangevinError, match=r"not for shape \(1, 5, 4, 6\); use network.kind: conv$"):
+        make(kind, "3D", "conv5")

@@ -1,0 +1,189 @@
+"""The papers' 2D networks: sizes of every layer, numbers of parameters, start values, derivatives."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from medlangevin.errors import MedlangevinError
+from medlangevin.networks import Conv5Decoder, Conv5Encoder, Conv5Features, strided_shapes
+from medlangevin.networks.conv5 import PhasedConvTranspose2d
+
+SHAPES = [(1, 28, 28), (3, 32, 32), (2, 27, 31), (1, 1, 2)]
+SMALL = {"channels": (3, 4), "hidden": 6}
+
+
+def sizes_of(network: nn.Module, inputs: torch.Tensor) -> list[tuple[int, ...]]:
+    """The shape that each convolution of ``network`` gives, in order, for one image."""
+    sizes: list[tuple[int, ...]] = []
+    for layer in network.modules():
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+            layer.register_forward_hook(lambda _layer, _inputs, output: sizes.append(tuple(output.shape[1:])))
+    network(inputs)
+    return sizes
+
+
+def test_the_sizes_are_those_of_the_papers():
+    encoder, decoder = Conv5Encoder((1, 28, 28), 64), Conv5Decoder((1, 28, 28), 64)
+    assert sizes_of(encoder, torch.rand(1, 1, 28, 28)) == [(16, 14, 14), (32, 7, 7), (32, 4, 4)]
+    assert sizes_of(decoder, torch.randn(1, 64)) == [(32, 7, 7), (16, 14, 14), (1, 28, 28)]
+    assert (decoder.dense.in_features, decoder.dense.out_features) == (64, 450)
+    assert (decoder.expand.in_features, decoder.expand.out_features) == (450, 32 * 4 * 4)
+    assert (encoder.features.dense.in_features, encoder.features.dense.out_features) == (512, 450)
+
+
+def test_the_numbers_of_parameters_counted_by_hand():
+    def count(network: nn.Module) -> int:
+        return sum(parameter.numel() for parameter in network.parameters())
+
+    first, second, third = 16 * 25 + 16, 32 * 16 * 25 + 32, 32 * 32 * 25 + 32  # 416, 12832, 25632
+    encoder = first + second + third + (512 * 450 + 450) + 2 * (450 * 64 + 64)
+    decoder = (64 * 450 + 450) + (450 * 512 + 512) + third + (32 * 16 * 25 + 16) + (16 * 25 + 1)
+    assert (encoder, decoder) == (327_458, 299_011)
+    assert count(Conv5Encoder((1, 28, 28), 64)) == encoder
+    assert count(Conv5Decoder((1, 28, 28), 64)) == decoder
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("channels", [(3,), (3, 4, 5), (3, 4, 5, 6)], ids=len)
+def test_other_sizes_and_numbers_of_levels(shape, channels):
+    torch.manual_seed(0)
+    encoder = Conv5Encoder(shape, 5, channels=channels, hidden=7)
+    decoder = Conv5Decoder(shape, 5, channels=channels, hidden=7)
+    x = torch.rand(2, *shape)
+    mean, scale = encoder(x)
+    assert mean.shape == scale.shape == (2, 5)
+    image = decoder(mean)
+    assert image.shape == x.shape
+    assert image.min() > 0
+    assert image.max() < 1
+    shapes = strided_shapes(shape[1:], len(channels))
+    assert [size[1:] for size in sizes_of(encoder, x)] == shapes[1:]
+    assert [size[1:] for size in sizes_of(decoder, mean)] == shapes[-2::-1]
+
+
+def test_weights_are_glorot_s_and_biases_zero():
+    torch.manual_seed(0)
+    networks = nn.ModuleList([Conv5Encoder((1, 28, 28), 64), Conv5Decoder((1, 28, 28), 64)])
+    layers = [layer for layer in networks.modules() if hasattr(layer, "weight")]
+    assert len(layers) == 6 + 5
+    for layer in layers:
+        outward, inward = layer.weight.shape[:2]
+        bound = (6 / ((outward + inward) * layer.weight[0, 0].numel())) ** 0.5
+        assert layer.weight.abs().max() <= bound
+        # A uniform draw of 400 weights or more has its largest below 0.97 of the bound once in 200,000.
+        assert layer.weight.abs().max() > 0.97 * bound
+        assert (layer.bias == 0).all()
+
+
+def test_without_weights_the_decoder_gives_the_mean_image_and_the_encoder_log_two():
+    mean_image = 0.1 + 0.8 * torch.rand(2, 9, 6)
+    options = {"mean_image": mean_image, **SMALL}
+    outputs = {name: Conv5Decoder((2, 9, 6), 3, output=name, **options) for name in ("logit", "probability")}
+    encoder = Conv5Encoder((2, 9, 6), 3, **SMALL)
+    with torch.no_grad():
+        for parameter in (*outputs["logit"].parameters(), *outputs["probability"].parameters(), *encoder.parameters()):
+            parameter.zero_()
+    z = torch.randn(1, 3)
+    torch.testing.assert_close(outputs["logit"](z)[0], mean_image.logit())
+    torch.testing.assert_close(outputs["probability"](z)[0], mean_image)
+    mean, scale = encoder(torch.rand(1, 2, 9, 6))
+    torch.testing.assert_close(mean, torch.zeros(1, 3))
+    torch.testing.assert_close(scale, torch.full((1, 3), 2.0).log(), atol=2e-6, rtol=0)
+
+
+def test_the_encoder_is_its_formula():
+    """Plain softplus throughout, of x as it is; and the scale stays positive however far below zero its layer is."""
+    torch.manual_seed(0)
+    encoder = Conv5Encoder((1, 9, 6), 3, **SMALL)
+    x = torch.rand(4, 1, 9, 6)
+    first, second = encoder.features.convolutions
+    hidden = functional.softplus(functional.conv2d(x, first.weight, first.bias, stride=2, padding=2))
+    hidden = functional.softplus(functional.conv2d(hidden, second.weight, second.bias, stride=2, padding=2))
+    hidden = functional.softplus(encoder.features.dense(hidden.flatten(1)))
+    mean, scale = encoder(x)
+    torch.testing.assert_close(mean, encoder.mean(hidden))
+    torch.testing.assert_close(scale, functional.softplus(encoder.raw_scale(hidden)) + 1e-6)
+    with torch.no_grad():
+        encoder.raw_scale.bias -= 500
+    assert (encoder(x)[1] > 0).all()
+
+
+def test_the_decoder_is_its_formula():
+    torch.manual_seed(0)
+    decoder = Conv5Decoder((1, 9, 6), 3, output="logit", **SMALL)
+    z = torch.randn(4, 3)
+    first, second = decoder.convolutions
+    image = functional.softplus(decoder.expand(functional.softplus(decoder.dense(z)))).view(4, 4, 3, 2)
+    settings = {"stride": 2, "padding": 2}
+    image = functional.conv_transpose2d(image, first.weight, first.bias, output_padding=(0, 0), **settings)
+    image = functional.softplus(image)
+    assert image.shape == (4, 3, 5, 3)
+    image = functional.conv_transpose2d(image, second.weight, second.bias, output_padding=(0, 1), **settings)
+    torch.testing.assert_close(decoder(z), image)
+
+
+def test_features_are_what_the_encoder_s_layers_see():
+    torch.manual_seed(0)
+    features, encoder = Conv5Features((1, 9, 6), **SMALL), Conv5Encoder((1, 9, 6), 3, **SMALL)
+    encoder.features.load_state_dict(features.state_dict())
+    x = torch.rand(4, 1, 9, 6)
+    assert features.num_features == 6
+    assert features(x).shape == (4, 6)
+    torch.testing.assert_close(encoder.mean(features(x)), encoder(x)[0])
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+@pytest.mark.parametrize("more", [(0, 0), (1, 1), (0, 1)])
+def test_the_phases_are_the_transposed_convolution(outputs, more):
+    """Values, and derivatives of a derivative by everything, are those of torch's layer with the same state."""
+    torch.manual_seed(0)
+    settings = {"kernel_size": 5, "stride": 2, "padding": 2, "output_padding": more}
+    ours = PhasedConvTranspose2d(4, outputs, **settings).double()
+    theirs = nn.ConvTranspose2d(4, outputs, **settings).double()
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(2, 4, 5, 3, dtype=torch.float64, requires_grad=True)
+    results = []
+    for layer in (ours, theirs):
+        image = layer(x)
+        (force,) = torch.autograd.grad((image**3).sum(), x, create_graph=True)
+        second = torch.autograd.grad(force.square().sum(), [x, *layer.parameters()])
+        results.append([image, force, *second])
+    assert results[0][0].shape == (2, outputs, 9 + more[0], 5 + more[1])
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_a_loss_through_a_force_reaches_every_parameter():
+    torch.manual_seed(0)
+    encoder, decoder = Conv5Encoder((1, 9, 6), 3, **SMALL), Conv5Decoder((1, 9, 6), 3, output="logit", **SMALL)
+    x = torch.rand(4, 1, 9, 6)
+    mean, scale = encoder(x)
+    z = mean + scale * torch.randn(4, 3)
+    energy = functional.binary_cross_entropy_with_logits(decoder(z), x, reduction="sum")
+    (force,) = torch.autograd.grad(energy, z, create_graph=True)
+    functional.binary_cross_entropy_with_logits(decoder(z - 0.1 * force), x, reduction="sum").backward()
+    for name, parameter in (*encoder.named_parameters(), *decoder.named_parameters()):
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+        assert parameter.grad.abs().max() > 0, name
+
+
+def test_networks_run_in_half_precision_where_asked():
+    encoder, decoder = Conv5Encoder((1, 9, 6), 3, **SMALL), Conv5Decoder((1, 9, 6), 3, output="logit", **SMALL)
+    x = torch.rand(4, 1, 9, 6)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mean, scale = encoder(x)
+        image = decoder(mean + scale)
+    image.float().square().sum().backward()
+    torch.testing.assert_close(image.float(), decoder(mean.float() + scale.float()), atol=0.05, rtol=0.05)
+
+
+@pytest.mark.parametrize("network", [Conv5Features, Conv5Encoder, Conv5Decoder])
+def test_volumes_are_refused_with_what_to_use(network):
+    latent = () if network is Conv5Features else (3,)
+    with pytest.raises(
+        MedlangevinError, match=r"2D images .* not for shape \(1, 5, 4, 6\); use network.kind: conv$"
+    ) as e:
+        network((1, 5, 4, 6), *latent)
+    assert "\n" not in str(e.value)
