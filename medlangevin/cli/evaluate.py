@@ -10,14 +10,20 @@ import click
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--split", type=click.Choice(["training", "validation", "test"]), default="test", show_default=True)
 @click.option(
-    "--samples", type=click.IntRange(min=1), default=50, show_default=True, help="Importance samples for each ear."
+    "--samples",
+    type=click.IntRange(min=1),
+    default=50,
+    show_default=True,
+    help="Importance samples for each ear or image.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same numbers.")
-@click.option("--data", type=click.Path(path_type=Path), help="The crops, if not where the run's config says.")
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="The crops or image sets, if not where the run's config says."
+)
 @click.option("--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True)
 @click.option("--decoder-likelihood", is_flag=True, help="Add the NLL by annealing, whatever the encoder; slow.")
 @click.option("--temperatures", type=click.IntRange(min=2), help="Annealing: temperatures of the path.  [default: 500]")
-@click.option("--chains", type=click.IntRange(min=1), help="Annealing: chains for each ear.  [default: 16]")
+@click.option("--chains", type=click.IntRange(min=1), help="Annealing: chains for each of them.  [default: 16]")
 def evaluate(
     run: Path,
     split: Literal["training", "validation", "test"],
@@ -29,9 +35,10 @@ def evaluate(
     temperatures: int | None,
     chains: int | None,
 ) -> None:
-    """Measure how well a trained RUN explains ears: ELBO and negative log-likelihood with standard errors.
+    """Measure how well a trained RUN explains ears or images: ELBO and negative log-likelihood with standard errors.
 
-    Prints a table and writes RUN/evaluation.json, ear by ear.
+    Prints a table and writes RUN/evaluation.json, ear by ear. For a run of benchmark images, the negative ELBO of all
+    images of the split, the NLL of its first 1,000 and, annealed, of its first 100, per image and per dimension.
 
     ELBO and NLL use the encoder, and a poor one can make the NLL of a crop too high by hundreds of nats. With
     --decoder-likelihood the NLL of the decoder alone is added, by annealed importance sampling: too high on average

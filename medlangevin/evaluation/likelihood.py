@@ -1,4 +1,4 @@
-"""How well a run explains ears: ELBO, importance-sampled NLL and, on request, the decoder's own NLL by annealing."""
+"""How well a run explains its data: ELBO, importance-sampled NLL and, on request, the decoder's NLL by annealing."""
 
 import math
 from pathlib import Path
@@ -9,7 +9,9 @@ import torch
 from medlangevin.datasets.crops import CropDataset, choose_splits
 from medlangevin.datasets.datalist import CropIndex, Ear, read_index
 from medlangevin.errors import MedlangevinError
+from medlangevin.evaluation import image_run
 from medlangevin.evaluation.decoder_likelihood import DEFAULT_CHAINS, DEFAULT_TEMPERATURES, decoder_log_likelihood
+from medlangevin.evaluation.images import figure_of
 from medlangevin.io import read_json, write_json
 from medlangevin.progress import progress
 from medlangevin.training.randomness import generator
@@ -33,11 +35,11 @@ def evaluate(
     temperatures: int | None = None,
     chains: int | None = None,
 ) -> dict[str, Any]:
-    """Evaluate a run on the ears of a split; the result, which is also put into RUN/evaluation.json under the split.
+    """Evaluate a run on a split; the result, which is also put into RUN/evaluation.json under the split.
 
-    Per ear, and as mean with the standard error over ears: ``elbo`` (mean of 10 draws) and ``nll`` (importance
-    sampling with ``samples`` draws of L, docs/mathematics.md), nats; ``nll_per_voxel``. ``data_root``: where the crops
-    are if not where the run's config says.
+    Of crops, per ear, and as mean with the standard error over ears: ``elbo`` (mean of 10 draws) and ``nll``
+    (importance sampling with ``samples`` draws of L, docs/mathematics.md), nats; ``nll_per_voxel``. ``data_root``:
+    where the data are if not where the run's config says. Of a run of images: see ``image_run``.
 
     ``decoder_likelihood`` adds ``nll_ais``, the NLL by annealed importance sampling from the prior, which does not
     depend on the encoder, with ``ais_effective_sample_size`` and ``ais_acceptance``; ``temperatures`` (500) and
@@ -47,11 +49,40 @@ def evaluate(
         raise MedlangevinError(f"--samples {samples}: at least 1 sample is needed")
     if not decoder_likelihood and (temperatures, chains) != (None, None):
         raise MedlangevinError("--temperatures and --chains belong to --decoder-likelihood; add it or leave them out")
-    temperatures, chains = temperatures or DEFAULT_TEMPERATURES, chains or DEFAULT_CHAINS
+    annealing = {"temperatures": temperatures or DEFAULT_TEMPERATURES, "chains": chains or DEFAULT_CHAINS}
     run = load_run(run_dir, checkpoint=checkpoint)
+    results_path = run.directory / RESULTS
+    results = read_json(results_path) if results_path.exists() else {}
+    if not isinstance(results, dict):
+        raise MedlangevinError(f"{results_path} is damaged; delete it and evaluate again")
+    measure = _evaluate_crops if run.config.images is None else image_run.evaluate_image_run
+    about = {"run": run.name, "model": run.config.model.kind, "checkpoint": checkpoint, "epoch": run.state.epoch}
+    result = about | measure(
+        run,
+        split=split,
+        samples=samples,
+        seed=seed,
+        data_root=data_root,
+        annealing=annealing if decoder_likelihood else None,
+    )
+    write_json(results_path, results | {split: result})
+    return result
+
+
+def _evaluate_crops(
+    run: Run,
+    *,
+    split: SplitName,
+    samples: int,
+    seed: int,
+    data_root: Path | str | None,
+    annealing: dict[str, int] | None,
+) -> dict[str, Any]:
+    """The figures of ``evaluate`` for a run of crops, and ear by ear."""
     index = read_index(data_root or run.config.data.root)
-    if index.shape != run.shape:
-        raise MedlangevinError(f"the crops in {index.root} have shape {index.shape}, the run expects {run.shape}")
+    shape = run.crop_grid().shape
+    if index.shape != shape:
+        raise MedlangevinError(f"the crops in {index.root} have shape {index.shape}, the run expects {shape}")
     ears, source = _ears(index, split)
     known = sorted({ear.subject for ear in ears} & set(run.data.get("seen_subjects", []))) if split == "test" else []
     if known:
@@ -59,44 +90,43 @@ def evaluate(
             f"{len(known)} people of the test split of {index.root} (sub-{known[0]}, ...) were trained or validated on "
             f"by run {run.name}, so this is no test; evaluate with the data it was trained on, or train again"
         )
-    results_path = run.directory / RESULTS
-    results = read_json(results_path) if results_path.exists() else {}
-    if not isinstance(results, dict):
-        raise MedlangevinError(f"{results_path} is damaged; delete it and evaluate again")
     rows = _evaluate_ears(run, ears, index, samples=samples, seed=seed)
-    if decoder_likelihood:
-        rows = _anneal_ears(run, ears, index, rows, temperatures=temperatures, chains=chains, seed=seed)
-    voxels = math.prod(run.shape)
-    result = {
-        "run": run.name,
-        "model": run.config.model.kind,
-        "checkpoint": checkpoint,
-        "epoch": run.state.epoch,
+    if annealing is not None:
+        rows = _anneal_ears(run, ears, index, rows, **annealing, seed=seed)
+    result: dict[str, Any] = {
         "ears_from": source,
         "samples": samples,
         "seed": seed,
         "elbo": mean_and_error([row["elbo"] for row in rows]),
         "nll": mean_and_error([row["nll"] for row in rows]),
-        "nll_per_voxel": mean_and_error([row["nll"] / voxels for row in rows]),
+        "nll_per_voxel": mean_and_error([row["nll"] / math.prod(shape) for row in rows]),
     }
-    if decoder_likelihood:
-        result |= {"temperatures": temperatures, "chains": chains}
-        result |= {name: mean_and_error([row[name] for row in rows]) for name in _ANNEALED}
-    result["ears"] = rows
-    write_json(results_path, results | {split: result})
-    return result
+    if annealing is not None:
+        result |= annealing | {name: mean_and_error([row[name] for row in rows]) for name in _ANNEALED}
+    return result | {"ears": rows}
 
 
 def mean_and_error(values: list[float]) -> dict[str, float | int | None]:
     """Mean, standard error of the mean over independent ``values`` (None for a single one), and their number."""
-    tensor = torch.tensor(values, dtype=torch.float64)
-    error = tensor.std().item() / math.sqrt(len(values)) if len(values) > 1 else None
-    return {"mean": tensor.mean().item(), "standard_error": error, "count": len(values)}
+    return figure_of(torch.tensor(values, dtype=torch.float64))._asdict()
 
 
 def format_result(result: dict[str, Any]) -> str:
     """The result of ``evaluate`` as a table for the terminal."""
-    lines = [f"{result['run']} ({result['model']}, epoch {result['epoch']}) on {result['ears_from']}"]
+    of_images = "images_from" in result
+    source = result["images_from" if of_images else "ears_from"]
+    lines = [f"{result['run']} ({result['model']}, epoch {result['epoch']}) on {source}"]
+    for name, label, digits in image_run.rows(result) if of_images else _rows(result):
+        figure = result[name]
+        error = figure["standard_error"]
+        alone = f"(one {'image' if of_images else 'ear'}: no standard error)"
+        spread = f"+- {error:.{digits}f}" if error is not None else alone
+        lines.append(f"  {label:<34} {figure['mean']:>14,.{digits}f} {spread}  n = {figure['count']}")
+    return "\n".join(lines)
+
+
+def _rows(result: dict[str, Any]) -> list[tuple[str, str, int]]:
+    """The lines of the table: name of the figure, label, digits after the point."""
     table = [
         ("elbo", "ELBO, nats per ear", 1),
         ("nll", f"NLL, nats per ear ({result['samples']} samples)", 1),
@@ -108,12 +138,7 @@ def format_result(result: dict[str, Any]) -> str:
             ("ais_effective_sample_size", f"  effective chains of {result['chains']}", 1),
             ("ais_acceptance", "  acceptance", 2),
         ]
-    for name, label, digits in table:
-        figure = result[name]
-        error = figure["standard_error"]
-        spread = f"+- {error:.{digits}f}" if error is not None else "(one ear: no standard error)"
-        lines.append(f"  {label:<34} {figure['mean']:>14,.{digits}f} {spread}  n = {figure['count']}")
-    return "\n".join(lines)
+    return table
 
 
 def _ears(index: CropIndex, split: SplitName) -> tuple[tuple[Ear, ...], str]:

@@ -1,0 +1,145 @@
+"""How well a run explains benchmark images: its bound, its NLL with and without the encoder, what it generates."""
+
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from medlangevin.config.evaluation import AnnealingEvaluation, ImageEvaluation, ImportanceEvaluation
+from medlangevin.datasets.images import ModelImages, model_images
+from medlangevin.errors import MedlangevinError
+from medlangevin.evaluation.decoder_likelihood import decoder_log_likelihood
+from medlangevin.evaluation.digits import require_digits, score_digits
+from medlangevin.evaluation.figure import Figure
+from medlangevin.progress import progress
+from medlangevin.training.data import load_splits
+from medlangevin.training.randomness import generator
+from medlangevin.training.run import DATA, Run
+
+# Parts of what the numbers are: the bound's noise is drawn for so many images at a time, and annealing chooses
+# temperatures and step sizes for so many together.
+ELBO_BATCH = 200
+ANNEALING_GROUP = 10
+_IN_NATS = ("negative_elbo", "nll", "nll_ais")
+
+
+def figure_of(values: Tensor) -> Figure:
+    """Mean and standard error of the mean of independent ``values`` (N,); of a single one there is no error."""
+    values = values.double()
+    error = values.std().item() / math.sqrt(len(values)) if len(values) > 1 else None
+    return Figure(values.mean().item(), error, len(values))
+
+
+def evaluate_images(run: Run, settings: ImageEvaluation, *, seed: int, cache: Path) -> dict[str, Figure]:
+    """The figures of ``run`` on a split of the image set that it was trained on.
+
+    In nats per image, mean and standard error over images: ``negative_elbo`` of the whole split and, where
+    ``settings`` has their section, ``nll`` by importance sampling with the model's L (docs/mathematics.md) and
+    ``nll_ais`` of the decoder alone, with ``ais_effective_sample_size`` and ``ais_acceptance``, of its first images.
+    The same ``..._per_dim``: divided by C x H x W. With ``inception``: ``inception_score`` (its error: over ten parts
+    of the generated images) and ``fid``, which has none; ``cache`` is the folder that keeps their digit classifier.
+
+    All noise follows from ``seed``, and a figure's does not depend on which others are asked for. Raises
+    MedlangevinError, one line, when the images are not those of the training, when a set or a split is missing and
+    when a figure is NaN or infinite.
+    """
+    if settings.inception is not None:
+        require_digits(run, settings.inception.samples)
+    images = _split(run, settings)
+    figures = {}
+    # First, as it needs more than the run: what is missing should come out before hours of sampling.
+    if settings.inception is not None:
+        count = settings.inception.samples
+        scores = score_digits(run, count, seed=seed, cache=cache)
+        figures["inception_score"] = Figure(scores.inception_score, scores.inception_score_error, count)
+        figures["fid"] = Figure(scores.fid, None, count)
+    values = {"negative_elbo": _negative_elbos(run, images, settings.elbo_draws, seed)}
+    if settings.importance is not None:
+        values["nll"] = _importance_sampled(run, images, settings.importance, seed)
+    if settings.annealing is not None:
+        values |= _annealed(run, images, settings.annealing, seed)
+    dimensions = math.prod(run.image_shape)
+    values |= {f"{name}_per_dim": values[name] / dimensions for name in _IN_NATS if name in values}
+    figures = {name: figure_of(value) for name, value in values.items()} | figures
+    for name, figure in figures.items():
+        if not math.isfinite(figure.mean):
+            raise MedlangevinError(f"run {run.directory}: {name} is NaN or infinite; train it again")
+    return figures
+
+
+def _split(run: Run, settings: ImageEvaluation) -> ModelImages:
+    """The images to evaluate on, on the model's device."""
+    config = run.config.images
+    if config is None:
+        raise MedlangevinError(f"run {run.directory} was trained on crops of ears, not on images; evaluate it as such")
+    if settings.split == "validation" and config.train_on == "all":
+        raise MedlangevinError(
+            f"run {run.directory} was trained on the validation images too (train_on: all); choose the split test"
+        )
+    splits = load_splits(config)
+    if splits.source.sha256 != run.data.get("sha256"):
+        raise MedlangevinError(
+            f"the images of {splits.source.name} in {splits.source.location} are not those that run {run.directory} "
+            f"was trained on (sha256 in {DATA} differs); restore them or train again"
+        )
+    name = "valid" if settings.split == "validation" else "test"
+    splits.split(name)  # says where there is none
+    images: ModelImages = getattr(model_images(splits, binarization=config.binarization), name)
+    return images.to(next(run.model.parameters()).device)
+
+
+def _negative_elbos(run: Run, images: ModelImages, draws: int, seed: int) -> Tensor:
+    """Of each image, the mean of ``draws``: (N,)."""
+    batches = range(0, len(images), ELBO_BATCH)
+    results = []
+    with progress(len(batches), "ELBO, batch") as track:
+        for done, first in enumerate(batches, start=1):
+            x = images.batch(slice(first, first + ELBO_BATCH))
+            noise = generator(seed, "elbo", first, device=x.device)
+            elbos = torch.stack([run.model.elbo(x, noise).double() for _ in range(draws)])
+            results.append(-elbos.mean(0).cpu())
+            track.advance(done)
+    return torch.cat(results)
+
+
+def _importance_sampled(run: Run, images: ModelImages, settings: ImportanceEvaluation, seed: int) -> Tensor:
+    """-log p(x) of the first images, each with its own noise: (n,)."""
+    count = min(settings.images, len(images))
+    results = []
+    with progress(count, "NLL, image") as track:
+        for position in range(count):
+            x = images.batch(slice(position, position + 1))
+            noise = generator(seed, "nll", position, device=x.device)
+            results.append(-run.model.log_likelihood(x, settings.samples, noise).cpu())
+            track.advance(position + 1)
+    return torch.cat(results)
+
+
+def _annealed(run: Run, images: ModelImages, settings: AnnealingEvaluation, seed: int) -> dict[str, Tensor]:
+    """The decoder's -log p(x) of the first images and how well its chains did, each (n,)."""
+    count = min(settings.images, len(images))
+    groups = range(0, count, ANNEALING_GROUP)
+    estimates = []
+    with progress(len(groups) * settings.temperatures, "NLL of the decoder, temperature") as track:
+        for position, first in enumerate(groups):
+
+            def on_step(done: int, total: int, before: int = position * settings.temperatures) -> None:
+                track.advance(before + 1 + done * (settings.temperatures - 1) // total)
+
+            x = images.batch(slice(first, min(first + ANNEALING_GROUP, count)))
+            estimates.append(
+                decoder_log_likelihood(
+                    run.model,
+                    x,
+                    generator(seed, "ais", first, device=x.device),
+                    num_chains=settings.chains,
+                    num_temperatures=settings.temperatures,
+                    on_step=on_step,
+                )
+            )
+    return {
+        "nll_ais": torch.cat([-estimate.log_likelihood for estimate in estimates]).cpu(),
+        "ais_effective_sample_size": torch.cat([estimate.effective_sample_size for estimate in estimates]).cpu(),
+        "ais_acceptance": torch.cat([estimate.acceptance for estimate in estimates]).cpu(),
+    }
