@@ -18,7 +18,8 @@ from medlangevin.evaluation import digit_classifier
 from medlangevin.evaluation.digit_classifier import RECORD, WEIGHTS, DigitClassifier, load_or_train
 from medlangevin.evaluation.digit_training import Accuracies, ClassifierSettings, DigitNetwork, augment, train_digits
 
-SMALL = ClassifierSettings(channels=(4, 8), hidden=16, epochs=4, batch_size=20, learning_rate=0.01)
+# All images are recognised with each of 40 seeds; half of these widths fail with one seed in eight.
+SMALL = ClassifierSettings(channels=(8, 16), hidden=64, epochs=4, batch_size=20, learning_rate=0.005)
 
 
 def bars(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -96,7 +97,7 @@ def test_learns(trained: tuple[DigitClassifier, Path], splits: ImageSplits) -> N
     record = json.loads((folder / RECORD).read_text())
     assert record["format"] == 1
     assert record["images_sha256"] == splits.source.sha256
-    assert record["settings"] | {"channels": (4, 8)} == SMALL._asdict()
+    assert record["settings"] | {"channels": (8, 16)} == SMALL._asdict()
     assert record["accuracies"] == classifier.accuracies._asdict()
     assert not any(value.requires_grad for value in classifier.network.parameters())
 
@@ -106,7 +107,7 @@ def test_probabilities_and_features(trained: tuple[DigitClassifier, Path], split
     p, features = classifier.probabilities(x), classifier.features(x)
     assert p.shape == (7, 10)
     assert p.dtype == torch.float64
-    assert features.shape == (7, 16)
+    assert features.shape == (7, 64)
     assert torch.allclose(p.sum(1), torch.ones(7, dtype=torch.float64), atol=1e-14)
     # The features are what the last layer, and nothing else, makes the probabilities of.
     head = classifier.network.head

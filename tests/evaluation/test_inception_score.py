@@ -25,8 +25,10 @@ def test_by_hand() -> None:
 
 
 def test_parts_are_consecutive() -> None:
-    p = torch.eye(2)[[0, 1, 0, 0, 0]]  # two images that differ, then three alike: scores 2 and 1
-    assert inception_score(p, splits=2) == pytest.approx((1.5, 0.5), abs=1e-12)
+    p = torch.eye(2)[[0, 1, 0, 0, 1]]  # two images, evenly divided: 2; then three, the last one too: exp(entropy)
+    scores = 2, math.exp(2 / 3 * math.log(3 / 2) + 1 / 3 * math.log(3))
+    expected = (sum(scores) / 2, (scores[0] - scores[1]) / 2)
+    assert inception_score(p, splits=2) == pytest.approx(expected, abs=1e-12)
     assert inception_score(p, splits=5) == (1, 0)
 
 
