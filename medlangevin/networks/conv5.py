@@ -10,12 +10,11 @@ import itertools
 import math
 
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.nn.functional import softplus
 
 from medlangevin.errors import MedlangevinError
 from medlangevin.networks.convolutional import strided_shapes
 from medlangevin.networks.ends import Output, image_output, mean_image_logit
-from medlangevin.networks.softplus import softplus
 
 
 class Conv5Features(nn.Module):
@@ -71,7 +70,7 @@ class Conv5Encoder(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and scale of q(z | x)."""
         features = self.features(x)
-        return self.mean(features), functional.softplus(self.raw_scale(features)) + 1e-6
+        return self.mean(features), softplus(self.raw_scale(features)) + 1e-6
 
 
 class Conv5Decoder(nn.Module):
@@ -102,11 +101,9 @@ class Conv5Decoder(nn.Module):
         self._start = (channels[-1], *shapes[0])
         self.dense = nn.Linear(latent_dim, hidden)
         self.expand = nn.Linear(hidden, math.prod(self._start))
-        widths = list(itertools.pairwise((*channels[::-1], image_shape[0])))
-        sizes = list(itertools.pairwise(shapes))
+        widths = itertools.pairwise((*channels[::-1], image_shape[0]))
         self.convolutions = nn.ModuleList(
-            _transposed(*width, *size, last=level == len(sizes) - 1)
-            for level, (width, size) in enumerate(zip(widths, sizes, strict=True))
+            _transposed(*width, *sizes) for width, sizes in zip(widths, itertools.pairwise(shapes), strict=True)
         )
         for layer in (self.dense, self.expand, *self.convolutions):
             _glorot(layer)
@@ -119,36 +116,10 @@ class Conv5Decoder(nn.Module):
         return image_output(self.convolutions[-1](image), self.mean_logit, self.output)
 
 
-class PhasedConvTranspose2d(nn.ConvTranspose2d):
-    """``ConvTranspose2d`` with kernel 5, stride 2 and padding 2, for few output channels; the same function.
-
-    Each of the output's 2 x 2 phases is a 3 x 3 convolution of the input (Shi et al. 2016, sub-pixel convolution).
-    torch's CPU kernel is slow where the output has one channel, and this five times as fast (twice with the gradient).
-    Elsewhere it is torch's, which launches fewer kernels.
-    """
-
-    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
-        """(N, inputs, h, w) -> (N, outputs, 2 h - 1 + output_padding, 2 w - 1 + output_padding)."""
-        if x.device.type != "cpu":
-            return super().forward(x, output_size)
-        inputs, outputs = self.weight.shape[:2]
-        # Output 2 m + r takes x at m + j - 1 times the kernel's element r + 4 - 2 j, j = 0, 1, 2; where there is none,
-        # a sixth row and column of zeros.
-        kernel = functional.pad(self.weight, (0, 1, 0, 1)).view(inputs, outputs, 3, 2, 3, 2).flip(2, 4)
-        kernel = kernel.permute(1, 3, 5, 0, 2, 4).reshape(4 * outputs, inputs, 3, 3)
-        bias = None if self.bias is None else self.bias.repeat_interleave(4)
-        image = functional.pixel_shuffle(functional.conv2d(x, kernel, bias, padding=1), 2)
-        height, width = (2 * size - 1 + int(more) for size, more in zip(x.shape[2:], self.output_padding, strict=True))
-        return image[..., :height, :width]
-
-
-def _transposed(
-    inputs: int, outputs: int, before: tuple[int, ...], after: tuple[int, ...], *, last: bool
-) -> nn.ConvTranspose2d:
+def _transposed(inputs: int, outputs: int, before: tuple[int, ...], after: tuple[int, ...]) -> nn.ConvTranspose2d:
     """The layer from size ``before`` to ``after``, 2 n - 1 or 2 n in each dimension."""
     rest = (after[0] - 2 * before[0] + 1, after[1] - 2 * before[1] + 1)
-    kind = PhasedConvTranspose2d if last else nn.ConvTranspose2d
-    return kind(inputs, outputs, kernel_size=5, stride=2, padding=2, output_padding=rest)
+    return nn.ConvTranspose2d(inputs, outputs, kernel_size=5, stride=2, padding=2, output_padding=rest)
 
 
 def _glorot(layer: nn.Module) -> None:

@@ -8,6 +8,7 @@ from medlangevin import models
 from medlangevin.config import ModelConfig
 from medlangevin.errors import MedlangevinError
 from medlangevin.models import build
+from medlangevin.networks import Conv5Decoder
 
 KINDS = {
     "vae": models.VAE,
@@ -130,6 +131,7 @@ def test_the_settings_arrive():
 def test_conv5_sees_the_image_itself(kind):
     """The others see differences from the mean image, of which there is nothing in its state."""
     model, _ = make(kind, network="conv5")
+    assert type(model.decoder) is Conv5Decoder
     assert [name for name in model.state_dict() if "mean_image" in name] == []
     torch.testing.assert_close(model.decoder.mean_logit, mean_image("2D").logit())
 

@@ -7,7 +7,6 @@ from torch.nn import functional
 
 from medlangevin.errors import MedlangevinError
 from medlangevin.networks import Conv5Decoder, Conv5Encoder, Conv5Features, strided_shapes
-from medlangevin.networks.conv5 import PhasedConvTranspose2d
 
 SHAPES = [(1, 28, 28), (3, 32, 32), (2, 27, 31), (1, 1, 2)]
 SMALL = {"channels": (3, 4), "hidden": 6}
@@ -131,27 +130,6 @@ def test_features_are_what_the_encoder_s_layers_see():
     assert features.num_features == 6
     assert features(x).shape == (4, 6)
     torch.testing.assert_close(encoder.mean(features(x)), encoder(x)[0])
-
-
-@pytest.mark.parametrize("outputs", [1, 3])
-@pytest.mark.parametrize("more", [(0, 0), (1, 1), (0, 1)])
-def test_the_phases_are_the_transposed_convolution(outputs, more):
-    """Values, and derivatives of a derivative by everything, are those of torch's layer with the same state."""
-    torch.manual_seed(0)
-    settings = {"kernel_size": 5, "stride": 2, "padding": 2, "output_padding": more}
-    ours = PhasedConvTranspose2d(4, outputs, **settings).double()
-    theirs = nn.ConvTranspose2d(4, outputs, **settings).double()
-    theirs.load_state_dict(ours.state_dict())
-    x = torch.randn(2, 4, 5, 3, dtype=torch.float64, requires_grad=True)
-    results = []
-    for layer in (ours, theirs):
-        image = layer(x)
-        (force,) = torch.autograd.grad((image**3).sum(), x, create_graph=True)
-        second = torch.autograd.grad(force.square().sum(), [x, *layer.parameters()])
-        results.append([image, force, *second])
-    assert results[0][0].shape == (2, outputs, 9 + more[0], 5 + more[1])
-    for one, other in zip(*results, strict=True):
-        torch.testing.assert_close(one, other)
 
 
 def test_a_loss_through_a_force_reaches_every_parameter():
