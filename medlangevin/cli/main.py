@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from medlangevin import __version__
+from medlangevin.cli.benchmark import benchmark
 from medlangevin.cli.demo import demo
 from medlangevin.cli.evaluate import evaluate
 from medlangevin.cli.generate import generate
@@ -68,5 +69,5 @@ def main() -> None:
     """
 
 
-for command in (preprocess, train, evaluate, generate, shape, phantom, demo, toy):
+for command in (preprocess, train, evaluate, generate, shape, phantom, demo, toy, benchmark):
     main.add_command(command)

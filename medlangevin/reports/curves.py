@@ -12,10 +12,11 @@ from medlangevin.io import atomic_path
 from medlangevin.training.metrics import Row
 
 
-def save_curves(rows: list[Row], path: Path | str, *, title: str) -> None:
+def save_curves(rows: list[Row], path: Path | str, *, title: str, noun: str = "ear") -> None:
     """Write a PNG: training and validation ELBO over the epochs, and the other numbers of metrics.csv below.
 
-    ``rows``: of metrics.csv. Raises MedlangevinError when there are none.
+    ``rows``: of metrics.csv; without a validation ELBO only the training is shown. ``noun``: what the nats are of, for
+    example ear. Raises MedlangevinError when there are no rows.
     """
     if not rows:
         raise MedlangevinError(f"no epoch has been finished yet, so there are no curves to draw in {path}")
@@ -27,19 +28,20 @@ def save_curves(rows: list[Row], path: Path | str, *, title: str) -> None:
     figure.suptitle(title, fontsize=11)
     grid = figure.add_gridspec(1 + lines, 3, height_ratios=[3.6] + [1.9] * lines)
     axes = figure.add_subplot(grid[0, :])
-    validation = _series(rows, "validation_elbo")
-    axes.plot(epochs, -_series(rows, "loss"), label="training (minus loss)", color="tab:blue", lw=1)
-    axes.plot(epochs, validation, label="validation ELBO", color="tab:orange", lw=1.5)
-    best = int(np.nanargmax(validation))
-    axes.plot(epochs[best], validation[best], "o", color="tab:orange", label=f"best: epoch {epochs[best]}")
-    _frame_the_end(axes, np.concatenate([-_series(rows, "loss"), validation]))
-    axes.set(xlabel="epoch", ylabel="nats per ear")
+    validation = series(rows, "validation_elbo")
+    axes.plot(epochs, -series(rows, "loss"), label="training (minus loss)", color="tab:blue", lw=1)
+    if np.isfinite(validation).any():
+        axes.plot(epochs, validation, label="validation ELBO", color="tab:orange", lw=1.5)
+        best = int(np.nanargmax(validation))
+        axes.plot(epochs[best], validation[best], "o", color="tab:orange", label=f"best: epoch {epochs[best]}")
+    frame_the_end(axes, np.concatenate([-series(rows, "loss"), validation]))
+    axes.set(xlabel="epoch", ylabel=f"nats per {noun}")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(fontsize=8, loc="best")
     axes.grid(alpha=0.3)
     for number, name in enumerate(others):
         small = figure.add_subplot(grid[1 + number // 3, number % 3])
-        small.plot(epochs, _series(rows, name), lw=1)
+        small.plot(epochs, series(rows, name), lw=1)
         small.set_title(name.replace("_", " "), fontsize=8)
         small.tick_params(labelsize=7)
         small.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -48,13 +50,16 @@ def save_curves(rows: list[Row], path: Path | str, *, title: str) -> None:
         figure.savefig(temporary, dpi=130, format="png")
 
 
-def _series(rows: list[Row], name: str) -> np.ndarray:
+def series(rows: list[Row], name: str) -> np.ndarray:
+    """A column of metrics.csv, (epochs,) float64; NaN where it is absent."""
     return np.array([row.get(name, np.nan) for row in rows], dtype=float)
 
 
-def _frame_the_end(axes: Axes, values: np.ndarray) -> None:
+def frame_the_end(axes: Axes, values: np.ndarray) -> None:
     """The first epochs fall from the sky and flatten the rest: show the upper 90 % of the values."""
     values = values[np.isfinite(values)]
+    if len(values) == 0:
+        return
     low, high = np.quantile(values, 0.1), values.max()
     margin = 0.05 * max(high - low, 1e-9)
     axes.set_ylim(low - margin, high + margin)

@@ -4,28 +4,70 @@ from pathlib import Path
 
 import torch
 
+from medlangevin.config import ImagesConfig
 from medlangevin.datasets.crops import CropDataset, choose_splits
 from medlangevin.datasets.datalist import read_index
+from medlangevin.datasets.images import ModelImages, model_images
 from medlangevin.reports.curves import save_curves
+from medlangevin.reports.image_grid import above_each_other, save_image_grid
 from medlangevin.reports.montage import save_montage
+from medlangevin.training.data import load_splits
 from medlangevin.training.metrics import read_metrics
 from medlangevin.training.randomness import generator
-from medlangevin.training.run import METRICS, load_run
+from medlangevin.training.run import METRICS, Run, load_run
 
-SAMPLES = 24
-RECONSTRUCTIONS = 8
+SAMPLES, RECONSTRUCTIONS = 24, 8
+IMAGE_SAMPLES, IMAGE_RECONSTRUCTIONS, IMAGE_COLUMNS = 100, 16, 8
 
 
 def draw_run(run_dir: Path | str) -> list[Path]:
     """Write ``samples/{curves,reconstructions,samples}.png`` of a run from its best checkpoint; the paths.
 
-    Needs the crops that the run was trained on where its config says they are. Raises MedlangevinError.
+    Needs the crops or images that the run was trained on where its config says they are. Raises MedlangevinError.
     """
     run = load_run(run_dir)
     folder = run.directory / "samples"
     curves, reconstructions, samples = (folder / f"{name}.png" for name in ("curves", "reconstructions", "samples"))
-    save_curves(read_metrics(run.directory / METRICS), curves, title=f"Learning curves of {run.name}")
+    noun = "ear" if run.config.images is None else "image"
+    rows = read_metrics(run.directory / METRICS)
+    save_curves(rows, curves, title=f"Learning curves of {run.name}", noun=noun)
+    if run.config.images is None:
+        _draw_crops(run, reconstructions, samples)
+    else:
+        _draw_images(run, run.config.images, reconstructions, samples)
+    return [curves, reconstructions, samples]
 
+
+def held_out_images(settings: ImagesConfig) -> tuple[str, ModelImages]:
+    """Images that a run with ``settings`` was not trained on, and what to call them; training images if there are none.
+
+    Raises MedlangevinError where the set is missing.
+    """
+    splits = model_images(load_splits(settings), binarization=settings.binarization)
+    if settings.train_on == "training":
+        return "validation", splits.valid
+    return ("training", splits.train) if splits.test is None else ("test", splits.test)
+
+
+def _draw_images(run: Run, settings: ImagesConfig, reconstructions: Path, samples: Path) -> None:
+    split, images = held_out_images(settings)
+    noise = generator(run.config.seed, "pictures")
+    count = max(1, min(IMAGE_RECONSTRUCTIONS, len(images)))
+    columns = IMAGE_COLUMNS if count % IMAGE_COLUMNS == 0 else count
+    x = images.batch(slice(0, count), generator=noise)
+    where = f"{run.name}, epoch {run.state.epoch}"
+    save_image_grid(
+        above_each_other(x, run.model.reconstruct(x, noise), columns),
+        reconstructions,
+        columns=columns,
+        title=f"{where}: {split} images and their reconstructions",
+        labels=["image", "reconstruction"] * (count // columns),
+    )
+    drawn = run.model.sample(IMAGE_SAMPLES, generator(run.config.seed, "samples"))
+    save_image_grid(drawn, samples, columns=10, title=f"{where}: samples (mean images)")
+
+
+def _draw_crops(run: Run, reconstructions: Path, samples: Path) -> None:
     index = read_index(run.config.data.root)
     ears = choose_splits(index).validation[:RECONSTRUCTIONS]
     data = CropDataset(ears, index.shape, window_hu=run.config.data.window_hu, cache_mb=0)
@@ -40,4 +82,3 @@ def draw_run(run_dir: Path | str) -> list[Path]:
     title = f"{run.name}, epoch {run.state.epoch}: SYNTHETIC cochleae"
     labels = [f"sample {number + 1}" for number in range(SAMPLES)]
     save_montage(list(drawn), samples, labels=labels, title=title, window=(0, 1))
-    return [curves, reconstructions, samples]

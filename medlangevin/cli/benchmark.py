@@ -1,0 +1,46 @@
+"""medlangevin benchmark."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Folder of the table; resumed if it exists."
+)
+@click.option(
+    "--data-root",
+    type=click.Path(path_type=Path),
+    help="Folder of the image sets.  [default: MEDLANGEVIN_DATA or data/images]",
+)
+@click.option("--only", multiple=True, metavar="PATTERN", help="Only cells like this, e.g. 'lae-*-seed0'; repeatable.")
+@click.option("--list", "list_only", is_flag=True, help="Show every cell and its state, and do nothing.")
+def benchmark(config: Path, out: Path, data_root: Path | None, only: tuple[str, ...], list_only: bool) -> None:
+    """Train and evaluate every cell (model, image set, seed) of the table that CONFIG (a YAML file) describes.
+
+    Writes OUT/table.md and OUT/table.csv after each cell, with published figures beside the measured ones, and
+    learning curves and samples at the end. Started again, it goes on where it stopped and measures nothing twice.
+    Several processes may work on one OUT, each with an --only of its own; files in OUT/cells that were measured on
+    another machine are taken as they are.
+
+    \b
+    Example:
+      medlangevin benchmark configs/benchmarks/smoke.yaml --out results/smoke --only 'vae-*'
+    """
+    from medlangevin.evaluation.benchmark.prepare import prepare, states
+    from medlangevin.evaluation.benchmark.run import require_no_failures, run
+
+    prepared = prepare(config, out, data_root=data_root, only=only)
+    if list_only:
+        for name, state in states(prepared):
+            click.echo(f"{name}: {state}")
+        return
+    failed = run(prepared)
+    from medlangevin.reports.benchmark import draw_benchmark
+
+    for path in draw_benchmark(prepared):
+        click.echo(f"picture {path}")
+    click.echo(f"table {out / 'table.md'}")
+    require_no_failures(failed)

@@ -1,0 +1,53 @@
+"""One cell from its configuration to its record."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from medlangevin.config import Config
+from medlangevin.config.evaluation import ImageEvaluation
+from medlangevin.evaluation.benchmark.cells import Cell
+from medlangevin.evaluation.benchmark.folder import CACHE
+from medlangevin.evaluation.benchmark.records import Record, described
+from medlangevin.evaluation.benchmark.training_figures import training_figures
+from medlangevin.evaluation.images import evaluate_images
+from medlangevin.io import read_json
+from medlangevin.training.metrics import read_metrics
+from medlangevin.training.run import ENVIRONMENT, METRICS, load_run
+from medlangevin.training.train import train
+
+
+def measure(cell: Cell, evaluation: ImageEvaluation, *, out: Path, command: str) -> Record:
+    """Train ``cell`` to the end, from its last checkpoint where there is one, and evaluate its best checkpoint.
+
+    Raises MedlangevinError when it cannot be trained, diverges, or has a figure that is not finite.
+    """
+    run_dir = train(cell.config, resume=True)
+    run = load_run(run_dir, device=_device(cell.config))
+    rows = read_metrics(run_dir / METRICS)
+    figures = evaluate_images(run, evaluation, seed=cell.seed, cache=out / CACHE)
+    return Record(
+        id=cell.id,
+        row=cell.row,
+        data_set=cell.data_set,
+        seed=cell.seed,
+        figures=figures | training_figures(rows, best_epoch=run.state.epoch),
+        epochs=int(rows[-1]["epoch"]),
+        seconds=round(sum(row["seconds"] for row in rows), 3),
+        device=read_json(run_dir / ENVIRONMENT)["device"],
+        torch=torch.__version__,
+        date=now(),
+        command=command,
+        configuration=described(cell.config),
+        evaluation=evaluation.model_dump(mode="json"),
+    )
+
+
+def now() -> str:
+    """The present date and time, UTC, ISO 8601 to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _device(config: Config) -> str:
+    return "cuda" if config.training.accelerator != "cpu" and torch.cuda.is_available() else "cpu"

@@ -1,0 +1,104 @@
+"""A table whose cells take a fraction of a second, and made-up records."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from medlangevin.config.benchmark import BenchmarkConfig
+from medlangevin.evaluation.benchmark.cells import Cell
+from medlangevin.evaluation.benchmark.records import Record, described
+from medlangevin.evaluation.figure import Figure
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def image_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root with two sets of 4 x 4 images, dots.npz (grey) and colours.npz (RGB)."""
+    root = tmp_path_factory.mktemp("sets")
+    random = np.random.default_rng(0)
+    for name, channels in (("dots", 1), ("colours", 3)):
+        sizes = {"x_train": 24, "x_valid": 8, "x_test": 12}
+        arrays = {key: random.integers(0, 256, (size, channels, 4, 4), np.uint8) for key, size in sizes.items()}
+        np.savez(root / f"{name}.npz", **arrays)
+    return root
+
+
+@pytest.fixture
+def definition() -> dict[str, Any]:
+    """A table of a VAE (two seeds on dots, one on colours) and an LAE (one seed on dots)."""
+    return {
+        "name": "tiny",
+        "title": "Tiny",
+        "figures": ["negative_elbo", "acceptance", "epochs"],
+        "base": {
+            "images": {"first": 20},
+            "model": {
+                "latent_dim": 2,
+                "network": {"kind": "mlp", "widths": [3]},
+                "likelihood": {"kind": "discretized_logistic"},
+            },
+            "training": {"epochs": 2, "batch_size": 10, "accelerator": "cpu"},
+        },
+        "data_sets": {"dots": {"images": {"set": "dots.npz"}}, "colours": {"images": {"set": "colours.npz"}}},
+        "rows": {
+            "vae": {
+                "label": "VAE",
+                "model": {"kind": "vae"},
+                "seeds": {"dots": [0, 1], "colours": [0]},
+                "published": {"dots": {"negative_elbo": 90.5}, "svhn": {"negative_elbo": 4.442}},
+            },
+            "lae": {
+                "label": "LAE | ours",
+                "model": {"kind": "lae", "langevin": {"posterior_steps": 4}},
+                "seeds": {"dots": [0]},
+            },
+        },
+    }
+
+
+@pytest.fixture
+def write_table(tmp_path: Path) -> Callable[[dict[str, Any]], Path]:
+    """Write a table's definition to a file."""
+
+    def write(definition: dict[str, Any]) -> Path:
+        path = tmp_path / "tiny.yaml"
+        path.write_text(yaml.safe_dump(definition, sort_keys=False))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def make_record() -> Callable[..., Record]:
+    """``make_record(cell, table, negative_elbo=(mean, error, count))``: a record as another machine would write it."""
+
+    def make(cell: Cell, table: BenchmarkConfig, **figures: tuple[float, float | None, int]) -> Record:
+        return Record(
+            id=cell.id,
+            row=cell.row,
+            data_set=cell.data_set,
+            seed=cell.seed,
+            figures={name: Figure(*values) for name, values in figures.items()},
+            epochs=2,
+            seconds=3.0,
+            device="cuda (a GPU)",
+            torch="2.0",
+            date="2024-02-29T12:00:00+00:00",
+            command=f"medlangevin benchmark tiny.yaml --out out --only {cell.id}",
+            configuration=described(cell.config),
+            evaluation=table.evaluation.model_dump(mode="json"),
+        )
+
+    return make
