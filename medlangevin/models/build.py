@@ -33,13 +33,11 @@ class _Networks(NamedTuple):
     features: type[nn.Module]
     encoder: type[nn.Module]
     decoder: type[nn.Module]
-    # Whether features and encoder take differences from the mean image, in units of the decoder's scale; or x itself.
-    standardises: bool = True
 
 
 _NETWORKS = {
     "conv": _Networks(ConvFeatures, ConvEncoder, ConvDecoder),
-    "conv5": _Networks(Conv5Features, Conv5Encoder, Conv5Decoder, standardises=False),
+    "conv5": _Networks(Conv5Features, Conv5Encoder, Conv5Decoder),
     "mlp": _Networks(MLPFeatures, MLPEncoder, MLPDecoder),
 }
 # What each likelihood takes the decoder's output for.
@@ -76,22 +74,17 @@ def build(
     if mean_image is not None and tuple(mean_image.shape) != image_shape:
         raise MedlangevinError(f"the mean image has shape {tuple(mean_image.shape)}, the images have {image_shape}")
     networks = _NETWORKS[config.network.kind]
-    layers = _layers(config.network)
-    inward = dict(layers)
-    if networks.standardises:
-        # Differences from the mean, in units of the decoder's initial standard deviation, are of order one.
-        spread = _SPREAD.get(config.likelihood.kind, config.likelihood.initial_scale)
-        inward |= {"mean_image": mean_image, "input_scale": spread}
+    layers: dict[str, Any] = _layers(config.network) | {"mean_image": mean_image}
+    # Differences from the mean, in units of the decoder's initial standard deviation, are of order one.
+    scaled = layers | {"input_scale": _SPREAD.get(config.likelihood.kind, config.likelihood.initial_scale)}
     if config.kind in ("lae", "ae"):
-        first = {"features": networks.features(image_shape, **inward)}
+        first = {"features": networks.features(image_shape, **scaled)}
     else:
-        first = {"encoder": networks.encoder(image_shape, config.latent_dim, **inward)}
+        first = {"encoder": networks.encoder(image_shape, config.latent_dim, **scaled)}
     return _assemble(
         config,
         **first,
-        decoder=networks.decoder(
-            image_shape, config.latent_dim, output=_OUTPUTS[config.likelihood.kind], mean_image=mean_image, **layers
-        ),
+        decoder=networks.decoder(image_shape, config.latent_dim, output=_OUTPUTS[config.likelihood.kind], **layers),
         likelihood=_likelihood(config.likelihood, data_size),
         latent_dim=config.latent_dim,
     )

@@ -128,11 +128,11 @@ def test_the_settings_arrive():
 
 
 @pytest.mark.parametrize("kind", ["vae", "lae"])
-def test_conv5_sees_the_image_itself(kind):
-    """The others see differences from the mean image, of which there is nothing in its state."""
-    model, _ = make(kind, network="conv5")
+def test_conv5_starts_from_the_mean_image_like_the_others(kind):
+    model, _ = make(kind, network="conv5", likelihood="bernoulli")
     assert type(model.decoder) is Conv5Decoder
-    assert [name for name in model.state_dict() if "mean_image" in name] == []
+    assert model.encoder.features.input_scale == 0.5
+    torch.testing.assert_close(model.encoder.features.mean_image, mean_image("2D"))
     torch.testing.assert_close(model.decoder.mean_logit, mean_image("2D").logit())
 
 
