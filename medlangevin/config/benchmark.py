@@ -93,7 +93,8 @@ class BenchmarkConfig(Section):
     """A table. A cell's training is ``base``, its data set, its row, and the row's own settings for the data set,
     merged in this order.
 
-    ``figures``: the columns, in order. ``data_sets`` and ``rows`` are shown in the order given.
+    ``figures``: the columns, in order. ``data_sets`` and ``rows`` are shown in the order given. ``controls``: rows that
+    every other row is compared with, image by image.
     """
 
     name: Word
@@ -104,6 +105,7 @@ class BenchmarkConfig(Section):
     evaluation: ImageEvaluation = ImageEvaluation()
     data_sets: Annotated[dict[Word, Settings], Field(min_length=1)]
     rows: Annotated[dict[Word, RowConfig], Field(min_length=1)]
+    controls: tuple[Word, ...] = ()
 
     @property
     def shown_data_sets(self) -> tuple[str, ...]:
@@ -117,6 +119,13 @@ class BenchmarkConfig(Section):
             section = _NEEDS.get(name)
             if section is not None and getattr(self.evaluation, section) is None:
                 raise ValueError(f"figures: {name} needs a section evaluation.{section}")
+        return self
+
+    @model_validator(mode="after")
+    def _controls_are_rows(self) -> "BenchmarkConfig":
+        unknown = next((name for name in self.controls if name not in self.rows), None)
+        if unknown is not None:
+            raise ValueError(f"controls: no row is called '{unknown}'; rows: {', '.join(self.rows)}")
         return self
 
     @model_validator(mode="after")

@@ -1,11 +1,32 @@
 """What a measurement comes to: a mean, its error and how many values it is of."""
 
-from typing import NamedTuple
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
 
 
 class Figure(NamedTuple):
-    """``mean`` of ``count`` values and its ``standard_error``, None where there is none to state."""
+    """``mean`` of ``count`` values and its ``standard_error``, None where there is none to state.
+
+    ``values``: the values themselves, image by image, where models are to be compared on the same images.
+    """
 
     mean: float
     standard_error: float | None
     count: int  # type: ignore[assignment]  # hides tuple.count, which nobody asks of a figure
+    values: tuple[float, ...] | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The same for a JSON file; no ``values`` where they are not kept."""
+        fields = self._asdict()
+        if self.values is None:
+            del fields["values"]
+        return fields
+
+
+def figure_of(values: Sequence[float], *, keep: bool = False) -> Figure:
+    """Mean and standard error of the mean of independent ``values``; of a single one there is no error."""
+    error = float(np.std(values, ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else None
+    return Figure(float(np.mean(values)), error, len(values), tuple(values) if keep else None)

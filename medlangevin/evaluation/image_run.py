@@ -50,7 +50,7 @@ def evaluate_image_run(
         "samples": samples,
         "seed": seed,
         **(annealing or {}),
-        **{name: figure._asdict() for name, figure in figures.items()},
+        **{name: figure.as_json() for name, figure in figures.items()},
     }
 
 

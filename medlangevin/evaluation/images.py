@@ -11,7 +11,7 @@ from medlangevin.datasets.images import ModelImages, model_images
 from medlangevin.errors import MedlangevinError
 from medlangevin.evaluation.decoder_likelihood import decoder_log_likelihood
 from medlangevin.evaluation.digits import require_digits, score_digits
-from medlangevin.evaluation.figure import Figure
+from medlangevin.evaluation.figure import Figure, figure_of
 from medlangevin.progress import progress
 from medlangevin.training.data import load_splits
 from medlangevin.training.randomness import generator
@@ -22,13 +22,8 @@ from medlangevin.training.run import DATA, Run
 ELBO_BATCH = 200
 ANNEALING_GROUP = 10
 _IN_NATS = ("negative_elbo", "nll", "nll_ais")
-
-
-def figure_of(values: Tensor) -> Figure:
-    """Mean and standard error of the mean of independent ``values`` (N,); of a single one there is no error."""
-    values = values.double()
-    error = values.std().item() / math.sqrt(len(values)) if len(values) > 1 else None
-    return Figure(values.mean().item(), error, len(values))
+# Of few images: kept one by one, as models differ by less than images do.
+_KEPT = ("nll", "nll_ais")
 
 
 def evaluate_images(run: Run, settings: ImageEvaluation, *, seed: int, cache: Path) -> dict[str, Figure]:
@@ -36,7 +31,8 @@ def evaluate_images(run: Run, settings: ImageEvaluation, *, seed: int, cache: Pa
 
     In nats per image, mean and standard error over images: ``negative_elbo`` of the whole split and, where
     ``settings`` has their section, ``nll`` by importance sampling with the model's L (docs/mathematics.md) and
-    ``nll_ais`` of the decoder alone, with ``ais_effective_sample_size`` and ``ais_acceptance``, of its first images.
+    ``nll_ais`` of the decoder alone, with ``ais_effective_sample_size`` and ``ais_acceptance``, of its first images;
+    the two NLLs are kept image by image as well.
     The same ``..._per_dim``: divided by C x H x W. With ``inception``: ``inception_score`` (its error: over ten parts
     of the generated images) and ``fid``, which has none; ``cache`` is the folder that keeps their digit classifier.
 
@@ -61,7 +57,7 @@ def evaluate_images(run: Run, settings: ImageEvaluation, *, seed: int, cache: Pa
         values |= _annealed(run, images, settings.annealing, seed)
     dimensions = math.prod(run.image_shape)
     values |= {f"{name}_per_dim": values[name] / dimensions for name in _IN_NATS if name in values}
-    figures = {name: figure_of(value) for name, value in values.items()} | figures
+    figures |= {name: figure_of(value.tolist(), keep=name in _KEPT) for name, value in values.items()}
     for name, figure in figures.items():
         if not math.isfinite(figure.mean):
             raise MedlangevinError(f"run {run.directory}: {name} is NaN or infinite; train it again")

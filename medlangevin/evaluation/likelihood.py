@@ -4,14 +4,12 @@ import math
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-
 from medlangevin.datasets.crops import CropDataset, choose_splits
 from medlangevin.datasets.datalist import CropIndex, Ear, read_index
 from medlangevin.errors import MedlangevinError
 from medlangevin.evaluation import image_run
 from medlangevin.evaluation.decoder_likelihood import DEFAULT_CHAINS, DEFAULT_TEMPERATURES, decoder_log_likelihood
-from medlangevin.evaluation.images import figure_of
+from medlangevin.evaluation.figure import figure_of
 from medlangevin.io import read_json, write_json
 from medlangevin.progress import progress
 from medlangevin.training.randomness import generator
@@ -108,7 +106,7 @@ def _evaluate_crops(
 
 def mean_and_error(values: list[float]) -> dict[str, float | int | None]:
     """Mean, standard error of the mean over independent ``values`` (None for a single one), and their number."""
-    return figure_of(torch.tensor(values, dtype=torch.float64))._asdict()
+    return figure_of(values).as_json()
 
 
 def format_result(result: dict[str, Any]) -> str:

@@ -110,7 +110,7 @@ def test_the_command_s_figures_are_those_of_a_library_call(run: Path) -> None:
         {"importance": {"samples": 4}, "annealing": {"temperatures": 3, "chains": 2}}
     )
     figures = evaluate_images(load_run(run), settings, seed=6, cache=run)
-    assert {name: result[name] for name in figures} == {name: figure._asdict() for name, figure in figures.items()}
+    assert {name: result[name] for name in figures} == {name: figure.as_json() for name, figure in figures.items()}
     assert stored(run)["test"] == json.loads(json.dumps(result))
 
 

@@ -16,9 +16,9 @@ from medlangevin.config.evaluation import ImageEvaluation
 from medlangevin.datasets.images import model_images
 from medlangevin.errors import MedlangevinError
 from medlangevin.evaluation import digits, images
-from medlangevin.evaluation.figure import Figure
+from medlangevin.evaluation.figure import Figure, figure_of
 from medlangevin.evaluation.frechet import frechet_distance
-from medlangevin.evaluation.images import evaluate_images, figure_of
+from medlangevin.evaluation.images import evaluate_images
 from medlangevin.likelihoods import Bernoulli, Gaussian
 from medlangevin.models import LatentVariableModel, Loss
 from medlangevin.models.vae import VAE
@@ -132,7 +132,7 @@ def test_a_linear_decoder_s_figures_are_the_exact_ones(linear: Linear) -> None:
         assert figures[name].count == count
     # The NLLs of images differ by 2 nats, so that their spread is that of the exact ones to 1 %: 6 of these.
     for name, exact in (("negative_elbo", nll), ("nll", nll[:20]), ("nll_ais", nll[:12])):
-        assert figures[name].standard_error == pytest.approx(figure_of(exact).standard_error, rel=0.06)
+        assert figures[name].standard_error == pytest.approx(figure_of(exact.tolist()).standard_error, rel=0.06)
         per_dim = figures[f"{name}_per_dim"]
         assert per_dim.mean == pytest.approx(figures[name].mean / DIMENSIONS)
         assert per_dim.standard_error == pytest.approx(figures[name].standard_error / DIMENSIONS)
@@ -172,9 +172,10 @@ def test_an_image_s_noise_is_its_own(linear: Linear) -> None:
 
 
 def test_figure_by_hand() -> None:
-    figure = figure_of(torch.tensor([1.0, 2.0, 3.0, 4.0]))
-    assert figure == (2.5, pytest.approx((5 / 3) ** 0.5 / 2), 4)
-    assert figure_of(torch.tensor([7.0])) == (7.0, None, 1)
+    figure = figure_of([1.0, 2.0, 3.0, 4.0])
+    assert figure == (2.5, pytest.approx((5 / 3) ** 0.5 / 2), 4, None)
+    assert figure_of([1.0, 2.0], keep=True).values == (1.0, 2.0)
+    assert figure_of([7.0]) == (7.0, None, 1, None)
 
 
 class Known(LatentVariableModel):
@@ -226,7 +227,7 @@ def test_every_image_counts_once_and_draws_are_no_images(
     assert chosen is not None
     sums = chosen.batch(slice(None)).flatten(1).double().sum(1)
     figure = measure(run, split=split, elbo_draws=4)["negative_elbo"]
-    assert figure == (pytest.approx(sums.mean()), pytest.approx(sums.std() / math.sqrt(len(sums))), len(sums))
+    assert figure == (pytest.approx(sums.mean()), pytest.approx(sums.std() / math.sqrt(len(sums))), len(sums), None)
 
 
 def test_draws_are_averaged(write: Callable[..., Path]) -> None:
@@ -264,11 +265,11 @@ def test_generated_digits_are_judged_against_grey_mnist(
     figures = evaluate_images(run, settings, seed=4, cache=tmp_path / "cache")
     assert calls == [("mnist", tmp_path), (tmp_path / "cache", tmp_path)]
     # Sure of every image and all classes alike in each of ten parts: the highest score, without spread.
-    assert figures["inception_score"] == (pytest.approx(10), pytest.approx(0, abs=1e-9), 200)
+    assert figures["inception_score"] == (pytest.approx(10), pytest.approx(0, abs=1e-9), 200, None)
     generated = run.model.sample(200, generator(4, "generated"))
     grey = mnist.split("test").float() / 255
     expected = frechet_distance(Sorter().features(generated), Sorter().features(grey))
-    assert figures["fid"] == (pytest.approx(expected), None, 200)
+    assert figures["fid"] == (pytest.approx(expected), None, 200, None)
     assert figures["negative_elbo"] == measure(run, seed=4)["negative_elbo"]
 
 

@@ -46,7 +46,7 @@ def write_record(out: Path, record: Record) -> None:
     for name, figure in record.figures.items():
         if not all(math.isfinite(value) for value in (figure.mean, figure.standard_error or 0.0)):
             raise MedlangevinError(f"the figure {name} of {record.id} is not finite; train it again")
-    figures = {name: figure._asdict() for name, figure in record.figures.items()}
+    figures = {name: figure.as_json() for name, figure in record.figures.items()}
     write_json(record_path(out, record.id), {"format": FORMAT, **record._asdict(), "figures": figures})
 
 
@@ -135,7 +135,9 @@ def _failure_path(out: Path, cell_id: str) -> Path:
 
 def _figure(raw: dict[str, Any]) -> Figure:
     error = raw["standard_error"]
-    return Figure(float(raw["mean"]), None if error is None else float(error), int(raw["count"]))
+    values = raw.get("values")
+    kept = None if values is None else tuple(float(value) for value in values)
+    return Figure(float(raw["mean"]), None if error is None else float(error), int(raw["count"]), kept)
 
 
 def _flat(section: dict[str, Any], prefix: str = "") -> dict[str, Any]:

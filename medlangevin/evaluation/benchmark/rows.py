@@ -49,7 +49,9 @@ def _measured(results: Results, row: str, data_set: str) -> list[dict[str, Any]]
             "data_set": data_set,
             "seed": record.seed,
             "figure": name,
-            **figure._asdict(),
+            "mean": figure.mean,
+            "standard_error": figure.standard_error,
+            "count": figure.count,
             "published": published.get(name),  # type: ignore[call-overload]
             "epochs": record.epochs,
             "device": record.device,

@@ -5,7 +5,9 @@ from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 from medlangevin.config.evaluation import ImageEvaluation
+from medlangevin.evaluation.benchmark.paired import COMPARED, difference
 from medlangevin.evaluation.benchmark.results import Entry, Results, best_row
+from medlangevin.evaluation.figure import Figure
 
 NOT_MEASURED, NO_SUCH_FIGURE = "not measured", "–"
 _MOST_DIGITS = 8
@@ -66,8 +68,13 @@ def format_entry(entry: Entry, *, planned: int) -> str:
         return _plain(entry.mean) if planned == 1 else f"{_plain(entry.mean)} ({seeds})"
     if entry.uncertainty == 0:
         return f"{_plain(entry.mean)} ± 0 ({entry.kind}, {seeds})"
-    digits = min(_MOST_DIGITS, max(0, 1 - math.floor(math.log10(entry.uncertainty))))
+    digits = _digits(entry.uncertainty)
     return f"{entry.mean:.{digits}f} ± {entry.uncertainty:.{digits}f} ({entry.kind}, {seeds})"
+
+
+def _digits(uncertainty: float) -> int:
+    """Decimals that show two significant digits of an uncertainty."""
+    return min(_MOST_DIGITS, max(0, 1 - math.floor(math.log10(uncertainty))))
 
 
 def _data_set(results: Results, data_set: str) -> str:
@@ -92,7 +99,38 @@ def _data_set(results: Results, data_set: str) -> str:
             columns.append(["" if value is None else f"{value:.6g}" for value in published[figure].values()])
         counts += _counts(style.label, (entry for entry in entries.values() if entry is not None))
     parts = [f"## {data_set}", _grid(header, zip(*columns, strict=True))]
-    return "\n\n".join([*parts, f"Images: {'; '.join(counts)}."] if counts else parts)
+    parts += [f"Images: {'; '.join(counts)}."] if counts else []
+    return "\n\n".join(parts + [text for name in COMPARED if (text := _comparison(results, data_set, name))])
+
+
+def _comparison(results: Results, data_set: str, figure: str) -> str:
+    """Every row against the controls on the same images; empty where there is nothing to compare."""
+    rows, controls = results.table.rows, results.table.controls
+    found = {
+        (row, control): difference(results, row, control, data_set, figure)
+        for row in rows
+        for control in controls
+        if row != control
+    }
+    if not any(found.values()):
+        return ""
+    title = f"Difference in {COLUMNS[figure].label} per image, on the same images; below 0 is better than the control"
+    lines = [
+        [_escape(rows[row].label), *(_difference(found.get((row, control))) for control in controls)]
+        for row in rows
+        if any(found.get((row, control)) for control in controls)
+    ]
+    header = ["model", *(f"minus {_escape(rows[control].label)}" for control in controls)]
+    return f"{title} (± standard error over images, of the seeds that both have):\n\n{_grid(header, lines)}"
+
+
+def _difference(figure: Figure | None) -> str:
+    if figure is None:
+        return ""
+    if not figure.standard_error:
+        return f"{figure.mean:+.4g}"
+    digits = _digits(figure.standard_error)
+    return f"{figure.mean:+.{digits}f} ± {figure.standard_error:.{digits}f}"
 
 
 def _cell(results: Results, row: str, data_set: str, entry: Entry | None, is_best: bool) -> str:
