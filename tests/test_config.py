@@ -226,7 +226,7 @@ def test_a_setting_that_has_no_effect_is_refused_with_what_it_goes_with(key, val
         (
             "model={kind: lae, langevin: {update: frozen, steps: 3}}",
             "'model.langevin.steps' has no effect here; it goes with kind: hoffman, or with kind: lae and "
-            "langevin.update: langevin",
+            "langevin.update: langevin or mala",
         ),
         (
             "model.likelihood={kind: bernoulli, initial_scale: 1}",

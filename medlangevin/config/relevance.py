@@ -8,7 +8,8 @@ from pydantic import BaseModel
 # Values, by dotted key below ``model``, of which each has to be one of those listed.
 Condition = Mapping[str, tuple[str, ...]]
 
-_CHAIN: tuple[Condition, ...] = ({"kind": ("hoffman",)}, {"kind": ("lae",), "langevin.update": ("langevin",)})
+_CHAIN: tuple[Condition, ...] = ({"kind": ("hoffman",)}, {"kind": ("lae",), "langevin.update": ("langevin", "mala")})
+_TEST: tuple[Condition, ...] = ({"kind": ("hoffman",)}, {"kind": ("lae",), "langevin.update": ("langevin",)})
 # A key is used if any of its conditions holds; keys that are not here are always used.
 _USES: dict[str, tuple[Condition, ...]] = {
     "network.channels": ({"network.kind": ("conv", "conv5")},),
@@ -32,7 +33,7 @@ _USES: dict[str, tuple[Condition, ...]] = {
     "langevin.update": ({"kind": ("lae",)},),
     "langevin.steps": _CHAIN,
     "langevin.step_size": _CHAIN,
-    "langevin.metropolis": _CHAIN,
+    "langevin.metropolis": _TEST,
     "langevin.scale": ({"kind": ("lae", "ae")},),
     "langevin.posterior_steps": ({"kind": ("lae", "ae")},),
     "langevin.posterior_step_size": ({"kind": ("lae", "ae")},),

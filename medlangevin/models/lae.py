@@ -3,7 +3,7 @@
 Source: Taniguchi et al. (2022), Alg. 2; docs/mathematics.md, "Amortized Langevin dynamics".
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, distributed, nn
@@ -15,12 +15,14 @@ from medlangevin.models.energies import Energies, Visit, mean_energy
 from medlangevin.models.vae import VAE
 from medlangevin.samplers import Adaptation, amortized, mala, sample
 
-Update = Literal["langevin", "gradient", "frozen"]
+Update = Literal["langevin", "mala", "gradient", "frozen"]
 
 # The acceptance at which MALA's steps are best, which posterior sampling adapts to.
 _TARGET_ACCEPTANCE = 0.574
 # How much of the running acceptance each mini-batch replaces.
 _FORGETTING = 0.05
+# How far the step size of update mala follows the acceptance of one mini-batch: log step <- log step + gain * error.
+_ADAPTATION_GAIN = 0.05
 
 
 class LinearEncoder(nn.Module):
@@ -57,6 +59,9 @@ class LAE(VAE):
       exp(-V(Phi)), V the energy -log p(x, z) summed over the mini-batch, at temperature one. ``step_size`` is that of
       the gradient of the mean energy V / n: with n images (in all processes) the step on V is eta = step_size / n and
       its noise has variance 2 step_size / n.
+    * ``mala`` (ours): each image's z = Phi g(x) is moved on by ``num_updates`` MALA steps on -log p(x, z), accepted or
+      rejected image by image. The decoder learns from where they end; Phi and psi learn to predict it, by the gradient
+      of -log q(z | x). The step on z starts at ``step_size`` and follows an acceptance of 0.574.
     * ``gradient``: Phi is learned like every other parameter (the AE: T = 0, a maximum a posteriori fit of z).
     * ``frozen``: Phi stays as it was drawn.
 
@@ -69,6 +74,7 @@ class LAE(VAE):
 
     encoder: LinearEncoder
     running_acceptance: Tensor
+    latent_step_size: Tensor
 
     def __init__(
         self,
@@ -86,9 +92,9 @@ class LAE(VAE):
         posterior_steps: int = 200,
         posterior_step_size: float = 0.01,
     ) -> None:
-        if update not in ("langevin", "gradient", "frozen"):
-            raise MedlangevinError(f"LAE: update is {update!r}; it can be langevin, gradient or frozen")
-        if update == "langevin" and (num_updates < 1 or step_size <= 0):
+        if update not in get_args(Update):
+            raise MedlangevinError(f"LAE: update is {update!r}; it can be langevin, mala, gradient or frozen")
+        if update in ("langevin", "mala") and (num_updates < 1 or step_size <= 0):
             raise MedlangevinError(
                 f"LAE: {num_updates} Langevin updates of size {step_size}; give at least one of a positive size, "
                 "or update: gradient"
@@ -98,7 +104,11 @@ class LAE(VAE):
                 f"LAE: scale {scale}, posterior_steps {posterior_steps}; give a positive scale and 2 steps or more"
             )
         encoder = LinearEncoder(
-            features, latent_dim=latent_dim, num_features=num_features, learned=update == "gradient", scale=scale
+            features,
+            latent_dim=latent_dim,
+            num_features=num_features,
+            learned=update in ("gradient", "mala"),
+            scale=scale,
         )
         super().__init__(encoder=encoder, decoder=decoder, likelihood=likelihood, latent_dim=latent_dim)
         self.num_updates = num_updates
@@ -108,6 +118,8 @@ class LAE(VAE):
         self.posterior_steps = posterior_steps
         self.posterior_step_size = posterior_step_size
         self.register_buffer("running_acceptance", torch.ones(()))
+        if update == "mala":
+            self.register_buffer("latent_step_size", torch.tensor(step_size))
 
     def training_loss(self, x: Tensor, generator: torch.Generator | None = None) -> Loss:
         """The energy -log p(x, z) in nats per image, averaged over the states of Phi that this mini-batch visits.
@@ -116,11 +128,17 @@ class LAE(VAE):
         + 1 evaluations of the decoder serve the accept tests and all gradients. In several processes (torch.distributed
         initialised) each passes its part of the mini-batch, and all take the same steps.
 
+        With ``mala`` the value is the energy at the ends of the chains, and the gradient of Phi and psi that of
+        |z - Phi g(x)|^2 / (2 ``scale``^2) there: T + 2 evaluations of the decoder.
+
         Parts: log_joint (minus the loss), log_likelihood and log_prior of the last visited state, in nats per image;
-        weight_norm, the Frobenius norm of Phi; acceptance, the share of accepted proposals (``langevin``).
+        weight_norm, the Frobenius norm of Phi; acceptance, the share of accepted proposals (``langevin``, ``mala``);
+        step_size, that of the chains on z (``mala``).
         """
         if self.update == "langevin" and self.training:
             loss, value, latent, acceptance = self._langevin(x, generator)
+        elif self.update == "mala" and self.training:
+            loss, value, latent, acceptance = self._mala(x, generator)
         else:
             latent = self.encoder(x)[0]
             value = self.potential(x)(latent)
@@ -134,6 +152,8 @@ class LAE(VAE):
         }
         if acceptance is not None:
             parts["acceptance"] = acceptance
+        if self.update == "mala":
+            parts["step_size"] = self.latent_step_size.clone()
         return Loss(loss, {name: part.detach() for name, part in parts.items()})
 
     def _langevin(self, x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -171,6 +191,22 @@ class LAE(VAE):
             self.encoder.weight.copy_(state.weight)
             self.running_acceptance.lerp_(accepted, _FORGETTING)
         return loss, state.value, state.latent, accepted
+
+    def _mala(self, x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The loss; energies and latents at the ends of the chains, (N,) and (N, d_z); the share of accepted moves."""
+        prediction = self.encoder(x)[0]
+        potential = self.potential(x)
+        chain = mala.init(prediction.detach(), potential)
+        acceptance = torch.zeros_like(self.running_acceptance)
+        for _ in range(self.num_updates):
+            chain, info = mala.step(chain, potential, generator, step_size=self.latent_step_size)
+            acceptance += info.acceptance_probability.mean() / self.num_updates
+        value = potential(chain.position)
+        misfit = 0.5 * ((chain.position - prediction) / self.encoder.scale).square().sum(-1).mean()
+        with torch.no_grad():
+            self.latent_step_size.mul_(torch.exp(_ADAPTATION_GAIN * (acceptance - _TARGET_ACCEPTANCE)))
+            self.running_acceptance.lerp_(acceptance, _FORGETTING)
+        return value.mean() + (misfit - misfit.detach()), value, chain.position, acceptance
 
     def _draw_posterior(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
         potential = self.potential(x)
