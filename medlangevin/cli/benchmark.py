@@ -15,9 +15,12 @@ import click
     type=click.Path(path_type=Path),
     help="Folder of the image sets.  [default: MEDLANGEVIN_DATA or data/images]",
 )
+@click.option("--download", is_flag=True, help="Fetch image sets that are not there, where torchvision can.")
 @click.option("--only", multiple=True, metavar="PATTERN", help="Only cells like this, e.g. 'lae-*-seed0'; repeatable.")
 @click.option("--list", "list_only", is_flag=True, help="Show every cell and its state, and do nothing.")
-def benchmark(config: Path, out: Path, data_root: Path | None, only: tuple[str, ...], list_only: bool) -> None:
+def benchmark(
+    config: Path, out: Path, data_root: Path | None, download: bool, only: tuple[str, ...], list_only: bool
+) -> None:
     """Train and evaluate every cell (model, image set, seed) of the table that CONFIG (a YAML file) describes.
 
     Writes OUT/table.md and OUT/table.csv after each cell, with published figures beside the measured ones, and
@@ -32,7 +35,7 @@ def benchmark(config: Path, out: Path, data_root: Path | None, only: tuple[str, 
     from medlangevin.evaluation.benchmark.prepare import prepare, states
     from medlangevin.evaluation.benchmark.run import require_no_failures, run
 
-    prepared = prepare(config, out, data_root=data_root, only=only)
+    prepared = prepare(config, out, data_root=data_root, download=download, only=only)
     if list_only:
         for name, state in states(prepared):
             click.echo(f"{name}: {state}")

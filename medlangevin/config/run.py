@@ -35,6 +35,7 @@ class ImagesConfig(Section):
 
     ``set``: mnist, svhn, cifar10, celeba, binarized_mnist, or the path of an ``.npz`` with x_train, x_valid and x_test
     (uint8, N x C x H x W). ``root``: the folder of the sets; left out, the variable MEDLANGEVIN_DATA or data/images.
+    ``download``: fetch a set that is not there, where torchvision can.
     ``binarization``: ``none`` (grey levels), ``dynamic`` (training images drawn anew each time they are seen,
     validation and test images once) or ``static`` (the images are 0 and 1 in the file). ``train_on`` ``all``: also on
     the validation images, for a fixed number of epochs; the last epoch is the model. ``first``: of each split only so
@@ -43,6 +44,7 @@ class ImagesConfig(Section):
 
     set: Annotated[str, Field(min_length=1)]
     root: Path | None = None
+    download: bool = False
     binarization: Literal["none", "dynamic", "static"] = "none"
     train_on: Literal["training", "all"] = "training"
     first: Count | None = None

@@ -37,7 +37,7 @@ def load_data(config: Config, device: torch.device | str = "cpu") -> TrainingDat
 
 def load_splits(images: ImagesConfig) -> ImageSplits:
     """The image set that ``images`` names, cut down to ``first``. Raises MedlangevinError, one line."""
-    splits = load_images(images.set, data_root(images.root))
+    splits = load_images(images.set, data_root(images.root), download=images.download)
     return splits if images.first is None else first_images(splits, images.first)
 
 

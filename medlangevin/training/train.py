@@ -26,6 +26,7 @@ MAY_CHANGE = {
     "data.cache_mb",
     "data.num_workers",
     "images.root",
+    "images.download",
     "training.epochs",
     "training.patience",
     "training.accelerator",

@@ -96,14 +96,13 @@ def test_listing_trains_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_missing_images_fail_their_cells_in_one_line(tmp_path: Path) -> None:
+def test_missing_images_are_one_line_and_nothing_is_written(tmp_path: Path) -> None:
     result = call(SMOKE, "--out", tmp_path / "out", "--data-root", tmp_path / "none")
-    assert result.exit_code == 1
-    assert result.stderr.startswith("warning: 2 cells failed (vae-mnist-seed0, lae-mnist-seed0: the image set mnist")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: the image set mnist is missing: looked for it in ")
+    assert "--download" in result.stderr
     assert result.stderr.count("\n") == 1
-    assert "failed" in (tmp_path / "out" / "table.md").read_text()
-    listed = call(SMOKE, "--out", tmp_path / "out", "--list")
-    assert listed.output.count(": failed: the image set mnist is missing") == 2
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

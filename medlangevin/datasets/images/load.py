@@ -18,7 +18,9 @@ class _Known(NamedTuple):
     as_npz: bool = True
 
 
-_BY_TORCHVISION = "copy torchvision's files there or download them where there is a network (download=True)"
+_BY_TORCHVISION = (
+    "copy torchvision's files there or, where there is a network, set images.download to true (benchmark: --download)"
+)
 _KNOWN = {
     "mnist": _Known((1, 28, 28), False, _BY_TORCHVISION, as_npz=False),
     "svhn": _Known((3, 32, 32), False, _BY_TORCHVISION),

@@ -1,6 +1,6 @@
 """The cells of a table: one training each, with its whole configuration checked."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,14 +23,16 @@ class Cell(NamedTuple):
     config: Config
 
 
-def make_cells(table: BenchmarkConfig, out: Path, *, source: str, data_root: Path | None = None) -> tuple[Cell, ...]:
+def make_cells(
+    table: BenchmarkConfig, out: Path, *, source: str, images: Mapping[str, Any] | None = None
+) -> tuple[Cell, ...]:
     """The cells of ``table`` in its order: data set by data set, row by row, seed by seed.
 
-    ``source``: the file of the table, for errors; ``data_root`` wins over images.root of the file. Raises
+    ``source``: the file of the table, for errors; ``images``: settings that win over those of the file. Raises
     MedlangevinError, one line that names row, data set and key, when a cell's configuration is not valid.
     """
     return tuple(
-        _make_cell(table, row, data_set, seed, out, source, data_root)
+        _make_cell(table, row, data_set, seed, out, source, dict(images or {}))
         for data_set in table.data_sets
         for row in table.rows
         for seed in table.rows[row].seeds.get(data_set, ())
@@ -50,13 +52,11 @@ def select(cells: tuple[Cell, ...], patterns: Iterable[str]) -> tuple[Cell, ...]
 
 
 def _make_cell(
-    table: BenchmarkConfig, row: str, data_set: str, seed: int, out: Path, source: str, data_root: Path | None
+    table: BenchmarkConfig, row: str, data_set: str, seed: int, out: Path, source: str, images: dict[str, Any]
 ) -> Cell:
     name = f"{row}-{data_set}-seed{seed}"
-    settings = merge(*(_given(part) for part in _parts(table, table.rows[row], data_set)))
-    if data_root is not None:
-        settings = merge(settings, {"images": {"root": str(data_root)}})
-    raw = {"images": {}, **settings, "name": name, "output_dir": str(out / "runs"), "seed": seed}
+    settings = merge({"images": {}}, *(_given(part) for part in _parts(table, table.rows[row], data_set)))
+    raw = {**merge(settings, {"images": images}), "name": name, "output_dir": str(out / "runs"), "seed": seed}
     where = f"{source}, row {row}, data set {data_set}"
     config = parse_config(raw, source=where)
     _require_measurable(config, table.evaluation, where)

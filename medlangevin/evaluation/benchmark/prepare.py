@@ -32,16 +32,23 @@ class Benchmark(NamedTuple):
 
 
 def prepare(
-    config: Path | str, out: Path | str, *, data_root: Path | None = None, only: Sequence[str] = ()
+    config: Path | str,
+    out: Path | str,
+    *,
+    data_root: Path | None = None,
+    download: bool = False,
+    only: Sequence[str] = (),
 ) -> Benchmark:
     """Read a table and check all its cells against what ``out`` holds; nothing is written.
 
-    ``only``: patterns of cell ids. Raises MedlangevinError, one line, for a bad table, a pattern that matches nothing,
-    a folder of another table, and cells that were measured or trained with another configuration.
+    ``data_root`` and ``download`` win over images.root and images.download of the table; ``only``: patterns of cell
+    ids. Raises MedlangevinError, one line, for a bad table, a pattern that matches nothing, a folder of another table,
+    and cells that were measured or trained with another configuration.
     """
     out = Path(out)
     table = load_benchmark(config)
-    cells = make_cells(table, out, source=str(config), data_root=data_root)
+    images = ({} if data_root is None else {"root": str(data_root)}) | ({"download": True} if download else {})
+    cells = make_cells(table, out, source=str(config), images=images)
     selected = select(cells, only)
     folder.require_ours(out, table)
     for cell in cells:

@@ -17,14 +17,17 @@ from medlangevin.evaluation.benchmark.results import Results
 from medlangevin.evaluation.benchmark.rows import csv_text
 from medlangevin.evaluation.benchmark.table import markdown
 from medlangevin.io import write_text
+from medlangevin.training.data import load_splits
 
 
 def run(benchmark: Benchmark) -> dict[str, str]:
     """Measure the selected cells that are not measured yet, and write the table after each.
 
     A cell that another process is working on is left to it. A cell that fails is put on record and the others go on.
-    Returns the failed ones among those selected: cell id and reason.
+    Returns the failed ones among those selected: cell id and reason. Raises MedlangevinError, before anything is
+    written, when no image set that it needs is there.
     """
+    _require_images(benchmark)
     folder.claim(benchmark.out, benchmark.table)
     _report_strangers(benchmark)
     count = len(benchmark.selected)
@@ -80,6 +83,20 @@ def _measure_once(cell: Cell, benchmark: Benchmark) -> str | None:
         forget_failure(out, cell.id)
     write_table(benchmark)
     return None
+
+
+def _require_images(benchmark: Benchmark) -> None:
+    """Raise MedlangevinError when none of the sets that the cells still need can be read."""
+    wanted = [cell.config.images for cell in benchmark.selected if not record_path(benchmark.out, cell.id).is_file()]
+    problem: MedlangevinError | None = None
+    for images in dict.fromkeys(one for one in wanted if one is not None):
+        try:
+            load_splits(images)
+            return
+        except MedlangevinError as error:
+            problem = problem or error
+    if problem is not None:
+        raise problem
 
 
 def _report_strangers(benchmark: Benchmark) -> None:

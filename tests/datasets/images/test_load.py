@@ -143,7 +143,7 @@ def test_missing_set_in_one_line(name: str, tmp_path: Path) -> None:
     assert f"the image set {name} is missing" in message
     assert f"looked for it in {tmp_path}" in message
     assert "--data-root or MEDLANGEVIN_DATA" in message
-    assert ("download=True" in message) == (name != "binarized_mnist")
+    assert ("images.download" in message) == (name != "binarized_mnist")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -10,9 +10,9 @@ from medlangevin.errors import MedlangevinError
 from medlangevin.evaluation.benchmark.cells import Cell, make_cells, merge, select
 
 
-def cells_of(definition: dict[str, Any], data_root: Path | None = None) -> dict[str, Cell]:
+def cells_of(definition: dict[str, Any], images: dict[str, Any] | None = None) -> dict[str, Cell]:
     table = BenchmarkConfig.model_validate(definition)
-    return {cell.id: cell for cell in make_cells(table, Path("out"), source="tiny.yaml", data_root=data_root)}
+    return {cell.id: cell for cell in make_cells(table, Path("out"), source="tiny.yaml", images=images)}
 
 
 def test_mappings_are_merged_key_by_key_and_the_last_value_wins() -> None:
@@ -53,9 +53,9 @@ def test_a_cell_has_name_place_seed_and_data_root(definition: dict[str, Any]) ->
     assert (config.name, config.seed, config.run_dir) == ("vae-dots-seed1", 1, Path("out/runs/vae-dots-seed1"))
     assert config.images is not None
     assert config.images.root == Path("elsewhere")
-    images = cells_of(definition, Path("here"))["vae-dots-seed1"].config.images
+    images = cells_of(definition, {"root": "here", "download": True})["vae-dots-seed1"].config.images
     assert images is not None
-    assert (images.root, images.set, images.first) == (Path("here"), "dots.npz", 20)
+    assert (images.root, images.download, images.set, images.first) == (Path("here"), True, "dots.npz", 20)
 
 
 @pytest.mark.parametrize(
