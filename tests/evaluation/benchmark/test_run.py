@@ -160,6 +160,15 @@ def test_a_failed_cell_is_on_record_and_the_others_go_on(
     assert not (out / "failures" / "vae-dots-seed0.json").exists()
 
 
+def test_a_missing_set_fails_its_cells_and_the_others_go_on(prepared: Prepare, definition: dict[str, Any]) -> None:
+    definition["data_sets"]["dots"]["images"]["set"] = "lost.npz"
+    failed = run(prepared(definition))
+    assert set(failed) == {"vae-dots-seed0", "vae-dots-seed1", "lae-dots-seed0"}
+    assert all("lost.npz does not exist" in reason for reason in failed.values())
+    with pytest.raises(MedlangevinError, match=r"lost\.npz does not exist"):
+        run(prepared(definition, "*-dots-*"))
+
+
 def test_cells_that_fail_for_one_reason_are_listed_together() -> None:
     require_no_failures({})
     with pytest.raises(PartialFailureError, match=r"^3 cells failed \(a, c: no images; b: diverged\)$"):
