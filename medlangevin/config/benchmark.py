@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 from medlangevin.config.evaluation import ImageEvaluation
 from medlangevin.config.fields import Float, Integer, Section
 from medlangevin.config.load import check, read_mapping
+from medlangevin.config.run import IMAGE_SETS
 
 # What evaluation/images.py measures, and then what the training has on record.
 FigureName = Literal[
@@ -31,8 +32,6 @@ FigureName = Literal[
     "weight_norm",
 ]
 FIGURES: tuple[str, ...] = get_args(FigureName)
-# The sets that papers report on; published figures may be shown of those that nobody measures here.
-IMAGE_SETS = ("mnist", "svhn", "cifar10", "celeba", "binarized_mnist")
 _NEEDS: dict[str, str] = {
     "nll": "importance",
     "nll_per_dim": "importance",
@@ -48,12 +47,12 @@ _NEEDS: dict[str, str] = {
 def _one_line(text: str) -> str:
     if "\n" in text.strip():
         raise ValueError("one line is needed, not several")
+    if not text.strip():
+        raise ValueError("it is empty")
     return text.strip()
 
 
 def _different(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    if not values:
-        raise ValueError("at least one is needed")
     twice = next((value for value in values if values.count(value) > 1), None)
     if twice is not None:
         raise ValueError(f"{twice} is given twice")
@@ -64,8 +63,9 @@ def _different(values: tuple[Any, ...]) -> tuple[Any, ...]:
 Word = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.]*$")]
 Line = Annotated[str, Field(min_length=1), AfterValidator(_one_line)]
 Seed = Annotated[Integer, Field(ge=0, lt=2**32)]
-Seeds = Annotated[tuple[Seed, ...], AfterValidator(_different)]
-Figures = Annotated[tuple[FigureName, ...], AfterValidator(_different)]
+Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_different)]
+Figures = Annotated[tuple[FigureName, ...], Field(min_length=1), AfterValidator(_different)]
+Controls = Annotated[tuple[Word, ...], AfterValidator(_different)]
 
 
 class Settings(Section):
@@ -105,7 +105,7 @@ class BenchmarkConfig(Section):
     evaluation: ImageEvaluation = ImageEvaluation()
     data_sets: Annotated[dict[Word, Settings], Field(min_length=1)]
     rows: Annotated[dict[Word, RowConfig], Field(min_length=1)]
-    controls: tuple[Word, ...] = ()
+    controls: Controls = ()
 
     @property
     def shown_data_sets(self) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ class AnnealingEvaluation(Section):
 class InceptionEvaluation(Section):
     """Inception Score and Frechet distance of ``samples`` generated digits, by a digit classifier."""
 
-    samples: Annotated[Integer, Field(ge=2, le=1_000_000)] = 10000
+    samples: Annotated[Integer, Field(ge=10, le=1_000_000)] = 10000
 
 
 class ImageEvaluation(Section):

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 from pydantic_core import PydanticCustomError
 
 from medlangevin.config.fields import Count, Float, Integer, Positive, Section
@@ -30,6 +30,10 @@ class DataConfig(Section):
         return self
 
 
+# The image sets that have a name.
+IMAGE_SETS = ("mnist", "svhn", "cifar10", "celeba", "binarized_mnist")
+
+
 class ImagesConfig(Section):
     """The 2D images of a benchmark, in place of crops.
 
@@ -48,6 +52,13 @@ class ImagesConfig(Section):
     binarization: Literal["none", "dynamic", "static"] = "none"
     train_on: Literal["training", "all"] = "training"
     first: Count | None = None
+
+    @field_validator("set")
+    @classmethod
+    def _set_is_known(cls, name: str) -> str:
+        if name not in IMAGE_SETS and not name.endswith(".npz"):
+            raise ValueError(f"no image set is called so; choose {', '.join(IMAGE_SETS)} or a path ending in .npz")
+        return name
 
 
 class TrainingConfig(Section):
@@ -105,6 +116,12 @@ class Config(Section):
     def _one_kind_of_data(self) -> "Config":
         if self.images is not None and "data" in self.model_fields_set:
             raise ValueError("data (crops) and images are both given; a run trains on one of them")
+        grey = self.images is not None and self.images.binarization == "none"
+        if grey and self.model.likelihood.kind == "bernoulli":
+            raise ValueError(
+                "model.likelihood.kind bernoulli is for zeros and ones, the images are grey; "
+                "choose images.binarization dynamic or static, or continuous_bernoulli"
+            )
         return self
 
     @model_serializer(mode="wrap")

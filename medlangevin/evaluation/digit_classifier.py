@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from medlangevin.datasets.images import ImageSource, load_images
@@ -23,6 +23,7 @@ from medlangevin.evaluation.digit_training import (
     train_digits,
 )
 from medlangevin.io import atomic_path, read_json, write_json
+from medlangevin.training.checkpoint import save_tensors
 
 WEIGHTS, RECORD = "digit_classifier.safetensors", "digit_classifier.json"
 FORMAT = 1
@@ -81,7 +82,7 @@ def load_or_train(folder: Path, root: Path, *, settings: ClassifierSettings = ST
             return _load(weights, record, kept, settings)
     with atomic_path(weights) as temporary:  # opened first: a folder that cannot be written must not cost the training
         network, accuracies = train_digits(splits, settings)
-        save_file({name: value.contiguous() for name, value in network.state_dict().items()}, temporary)
+        save_tensors(network.state_dict(), temporary)
         digest = _sha256(temporary)
     # The record comes last: until it is there, or while it is an older one, the weights are not believed.
     write_json(record, about | {"accuracies": accuracies._asdict(), "weights_sha256": digest})

@@ -24,14 +24,12 @@ class DigitScores(NamedTuple):
     fid: float
 
 
-def require_digits(run: Run, count: int) -> None:
-    """Raise MedlangevinError unless the run's images have the size of MNIST's and ``count`` of them can be scored."""
-    if count < _PARTS:
-        raise MedlangevinError(f"inception.samples is {count}; the Inception Score needs at least {_PARTS} images")
-    if run.image_shape != _DIGITS:
+def require_digits(image_shape: tuple[int, ...], owner: str) -> None:
+    """Raise MedlangevinError unless the images of ``owner``, named in the error, have the size of MNIST's."""
+    if tuple(image_shape) != _DIGITS:
         raise MedlangevinError(
-            f"Inception Score and FID are for digits of 1 x 28 x 28; run {run.directory} has images of "
-            f"{' x '.join(map(str, run.image_shape))}; leave inception out"
+            f"Inception Score and FID are for digits of 1 x 28 x 28; {owner} has images of "
+            f"{' x '.join(map(str, image_shape))}; leave inception out"
         )
 
 
@@ -42,7 +40,7 @@ def score_digits(run: Run, count: int, *, seed: int, cache: Path) -> DigitScores
     classifier's features, and also where the run's own images are binarised. Raises MedlangevinError where MNIST is
     missing.
     """
-    require_digits(run, count)
+    require_digits(run.image_shape, f"run {run.directory}")
     root = data_root(run.config.images.root if run.config.images is not None else None)
     test = load_images("mnist", root).split("test").float() / 255
     classifier = load_or_train(cache, root)

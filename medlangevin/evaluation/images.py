@@ -41,7 +41,7 @@ def evaluate_images(run: Run, settings: ImageEvaluation, *, seed: int, cache: Pa
     when a figure is NaN or infinite.
     """
     if settings.inception is not None:
-        require_digits(run, settings.inception.samples)
+        require_digits(run.image_shape, f"run {run.directory}")
     images = _split(run, settings)
     figures = {}
     # First, as it needs more than the run: what is missing should come out before hours of sampling.

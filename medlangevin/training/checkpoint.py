@@ -34,7 +34,7 @@ def save_checkpoint(
 ) -> None:
     """Write ``folder`` in one go. ``optimizer`` is what a resume needs; without it the folder serves inference only."""
     with atomic_folder(folder) as temporary:
-        save_file({name: value.detach().cpu().contiguous() for name, value in weights.items()}, temporary / WEIGHTS)
+        save_tensors(weights, temporary / WEIGHTS)
         record: dict[str, Any] = {
             "format": FORMAT,
             "epoch": state.epoch,
@@ -44,8 +44,16 @@ def save_checkpoint(
         }
         if optimizer is not None:
             tensors, record["optimizer_groups"] = _flatten(optimizer.state_dict())
-            save_file(tensors, temporary / OPTIMIZER)
+            save_tensors(tensors, temporary / OPTIMIZER)
         write_json(temporary / STATE, record)
+
+
+def save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    """Write a safetensors file. Raises MedlangevinError when the disk is full."""
+    try:
+        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, path)
+    except SafetensorError as error:  # no OSError, though it stands for one
+        raise MedlangevinError(f"cannot write {path.name} to {path.parent.parent}: {error}; free some space") from error
 
 
 def load_weights(folder: Path, model: torch.nn.Module) -> None:

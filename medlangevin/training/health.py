@@ -43,5 +43,14 @@ def require_finite_gradient(norm: torch.Tensor, model: torch.nn.Module, health: 
     )
 
 
+def require_finite_weights(model: torch.nn.Module, health: Health) -> None:
+    """Raise MedlangevinError that names the first parameter that is NaN or infinite."""
+    bad = next((name for name, value in model.state_dict().items() if _bad(value)), None)
+    if bad is not None:
+        raise MedlangevinError(
+            f"training stopped at step {health.step} (epoch {health.epoch}): {bad} is not finite; {health.advice}"
+        )
+
+
 def _bad(values: torch.Tensor) -> bool:
     return not bool(torch.isfinite(values).all())

@@ -1,12 +1,12 @@
 """``train``: everything between a configuration and a finished run."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning.fabric import Fabric
 
 from medlangevin.config import Config, dump_config, load_run_config
+from medlangevin.config.load import flat
 from medlangevin.errors import MedlangevinError
 from medlangevin.io import read_json, recover_folder, write_json, write_text
 from medlangevin.models import build
@@ -48,7 +48,6 @@ def train(config: Config, *, resume: bool = False) -> Path:
     data = load_data(config, fabric.device)
     if resuming:
         _require_same_data(run_dir / layout.DATA, data)
-    torch.set_float32_matmul_precision(config.training.matmul_precision)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(config.seed, "weights"))
         model = build(config.model, data.image_shape, mean_image=data.training.mean(), data_size=len(data.training))
@@ -60,7 +59,6 @@ def train(config: Config, *, resume: bool = False) -> Path:
         require_reaching(rows, state.epoch, run_dir / layout.METRICS)
 
     write_text(run_dir / layout.CONFIG, dump_config(config))
-    write_json(run_dir / layout.ENVIRONMENT, describe_environment(fabric.device))
     write_json(run_dir / layout.DATA, data.description)
     metrics = MetricsFile(run_dir / layout.METRICS, rows)
     metrics.drop_after(state.epoch)
@@ -74,16 +72,22 @@ def train(config: Config, *, resume: bool = False) -> Path:
         state=state,
         metrics=metrics,
     )
+    if not trainer.finished:  # what trained the run, not what looks at it afterwards
+        write_json(run_dir / layout.ENVIRONMENT, describe_environment(fabric.device))
     parameters = sum(parameter.numel() for parameter in model.parameters())
     print(f"run {run_dir}: {config.model.kind}, {parameters:,} parameters, on {device_name(fabric.device)}")
     print(data.summary)
     if resume:
         print(f"going on after epoch {state.epoch}" if resuming else "nothing to resume: starting from the beginning")
+    precision = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(config.training.matmul_precision)
     try:
         state = trainer.run()
     except KeyboardInterrupt:
         print(f"interrupted in epoch {trainer.state.epoch + 1}; train again with --resume to go on")
         raise
+    finally:
+        torch.set_float32_matmul_precision(precision)
     stopping = state.early_stopping
     if state.epoch < config.training.epochs:
         print(f"stopped early after epoch {state.epoch}: no gain for {config.training.patience} epochs")
@@ -109,7 +113,7 @@ def _require_startable(run_dir: Path, config: Config, *, resume: bool) -> bool:
 
 
 def _require_same_settings(before: Config, now: Config, run_dir: Path) -> None:
-    old, new = _flat(before.model_dump(mode="json")), _flat(now.model_dump(mode="json"))
+    old, new = flat(before.model_dump(mode="json")), flat(now.model_dump(mode="json"))
     for key in sorted(old.keys() | new.keys()):
         if key not in MAY_CHANGE and old.get(key) != new.get(key):
             raise MedlangevinError(
@@ -126,13 +130,6 @@ def _require_same_data(path: Path, data: TrainingData) -> None:
                 f"{data.location} are not those that the run was trained on ({key} in {path} differs); "
                 "restore them or train under another name"
             )
-
-
-def _flat(section: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in section.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
 
 
 def _fabric(config: Config) -> Fabric:

@@ -14,7 +14,7 @@ from medlangevin.training.batches import EpochBatches
 from medlangevin.training.checkpoint import TrainingState
 from medlangevin.training.data import TrainingData
 from medlangevin.training.early_stopping import EarlyStopping
-from medlangevin.training.health import Health, require_finite_gradient, require_finite_loss
+from medlangevin.training.health import Health, require_finite_gradient, require_finite_loss, require_finite_weights
 from medlangevin.training.keeper import CheckpointKeeper
 from medlangevin.training.metrics import MetricsFile, Row
 from medlangevin.training.randomness import generator
@@ -87,6 +87,7 @@ class Trainer:
         started = time.monotonic()
         epoch = self.state.epoch + 1
         row = self._gradient_steps(epoch)
+        require_finite_weights(self.model, self._health(self.state.step))
         if self.data.validation is None:
             stopping = EarlyStopping(best_epoch=epoch)
         else:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from medlangevin.config import parse_config
@@ -315,7 +316,8 @@ def test_splits_that_would_mislead_or_are_missing_are_refused(write: Callable[..
 def test_scores_of_digits_are_refused_for_other_images_before_anything_is_measured(write: Callable[..., Path]) -> None:
     run = make_run(Known(noise=math.nan), write(train=2, valid=2, test=3))
     refused(run, "digits of 1 x 28 x 28; .* images of 1 x 3 x 4", inception={"samples": 10})
-    refused(run, "at least 10 images", inception={"samples": 9})
+    with pytest.raises(ValidationError, match="greater than or equal to 10"):
+        ImageEvaluation.model_validate({"inception": {"samples": 9}})
 
 
 @pytest.mark.parametrize("value", [math.nan, -math.inf])

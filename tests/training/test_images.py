@@ -8,16 +8,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from medlangevin.config import Config, dump_config, load_config, parse_config
 from medlangevin.errors import MedlangevinError
 from medlangevin.models import build
+from medlangevin.training import checkpoint
 from medlangevin.training.batches import EpochBatches
+from medlangevin.training.checkpoint import TrainingState
 from medlangevin.training.data import load_data
 from medlangevin.training.metrics import read_metrics
 from medlangevin.training.randomness import derive_seed, generator
 from medlangevin.training.run import load_run
 from medlangevin.training.train import train
+from medlangevin.training.trainer import Trainer
 
 MakeConfig = Callable[..., Config]
 
@@ -159,6 +163,11 @@ def test_gradient_descent_moves_by_the_rate_times_the_gradient(make: MakeConfig)
         ({"images": {}}, "key 'images.set' is missing"),
         ({"images": {"set": "mnist"}, "training": {"optimizer": "sgd", "epsilon": 1e-7}}, "training.epsilon' has no"),
         ({"images": {"set": "mnist", "first": 0}}, "images.first"),
+        ({"images": {"set": "mnisst"}}, r"no image set is called so; choose mnist, .* \(given: 'mnisst'\)"),
+        (
+            {"images": {"set": "mnist"}, "model": {"kind": "vae", "likelihood": {"kind": "bernoulli"}}},
+            "bernoulli is for zeros and ones, the images are grey",
+        ),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], words: str) -> None:
@@ -179,3 +188,47 @@ def test_missing_images_are_named_before_anything_is_written(tmp_path: Path) -> 
     with pytest.raises(MedlangevinError, match="the image set mnist is missing"):
         train(config)
     assert not (tmp_path / "runs").exists()
+
+
+def test_weights_that_are_no_numbers_are_never_saved(make: MakeConfig) -> None:
+    """Without validation images nothing else would see what the last step of an epoch did."""
+    config = make(settings={"train_on": "all"}, optimizer="sgd", learning_rate=1e38, batch_size=80, gradient_clip=1e9)
+    with pytest.raises(MedlangevinError, match=r"epoch 1\): .* is not finite; no checkpoint was made yet"):
+        train(config)
+    assert not (config.run_dir / "checkpoints").exists()
+
+
+def test_the_precision_of_matrix_products_is_the_training_s_alone(
+    make: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    run = Trainer.run
+
+    def watched(trainer: Trainer) -> TrainingState:
+        seen.append(torch.get_float32_matmul_precision())
+        return run(trainer)
+
+    monkeypatch.setattr(Trainer, "run", watched)
+    before = torch.get_float32_matmul_precision()
+    train(make(matmul_precision="medium", epochs=1))
+    assert seen == ["medium"]
+    assert torch.get_float32_matmul_precision() == before == "highest"
+
+
+def test_a_finished_run_keeps_the_environment_that_trained_it(make: MakeConfig) -> None:
+    run = train(make(epochs=1))
+    environment = run / "environment.json"
+    environment.write_text('{"device": "another"}')
+    train(make(epochs=1), resume=True)
+    assert json.loads(environment.read_text()) == {"device": "another"}
+    train(make(epochs=2), resume=True)
+    assert json.loads(environment.read_text())["device"].startswith("cpu")
+
+
+def test_a_full_disk_is_one_line(make: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(MedlangevinError, match=r"^cannot write model.safetensors .*No space left .*; free some space$"):
+        train(make(epochs=1))

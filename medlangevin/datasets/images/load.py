@@ -43,7 +43,7 @@ def load_images(
 
     A named set is read from torchvision's files in ``root`` (checked; fetched first where ``download`` and they are
     not there), else from ``root/<name>.npz``; binarised MNIST from its ``.npz`` alone, MNIST from torchvision's files
-    alone. A path ends in ``.npz``; a relative one is also looked for in ``root``. ``source.origin`` says which it was.
+    alone. A path ends in ``.npz``; a relative one is looked for in ``root`` first. ``source.origin`` says which it was.
 
     Splits: as published where they are (MNIST: the first 50,000 and the last 10,000 training images, and the test
     set; CelebA: its partition file; binarised MNIST: Larochelle's). Else ``x_valid`` of the file, and where there is
@@ -66,7 +66,7 @@ def load_images(
 
 
 def _find(path: Path, root: Path) -> Path:
-    for candidate in (path, root / path):
+    for candidate in (root / path, path):
         if candidate.is_file():
             return candidate
     raise MedlangevinError(f"{path} does not exist, nor does {root / path}; give the path of an .npz file")

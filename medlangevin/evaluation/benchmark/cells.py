@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from medlangevin.config import Config, parse_config
-from medlangevin.config.benchmark import IMAGE_SETS, BenchmarkConfig, RowConfig, Settings
+from medlangevin.config.benchmark import BenchmarkConfig, RowConfig, Settings
 from medlangevin.config.evaluation import ImageEvaluation
+from medlangevin.config.run import IMAGE_SETS
 from medlangevin.errors import MedlangevinError
 
 _NO_DIGITS = tuple(name for name in IMAGE_SETS if "mnist" not in name)
@@ -54,7 +55,7 @@ def select(cells: tuple[Cell, ...], patterns: Iterable[str]) -> tuple[Cell, ...]
 def _make_cell(
     table: BenchmarkConfig, row: str, data_set: str, seed: int, out: Path, source: str, images: dict[str, Any]
 ) -> Cell:
-    name = f"{row}-{data_set}-seed{seed}"
+    name = cell_id(row, data_set, seed)
     settings = merge({"images": {}}, *(_given(part) for part in _parts(table, table.rows[row], data_set)))
     raw = {**merge(settings, {"images": images}), "name": name, "output_dir": str(out / "runs"), "seed": seed}
     where = f"{source}, row {row}, data set {data_set}"
@@ -84,6 +85,11 @@ def _parts(table: BenchmarkConfig, row: RowConfig, data_set: str) -> tuple[Setti
 
 def _given(settings: Settings) -> dict[str, Any]:
     return {name: getattr(settings, name) for name in Settings.model_fields if getattr(settings, name)}
+
+
+def cell_id(row: str, data_set: str, seed: int) -> str:
+    """What a cell, its run and its record are called."""
+    return f"{row}-{data_set}-seed{seed}"
 
 
 def merge(*mappings: dict[str, Any]) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def require_ours(out: Path, table: BenchmarkConfig) -> None:
             raise MedlangevinError(f"{out} holds the table {name}, not {table.name}; choose another folder with --out")
         return
     foreign = sorted(path.name for path in out.iterdir() if path.name not in _OURS)
-    foreign = [name for name in foreign if not name.startswith(".partial-")]
+    foreign = [name for name in foreign if not name.startswith((".partial-", "curves-", "samples-"))]
     if foreign:
         raise MedlangevinError(
             f"{out} holds {foreign[0]}, which benchmark did not write; choose an empty folder with --out"

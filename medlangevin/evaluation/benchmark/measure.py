@@ -7,12 +7,16 @@ import torch
 
 from medlangevin.config import Config
 from medlangevin.config.evaluation import ImageEvaluation
+from medlangevin.datasets.images import data_root, load_images
+from medlangevin.errors import MedlangevinError
 from medlangevin.evaluation.benchmark.cells import Cell
 from medlangevin.evaluation.benchmark.folder import CACHE
 from medlangevin.evaluation.benchmark.records import Record, described
 from medlangevin.evaluation.benchmark.training_figures import training_figures
+from medlangevin.evaluation.digits import require_digits
 from medlangevin.evaluation.images import evaluate_images
 from medlangevin.io import read_json
+from medlangevin.training.data import load_splits
 from medlangevin.training.metrics import read_metrics
 from medlangevin.training.run import ENVIRONMENT, METRICS, load_run
 from medlangevin.training.train import train
@@ -23,9 +27,15 @@ def measure(cell: Cell, evaluation: ImageEvaluation, *, out: Path, command: str)
 
     Raises MedlangevinError when it cannot be trained, diverges, or has a figure that is not finite.
     """
+    _require_figures(cell.config, evaluation)
     run_dir = train(cell.config, resume=True)
     run = load_run(run_dir, device=_device(cell.config))
     rows = read_metrics(run_dir / METRICS)
+    if not rows:
+        raise MedlangevinError(
+            f"{run_dir / METRICS} is gone, and with it what is known of the training; restore it, or move the run away "
+            "to train the cell again"
+        )
     figures = evaluate_images(run, evaluation, seed=cell.seed, cache=out / CACHE)
     return Record(
         id=cell.id,
@@ -39,9 +49,21 @@ def measure(cell: Cell, evaluation: ImageEvaluation, *, out: Path, command: str)
         torch=torch.__version__,
         date=now(),
         command=command,
+        images_sha256=str(run.data["sha256"]),
         configuration=described(cell.config),
         evaluation=evaluation.model_dump(mode="json"),
     )
+
+
+def _require_figures(config: Config, evaluation: ImageEvaluation) -> None:
+    """Raise MedlangevinError for what would otherwise come out only after the training."""
+    if config.images is None:
+        return
+    splits = load_splits(config.images)
+    splits.split("valid" if evaluation.split == "validation" else "test")
+    if evaluation.inception is not None:
+        require_digits(splits.source.shape, splits.source.name)
+        load_images("mnist", data_root(config.images.root))
 
 
 def now() -> str:

@@ -39,11 +39,11 @@ def prepare(
     download: bool = False,
     only: Sequence[str] = (),
 ) -> Benchmark:
-    """Read a table and check all its cells against what ``out`` holds; nothing is written.
+    """Read a table and check the configurations of all its cells; nothing is written.
 
     ``data_root`` and ``download`` win over images.root and images.download of the table; ``only``: patterns of cell
-    ids. Raises MedlangevinError, one line, for a bad table, a pattern that matches nothing, a folder of another table,
-    and cells that were measured or trained with another configuration.
+    ids. Raises MedlangevinError, one line, for a bad table, a pattern that matches nothing, and a folder of another
+    table.
     """
     out = Path(out)
     table = load_benchmark(config)
@@ -51,8 +51,6 @@ def prepare(
     cells = make_cells(table, out, source=str(config), images=images)
     selected = select(cells, only)
     folder.require_ours(out, table)
-    for cell in cells:
-        require_same_settings(cell, table, out)
     root = "" if data_root is None else f" --data-root {_as_typed(data_root)}"
     return Benchmark(
         table, out, cells, selected, f"medlangevin benchmark {_as_typed(Path(config))} --out {_as_typed(out)}{root}"
@@ -60,15 +58,24 @@ def prepare(
 
 
 def states(benchmark: Benchmark) -> list[tuple[str, str]]:
-    """Id and state of each selected cell: measured, failed, trained to epoch k of n, or not started."""
+    """Id and state of each selected cell: measured, failed, trained to epoch k of n, not started, or what is wrong."""
     failures = read_failures(benchmark.out, benchmark.selected)
-    return [(cell.id, _state(cell, benchmark.out, failures.get(cell.id))) for cell in benchmark.selected]
+    found = []
+    for cell in benchmark.selected:
+        try:
+            require_same_settings(cell, benchmark.table, benchmark.out)
+            state = _state(cell, benchmark.out, failures.get(cell.id))
+        except MedlangevinError as error:
+            state = f"cannot go on: {error}"
+        found.append((cell.id, state))
+    return found
 
 
 def require_same_settings(cell: Cell, table: BenchmarkConfig, out: Path) -> None:
     """Raise MedlangevinError where ``cell`` was measured, or is being trained, with other settings than now.
 
-    More epochs than a training was meant to have are no other settings.
+    More epochs than a training was meant to have are no other settings, where the learning rate does not depend on
+    their number.
     """
     path = record_path(out, cell.id)
     if path.is_file():
@@ -78,7 +85,8 @@ def require_same_settings(cell: Cell, table: BenchmarkConfig, out: Path) -> None
     if not checkpoint_folder(run_dir, "last").is_dir():
         return
     before, wanted = load_run_config(run_dir / CONFIG), cell.config
-    if before.training.epochs < wanted.training.epochs:
+    constant = wanted.training.learning_rate_schedule == "constant"
+    if constant and before.training.epochs < wanted.training.epochs:
         longer = before.training.model_copy(update={"epochs": wanted.training.epochs})
         before = before.model_copy(update={"training": longer})
     difference = first_difference(described(before), described(wanted))

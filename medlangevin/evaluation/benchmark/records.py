@@ -2,13 +2,16 @@
 
 import math
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import Field, model_validator
 
 from medlangevin.config import Config, parse_config
 from medlangevin.config.evaluation import ImageEvaluation
-from medlangevin.config.load import check
+from medlangevin.config.fields import Count, Float, Integer, Section
+from medlangevin.config.load import check, flat
 from medlangevin.errors import MedlangevinError
-from medlangevin.evaluation.benchmark.cells import Cell
+from medlangevin.evaluation.benchmark.cells import Cell, cell_id
 from medlangevin.evaluation.benchmark.folder import CELLS, FAILURES
 from medlangevin.evaluation.figure import Figure
 from medlangevin.io import read_json, write_json
@@ -19,7 +22,9 @@ _PLACES = ("output_dir", "images.root", "images.download", "training.accelerator
 
 
 class Record(NamedTuple):
-    """A measured cell. ``seconds``: of training, all sessions together; ``date``: UTC, when it was measured."""
+    """A measured cell. ``seconds``: of training, all sessions together; ``date``: UTC, when it was measured;
+    ``images_sha256``: of the image set, all splits, as data.json of the run has it.
+    """
 
     id: str
     row: str
@@ -32,8 +37,14 @@ class Record(NamedTuple):
     torch: str
     date: str
     command: str
+    images_sha256: str
     configuration: dict[str, Any]
     evaluation: dict[str, Any]
+
+    def judged_on(self) -> tuple[Any, ...]:
+        """What has to be equal for two records to be compared: the images, as the models saw them, and the measure."""
+        images, model = self.configuration.get("images", {}), self.configuration.get("model", {})
+        return self.images_sha256, images.get("binarization"), model.get("likelihood", {}).get("kind"), self.evaluation
 
 
 def record_path(out: Path, cell_id: str) -> Path:
@@ -50,20 +61,54 @@ def write_record(out: Path, record: Record) -> None:
     write_json(record_path(out, record.id), {"format": FORMAT, **record._asdict(), "figures": figures})
 
 
+class _FigureFile(Section):
+    mean: Float
+    standard_error: Annotated[Float, Field(ge=0)] | None
+    count: Count
+    values: tuple[Float, ...] | None = None
+
+    @model_validator(mode="after")
+    def _values_are_counted(self) -> "_FigureFile":
+        if self.values is not None and len(self.values) != self.count:
+            raise ValueError(f"count is {self.count}, but there are {len(self.values)} values")
+        return self
+
+
+class _RecordFile(Section):
+    format: Literal[1]
+    id: str
+    row: str
+    data_set: str
+    seed: Annotated[Integer, Field(ge=0)]
+    figures: dict[str, _FigureFile]
+    epochs: Count
+    seconds: Annotated[Float, Field(ge=0)]
+    device: str
+    torch: str
+    date: str
+    command: str
+    images_sha256: str
+    configuration: dict[str, Any]
+    evaluation: dict[str, Any]
+
+
 def read_record(path: Path) -> Record:
     """Read a record. Raises MedlangevinError that names the file when it is damaged or of another cell."""
+    advice = f"restore {path}, or delete it to measure the cell again"
     raw = read_json(path)
+    if not isinstance(raw, dict):
+        raise MedlangevinError(f"{path} is damaged; {advice}")
     try:
-        if raw.pop("format") != FORMAT:
-            raise MedlangevinError(f"{path} has another format than this version reads; measure the cell again")
-        figures = {name: _figure(value) for name, value in raw.pop("figures").items()}
-        record = Record(**raw, figures=figures)
-        record = record._replace(seed=int(record.seed), epochs=int(record.epochs), seconds=float(record.seconds))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise MedlangevinError(f"{path} is damaged; restore it, or delete it to measure the cell again") from error
-    if record.id != path.stem:
-        raise MedlangevinError(f"{path} is the record of the cell {record.id}; call the file {record.id}.json")
-    return record
+        stored = check(_RecordFile, raw, source=str(path))
+    except MedlangevinError as error:
+        raise MedlangevinError(f"{error}; {advice}") from error
+    if stored.id != path.stem:
+        raise MedlangevinError(f"{path} is the record of the cell {stored.id}; call the file {stored.id}.json")
+    if stored.id != cell_id(stored.row, stored.data_set, stored.seed):
+        raise MedlangevinError(f"{path}: row, data_set and seed are not those of {stored.id}; {advice}")
+    figures = {name: Figure(*(value for _, value in figure)) for name, figure in stored.figures.items()}
+    fields = {name: value for name, value in stored if name not in ("format", "figures")}
+    return Record(**fields, figures=figures)
 
 
 def read_records(out: Path, cells: tuple[Cell, ...]) -> dict[str, Record]:
@@ -103,7 +148,7 @@ def described(config: Config) -> dict[str, Any]:
 
 def first_difference(before: dict[str, Any], now: dict[str, Any]) -> tuple[str, Any, Any] | None:
     """The first key, dotted, in which two configurations differ, and its two values (None: not there)."""
-    old, new = _flat(before), _flat(now)
+    old, new = flat(before), flat(now)
     for key in dict.fromkeys((*new, *old)):
         if old.get(key) != new.get(key):
             return key, old.get(key), new.get(key)
@@ -131,17 +176,3 @@ def read_failures(out: Path, cells: tuple[Cell, ...]) -> dict[str, str]:
 
 def _failure_path(out: Path, cell_id: str) -> Path:
     return out / FAILURES / f"{cell_id}.json"
-
-
-def _figure(raw: dict[str, Any]) -> Figure:
-    error = raw["standard_error"]
-    values = raw.get("values")
-    kept = None if values is None else tuple(float(value) for value in values)
-    return Figure(float(raw["mean"]), None if error is None else float(error), int(raw["count"]), kept)
-
-
-def _flat(section: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in section.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat

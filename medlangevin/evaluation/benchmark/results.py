@@ -39,6 +39,11 @@ class Results(NamedTuple):
         """Those of these cells that are measured."""
         return tuple(self.records[cell.id] for cell in self.cells_of(row, data_set) if cell.id in self.records)
 
+    def are_comparable(self, data_set: str) -> bool:
+        """Whether all measured rows were judged on the same images in the same way."""
+        records = [record for row in self.table.rows for record in self.records_of(row, data_set)]
+        return all(record.judged_on() == records[0].judged_on() for record in records)
+
     def entry(self, row: str, data_set: str, figure: str) -> Entry | None:
         """A figure over the seeds that have it; None where none has."""
         found = [record.figures[figure] for record in self.records_of(row, data_set) if figure in record.figures]

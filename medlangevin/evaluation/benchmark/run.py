@@ -25,8 +25,11 @@ def run(benchmark: Benchmark) -> dict[str, str]:
 
     A cell that another process is working on is left to it. A cell that fails is put on record and the others go on.
     Returns the failed ones among those selected: cell id and reason. Raises MedlangevinError, before anything is
-    written, when no image set that it needs is there.
+    written, when no image set that it needs is there, or when a selected cell was measured or trained with another
+    configuration.
     """
+    for cell in benchmark.selected:
+        require_same_settings(cell, benchmark.table, benchmark.out)
     _require_images(benchmark)
     folder.claim(benchmark.out, benchmark.table)
     _report_strangers(benchmark)

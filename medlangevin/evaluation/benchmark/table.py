@@ -38,11 +38,15 @@ COLUMNS = {
     "step_size": _Column("step size, last epoch"),
     "weight_norm": _Column("weight norm, last epoch"),
 }
+_NOT_COMPARABLE = (
+    "The rows were not all judged on the same images with the same likelihood: they cannot be ranked, and none is bold."
+)
 _ARROWS = {"lower": " ↓", "higher": " ↑", None: ""}
 _LEGEND = (
     "± is the standard deviation over seeds (sd); of a single seed it is the standard error over images (se), which "
-    "knows nothing of other seeds. ↓ lower is better, ↑ higher is better. Bold: better than the next model by more "
-    "than both ± together (root of the sum of squares). – : the model has no such figure."
+    "knows nothing of other seeds (of the Inception Score: over ten parts of the samples). ↓ lower is better, ↑ higher "
+    "is better. Bold: better than the next model by more than both ± together (root of the sum of squares). – : the "
+    "model has no such figure."
 )
 
 
@@ -83,6 +87,7 @@ def _data_set(results: Results, data_set: str) -> str:
         figure: {name: row.published.get(data_set, {}).get(figure) for name, row in table.rows.items()}
         for figure in table.figures
     }
+    comparable = results.are_comparable(data_set)
     header, columns, counts = ["model"], [[_escape(row.label) for row in table.rows.values()]], []
     is_measured = any(cell.data_set == data_set for cell in results.cells)
     for figure in table.figures:
@@ -92,7 +97,8 @@ def _data_set(results: Results, data_set: str) -> str:
         entries = {name: results.entry(name, data_set, figure) for name in table.rows}
         style = COLUMNS[figure]
         header.append(style.label + _ARROWS[style.better])
-        best = best_row({name: entry for name, entry in entries.items() if entry is not None}, better=style.better)
+        known = {name: entry for name, entry in entries.items() if entry is not None}
+        best = best_row(known, better=style.better) if comparable else None
         columns.append([_cell(results, name, data_set, entry, name == best) for name, entry in entries.items()])
         if is_published:
             header.append(f"{style.label}, published")
@@ -100,6 +106,7 @@ def _data_set(results: Results, data_set: str) -> str:
         counts += _counts(style.label, (entry for entry in entries.values() if entry is not None))
     parts = [f"## {data_set}", _grid(header, zip(*columns, strict=True))]
     parts += [f"Images: {'; '.join(counts)}."] if counts else []
+    parts += [] if comparable else [_NOT_COMPARABLE]
     return "\n\n".join(parts + [text for name in COMPARED if (text := _comparison(results, data_set, name))])
 
 
@@ -171,7 +178,7 @@ def _provenance(results: Results) -> str:
                 _escape(record.device),
                 record.torch,
                 record.date,
-                f"`{record.command}`",
+                _escape(f"`{record.command}`"),
             ]
         )
     return _grid(header, lines)

@@ -20,11 +20,12 @@ def training_figures(rows: list[Row], *, best_epoch: int) -> dict[str, Figure]:
         return {}
     seconds = [row["seconds"] for row in rows]
     values = {name: rows[-1][name] for name in _LAST if name in rows[-1]}
-    if "acceptance" in rows[0]:
-        values["first_epoch_acceptance"] = rows[0]["acceptance"]
+    if rows[0]["epoch"] == 1:  # else the file lost its beginning
+        values["training_minutes"] = sum(seconds) / 60
+        if "acceptance" in rows[0]:
+            values["first_epoch_acceptance"] = rows[0]["acceptance"]
     values |= {
         "seconds_per_epoch": median(seconds),
-        "training_minutes": sum(seconds) / 60,
         "epochs": rows[-1]["epoch"],
         "best_epoch": best_epoch,
     }

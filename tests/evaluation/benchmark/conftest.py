@@ -97,6 +97,7 @@ def make_record() -> Callable[..., Record]:
             torch="2.0",
             date="2024-02-29T12:00:00+00:00",
             command=f"medlangevin benchmark tiny.yaml --out out --only {cell.id}",
+            images_sha256="0" * 64,
             configuration=described(cell.config),
             evaluation=table.evaluation.model_dump(mode="json"),
         )

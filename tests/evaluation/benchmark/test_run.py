@@ -6,9 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from medlangevin.errors import MedlangevinError, PartialFailureError
+from medlangevin.evaluation.benchmark import measure as measure_module
 from medlangevin.evaluation.benchmark import run as run_module
 from medlangevin.evaluation.benchmark.folder import cell_lock
 from medlangevin.evaluation.benchmark.measure import measure
@@ -122,11 +124,13 @@ def test_a_run_that_was_begun_with_another_configuration_is_refused(
     with pytest.raises(
         MedlangevinError, match=r"is being trained with training.learning_rate = 0.001, the table has 0.5"
     ):
-        prepared(definition)
+        run(prepared(definition))
+    assert states(prepared(definition))[0][1].startswith("cannot go on: ")
+    assert states(prepared(definition))[1] == ("vae-dots-seed1", "not started")
     del definition["base"]["training"]["learning_rate"]
     definition["base"]["training"]["epochs"] = 1
     with pytest.raises(MedlangevinError, match=r"training.epochs = 2, the table has 1"):
-        prepared(definition)
+        run(prepared(definition))
     definition["base"]["training"]["epochs"] = 3
     assert run(prepared(definition, "vae-dots-seed0")) == {}
     assert read_record(record_path(tmp_path / "out", "vae-dots-seed0")).epochs == 3
@@ -175,6 +179,63 @@ def test_cells_that_fail_for_one_reason_are_listed_together() -> None:
         require_no_failures({"a": "no images", "b": "diverged", "c": "no images"})
 
 
+def test_what_cannot_be_measured_fails_before_it_is_trained(
+    prepared: Prepare, definition: dict[str, Any], image_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with np.load(image_root / "dots.npz") as archive:
+        np.savez(image_root / "untested.npz", **{key: archive[key] for key in ("x_train", "x_valid")})
+    definition["data_sets"]["dots"]["images"]["set"] = "untested.npz"
+    trained: list[Any] = []
+    monkeypatch.setattr(measure_module, "train", lambda *_, **__: trained.append(1))
+    failed = run(prepared(definition, "*-dots-*"))
+    assert all("holds no test images" in reason for reason in failed.values())
+    definition["name"], definition["figures"] = "tiny", ["inception_score"]
+    definition["evaluation"] = {"inception": {"samples": 10}}
+    definition["rows"]["vae"]["published"] = {}
+    failed = run(prepared(definition, "vae-colours-*"))
+    assert "are for digits of 1 x 28 x 28" in failed["vae-colours-seed0"]
+    assert trained == []
+
+
+def test_a_longer_training_is_another_one_where_the_learning_rate_depends_on_its_length(
+    prepared: Prepare, definition: dict[str, Any], tmp_path: Path
+) -> None:
+    definition["base"]["training"]["learning_rate_schedule"] = "cosine"
+    run(prepared(definition, "vae-dots-seed0"))
+    record_path(tmp_path / "out", "vae-dots-seed0").unlink()
+    definition["base"]["training"]["epochs"] = 3
+    with pytest.raises(MedlangevinError, match=r"training.epochs = 2, the table has 3"):
+        run(prepared(definition, "vae-dots-seed0"))
+
+
+def test_a_run_without_its_metrics_is_one_line(prepared: Prepare, definition: dict[str, Any], tmp_path: Path) -> None:
+    run(prepared(definition, "vae-dots-seed0"))
+    record_path(tmp_path / "out", "vae-dots-seed0").unlink()
+    (tmp_path / "out" / "runs" / "vae-dots-seed0" / "metrics.csv").unlink()
+    failed = run(prepared(definition, "vae-dots-seed0"))
+    assert "metrics.csv is gone" in failed["vae-dots-seed0"]
+
+
+def test_records_of_other_images_are_neither_ranked_nor_compared(
+    prepared: Prepare, definition: dict[str, Any], make_record: Callable[..., Record]
+) -> None:
+    benchmark = prepared(definition)
+    better = {"vae": 50.0, "lae": 90.0}
+    for cell in benchmark.cells:
+        record = make_record(cell, benchmark.table, negative_elbo=(better[cell.row], 0.1, 12))
+        write_record(benchmark.out, record)
+    run(benchmark)
+    text = (benchmark.out / "table.md").read_text()
+    assert "**50" in text
+    lae = next(cell for cell in benchmark.cells if cell.row == "lae")
+    other = make_record(lae, benchmark.table, negative_elbo=(90.0, 0.1, 12))._replace(images_sha256="1" * 64)
+    write_record(benchmark.out, other)
+    run(benchmark)
+    text = (benchmark.out / "table.md").read_text()
+    assert "**" not in text
+    assert "not all judged on the same images" in text
+
+
 def test_cells_from_another_machine_count_as_measured(
     prepared: Prepare,
     definition: dict[str, Any],
@@ -209,11 +270,17 @@ def test_a_record_from_before_a_setting_existed_has_its_default(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda raw: raw.pop("figures"), "is damaged; restore it, or delete it"),
-        (lambda raw: raw["figures"]["negative_elbo"].update(mean="much"), "is damaged"),
-        (lambda raw: raw.update(surplus=1), "is damaged"),
+        (lambda raw: raw.pop("figures"), "key 'figures' is missing; restore .* or delete it to measure the cell again"),
+        (lambda raw: raw["figures"]["negative_elbo"].update(mean="much"), "'figures.negative_elbo.mean'"),
+        (lambda raw: raw["figures"]["negative_elbo"].update(mean=float("nan")), "'figures.negative_elbo.mean'"),
+        (lambda raw: raw["figures"]["negative_elbo"].update(standard_error=-1.0), "negative_elbo.standard_error'"),
+        (lambda raw: raw["figures"]["negative_elbo"].update(values=[1.0, 2.0]), "count is 12, but there are 2 values"),
+        (lambda raw: raw.update(surplus=1), "unknown key 'surplus'"),
+        (lambda raw: raw.update(device=None), "'device'"),
+        (lambda raw: raw.update(seed=7), "row, data_set and seed are not those of vae-dots-seed0"),
         (lambda raw: raw.update(id="other"), "is the record of the cell other; call the file other.json"),
-        (lambda raw: raw.update(format=99), "has another format"),
+        (lambda raw: raw.update(format=99), "'format'"),
+        (lambda raw: raw.update(configuration="none"), "'configuration'"),
         (lambda raw: raw["configuration"].pop("model"), "configuration: key 'model' is missing"),
     ],
 )
@@ -231,7 +298,8 @@ def test_a_damaged_record_is_one_line_that_names_the_file(
     change(raw)
     path.write_text(json.dumps(raw))
     with pytest.raises(MedlangevinError, match=message) as error:
-        prepared(definition)
+        run(prepared(definition))
+    assert states(prepared(definition))[0][1].startswith("cannot go on: ")
     assert "vae-dots-seed0.json" in str(error.value)
     assert "\n" not in str(error.value)
 
