@@ -50,7 +50,9 @@ def train(config: Config, *, resume: bool = False) -> Path:
         _require_same_data(run_dir / layout.DATA, data)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(config.seed, "weights"))
-        model = build(config.model, data.image_shape, mean_image=data.training.mean(), data_size=len(data.training))
+        model = build(
+            config.model, data.image_shape, mean_image=data.training.mean().cpu(), data_size=len(data.training)
+        )
     optimizer = make_optimizer(model, config.training)
     state, rows = TrainingState(), []
     if resuming:
