@@ -6,13 +6,12 @@ from typing import NamedTuple
 
 from medlangevin.datasets.images import data_root, load_images
 from medlangevin.errors import MedlangevinError
-from medlangevin.evaluation.digit_classifier import load_or_train
+from medlangevin.evaluation.digit_classifier import SHAPE, load_or_train
 from medlangevin.evaluation.frechet import frechet_distance
 from medlangevin.evaluation.inception_score import inception_score
 from medlangevin.training.randomness import generator
 from medlangevin.training.run import Run
 
-_DIGITS = (1, 28, 28)
 _PARTS = 10
 
 
@@ -26,7 +25,7 @@ class DigitScores(NamedTuple):
 
 def require_digits(image_shape: tuple[int, ...], owner: str) -> None:
     """Raise MedlangevinError unless the images of ``owner``, named in the error, have the size of MNIST's."""
-    if tuple(image_shape) != _DIGITS:
+    if tuple(image_shape) != SHAPE:
         raise MedlangevinError(
             f"Inception Score and FID are for digits of 1 x 28 x 28; {owner} has images of "
             f"{' x '.join(map(str, image_shape))}; leave inception out"
