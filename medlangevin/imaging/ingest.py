@@ -12,6 +12,7 @@ import pydicom
 from pydicom.errors import InvalidDicomError
 
 from medlangevin.imaging import rejection
+from medlangevin.imaging.kernel import UNKNOWN, sharpness
 from medlangevin.imaging.rejection import Reason
 
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
@@ -29,6 +30,7 @@ VOLUME_ENDINGS = (".nii", ".nii.gz", ".nrrd")
 TAGS = [
     *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality", "ImageType"),
     *("PatientID", "PatientName", "PatientBirthDate", "SpecificCharacterSet", "AcquisitionNumber"),
+    "ConvolutionKernel",
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns", "SamplesPerPixel"),
     *(
         "BitsAllocated",
@@ -43,7 +45,10 @@ TAGS = [
 
 @dataclass(frozen=True)
 class SliceHeader:
-    """What is needed of one file. ``position`` and ``orientation`` in LPS; ``spacing_mm`` (between rows, columns)."""
+    """What is needed of one file. ``position`` and ``orientation`` in LPS; ``spacing_mm`` (between rows, columns).
+
+    ``sharpness``: the class of the reconstruction kernel, 2 sharp, 1 unknown, 0 soft.
+    """
 
     path: Path
     person: str
@@ -57,6 +62,7 @@ class SliceHeader:
     slope: float
     intercept: float
     padding: int | None
+    sharpness: int = UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,11 @@ class Series:
     def folder(self) -> Path:
         """Where it lies, for the terminal only."""
         return self.volume_file or self.slices[0].path.parent
+
+    @property
+    def sharpness(self) -> int:
+        """The class of the reconstruction kernel: 2 sharp (bone), 1 unknown (as for volume files), 0 soft."""
+        return self.slices[0].sharpness if self.slices else UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -154,6 +165,7 @@ def _interpret(path: Path, data: pydicom.Dataset) -> SliceHeader | tuple[Reason,
         slope=float(data.get("RescaleSlope", 1) or 1),
         intercept=float(data.get("RescaleIntercept", 0) or 0),
         padding=int(padding) if isinstance(padding, int) else None,
+        sharpness=sharpness(_joined(data.get("ConvolutionKernel"))),
     )
 
 
@@ -204,7 +216,12 @@ def _group_key(header: SliceHeader) -> tuple[Any, ...]:
     spacing = tuple(np.round(header.spacing_mm, 4))
     # Without a series UID, files that lie together belong together.
     series = header.series_uid or str(header.path.parent)
-    return header.person, series, orientation, spacing, header.shape
+    return header.person, series, orientation, spacing, header.shape, header.sharpness
+
+
+def _joined(value: Any) -> str:
+    """One or several values of a tag as DICOM writes them, parted by a backslash."""
+    return value if isinstance(value, str) else "\\".join(str(item) for item in value or ())
 
 
 def _numbers(values: Iterable[Any], length: int) -> tuple[float, ...]:

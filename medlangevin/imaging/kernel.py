@@ -1,0 +1,63 @@
+"""How sharp a reconstruction kernel is, from the vendors' names for it; the name itself is free text and not kept.
+
+Ranks the series of one ear and parts the images of two kernels that share one series. The rules follow each vendor's
+own naming: no standard orders kernels across vendors.
+"""
+
+import re
+
+SHARP, UNKNOWN, SOFT = 2, 1, 0
+
+# Canon (Toshiba): FCnn. 30s: bone and inner ear; 80s: high-resolution bone; 50s and 70s (lung) enhance edges less.
+CANON = re.compile(r"FC(\d)\d")
+# Siemens: a family of one or two letters (H, B, U, I, J, Hr, Br, Ur ...), then sharpness in tens, then the scan's speed.
+SIEMENS = re.compile(r"[A-Z]{1,2}(\d\d)[A-Z]?")
+SIEMENS_BONE, SIEMENS_SOFT = 60, 45
+
+# Whole words: GE's names, Philips' letters (A smooth to F sharp; U: brain, E.: enhanced brain, Y.: detail to inner
+# ear; IAMR: inner ear), the ConvolutionKernelGroup of enhanced CT, and the plain words other vendors use.
+SHARP_WORDS = {
+    *("BONE", "BONEPLUS", "BONE+", "HDBONE", "HDBONEPLUS", "EDGE", "HDEDGE", "ULTRA", "HDULTRA"),
+    *("D", "E", "F", "YC", "YD", "YE", "IAMR"),
+    *("SHARP", "SHARPER", "SHARPPLUS", "EAR", "INNEREAR", "UHR", "UHRES"),
+}
+SOFT_WORDS = {
+    *("STANDARD", "STD", "STND", "SOFT", "CHST", "HDSTAND", "HDSOFT", "HDCHST"),
+    *("A", "B", "UA", "UB", "UC", "EA", "EB", "EC"),
+    *("SMOOTH", "SMOOTHER", "BRAIN", "BODY", "BODYROUTINE", "BODYSOFTTISSUE", "ROUTINE", "TISSUE"),
+}
+IN_BETWEEN_WORDS = {"DETAIL", "HDDETAIL", "LUNG", "HDLUNG", "C", "L", "YA", "YB"}
+
+
+def sharpness(kernel_text: str) -> int:
+    """The class of a ConvolutionKernel: 2 sharp (bone), 1 in between or unknown, 0 soft.
+
+    ``kernel_text`` may hold several values, parted by a backslash as in DICOM; the first that is known decides.
+    Cone-beam scanners name no kernel, or one that nobody else uses: 1.
+    """
+    for value in kernel_text.upper().split("\\"):
+        known = _class_of(value.strip())
+        if known is not None:
+            return known
+    return UNKNOWN
+
+
+def _class_of(value: str) -> int | None:
+    compact = re.sub(r"[\s_-]+", "", value)
+    canon = CANON.match(compact)
+    if canon:
+        return {"3": SHARP, "8": SHARP, "5": UNKNOWN, "7": UNKNOWN}.get(canon.group(1), SOFT)
+    siemens = SIEMENS.fullmatch(compact)
+    if siemens:
+        number = int(siemens.group(1))
+        return SHARP if number >= SIEMENS_BONE else SOFT if number <= SIEMENS_SOFT else UNKNOWN
+    # "BONE" is sharp wherever it stands; "SHARP" outweighs the "BODY" that it is meant for; the rest decides after.
+    words = {compact, *re.split(r"[\s_()/-]+", value)}
+    for known, kind in ((SHARP_WORDS, SHARP), (IN_BETWEEN_WORDS, UNKNOWN), (SOFT_WORDS, SOFT)):
+        if compact in known:
+            return kind
+    whole = {word for word in words if len(word) > 2}
+    for known, kind in ((SHARP_WORDS, SHARP), (IN_BETWEEN_WORDS, UNKNOWN), (SOFT_WORDS, SOFT)):
+        if whole & known:
+            return kind
+    return None
