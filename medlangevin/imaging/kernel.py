@@ -10,7 +10,7 @@ SHARP, UNKNOWN, SOFT = 2, 1, 0
 
 # Canon (Toshiba): FCnn. 30s: bone and inner ear; 80s: high-resolution bone; 50s and 70s (lung) enhance edges less.
 CANON = re.compile(r"FC(\d)\d")
-# Siemens: a family of one or two letters (H, B, U, I, J, Hr, Br, Ur ...), then sharpness in tens, then the scan's speed.
+# Siemens: a family of one or two letters (H, B, U, I, J, Hr, Br, Ur ...), sharpness in tens, then the scan's speed.
 SIEMENS = re.compile(r"[A-Z]{1,2}(\d\d)[A-Z]?")
 SIEMENS_BONE, SIEMENS_SOFT = 60, 45
 
