@@ -1,4 +1,4 @@
-"""One resampling from the original voxels into the crop grid, and how much of the crop the scan covers."""
+"""One resampling from the original voxels into a grid of the reference frame, and how much of it the scan covers."""
 
 from typing import NamedTuple
 
@@ -17,6 +17,17 @@ WIDE_MM = 36.0
 WIDE_SPACING_MM = 0.4
 
 
+class Grid(NamedTuple):
+    """An isotropic grid along the axes of the reference frame: LPS mm of voxel 0, voxels along x, y, z, spacing."""
+
+    origin_mm: tuple[float, float, float]
+    size: tuple[int, int, int]
+    spacing_mm: float
+
+
+CROP_GRID = Grid(CROP_ORIGIN_MM, CROP_SIZE, CROP_SPACING_MM)
+
+
 class Crop(NamedTuple):
     """``image``: int16 HU in the reference frame; ``coverage``: part of its voxels that lie inside the scan."""
 
@@ -30,18 +41,46 @@ def extract(scan: sitk.Image, matrix: NDArray[np.float64]) -> Crop:
     ``matrix``: (4, 4), reference frame to LPS of the scan (determinant -1 for a left ear, sheared scans allowed).
     Cubic B-spline; axes of the scan finer than the crop's are low-pass filtered first. Outside the scan: air.
     """
-    transform = _affine(matrix)
-    region = _without_aliases(_region(scan, matrix))
-    values = _resample(region, transform, sitk.sitkBSpline, AIR_HU)
-    ones = sitk.Image(scan.GetSize(), sitk.sitkUInt8) + 1
-    ones.CopyInformation(scan)
-    inside = sitk.GetArrayFromImage(_resample(ones, transform, sitk.sitkNearestNeighbor, 0)) > 0.5
-    hu = np.clip(np.rint(np.where(inside, sitk.GetArrayFromImage(values), AIR_HU)), AIR_HU, np.iinfo(np.int16).max)
+    hu, inside = resample(scan, matrix, CROP_GRID)
     # A new image: nothing of the source's metadata can follow it to disk.
-    image = sitk.GetImageFromArray(hu.astype(np.int16))
+    image = sitk.GetImageFromArray(hu)
     image.SetOrigin(CROP_ORIGIN_MM)
     image.SetSpacing([CROP_SPACING_MM] * 3)
     return Crop(image, float(inside.mean()))
+
+
+def resample(scan: sitk.Image, matrix: NDArray[np.float64], grid: Grid) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
+    """HU on a grid of the reference frame, (z, y, x), and which of its voxels lie inside the scan; air outside.
+
+    As ``extract``, on any grid: one resampling from the original voxels.
+    """
+    region = _without_aliases(region_of_grid(scan, matrix, grid), grid.spacing_mm)
+    values = sitk.GetArrayFromImage(_resample(region, _affine(matrix), sitk.sitkBSpline, AIR_HU, grid))
+    inside = inside_scan(scan, matrix, grid)
+    hu = np.clip(np.rint(np.where(inside, values, AIR_HU)), AIR_HU, np.iinfo(np.int16).max)
+    return hu.astype(np.int16), inside
+
+
+def inside_scan(scan: sitk.Image, matrix: NDArray[np.float64], grid: Grid = CROP_GRID) -> NDArray[np.bool_]:
+    """Which voxels of the grid, (z, y, x), lie inside the scan."""
+    ones = sitk.Image(scan.GetSize(), sitk.sitkUInt8) + 1
+    ones.CopyInformation(scan)
+    inside: NDArray[np.bool_] = (
+        sitk.GetArrayFromImage(_resample(ones, _affine(matrix), sitk.sitkNearestNeighbor, 0, grid)) > 0.5
+    )
+    return inside
+
+
+def region_of_grid(scan: sitk.Image, matrix: NDArray[np.float64], grid: Grid) -> sitk.Image:
+    """The original voxels that the grid can see: nothing after this need run over a whole head."""
+    low, span = np.array(grid.origin_mm), grid.spacing_mm * (np.array(grid.size) - 1)
+    corners = np.array([low + span * (i, j, k) for i in (0, 1) for j in (0, 1) for k in (0, 1)])
+    points = corners @ matrix[:3, :3].T + matrix[:3, 3]
+    index = np.array([scan.TransformPhysicalPointToContinuousIndex(point.tolist()) for point in points])
+    last = np.array(scan.GetSize()) - 1
+    start = np.clip(np.floor(index.min(0)).astype(int) - MARGIN_VOXELS, 0, last)
+    stop = np.clip(np.ceil(index.max(0)).astype(int) + MARGIN_VOXELS, 0, last)
+    return sitk.RegionOfInterest(scan, (stop - start + 1).tolist(), start.tolist())
 
 
 def wide_view(scan: sitk.Image, matrix: NDArray[np.float64]) -> sitk.Image:
@@ -64,11 +103,11 @@ def _affine(matrix: NDArray[np.float64]) -> sitk.AffineTransform:
     return transform
 
 
-def _resample(image: sitk.Image, transform: sitk.Transform, interpolator: int, outside: float) -> sitk.Image:
+def _resample(image: sitk.Image, transform: sitk.Transform, interpolator: int, outside: float, on: Grid) -> sitk.Image:
     grid = sitk.ResampleImageFilter()
-    grid.SetSize(CROP_SIZE)
-    grid.SetOutputOrigin(CROP_ORIGIN_MM)
-    grid.SetOutputSpacing([CROP_SPACING_MM] * 3)
+    grid.SetSize(on.size)
+    grid.SetOutputOrigin(on.origin_mm)
+    grid.SetOutputSpacing([on.spacing_mm] * 3)
     grid.SetTransform(transform)
     grid.SetInterpolator(interpolator)
     grid.SetDefaultPixelValue(outside)
@@ -76,22 +115,10 @@ def _resample(image: sitk.Image, transform: sitk.Transform, interpolator: int, o
     return grid.Execute(image)
 
 
-def _region(scan: sitk.Image, matrix: NDArray[np.float64]) -> sitk.Image:
-    """The voxels of the scan that the crop can see: filters need not run over a whole head."""
-    low, span = np.array(CROP_ORIGIN_MM), CROP_SPACING_MM * (np.array(CROP_SIZE) - 1)
-    corners = np.array([low + span * (i, j, k) for i in (0, 1) for j in (0, 1) for k in (0, 1)])
-    points = corners @ matrix[:3, :3].T + matrix[:3, 3]
-    index = np.array([scan.TransformPhysicalPointToContinuousIndex(point.tolist()) for point in points])
-    last = np.array(scan.GetSize()) - 1
-    start = np.clip(np.floor(index.min(0)).astype(int) - MARGIN_VOXELS, 0, last)
-    stop = np.clip(np.ceil(index.max(0)).astype(int) + MARGIN_VOXELS, 0, last)
-    return sitk.RegionOfInterest(scan, (stop - start + 1).tolist(), start.tolist())
-
-
-def _without_aliases(region: sitk.Image) -> sitk.Image:
+def _without_aliases(region: sitk.Image, spacing_mm: float) -> sitk.Image:
     image = sitk.Cast(region, sitk.sitkFloat32)
     spacing = np.array(region.GetSpacing())
-    variance = SIGMA_PER_SPACING**2 * np.clip(CROP_SPACING_MM**2 - spacing**2, 0, None)
+    variance = SIGMA_PER_SPACING**2 * np.clip(spacing_mm**2 - spacing**2, 0, None)
     # Less than a third of a voxel of blur changes nothing but the noise.
     variance[np.sqrt(variance) < spacing / 3] = 0
     if not variance.any():
