@@ -36,12 +36,21 @@ class Candidate(NamedTuple):
     """A place where the reference fits: its point p lies at ``rotation`` @ p + ``translation``.
 
     In LPS mm of the scan, or of the mirrored scan (x -> -x) when ``mirrored``. ``score``: correlation, about -1 to 1.
+    ``second_rotation``: the second best of the rotations tried there.
     """
 
     score: float
     mirrored: bool
     rotation: Array
     translation: Array
+    second_rotation: Array
+
+    @property
+    def second(self) -> "Candidate":
+        """The same place, the reference's ball turned the second best way: another start for what follows."""
+        centre = self.rotation @ np.array(BALL_CENTRE_MM) + self.translation
+        turn = self.second_rotation
+        return self._replace(rotation=turn, translation=centre - turn @ np.array(BALL_CENTRE_MM))
 
 
 class _Volume(NamedTuple):
@@ -73,7 +82,8 @@ def search(scan: sitk.Image, templates: Templates, *, count: int = 4) -> list[Ca
         score, which = _score(seen, templates.balls)
         for value, number, centre in _peaks(score, which, seen.origin, count):
             turn = templates.turns[number]
-            found.append(Candidate(value, mirrored, turn, centre - turn @ np.array(BALL_CENTRE_MM)))
+            second = templates.turns[_second_best(seen, templates.balls, centre, number)]
+            found.append(Candidate(value, mirrored, turn, centre - turn @ np.array(BALL_CENTRE_MM), second))
     return sorted(found, key=lambda item: -item.score)
 
 
@@ -169,3 +179,15 @@ def _peaks(score: torch.Tensor, which: torch.Tensor, origin: Array, count: int) 
         near = tuple(slice(max(index - radius, 0), index + radius + 1) for index in (k, j, i))
         left[near] = -1.0
     return found
+
+
+def _second_best(volume: _Volume, templates: list[torch.Tensor], centre: Array, best: int) -> int:
+    """The template other than ``best`` that correlates most where the ball's centre lies at ``centre``."""
+    half = templates[0].shape[0] // 2
+    low = np.rint((centre - volume.origin) / SEARCH_SPACING_MM).astype(int)[::-1]
+    padded = torch.nn.functional.pad(volume.values, (half,) * 6)
+    k, j, i = (slice(start, start + 2 * half + 1) for start in low.tolist())
+    # One place, so one variance: the products alone rank the templates.
+    score = torch.stack([(template * padded[k, j, i]).sum() for template in templates])
+    score[best] = -torch.inf
+    return int(score.argmax())

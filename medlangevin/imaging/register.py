@@ -3,7 +3,7 @@
 The last level sees a cube around the cochlea only: mastoid and skull differ between people, and pull the cochlea away.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import SimpleITK as sitk
@@ -19,6 +19,11 @@ AIR_EDGE_HU = -300.0
 SAME_EAR_MM = 20.0
 # A side that fits worse than this is not refined further: it is no ear, and would take longest.
 HOPELESS_NCC = 0.4
+# A fit further off than this is another place, not the same one found less well.
+ELSEWHERE_MM = 4.0
+Method = Literal["block", "correlation"]
+# Corners of a box about the cochlear lumen: what they move by is what the lumen's points move by, at most.
+LUMEN_BOX_MM = np.array([[x, y, z] for x in (-4.5, 4.5) for y in (-3.5, 3.5) for z in (-3.0, 3.0)])
 
 
 class Level(NamedTuple):
@@ -50,6 +55,9 @@ class Fit(NamedTuple):
     """A registered place: reference point p lies at ``rotation`` @ p + ``translation`` in the (mirrored) scan, LPS mm.
 
     ``ncc``: correlation with the reference around the cochlea; ``labyrinth_ncc``: around the whole labyrinth.
+    ``agreement_mm``: largest distance, over the lumen's box, between the results of two independent starts; infinite
+    when only one led anywhere. ``residual_mm``: median residual of the blocks kept, nan where no blocks were matched.
+    ``runner_up_ncc``: ``ncc`` of the best fit elsewhere (over 4 mm away) in the same scan and side, -1 without one.
     """
 
     ncc: float
@@ -57,6 +65,9 @@ class Fit(NamedTuple):
     mirrored: bool
     rotation: Array
     translation: Array
+    agreement_mm: float = np.inf
+    residual_mm: float = np.nan
+    runner_up_ncc: float = -1.0
 
     @property
     def matrix(self) -> Array:
@@ -71,8 +82,9 @@ class Fit(NamedTuple):
 class Matcher:
     """A reference, prepared once per process for matching many scans."""
 
-    def __init__(self, reference: Reference) -> None:
+    def __init__(self, reference: Reference, *, method: Method = "correlation") -> None:
         self.reference = reference
+        self.method = method
         self._templates = prepare(reference)
         self._fixed: dict[Level, tuple[sitk.Image, sitk.Image]] = {}
 
@@ -96,24 +108,42 @@ class Matcher:
 
     def _best(self, scan: sitk.Image, candidates: list[Candidate], mirrored: bool) -> Fit | None:
         seen = mirror(scan) if mirrored else scan
-        coarse = [
-            self._align(seen, Fit(-1.0, item.score, mirrored, item.rotation, item.translation), LABYRINTH_COARSE)
-            for item in candidates
-        ]
-        coarse.sort(key=lambda fit: -fit.ncc)
-        if not coarse:
+        coarse = [self._align(seen, _start(item), LABYRINTH_COARSE) for item in candidates]
+        # Stable, so the second start of the best candidate can be told by its number.
+        order = sorted(range(len(coarse)), key=lambda number: -coarse[number].ncc)
+        if not order:
             return None
-        start = coarse[0]
+        first = order[0]
+        start = coarse[first]
         best = start
         if start.ncc >= HOPELESS_NCC:
             best = self._align(seen, start, LABYRINTH)
-            for other in coarse[1:3]:
+            for number in order[1:3]:
+                other = coarse[number]
                 apart = float(np.linalg.norm(other.translation - start.translation))
                 if apart > 1.0 and other.ncc > start.ncc - 0.15:
-                    best = max(best, self._align(seen, other, LABYRINTH), key=lambda fit: fit.ncc)
+                    rival = self._align(seen, other, LABYRINTH)
+                    if rival.ncc > best.ncc:
+                        best, first = rival, number
                     break
-        fine = self._align(seen, best, COCHLEA) if best.ncc >= HOPELESS_NCC else best
-        return fine._replace(ncc=self._correlation(seen, fine, CROP), labyrinth_ncc=best.ncc)
+        hopeful = best.ncc >= HOPELESS_NCC
+        fine = self._align(seen, best, COCHLEA) if hopeful else best
+        elsewhere = [other for other in coarse if distance_mm(other, fine) > ELSEWHERE_MM]
+        return fine._replace(
+            ncc=self._correlation(seen, fine, CROP),
+            labyrinth_ncc=best.ncc,
+            agreement_mm=self._agreement(seen, fine, candidates[first].second) if hopeful else np.inf,
+            runner_up_ncc=max((self._correlation(seen, other, CROP) for other in elsewhere), default=-1.0),
+        )
+
+    def _agreement(self, seen: sitk.Image, fit: Fit, second: Candidate) -> float:
+        """How far from ``fit`` the same search ends that starts at ``second``, mm."""
+        other = _start(second)
+        for level in (LABYRINTH_COARSE, LABYRINTH, COCHLEA):
+            other = self._align(seen, other, level)
+            if other.ncc < HOPELESS_NCC:
+                return float(np.inf)
+        return distance_mm(fit, other)
 
     def _align(self, seen: sitk.Image, start: Fit, level: Level) -> Fit:
         """``start`` improved at one level; its ``ncc`` is that level's, -1 where too little of the scan overlaps."""
@@ -160,6 +190,12 @@ class Matcher:
         return method, clipped(patch, level.sigma_mm), transform
 
 
+def distance_mm(first: Fit, second: Fit) -> float:
+    """Largest distance between where two fits of one side put the corners of the lumen's box."""
+    apart = LUMEN_BOX_MM @ (first.rotation - second.rotation).T + first.translation - second.translation
+    return float(np.linalg.norm(apart, axis=1).max())
+
+
 def mirror(scan: sitk.Image) -> sitk.Image:
     """The same voxels in a mirrored world (x -> -x): exact, nothing is resampled."""
     flip = np.diag([-1.0, 1.0, 1.0])
@@ -184,6 +220,10 @@ def mirror_rival(fit: Fit, fits: list[Fit]) -> float:
     others = [other for other in fits if other.mirrored is not fit.mirrored]
     near = [other for other in others if np.linalg.norm(other.matrix[:3, 3] - fit.matrix[:3, 3]) <= SAME_EAR_MM]
     return max((other.ncc for other in near), default=-1.0)
+
+
+def _start(item: Candidate) -> Fit:
+    return Fit(-1.0, item.score, item.mirrored, item.rotation, item.translation)
 
 
 def _euler(start: Fit, centre: Array) -> sitk.Euler3DTransform:

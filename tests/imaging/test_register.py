@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 from medlangevin.imaging.crop import extract
 from medlangevin.imaging.localise import rotations
 from medlangevin.imaging.reference import CROP_ORIGIN_MM, CROP_SIZE, CROP_SPACING_MM
-from medlangevin.imaging.register import Fit, Matcher, distinct_ears, mirror, mirror_rival
+from medlangevin.imaging.register import Fit, Matcher, distance_mm, distinct_ears, mirror, mirror_rival
 
 COCHLEA = np.array([[x, y, z] for x in (-4, 3) for y in (-3, 4) for z in (-3, 4)], dtype=float)
 
@@ -39,6 +39,18 @@ def test_a_known_rigid_motion_and_side_are_recovered(matcher, warped_reference, 
     error = np.linalg.norm(shift(COCHLEA, best[0].matrix) - shift(COCHLEA, truth), axis=1)
     assert error.max() < 0.1
     assert best[0].ncc > 0.9
+    # Both starts end at the one ear there is, and nothing else in the scan looks like it.
+    assert best[0].agreement_mm < 0.1
+    assert best[0].runner_up_ncc < 0.5
+
+
+def test_distance_of_two_fits_is_that_of_the_lumen_box_they_move():
+    still = Fit(0.8, 0.8, False, np.eye(3), np.zeros(3))
+    moved = still._replace(translation=np.array([0.3, 0.0, 0.4]))
+    turned = still._replace(rotation=Rotation.from_rotvec([0, 0, np.pi]).as_matrix())
+    assert np.isclose(distance_mm(still, moved), 0.5)
+    # Half a turn about z moves a corner to the opposite one of its plane.
+    assert np.isclose(distance_mm(still, turned), 2 * np.hypot(4.5, 3.5))
 
 
 def test_the_ear_is_found_off_centre(matcher, warped_reference):
@@ -71,7 +83,9 @@ def test_a_sheared_stack_is_registered_as_its_straight_original(matcher, warped_
 def test_noise_alone_fits_nothing(matcher):
     scan = sitk.GetImageFromArray(np.random.default_rng(0).normal(1300, 200, (60, 60, 60)).astype(np.float32))
     scan.SetSpacing([0.4] * 3)
-    assert all(fit.ncc < 0.5 for fit in matcher.fits(scan))
+    for fit in matcher.fits(scan):
+        assert fit.ncc < 0.5
+        assert fit.agreement_mm > 1.0
 
 
 def test_a_volume_smaller_than_the_template_gives_no_fit(matcher):
