@@ -102,6 +102,7 @@ def test_wrong_value_is_one_line_that_names_the_key(tmp_path: Path, override: st
         ("name: !!python/object/apply:os.getcwd []\n", "not valid YAML"),
         ("1: 2\n" + MINIMAL, "unknown key '1'"),
         ("name: a\n", "key 'model' is missing"),
+        (MINIMAL + "images:\n", "key 'images.set' is missing"),
         ("[" * 50, "not valid YAML"),
     ],
 )

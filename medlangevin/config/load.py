@@ -101,9 +101,14 @@ def _drop_empty(value: Any, schema: type[BaseModel], location: tuple[str, ...] =
     if not isinstance(value, dict):
         return value
     known = _keys_at(list(location), schema)
+    kept = {
+        # A section that must hold something is not left out in silence: what it lacks is told.
+        key: {} if item is None and _has_required_keys([*location, str(key)], schema) else item
+        for key, item in value.items()
+    }
     return {
         key: _drop_empty(item, schema, (*location, str(key)))
-        for key, item in value.items()
+        for key, item in kept.items()
         if item is not None or key not in known
     }
 
@@ -143,6 +148,16 @@ def _explain(error: Any, schema: type[BaseModel]) -> str:
 
 
 def _keys_at(location: list[str], schema: type[BaseModel]) -> list[str]:
+    section = _section_at(location, schema)
+    return [] if section is None else list(section.model_fields)
+
+
+def _has_required_keys(location: list[str], schema: type[BaseModel]) -> bool:
+    section = _section_at(location, schema)
+    return section is not None and any(field.is_required() for field in section.model_fields.values())
+
+
+def _section_at(location: list[str], schema: type[BaseModel]) -> type[BaseModel] | None:
     annotation: Any = schema
     for part in location:
         section = _section(annotation)
@@ -151,8 +166,7 @@ def _keys_at(location: list[str], schema: type[BaseModel]) -> list[str]:
             annotation = field.annotation if field else None
         else:  # a mapping of names of the user's own to sections
             annotation = get_args(annotation)[1] if get_origin(annotation) is dict else None
-    section = _section(annotation)
-    return [] if section is None else list(section.model_fields)
+    return _section(annotation)
 
 
 def _section(annotation: Any) -> type[BaseModel] | None:
