@@ -1,14 +1,10 @@
-"""Independent items over several processes: results as they come, nothing left behind."""
+"""Independent items over several processes: results as they come, nothing left behind, no item lost with a process."""
 
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from typing import Any, TypeVar
 
+from medlangevin.crew import Crew, Job, Loss
 from medlangevin.errors import MedlangevinError
 
 Item = TypeVar("Item")
@@ -22,46 +18,48 @@ def run_all(
     workers: int,
     setup: Callable[..., None] | None = None,
     setup_args: tuple[Any, ...] = (),
+    lost: Callable[[Item, Loss], Result] | None = None,
+    limit_s: float | None = None,
 ) -> Generator[tuple[Item, Result], None, None]:
-    """Yield (item, ``function``(item)) as they finish; with one worker in this process and in order.
+    """Yield (item, ``function``(item)) as they finish; with ``workers`` 0 in this process and in order.
 
     ``setup`` runs once in every worker process before its first item, or once here. Everything handed over has to be
-    picklable. Closed early, the generator lets running items finish and starts no more. Raises MedlangevinError when a
-    worker process is killed.
+    picklable. Closed early, the generator lets running items finish and starts no more.
+
+    An item whose process is killed harms no other: it is done once more at the end, alone in a fresh process, as memory
+    is what usually ran out. Killed again, or stopped after ``limit_s`` seconds, its result is ``lost``(item, loss).
+    Without ``lost`` a MedlangevinError is raised instead when all else is done, and a single worker or item gets no
+    process of its own but runs here.
     """
     workers = min(workers, len(items))
-    if workers <= 1:
+    if workers < 1 or (workers == 1 and lost is None):
         if setup is not None and items:
             setup(*setup_args)
         for item in items:
             yield item, function(item)
         return
-    # Spawned, not forked: torch and ITK hold threads that a fork would lose.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(setup, setup_args))
-    try:
-        futures = {pool.submit(function, item): item for item in items}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-    except BrokenProcessPool as error:
-        raise MedlangevinError(
-            "a worker process was killed (out of memory?); run the same command again to go on, with fewer --workers"
-        ) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _start(setup: Callable[..., None] | None, setup_args: tuple[Any, ...]) -> None:
-    # Ctrl-C is the parent's: it lets running items finish and starts no more.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    if setup is not None:
-        setup(*setup_args)
-
-
-def _end_with_parent() -> None:
-    """A parent that is killed outright cannot stop its workers; they would wait for work forever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    job = Job(function, setup, setup_args, limit_s)
+    killed: list[Item] = []
+    given_up: list[tuple[Item, Loss]] = []
+    with closing(Crew(job, items, workers)) as crew:
+        for item, result, loss in crew.news():
+            if loss is None:
+                yield item, result
+            elif loss == "killed":
+                killed.append(item)
+            else:
+                given_up.append((item, loss))
+    for suspect in killed:
+        with closing(Crew(job, [suspect], 1)) as crew:
+            for item, result, loss in crew.news():
+                if loss is None:
+                    yield item, result
+                else:
+                    given_up.append((item, loss))
+    for item, loss in given_up:
+        if lost is None:
+            what = "was killed (out of memory?)" if loss == "killed" else "took too long and was stopped"
+            raise MedlangevinError(
+                f"a worker process {what}; run the same command again to go on, with fewer --workers"
+            )
+        yield item, lost(item, loss)

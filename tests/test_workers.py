@@ -1,3 +1,4 @@
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -49,6 +50,107 @@ def test_a_killed_worker_is_one_line_that_says_what_to_do():
     with pytest.raises(MedlangevinError, match="a worker process was killed") as caught:
         list(run_all(_die, range(2), workers=2))
     assert "\n" not in str(caught.value)
+
+
+def _die_at_the_first_try(path):
+    if path.suffix == ".bad" and not path.exists():
+        path.write_text(str(os.getpid()))
+        os.kill(os.getpid(), signal.SIGKILL)
+    return os.getpid()
+
+
+def _die_if_bad(path):
+    if path.suffix == ".bad":
+        with path.open("a") as tries:
+            tries.write("x")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "done"
+
+
+def _loss(_, loss):
+    return loss
+
+
+def test_an_item_whose_process_was_killed_is_done_in_a_fresh_one_and_the_others_go_on(tmp_path):
+    items = [tmp_path / name for name in ("a", "b.bad", "c", "d")]
+    results = list(run_all(_die_at_the_first_try, items, workers=2))
+    assert sorted(item for item, _ in results) == items
+    # At the end, alone, as it may have been the one too many for the memory.
+    assert results[-1][0] == items[1]
+    assert results[-1][1] not in {pid for _, pid in results[:-1]}
+    assert results[-1][1] != int(items[1].read_text())
+
+
+def test_an_item_that_kills_its_process_twice_is_given_up_and_the_others_are_done(tmp_path):
+    items = [tmp_path / name for name in ("a", "b.bad", "c", "d.bad", "e")]
+    results = dict(run_all(_die_if_bad, items, workers=2, lost=_loss))
+    assert results == {item: "killed" if item.suffix == ".bad" else "done" for item in items}
+    assert [item.read_text() for item in items if item.suffix == ".bad"] == ["xx", "xx"]
+
+
+def test_even_a_single_item_has_its_own_process_where_losses_are_taken(tmp_path):
+    assert list(run_all(_die_if_bad, [tmp_path / "a.bad"], workers=1, lost=_loss)) == [(tmp_path / "a.bad", "killed")]
+    assert [pid for _, pid in run_all(_process_id, [1], workers=0, lost=_loss)] == [os.getpid()]
+
+
+def _sleep(seconds):
+    time.sleep(seconds)
+    return "done"
+
+
+def test_an_item_that_hangs_is_stopped_and_given_up():
+    started = time.monotonic()
+    assert dict(run_all(_sleep, [0.0, 600.0, 0.1], workers=2, lost=_loss, limit_s=1.0)) == {
+        0.0: "done",
+        600.0: "overdue",
+        0.1: "done",
+    }
+    assert time.monotonic() - started < 60
+
+
+class _AwkwardError(Exception):
+    def __init__(self, one, two):
+        super().__init__(f"{one} and {two}")
+
+
+def _fail(number):
+    if number == 1:
+        raise MedlangevinError("the disk is full")
+    if number == 2:
+        raise _AwkwardError("a", "b")
+    return number
+
+
+def test_an_error_in_a_worker_is_raised_here():
+    with pytest.raises(MedlangevinError) as caught:
+        list(run_all(_fail, [0, 1, 3], workers=2))
+    assert str(caught.value) == "the disk is full"
+    assert "in _fail" in caught.value.__notes__[0]
+    # Not every error can travel; its text can.
+    with pytest.raises(RuntimeError, match="a and b"):
+        list(run_all(_fail, [0, 2, 3], workers=2))
+
+
+def test_workers_that_cannot_start_end_the_run_in_one_line():
+    with pytest.raises(MedlangevinError, match="killed as they start"):
+        list(run_all(_process_id, range(3), workers=2, setup=_die, setup_args=(0,)))
+
+
+def _note_down(path):
+    path.write_text("started")
+    time.sleep(0.5)
+    path.write_text("finished")
+
+
+def test_closed_early_running_items_finish_and_no_more_start(tmp_path):
+    items = [tmp_path / f"{number:02}" for number in range(20)]
+    results = run_all(_note_down, items, workers=2)
+    next(results)
+    results.close()
+    written = list(tmp_path.iterdir())
+    assert 1 <= len(written) <= 4
+    assert {path.read_text() for path in written} == {"finished"}
+    assert multiprocessing.active_children() == []
 
 
 PARENT = """
