@@ -1,5 +1,6 @@
 """Files that appear whole or not at all: write to a temporary name in the same folder, fsync, rename."""
 
+import errno
 import json
 import os
 import shutil
@@ -10,6 +11,27 @@ from pathlib import Path
 from typing import Any
 
 from medlangevin.errors import MedlangevinError
+
+# Begins the names of what is not written whole yet; nothing else has such names.
+PARTIAL = ".partial-"
+
+
+def cannot_write(path: Path | str, error: OSError) -> MedlangevinError:
+    """One line for a file that cannot be written, with what to do about it."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        advice = "make room, and run the same command again"
+    else:
+        advice = "choose a folder you can write to"
+    return MedlangevinError(f"cannot write {path}: {error.strerror or error}; {advice}")
+
+
+def sweep(folder: Path | str) -> None:
+    """Remove what writers that were killed left unfinished in a folder. Only while nobody else writes there."""
+    for unfinished in Path(folder).glob(f"{PARTIAL}*"):
+        if unfinished.is_dir():
+            shutil.rmtree(unfinished, ignore_errors=True)
+        else:
+            unfinished.unlink(missing_ok=True)
 
 
 def _fsync(path: Path) -> None:
@@ -31,11 +53,9 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         ending = path.name[path.name.find(".", 1) :] if "." in path.name[1:] else ""
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".partial-", suffix=ending)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=PARTIAL, suffix=ending)
     except OSError as error:
-        raise MedlangevinError(
-            f"cannot write {path}: {error.strerror or error}; choose a folder you can write to"
-        ) from error
+        raise cannot_write(path, error) from error
     os.close(descriptor)
     temporary = Path(name)
     try:
@@ -48,7 +68,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         temporary.replace(path)
         _fsync(path.parent)
     except OSError as error:
-        raise MedlangevinError(f"cannot write {path}: {error.strerror or error}") from error
+        raise cannot_write(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -63,11 +83,9 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".partial-{path.name}-new-"))
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f"{PARTIAL}{path.name}-new-"))
     except OSError as error:
-        raise MedlangevinError(
-            f"cannot write {path}: {error.strerror or error}; choose a folder you can write to"
-        ) from error
+        raise cannot_write(path, error) from error
     try:
         yield temporary
         umask = os.umask(0)
@@ -77,7 +95,7 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
             if file.is_file():
                 _fsync(file)
         if path.exists():
-            retired = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".partial-{path.name}-old-"))
+            retired = Path(tempfile.mkdtemp(dir=path.parent, prefix=f"{PARTIAL}{path.name}-old-"))
             path.replace(retired / path.name)
             temporary.replace(path)
             shutil.rmtree(retired, ignore_errors=True)
@@ -85,7 +103,7 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
             temporary.replace(path)
         _fsync(path.parent)
     except OSError as error:
-        raise MedlangevinError(f"cannot write {path}: {error.strerror or error}") from error
+        raise cannot_write(path, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -96,11 +114,11 @@ def recover_folder(path: Path | str) -> None:
     If it died between its two renames the former folder is put back; what it had written is removed.
     """
     path = Path(path)
-    for retired in path.parent.glob(f".partial-{path.name}-old-*"):
+    for retired in path.parent.glob(f"{PARTIAL}{path.name}-old-*"):
         if not path.exists() and (retired / path.name).is_dir():
             (retired / path.name).replace(path)
         shutil.rmtree(retired, ignore_errors=True)
-    for unfinished in path.parent.glob(f".partial-{path.name}-new-*"):
+    for unfinished in path.parent.glob(f"{PARTIAL}{path.name}-new-*"):
         shutil.rmtree(unfinished, ignore_errors=True)
 
 

@@ -1,5 +1,6 @@
 """Files appear whole or not at all."""
 
+import errno
 import json
 import os
 import stat
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from medlangevin.errors import MedlangevinError
-from medlangevin.io import atomic_folder, atomic_path, read_json, recover_folder, write_json, write_text
+from medlangevin.io import atomic_folder, atomic_path, read_json, recover_folder, sweep, write_json, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -134,3 +135,36 @@ def test_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     for writer in (atomic_path, atomic_folder):
         with pytest.raises(MedlangevinError, match="cannot write"), writer(tmp_path / "file" / "a" / "b"):
             pass
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [(errno.ENOSPC, "make room"), (errno.EDQUOT, "make room"), (errno.EROFS, "choose a folder you can write to")],
+)
+def test_a_disk_that_takes_no_more_is_one_line_and_keeps_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, advice: str
+) -> None:
+    write_text(tmp_path / "a.txt", "old")
+
+    def full(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(MedlangevinError, match=rf"cannot write .*a\.txt: {os.strerror(number)}; {advice}") as error:
+            write_text(tmp_path / "a.txt", "new")
+    assert "\n" not in str(error.value)
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_sweep_removes_what_killed_writers_left_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / ".partial-abc.nii.gz").write_text("half")
+    (tmp_path / ".partial-last-new-x" / "deep").mkdir(parents=True)
+    (tmp_path / "partial-notes.txt").write_text("mine")
+    (tmp_path / "deeper").mkdir()
+    (tmp_path / "deeper" / ".partial-abc").write_text("")
+    sweep(tmp_path)
+    sweep(tmp_path / "absent")
+    assert names(tmp_path) == ["deeper", "partial-notes.txt"]
+    assert names(tmp_path / "deeper") == [".partial-abc"]
