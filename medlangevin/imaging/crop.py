@@ -20,7 +20,7 @@ WIDE_SPACING_MM = 0.4
 class Grid(NamedTuple):
     """An isotropic grid along the axes of the reference frame: LPS mm of voxel 0, voxels along x, y, z, spacing."""
 
-    origin_mm: tuple[float, float, float]
+    origin_mm: tuple[float, ...]
     size: tuple[int, int, int]
     spacing_mm: float
 

@@ -93,7 +93,7 @@ def series_ears(study: str, series: Series, matcher: Matcher) -> list[Ear]:
     """The ears in one series that are fit for use. Raises UnusableSeriesError with the reason when there is none."""
     ears: list[Ear] = []
     refused: list[Verdict] = []
-    for scan, tilt in _volumes(series):
+    for scan, tilt in volumes(series):
         fits = matcher.fits(scan)
         for fit in distinct_ears(fits):
             crop = extract(scan, fit.matrix)
@@ -123,7 +123,8 @@ def ear_name(subject: str, side: str) -> str:
     return f"sub-{subject}_side-{side}_ct"
 
 
-def _volumes(series: Series) -> list[tuple[sitk.Image, float]]:
+def volumes(series: Series) -> list[tuple[sitk.Image, float]]:
+    """Every volume of a series as HU in LPS, and its tilt in degrees. Raises UnusableSeriesError."""
     if series.volume_file is not None:
         return [(read_volume_file(series.volume_file), 0.0)]
     found: list[Stack] = stacks(series.slices)
