@@ -11,12 +11,13 @@ import SimpleITK as sitk
 from medlangevin.imaging.crop import Crop, extract, wide_view
 from medlangevin.imaging.decode import read_stack, read_volume_file
 from medlangevin.imaging.geometry import Stack, stacks
+from medlangevin.imaging.image_file import write_image
 from medlangevin.imaging.ingest import Series
 from medlangevin.imaging.qc_figure import save_qc_figure
 from medlangevin.imaging.quality import Verdict, judge, refusal
 from medlangevin.imaging.register import Fit, Matcher, distinct_ears, mirror_rival
 from medlangevin.imaging.rejection import Reason, UnusableSeriesError
-from medlangevin.io import atomic_path, write_json
+from medlangevin.io import write_json
 
 # Exports often hold thick or short series beside the good one; then these are no failure.
 BESIDE_A_GOOD_SERIES = {"too-coarse", "too-small", "too-few-slices"}
@@ -139,8 +140,7 @@ def _rank(ear: Ear) -> tuple[int, float, float]:
 def _write(person: Person, ear: Ear, out: Path, matcher: Matcher) -> dict[str, Any]:
     name = ear_name(person.subject, ear.side)
     crop = out / "crops" / f"{name}.nii.gz"
-    with atomic_path(crop) as temporary:
-        sitk.WriteImage(ear.crop.image, str(temporary), useCompression=True)
+    write_image(crop, ear.crop.image)
     save_qc_figure(out / "qc" / f"{name}.png", ear.crop.image, ear.wide, matcher.reference, _title(person.subject, ear))
     record = {
         "subject": person.subject,
