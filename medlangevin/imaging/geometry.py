@@ -1,13 +1,17 @@
 """Slices to volumes: sort by position, drop copies, check distances, and say by name what is wrong."""
 
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medlangevin.imaging.ingest import SliceHeader
 from medlangevin.imaging.rejection import Reason, UnusableSeriesError
+from medlangevin.imaging.slice_header import SliceHeader
+from medlangevin.imaging.slice_pixels import read_slices
 
 # The cochlea is 10 mm long and its turns are 1 mm apart: coarser voxels do not show it.
 MAX_SPACING_MM = 0.7
@@ -65,26 +69,62 @@ def stacks(slices: tuple[SliceHeader, ...]) -> list[Stack]:
 
 
 def _without_duplicates(slices: tuple[SliceHeader, ...]) -> list[list[SliceHeader]]:
-    """One list per acquisition, sorted by position, copies of one instance dropped."""
-    unique: dict[tuple[Any, ...], SliceHeader] = {}
-    for item in sorted(slices, key=lambda one: (one.instance_uid, str(one.path))):
-        # The id alone does not tell: some anonymisers give all slices the same one.
-        unique.setdefault((item.instance_uid or str(item.path), item.position), item)
-    ordered = _sorted(list(unique.values()))
+    """One list per volume, sorted by position, copies dropped. Raises UnusableSeriesError if positions stay doubled."""
+    ordered = _sorted(_without_copies(slices, lambda item: (item.instance_uid, item.frame)))
+    parts = _parted(ordered)
+    if parts is None:
+        # Some archives send an image again under a new id.
+        ordered = _sorted(_without_copies(tuple(ordered), lambda item: ()))
+        parts = _parted(ordered)
+    if parts is not None:
+        return parts
+    text = (
+        "all slices lie at one position"
+        if np.ptp(_heights(ordered)) < SAME_POSITION_MM
+        else "different slices lie at the same position"
+    )
+    raise UnusableSeriesError(Reason("duplicate-position", text, "export one reconstruction per series"))
+
+
+def _without_copies(slices: tuple[SliceHeader, ...], identity: Callable[[SliceHeader], Any]) -> list[SliceHeader]:
+    """Of slices of one identity at one position that show the same values, the first.
+
+    The id alone does not tell: some anonymisers give all slices the same one.
+    """
+    ordered = sorted(slices, key=lambda one: (one.instance_uid, str(one.path), one.frame or 0))
+    keys = [(identity(item), *np.round(item.position, 2)) for item in ordered]
+    times = Counter(keys)
+    # Pixels are read only where something is doubled.
+    doubled = [item for item, key in zip(ordered, keys, strict=True) if times[key] > 1]
+    contents = {
+        id(item): sha256(values.tobytes()).digest() for item, values in zip(doubled, read_slices(doubled), strict=True)
+    }
+    kept = {(key, contents.get(id(item))): item for item, key in reversed(list(zip(ordered, keys, strict=True)))}
+    return list(kept.values())
+
+
+def _parted(ordered: list[SliceHeader]) -> list[list[SliceHeader]] | None:
+    """Parts without doubled positions: the whole, or by acquisition, file of frames, or field of view beside another.
+
+    None if no rule parts the slices into volumes; a table that did not move gives acquisitions of one slice each.
+    """
     if not _has_duplicates(ordered):
         return [ordered]
-    by_acquisition: dict[str, list[SliceHeader]] = {}
-    for item in ordered:
-        by_acquisition.setdefault(item.acquisition, []).append(item)
-    parts = [_sorted(part) for part in by_acquisition.values()]
-    if len(parts) == 1 or any(_has_duplicates(part) for part in parts):
-        text = (
-            "all slices lie at one position"
-            if np.ptp(_heights(ordered)) < SAME_POSITION_MM
-            else "different slices lie at the same position"
-        )
-        raise UnusableSeriesError(Reason("duplicate-position", text, "export one reconstruction per series"))
-    return parts
+    axes = np.reshape(ordered[0].orientation, (2, 3))
+    rules: list[Callable[[SliceHeader], Any]] = [
+        lambda item: item.acquisition,
+        lambda item: item.path if item.frame is not None else None,
+        lambda item: tuple(np.round(axes @ item.position, 1) + 0.0),
+    ]
+    rules.append(lambda item: tuple(rule(item) for rule in rules[:3]))
+    for rule in rules:
+        parts: dict[Any, list[SliceHeader]] = {}
+        for item in ordered:
+            parts.setdefault(rule(item), []).append(item)
+        found = list(parts.values())
+        if not any(_has_duplicates(part) for part in found) and max(len(part) for part in found) > 1:
+            return found
+    return None
 
 
 def _even_runs(ordered: list[SliceHeader]) -> list[tuple[tuple[SliceHeader, ...], Reason | None]]:
@@ -113,10 +153,7 @@ def _problems(run: tuple[SliceHeader, ...], stack: Stack | None) -> list[Reason]
     if stack is None:
         return [Reason("too-few-slices", "one slice only, no volume", "export the whole series")]
     geometry = stack.geometry
-    found = [problem for problem in (orientation_problem(run[0]), grid_problem(geometry)) if problem]
-    if geometry.tilt_deg > MAX_TILT_DEG:
-        text = f"the slices are sheared by {geometry.tilt_deg:.0f} degrees (limit {MAX_TILT_DEG:.0f})"
-        found.append(Reason("tilt", text, "export an untilted reconstruction"))
+    found = [problem for problem in (grid_problem(geometry), shear_problem(geometry)) if problem]
     positions = np.array([item.position for item in run])
     even = np.linspace(positions[0], positions[-1], len(run))
     if np.abs(positions - even).max() > 0.1:
@@ -124,13 +161,12 @@ def _problems(run: tuple[SliceHeader, ...], stack: Stack | None) -> list[Reason]
     return found
 
 
-def orientation_problem(item: SliceHeader) -> Reason | None:
-    """Row and column directions must be unit vectors at right angles."""
-    row, column = np.array(item.orientation[:3]), np.array(item.orientation[3:])
-    gram = np.array([row @ row, column @ column, row @ column])
-    if np.abs(gram - [1, 1, 0]).max() < 1e-3:
+def shear_problem(geometry: Geometry) -> Reason | None:
+    """Slices sheared too far against each other, by a gantry tilt or in a volume file."""
+    if geometry.tilt_deg <= MAX_TILT_DEG:
         return None
-    return Reason("orientation", "the slice orientation in the header is no rotation", "export the series again")
+    text = f"the slices are sheared by {geometry.tilt_deg:.0f} degrees (limit {MAX_TILT_DEG:.0f})"
+    return Reason("tilt", text, "export an untilted reconstruction")
 
 
 def grid_problem(geometry: Geometry) -> Reason | None:
@@ -148,22 +184,27 @@ def grid_problem(geometry: Geometry) -> Reason | None:
     return None
 
 
+def affine_geometry(affine: NDArray[np.float64], size: tuple[int, int, int]) -> Geometry:
+    """The grid of an invertible matrix (4, 4) from (i, j, k) to LPS mm."""
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    direction = affine[:3, :3] / spacing
+    # The largest angle between an axis and the normal of the other two.
+    normals = np.cross(np.roll(direction, -1, axis=1), np.roll(direction, -2, axis=1), axis=0)
+    along = np.abs((normals * direction).sum(axis=0)) / np.linalg.norm(normals, axis=0)
+    tilt = float(np.degrees(np.arccos(np.clip(along.min(), 0, 1))))
+    return Geometry(affine[:3, 3], direction, spacing, size, tilt)
+
+
 def _grid(run: tuple[SliceHeader, ...]) -> Geometry:
     first, last = np.array(run[0].position), np.array(run[-1].position)
-    row, column = np.array(run[0].orientation[:3]), np.array(run[0].orientation[3:])
-    normal = np.cross(row, column)
-    step = (last - first) / (len(run) - 1)
-    length = float(np.linalg.norm(step))
-    tilt = float(np.degrees(np.arccos(np.clip(step @ normal / (length * np.linalg.norm(normal)), -1, 1))))
+    affine = np.eye(4)
+    # DICOM gives the distance between rows (along j) first.
+    affine[:3, 0] = np.array(run[0].orientation[:3]) * run[0].spacing_mm[1]
+    affine[:3, 1] = np.array(run[0].orientation[3:]) * run[0].spacing_mm[0]
+    affine[:3, 2] = (last - first) / (len(run) - 1)
+    affine[:3, 3] = first
     rows, columns = run[0].shape
-    return Geometry(
-        origin=first,
-        direction=np.stack([row, column, step / length], axis=1),
-        # DICOM gives the distance between rows (along j) first.
-        spacing_mm=np.array([run[0].spacing_mm[1], run[0].spacing_mm[0], length]),
-        size=(columns, rows, len(run)),
-        tilt_deg=tilt,
-    )
+    return affine_geometry(affine, (columns, rows, len(run)))
 
 
 def _heights(slices: list[SliceHeader]) -> NDArray[np.float64]:

@@ -11,8 +11,8 @@ import SimpleITK as sitk
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from medlangevin.imaging.ingest import CT_IMAGE
 from medlangevin.imaging.preprocess import single_threaded
+from medlangevin.imaging.read_headers import CT_IMAGE
 from medlangevin.imaging.reference import Reference, load_reference
 
 IDENTIFYING = ["SECRET^NAME", "PID-4711", "19510203", "SECRET HOSPITAL", "ACC-998877", "20240131"]

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from medlangevin.imaging.geometry import stacks
-from medlangevin.imaging.ingest import SliceHeader, ingest, read_header
+from medlangevin.imaging.ingest import ingest
 from medlangevin.imaging.kernel import sharpness
+from medlangevin.imaging.read_headers import read_headers
 
 SHARP = [
     *("H60s", "H70h", "B60f", "B70f", "B80s", "U70u", "U90u", "I70f", "J70h", "Hr64", "Hr68h\\3", "Br64d", "Ur77u"),
@@ -27,8 +28,8 @@ def test_kernels_are_classed_by_their_vendors_naming(names, expected):
 
 def test_a_header_keeps_the_class_of_the_kernel_and_not_its_name(tmp_path, write_slice):
     pixels = np.zeros((16, 16), np.int16)
-    header = read_header(write_slice(tmp_path / "a", pixels, (0, 0, 0), ConvolutionKernel=["Hr64h", "SECRET^NAME"]))
-    assert isinstance(header, SliceHeader)
+    path = write_slice(tmp_path / "a", pixels, (0, 0, 0), ConvolutionKernel=["Hr64h", "SECRET^NAME"])
+    (header,) = read_headers(path).slices
     assert header.sharpness == 2
     assert "Hr64h" not in repr(header)
     assert "SECRET" not in repr(header)

@@ -1,0 +1,119 @@
+"""NIfTI and NRRD files to values and a grid in LPS. Where the file leaves left and right open, it is refused."""
+
+import re
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from medlangevin.imaging.geometry import Geometry, affine_geometry
+from medlangevin.imaging.rejection import Reason, UnusableSeriesError
+
+UNREADABLE_VOLUME = Reason("decode", "the volume file cannot be read", "write it again as NIfTI or NRRD in HU")
+NOT_A_VOLUME = Reason("not-a-volume", "no three-dimensional grey volume", "give one CT volume")
+NO_ORIENTATION = Reason(
+    "no-orientation",
+    "the header does not say which way is left (no sform, qform or space)",
+    "convert it again from DICOM",
+)
+BAD_AFFINE = Reason("orientation", "the orientation in the header is no invertible matrix", "convert it again")
+# Two matrices in one NIfTI header that put a voxel this far apart do not mean the same volume.
+DISAGREEMENT_MM = 0.1
+NIFTI_UNITS = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
+NRRD_UNITS = {'"m"': 1000.0, '"mm"': 1.0, '"um"': 0.001}
+# World axes of a NRRD file to LPS.
+SPACES = {
+    **dict.fromkeys(("left-posterior-superior", "lps"), (1, 1, 1)),
+    **dict.fromkeys(("right-anterior-superior", "ras"), (-1, -1, 1)),
+    **dict.fromkeys(("left-anterior-superior", "las"), (1, -1, 1)),
+}
+
+
+def load_volume(path: Path) -> tuple[NDArray[np.float32], Geometry]:
+    """Values (k, j, i) as they mean, not as stored, and the grid. Raises UnusableSeriesError."""
+    try:
+        values, affine = _nrrd(path) if path.name.lower().endswith(".nrrd") else _nifti(path)
+    except UnusableSeriesError:
+        raise
+    except Exception as error:  # a damaged file makes either reader raise almost anything
+        raise UnusableSeriesError(UNREADABLE_VOLUME) from error
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+        raise UnusableSeriesError(BAD_AFFINE)
+    columns, rows, count = values.shape[::-1]
+    return values, affine_geometry(affine, (columns, rows, count))
+
+
+def _nifti(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    image = nibabel.load(path)
+    shape = image.shape
+    # A fourth axis of length one is a volume all the same.
+    if len(shape) < 3 or any(length != 1 for length in shape[3:]) or image.get_data_dtype().kind not in "iuf":
+        raise UnusableSeriesError(NOT_A_VOLUME)
+    # get_fdata applies scl_slope and scl_inter; SimpleITK would do the same but refuses any shear.
+    values = np.asarray(image.get_fdata(dtype=np.float32)).reshape(shape[:3])
+    affine = _nifti_affine(image)
+    scale = NIFTI_UNITS.get(image.header.get_xyzt_units()[0], 1.0)
+    return values.T, np.diag([-1, -1, 1, 1]) @ np.diag([scale, scale, scale, 1]) @ affine
+
+
+def _nifti_affine(image: nibabel.Nifti1Image) -> NDArray[np.float64]:
+    sform, s_code = image.get_sform(coded=True)
+    qform, q_code = image.get_qform(coded=True)
+    if not s_code and not q_code:
+        raise UnusableSeriesError(NO_ORIENTATION)
+    if s_code and q_code:
+        corners = np.array(np.meshgrid(*[[0, length - 1] for length in image.shape[:3]])).reshape(3, -1)
+        points = np.vstack([corners, np.ones(corners.shape[1])])
+        apart = float(np.linalg.norm(((sform - qform) @ points)[:3], axis=0).max())
+        # A shear cannot be said by a qform: there the sform alone tells it.
+        if apart > DISAGREEMENT_MM and not _sheared(sform):
+            text = f"its two orientations (sform and qform) disagree by up to {apart:.1f} mm"
+            raise UnusableSeriesError(Reason("orientation", text, "convert it again from DICOM"))
+    return np.asarray(sform if s_code else qform, dtype=np.float64)
+
+
+def _sheared(affine: NDArray[np.float64]) -> bool:
+    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    return bool(np.abs(axes.T @ axes - np.eye(3)).max() > 1e-3)
+
+
+def _nrrd(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    fields = _nrrd_fields(path)
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    size = reader.GetSize()
+    # Asked before reading: read as one number a pixel, SimpleITK takes colours or segments for shades of grey.
+    if reader.GetNumberOfComponents() != 1 or len(size) < 3 or any(length != 1 for length in size[3:]):
+        raise UnusableSeriesError(NOT_A_VOLUME)
+    reader.SetOutputPixelType(sitk.sitkFloat32)
+    values = sitk.GetArrayFromImage(reader.Execute())
+    space = fields.get("space", "").lower()
+    vectors = [_vector(word) for word in re.findall(r"\(([^)]*)\)", fields.get("space directions", ""))]
+    if space not in SPACES or len(vectors) != 3:
+        raise UnusableSeriesError(NO_ORIENTATION)
+    scale = NRRD_UNITS.get(fields.get("space units", '"mm"').split()[0], 1.0)
+    affine = np.eye(4)
+    affine[:3, :3] = np.transpose(vectors)
+    affine[:3, 3] = _vector(fields.get("space origin", "0,0,0").strip("()"))
+    # SimpleITK would drop what is no rotation; the header's own vectors keep it.
+    return values.reshape(values.shape[-3:]), np.diag([*SPACES[space], 1]) @ np.diag([scale] * 3 + [1]) @ affine
+
+
+def _nrrd_fields(path: Path) -> dict[str, str]:
+    fields = {}
+    with path.open("rb") as stream:
+        for line in iter(lambda: stream.readline(4096), b""):
+            text = line.decode("latin-1").strip()
+            if not text:
+                break
+            name, colon, value = text.partition(": ")
+            if colon and not name.startswith("#"):
+                fields[name.strip().lower()] = value.strip()
+    return fields
+
+
+def _vector(word: str) -> list[float]:
+    return [float(part) for part in word.split(",")]
