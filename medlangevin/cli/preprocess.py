@@ -2,12 +2,17 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+if TYPE_CHECKING:
+    from medlangevin.imaging.register import Method
+    from medlangevin.imaging.summary import PreprocessSummary
+
 
 @click.command()
-@click.option("--raw", type=click.Path(path_type=Path), required=True, help="Folder of the scans: DICOM, any tree.")
+@click.option("--raw", type=click.Path(path_type=Path), help="Folder of the scans: DICOM, NIfTI, NRRD, any tree.")
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("data/cochlea"), show_default=True, help="Where crops go."
 )
@@ -16,23 +21,106 @@ import click
 )
 @click.option("--reference", type=click.Path(path_type=Path), help="Reference ear, NIfTI in HU, instead of our own.")
 @click.option("--key", type=click.Path(path_type=Path), help="Key file of the pseudonyms [default: OUT.key].")
-def preprocess(raw: Path, out: Path, workers: int, reference: Path | None, key: Path | None) -> None:
+@click.option(
+    "--registration",
+    "method",
+    type=click.Choice(["block", "correlation"]),
+    default="correlation",
+    show_default=True,
+    help="Block matching, or correlation alone as a cross-check.",
+)
+@click.option(
+    "--series",
+    multiple=True,
+    metavar="NAME",
+    help="Of this person use this series: its UID, its hash as in an output, or its folder. May be repeated.",
+)
+@click.option("--shard", metavar="K/N", help="Do the K-th of N shares only, as one of N jobs on a cluster.")
+@click.option("--merge", is_flag=True, help="Finish OUT when all shards are done; needs no --raw.")
+@click.option(
+    "--build-reference", type=click.Path(path_type=Path), help="Only make a mean ear of --raw, for --reference."
+)
+def preprocess(
+    raw: Path | None,
+    out: Path,
+    workers: int,
+    reference: Path | None,
+    key: Path | None,
+    method: "Method",
+    series: tuple[str, ...],
+    shard: str | None,
+    merge: bool,
+    build_reference: Path | None,
+) -> None:
     """Find every cochlea in a folder of CT scans and write aligned, de-identified crops.
 
     Sides are told from the images. What cannot be used is listed with the reason, and the rest goes on. Run the same
     command again to go on after an interruption.
 
     \b
-    Example:
+    Examples:
       medlangevin preprocess --raw dicom/ --out data/cochlea --workers 4
+      medlangevin preprocess --raw dicom/ --out data/cochlea --shard 3/20
+      medlangevin preprocess --merge --out data/cochlea
+      medlangevin preprocess --raw dicom/ --build-reference mean_ear.nii.gz
     """
-    from medlangevin.errors import PartialFailureError
+    from medlangevin.errors import MedlangevinError
+
+    if merge and (shard or series or build_reference):
+        raise MedlangevinError("--merge goes with --out alone; run the shards first, then merge")
+    if merge:
+        _merge(out)
+        return
+    if raw is None:
+        raise MedlangevinError("--raw is missing; give the folder of the scans")
+    if build_reference is not None:
+        if shard or series:
+            raise MedlangevinError("--build-reference takes all scans below --raw; leave out --shard and --series")
+        _build_reference(raw, build_reference, reference, workers)
+        return
     from medlangevin.imaging.preprocess import preprocess as run
+    from medlangevin.imaging.shard import parse_shard
+
+    share = parse_shard(shard) if shard else None
+    _tell(
+        run(
+            raw,
+            out,
+            reference=reference,
+            key_file=key,
+            workers=workers,
+            method=method,
+            series=series,
+            shard=share,
+        )
+    )
+
+
+def _merge(out: Path) -> None:
+    from medlangevin.imaging.merge import merge
+
+    _tell(merge(out))
+
+
+def _tell(summary: "PreprocessSummary") -> None:
+    from medlangevin.errors import PartialFailureError
     from medlangevin.imaging.summary import describe
 
-    summary = run(raw, out, reference=reference, key_file=key, workers=workers)
     click.echo(describe(summary))
     if summary.failures:
-        raise PartialFailureError(
-            f"{len(summary.failures)} CT series gave no crop; reasons above and in {summary.out / 'failures.tsv'}"
-        )
+        listed = "" if summary.shard else f" and in {summary.out / 'failures.tsv'}"
+        raise PartialFailureError(f"{len(summary.failures)} CT series gave no crop; reasons above{listed}")
+
+
+def _build_reference(raw: Path, target: Path, start: Path | None, workers: int) -> None:
+    from medlangevin.errors import PartialFailureError
+    from medlangevin.imaging.build_reference import build_reference_from_folder
+
+    built = build_reference_from_folder(raw, target, reference=start, workers=workers)
+    for item in built.failures:
+        click.echo(f"failed   {item.folder}: {item.reason}; {item.what_to_do}")
+    moved = ", ".join(f"{change:.2f}" for change in built.changes_mm)
+    click.echo(f"built    {target} from {built.ears} ears; mean movement in each round, mm: {moved}")
+    click.echo(f"use      medlangevin preprocess --raw {raw} --reference {target}")
+    if built.failures:
+        raise PartialFailureError(f"{len(built.failures)} CT series were left out; reasons above")

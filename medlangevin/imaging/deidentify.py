@@ -4,9 +4,11 @@ import hashlib
 import hmac
 import os
 import secrets
+import tempfile
 from pathlib import Path
 
 from medlangevin.errors import MedlangevinError
+from medlangevin.io import PARTIAL
 
 KEY_BYTES = 32
 
@@ -31,17 +33,41 @@ def load_key(path: Path) -> bytes | None:
 
 
 def create_key(path: Path) -> bytes:
-    """A new random key in a new file of mode 600. Raises MedlangevinError when it cannot be written."""
-    key = secrets.token_bytes(KEY_BYTES)
+    """The key in ``path``, a new random one of mode 600 unless there is one by now.
+
+    Many processes may ask at once: the file appears whole, the first one stays, and all read that one. Raises
+    MedlangevinError when it cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Created private, and never over an existing key.
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        # Made private from the start.
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=PARTIAL)
         with os.fdopen(descriptor, "w", encoding="ascii") as stream:
-            stream.write(key.hex() + "\n")
+            stream.write(secrets.token_hex(KEY_BYTES) + "\n")
+            stream.flush()
+            os.fsync(descriptor)
+        try:
+            _claim(Path(name), path)
+        finally:
+            Path(name).unlink(missing_ok=True)
     except OSError as error:
         raise MedlangevinError(f"cannot write key file {path} ({error.strerror}); give another with --key") from error
+    key = load_key(path)
+    if key is None:
+        raise MedlangevinError(f"key file {path} was removed as it was made; run the same command again")
     return key
+
+
+def _claim(new: Path, path: Path) -> None:
+    """Give ``new`` the name ``path``, unless there is such a file: in one step, so that no other sees half a key."""
+    try:
+        os.link(new, path)
+    except FileExistsError:
+        return
+    except OSError:
+        # A file system without hard links; it has no array jobs either.
+        if not path.exists():
+            new.rename(path)
 
 
 def keyed_hash(key: bytes, kind: str, value: str, *, digits: int = 12) -> str:

@@ -1,8 +1,74 @@
-"""What preprocess decided, as text for the terminal."""
+"""What a run of preprocess found and did, and how it is said on the terminal."""
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
-from medlangevin.imaging.preprocess import PreprocessSummary, Problem
+from medlangevin.imaging.person import Outcome
+from medlangevin.imaging.shard import Shard
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A CT series without a crop, for the terminal: ``folder`` may name a patient and is in no output file.
+
+    ``folder`` is None where the scans were not looked at.
+    """
+
+    folder: Path | None
+    study: str
+    reason: str
+    what_to_do: str
+
+
+@dataclass(frozen=True)
+class PreprocessSummary:
+    """What was found and done. ``ears``: the records of status.json; ``passed_over``: files by reason.
+
+    ``key_file`` is None, and ``files`` and ``series`` are 0, where the scans were not looked at.
+    """
+
+    out: Path
+    ears: tuple[dict[str, Any], ...]
+    persons: int
+    failures: tuple[Problem, ...]
+    notes: tuple[Problem, ...]
+    key_file: Path | None = None
+    files: int = 0
+    series: int = 0
+    resumed: int = 0
+    passed_over: dict[str, int] = field(default_factory=dict)
+    shard: Shard | None = None
+
+    @property
+    def pictures(self) -> Path:
+        """The page to look at."""
+        return self.out / "qc" / "index.html"
+
+
+def ears_of(outcomes: dict[str, Outcome]) -> tuple[dict[str, Any], ...]:
+    """The records of all ears, in the order of the pseudonyms."""
+    return tuple(ear for name in sorted(outcomes) for ear in outcomes[name].ears)
+
+
+def problems_of(
+    outcomes: dict[str, Outcome], folders: Mapping[str, Path], other: Iterable[Problem]
+) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
+    """Failures and notes of all persons, with the folders of their series where known; ``other`` failures follow."""
+
+    def problem(row: dict[str, str]) -> Problem:
+        return problem_of(row, folders.get(row["study"]))
+
+    ordered = [outcomes[name] for name in sorted(outcomes)]
+    failures = [problem(row) for outcome in ordered for row in outcome.failures]
+    return (*failures, *other), tuple(problem(row) for outcome in ordered for row in outcome.notes)
+
+
+def problem_of(row: dict[str, str], folder: Path | None) -> Problem:
+    """A row of failures.tsv for the terminal."""
+    return Problem(folder, row["study"], row["reason"], row["what_to_do"])
 
 
 def describe(summary: PreprocessSummary) -> str:
@@ -10,22 +76,34 @@ def describe(summary: PreprocessSummary) -> str:
 
     Folder names appear here, as the user has to find the scan; no output file holds them.
     """
-    lines = [f"found    {summary.series} CT series of {summary.persons} persons in {summary.files} files"]
+    lines = []
+    if summary.files:
+        share = f" (shard {summary.shard})" if summary.shard else ""
+        lines.append(
+            f"found    {summary.series} CT series of {summary.persons} persons in {summary.files} files{share}"
+        )
     sides = Counter(ear["side"] for ear in summary.ears)
+    verdicts = Counter(ear["verdict"] for ear in summary.ears)
     kept = f", {summary.resumed} persons from an earlier run" if summary.resumed else ""
     lines.append(f"cropped  {len(summary.ears)} ears ({sides['L']} left, {sides['R']} right){kept}")
+    lines.append(
+        f"verdict  {verdicts['ok']} ok, {verdicts['review']} to review; {len(summary.failures)} CT series failed"
+    )
     for ear in summary.ears:
         if ear["verdict"] != "ok":
             lines.append(f"review   sub-{ear['subject']} side {ear['side']}: {ear['why']}")
     lines += [_line("failed", problem) for problem in summary.failures]
     lines += [_line("skipped", problem) for problem in summary.notes]
     lines += [f"passed   {count} file{'s' if count > 1 else ''}: {text}" for text, count in summary.passed_over.items()]
-    if summary.ears:
+    if summary.shard is not None:
+        lines.append(f"next     when all {summary.shard.of} shards are done: preprocess --merge --out {summary.out}")
+    elif summary.ears:
         lines.append(f"pictures {summary.pictures}")
-    lines.append(f"key      {summary.key_file} (keep it private: it links the pseudonyms to the patients)")
+    if summary.key_file is not None:
+        lines.append(f"key      {summary.key_file} (keep it private: it links the pseudonyms to the patients)")
     return "\n".join(lines)
 
 
 def _line(word: str, problem: Problem) -> str:
     advice = "" if problem.what_to_do == "nothing" else f"; {problem.what_to_do}"
-    return f"{word:<8} {problem.folder}: {problem.reason}{advice}"
+    return f"{word:<8} {problem.folder or 'series ' + problem.study}: {problem.reason}{advice}"
