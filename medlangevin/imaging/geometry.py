@@ -1,7 +1,7 @@
 """Slices to volumes: sort by position, drop copies, check distances, and say by name what is wrong."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -71,11 +71,11 @@ def stacks(slices: tuple[SliceHeader, ...]) -> list[Stack]:
 def _without_duplicates(slices: tuple[SliceHeader, ...]) -> list[list[SliceHeader]]:
     """One list per volume, sorted by position, copies dropped. Raises UnusableSeriesError if positions stay doubled."""
     ordered = _sorted(_without_copies(slices, lambda item: (item.instance_uid, item.frame)))
-    parts = _parted(ordered)
+    parts = _parted(ordered, PARTING)
     if parts is None:
-        # Some archives send an image again under a new id.
-        ordered = _sorted(_without_copies(tuple(ordered), lambda item: ()))
-        parts = _parted(ordered)
+        # Some archives send an image again under a new id, or a whole series again as one file.
+        ordered = _sorted(_without_copies(ordered, lambda item: None))
+        parts = _parted(ordered, [*PARTING, _file_of_frames])
     if parts is not None:
         return parts
     text = (
@@ -86,7 +86,7 @@ def _without_duplicates(slices: tuple[SliceHeader, ...]) -> list[list[SliceHeade
     raise UnusableSeriesError(Reason("duplicate-position", text, "export one reconstruction per series"))
 
 
-def _without_copies(slices: tuple[SliceHeader, ...], identity: Callable[[SliceHeader], Any]) -> list[SliceHeader]:
+def _without_copies(slices: Iterable[SliceHeader], identity: Callable[[SliceHeader], Any]) -> list[SliceHeader]:
     """Of slices of one identity at one position that show the same values, the first.
 
     The id alone does not tell: some anonymisers give all slices the same one.
@@ -96,27 +96,37 @@ def _without_copies(slices: tuple[SliceHeader, ...], identity: Callable[[SliceHe
     times = Counter(keys)
     # Pixels are read only where something is doubled.
     doubled = [item for item, key in zip(ordered, keys, strict=True) if times[key] > 1]
-    contents = {
-        id(item): sha256(values.tobytes()).digest() for item, values in zip(doubled, read_slices(doubled), strict=True)
-    }
-    kept = {(key, contents.get(id(item))): item for item, key in reversed(list(zip(ordered, keys, strict=True)))}
+    digests = (sha256(values.tobytes()).digest() for values in read_slices(doubled))
+    contents = {id(item): digest for item, digest in zip(doubled, digests, strict=True)}
+    kept: dict[Any, SliceHeader] = {}
+    for item, key in zip(ordered, keys, strict=True):
+        kept.setdefault((key, contents.get(id(item))), item)
     return list(kept.values())
 
 
-def _parted(ordered: list[SliceHeader]) -> list[list[SliceHeader]] | None:
-    """Parts without doubled positions: the whole, or by acquisition, file of frames, or field of view beside another.
+def _acquisition(item: SliceHeader) -> Any:
+    return item.acquisition
 
-    None if no rule parts the slices into volumes; a table that did not move gives acquisitions of one slice each.
+
+def _field_of_view(item: SliceHeader) -> Any:
+    return tuple(np.round(np.reshape(item.orientation, (2, 3)) @ item.position, 1) + 0.0)
+
+
+def _file_of_frames(item: SliceHeader) -> Any:
+    return item.path if item.frame is not None else None
+
+
+# What tells volumes at the same heights apart.
+PARTING = [_acquisition, _field_of_view, lambda item: (_acquisition(item), _field_of_view(item))]
+
+
+def _parted(ordered: list[SliceHeader], rules: list[Callable[[SliceHeader], Any]]) -> list[list[SliceHeader]] | None:
+    """The parts by the first rule that leaves no doubled positions; None if no rule does.
+
+    A table that did not move gives acquisitions of one slice each: those are no volumes.
     """
     if not _has_duplicates(ordered):
         return [ordered]
-    axes = np.reshape(ordered[0].orientation, (2, 3))
-    rules: list[Callable[[SliceHeader], Any]] = [
-        lambda item: item.acquisition,
-        lambda item: item.path if item.frame is not None else None,
-        lambda item: tuple(np.round(axes @ item.position, 1) + 0.0),
-    ]
-    rules.append(lambda item: tuple(rule(item) for rule in rules[:3]))
     for rule in rules:
         parts: dict[Any, list[SliceHeader]] = {}
         for item in ordered:
