@@ -8,6 +8,7 @@ import pydicom
 from pydicom.errors import InvalidDicomError
 
 from medlangevin.imaging import rejection
+from medlangevin.imaging.bounded_file import open_dicom
 from medlangevin.imaging.kernel import sharpness
 from medlangevin.imaging.multi_frame import ENHANCED_CT, GROUPS, frame_headers
 from medlangevin.imaging.pixel_element import pixel_problem
@@ -53,7 +54,7 @@ class FileHeaders(NamedTuple):
 def read_headers(path: Path) -> FileHeaders:
     """The slices in one file. Only headers are read."""
     try:
-        with warnings.catch_warnings(), path.open("rb") as stream:
+        with warnings.catch_warnings(), open_dicom(path) as stream:
             warnings.simplefilter("ignore")
             # No preamble: the standard's file meta group or group 8 comes first, little endian.
             force = _starts_like_headless_dicom(stream)

@@ -1,6 +1,9 @@
-"""Stored values of a slice to HU: decoded by SimpleITK (GDCM), by pydicom where GDCM cannot."""
+"""Stored values of a slice to HU: plain and run-length pixels by pydicom, other compressed ones by SimpleITK (GDCM).
 
-import os
+GDCM never sees a file from outside: a damaged header makes it crash, hang or take gigabytes. It gets one frame at a
+time, in a small file with a header made here, after the frame's own size was checked.
+"""
+
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -14,8 +17,17 @@ from numpy.typing import NDArray
 from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels import iter_pixels
-from pydicom.uid import CTImageStorage
+from pydicom.uid import (
+    UID,
+    CTImageStorage,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+)
 
+from medlangevin.imaging.bounded_file import open_dicom
+from medlangevin.imaging.codec_frame import frame_shape
 from medlangevin.imaging.rejection import Reason, UnusableSeriesError
 from medlangevin.imaging.slice_header import SliceHeader
 
@@ -26,6 +38,7 @@ DECODE = Reason(
     "export the series again, uncompressed",
 )
 MATRIX = Reason("decode", "the pixels do not fit the header's matrix", "export it again")
+FRAME_UID = "2.25.1"
 # What a decoder must know of one frame.
 PIXEL_TAGS = [
     *("SamplesPerPixel", "PhotometricInterpretation", "Rows", "Columns"),
@@ -45,8 +58,7 @@ def read_slices(items: Sequence[SliceHeader]) -> Iterator[NDArray[np.int16]]:
     """Slices in the given order as in ``read_slice``. Neighbours in one enhanced file cost one reading of the file."""
     for path, members in groupby(items, key=lambda item: item.path):
         part = list(members)
-        single = part[0].frame is None
-        stored = (_of_file(item) for item in part) if single else _of_frames(path, [item.frame or 0 for item in part])
+        stored = _stored(path, [item.frame or 0 for item in part])
         for item, values in zip(part, stored, strict=True):
             if values.shape != item.shape:
                 raise UnusableSeriesError(MATRIX)
@@ -60,64 +72,62 @@ def _hu(stored: NDArray[np.float64], item: SliceHeader) -> NDArray[np.int16]:
     return np.clip(np.rint(hu), AIR_HU, np.iinfo(np.int16).max).astype(np.int16)
 
 
-def _of_file(item: SliceHeader) -> NDArray[np.float64]:
+def _stored(path: Path, frames: list[int]) -> Iterator[NDArray[np.float64]]:
+    """Frames of a file, in the given order. Only the pixel data of one file are in memory at once."""
     try:
-        return _by_gdcm(item.path, item.slope, item.intercept)
-    except (RuntimeError, ValueError):
-        pass
-    try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), open_dicom(path) as stream:
             warnings.simplefilter("ignore")
-            return pydicom.dcmread(item.path, force=True).pixel_array.astype(np.float64)
-    except Exception as error:  # damaged pixel data makes decoders raise almost anything
-        raise UnusableSeriesError(DECODE) from error
-
-
-def _by_gdcm(path: Path, slope: float, intercept: float) -> NDArray[np.float64]:
-    """Raises RuntimeError for pixels, and ValueError for file names, that GDCM cannot read."""
-    reader = sitk.ImageFileReader()
-    reader.SetImageIO("GDCMImageIO")
-    reader.SetFileName(os.fspath(path))
-    reader.SetOutputPixelType(sitk.sitkFloat64)
-    values = sitk.GetArrayFromImage(reader.Execute())[0]
-    # GDCM applies slope and intercept itself; undo it, so that one place decides what HU are.
-    return np.rint((values - intercept) / slope)
-
-
-def _of_frames(path: Path, frames: list[int]) -> Iterator[NDArray[np.float64]]:
-    """Frames of an enhanced file, in the given order. Only the compressed frames of one file are in memory at once."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            data = pydicom.dcmread(path, specific_tags=[*PIXEL_TAGS, "NumberOfFrames", "PixelData"])
-            syntax = data.file_meta.TransferSyntaxUID
-            if not syntax.is_encapsulated:
+            data = pydicom.dcmread(stream, force=True, specific_tags=[*PIXEL_TAGS, "NumberOfFrames", "PixelData"])
+            syntax = _syntax(data)
+            if not syntax.is_encapsulated or syntax == RLELossless:
                 for values in iter_pixels(data, indices=frames, raw=True):
                     yield values.astype(np.float64)
                 return
-            compressed = list(generate_frames(data.PixelData, number_of_frames=int(data.NumberOfFrames)))
+            count = int(data.get("NumberOfFrames", 1) or 1)
+            compressed = list(generate_frames(data.PixelData, number_of_frames=count))
             for frame in frames:
                 yield _compressed_frame(data, compressed[frame])
     except UnusableSeriesError:
         raise
-    except Exception as error:  # as in _of_file
+    except Exception as error:  # damaged pixel data makes decoders raise almost anything
         raise UnusableSeriesError(DECODE) from error
 
 
+def _syntax(data: pydicom.Dataset) -> UID:
+    """The transfer syntax; without a file meta group, what the first bytes told pydicom."""
+    if "TransferSyntaxUID" not in data.file_meta:
+        implicit, little_endian = data.original_encoding
+        explicit = ExplicitVRLittleEndian if little_endian else ExplicitVRBigEndian
+        data.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
+    return UID(data.file_meta.TransferSyntaxUID)
+
+
 def _compressed_frame(source: pydicom.Dataset, code: bytes) -> NDArray[np.float64]:
-    """One frame, decoded as a file of its own: what GDCM makes of an enhanced file's many rescales does not matter."""
+    """One frame, decoded as a file of its own: what GDCM makes of the file's rescale does not matter then."""
+    syntax = source.file_meta.TransferSyntaxUID
+    if frame_shape(code, syntax) != (source.Rows, source.Columns):
+        raise UnusableSeriesError(MATRIX)
     data = pydicom.Dataset()
     for tag in PIXEL_TAGS:
         setattr(data, tag, source.get(tag))
-    data.SOPClassUID, data.SOPInstanceUID = CTImageStorage, pydicom.uid.generate_uid()
+    data.SOPClassUID, data.SOPInstanceUID = CTImageStorage, FRAME_UID
     data.PixelData = encapsulate([code])
     data["PixelData"].VR = "OB"
     data.file_meta = FileMetaDataset()
-    data.file_meta.TransferSyntaxUID = source.file_meta.TransferSyntaxUID
+    data.file_meta.TransferSyntaxUID = syntax
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "frame.dcm"
         data.save_as(path, enforce_file_format=True)
         try:
-            return _by_gdcm(path, 1.0, 0.0)
+            return _by_gdcm(path)
         except RuntimeError:
             return pydicom.dcmread(path).pixel_array.astype(np.float64)
+
+
+def _by_gdcm(path: Path) -> NDArray[np.float64]:
+    """Raises RuntimeError for pixels that GDCM cannot read."""
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO("GDCMImageIO")
+    reader.SetFileName(str(path))
+    reader.SetOutputPixelType(sitk.sitkFloat64)
+    return sitk.GetArrayFromImage(reader.Execute())[0]
