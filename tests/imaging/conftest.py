@@ -1,7 +1,9 @@
 """A synthetic ear scan written as DICOM, with headers as odd as a hospital's."""
 
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -144,3 +146,15 @@ def warped_reference(reference: Reference) -> Callable[..., sitk.Image]:
 def identifying() -> list[str]:
     """The strings in the headers that no output may hold."""
     return IDENTIFYING
+
+
+@pytest.fixture(scope="session")
+def stubbed() -> ModuleType:
+    """``stub_person`` and ``StubMatcher``, which stand in for the registration."""
+    path = Path(__file__).with_name("stubbed_preprocess.py")
+    spec = importlib.util.spec_from_file_location("stubbed_preprocess", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
