@@ -23,6 +23,7 @@ BAD_AFFINE = Reason("orientation", "the orientation in the header is no invertib
 DISAGREEMENT_MM = 0.1
 NIFTI_UNITS = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
 NRRD_UNITS = {'"m"': 1000.0, '"mm"': 1.0, '"um"': 0.001}
+NIFTI_SPACE = (-1, -1, 1)
 # World axes of a NRRD file to LPS.
 SPACES = {
     **dict.fromkeys(("left-posterior-superior", "lps"), (1, 1, 1)),
@@ -55,7 +56,7 @@ def _nifti(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     values = np.asarray(image.get_fdata(dtype=np.float32)).reshape(shape[:3])
     affine = _nifti_affine(image)
     scale = NIFTI_UNITS.get(image.header.get_xyzt_units()[0], 1.0)
-    return values.T, np.diag([-1, -1, 1, 1]) @ np.diag([scale, scale, scale, 1]) @ affine
+    return values.T, _in_lps(affine, NIFTI_SPACE, scale)
 
 
 def _nifti_affine(image: nibabel.Nifti1Image) -> NDArray[np.float64]:
@@ -99,7 +100,11 @@ def _nrrd(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     affine[:3, :3] = np.transpose(vectors)
     affine[:3, 3] = _vector(fields.get("space origin", "0,0,0").strip("()"))
     # SimpleITK would drop what is no rotation; the header's own vectors keep it.
-    return values.reshape(values.shape[-3:]), np.diag([*SPACES[space], 1]) @ np.diag([scale] * 3 + [1]) @ affine
+    return values.reshape(values.shape[-3:]), _in_lps(affine, SPACES[space], scale)
+
+
+def _in_lps(affine: NDArray[np.float64], flips: tuple[int, int, int], scale: float) -> NDArray[np.float64]:
+    return affine * np.array([*(flip * scale for flip in flips), 1.0])[:, None]
 
 
 def _nrrd_fields(path: Path) -> dict[str, str]:
