@@ -6,6 +6,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from medlangevin.imaging.consistency import continuity_problem
 from medlangevin.imaging.geometry import Geometry, Stack, grid_problem, shear_problem
 from medlangevin.imaging.rejection import Reason, UnusableSeriesError
 from medlangevin.imaging.slice_pixels import AIR_HU, read_slices
@@ -17,12 +18,15 @@ __all__ = ["AIR_HU", "read_stack", "read_volume_file"]
 def read_stack(stack: Stack) -> sitk.Image:
     """A stack of DICOM slices as int16 HU in LPS; a gantry tilt stays in the direction matrix as shear.
 
-    Raises UnusableSeriesError when a file cannot be decoded or does not hold HU.
+    Raises UnusableSeriesError when a file cannot be decoded, does not fit its neighbours or does not hold HU.
     """
     columns, rows, count = stack.geometry.size
     volume = np.empty((count, rows, columns), np.int16)
     for index, values in enumerate(read_slices(stack.slices)):
         volume[index] = values
+    problem = continuity_problem(volume)
+    if problem is not None:
+        raise UnusableSeriesError(problem)
     return _image(volume, stack.geometry)
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from medlangevin.imaging.consistency import of_one_scale
 from medlangevin.imaging.rejection import Reason, UnusableSeriesError
 from medlangevin.imaging.slice_header import SliceHeader
 from medlangevin.imaging.slice_pixels import read_slices
@@ -51,7 +52,9 @@ def stacks(slices: tuple[SliceHeader, ...]) -> list[Stack]:
     runs: list[Stack] = []
     problems: list[Reason] = []
     for acquisition in _without_duplicates(slices):
-        for run, gap in _even_runs(acquisition):
+        alike, odd = of_one_scale(acquisition)
+        problems += [odd] if odd else []
+        for run, gap in _even_runs(alike):
             stack = Stack(run, _grid(run)) if len(run) > 1 else None
             found = ([gap] if gap else []) + _problems(run, stack)
             # A gap matters only if what is left on its side is too short.

@@ -32,13 +32,14 @@ MODALITIES = {
     *("CR", "CT", "DX", "ECG", "ES", "IO", "KO", "MG", "MR", "NM", "OT", "PR", "PT", "PX", "REG", "RF"),
     *("RTDOSE", "RTPLAN", "RTSTRUCT", "RWV", "SC", "SEG", "SR", "US", "XA"),
 }
+BITS = ("BitsStored", "HighBit", "PixelRepresentation")
 # No other tag of a header is ever read. The person's name, id and birth date only become a keyed hash.
 TAGS = [
     *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality", "ImageType"),
     *("PatientID", "PatientName", "PatientBirthDate", "SpecificCharacterSet", "AcquisitionNumber"),
     *("ConvolutionKernel", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns"),
     *("SamplesPerPixel", "BitsAllocated", "RescaleSlope", "RescaleIntercept", "RescaleType", "NumberOfFrames"),
-    *("PixelPaddingValue", "PixelPaddingRangeLimit", "PixelRepresentation"),
+    *("PixelPaddingValue", "PixelPaddingRangeLimit", *BITS),
     *GROUPS,
 ]
 
@@ -97,6 +98,7 @@ def _classic(path: Path, data: pydicom.Dataset) -> SliceHeader | Reason:
         intercept=scale[1],
         padding=padding(data),
         sharpness=sharpness(joined(data.get("ConvolutionKernel"))),
+        bits=tuple(str(data.get(tag)) for tag in BITS),
     )
 
 

@@ -32,7 +32,8 @@ class SliceHeader:
     """What is needed of one slice. ``position`` and ``orientation`` in LPS; ``spacing_mm`` (between rows, columns).
 
     ``padding``: the smallest and largest stored value that mean no measurement. ``sharpness``: the class of the
-    reconstruction kernel, 2 sharp, 1 unknown, 0 soft. ``frame``: index in an enhanced file, None in a file of its own.
+    reconstruction kernel, 2 sharp, 1 unknown, 0 soft. ``bits``: how values are stored, to compare slices by.
+    ``frame``: index in an enhanced file, None in a file of its own.
     """
 
     path: Path
@@ -48,6 +49,7 @@ class SliceHeader:
     intercept: float
     padding: tuple[int, int] | None
     sharpness: int = UNKNOWN
+    bits: tuple[str, ...] = ()
     frame: int | None = None
 
 
