@@ -1,8 +1,10 @@
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from scipy.spatial.transform import Rotation
 
 from medlangevin.imaging.decode import read_stack
 from medlangevin.imaging.geometry import stacks
@@ -204,3 +206,54 @@ def test_linked_folders_are_read_once(tmp_path, write_slice):
     (tmp_path / "store" / "ring").symlink_to(tmp_path / "links")
     (series,) = ingest(tmp_path / "links").series
     assert len(series.slices) == 1
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"SpecificCharacterSet": "ISO_IR 192", "PatientName": "Müller^Zoë", "PatientID": "../../etc/passwd"},
+        {"SpecificCharacterSet": "ISO 2022 IR 87", "PatientName": "ﾔﾏﾀﾞ^ﾀﾛｳ".encode("shift_jis"), "PatientID": "a/b\\c"},
+        {"SpecificCharacterSet": "KLINGON", "PatientName": b"\xff\xfe^\x80", "PatientID": " "},
+        {"PatientName": "", "PatientID": "", "PatientBirthDate": "not a date"},
+        {"PatientName": None, "PatientID": None, "PatientBirthDate": None, "SeriesInstanceUID": None},
+    ],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_odd_names_and_ids_stop_nothing(tmp_path, write_slice, tags):
+    odd = Path(os.fsdecode(b"M\xfcller\\ \xe8\x80\xb3"))
+    for k, height in enumerate(HEIGHTS):
+        write_slice(tmp_path / odd / f"{k}", SLICE, (0, 0, height), **tags)
+    (series,) = ingest(tmp_path).series
+    (stack,) = stacks(series.slices)
+    assert sitk.GetArrayFromImage(read_stack(stack)).shape == (40, 64, 64)
+
+
+def test_a_series_without_an_id_is_what_lies_together(tmp_path, write_slice):
+    for folder in "ab":
+        for k, height in enumerate(HEIGHTS):
+            write_slice(tmp_path / folder / f"{k}", SLICE, (0, 0, height), SeriesInstanceUID=None)
+    assert [len(series.slices) for series in ingest(tmp_path).series] == [40, 40]
+
+
+def test_noise_in_the_last_digits_of_a_header_parts_no_series(tmp_path, write_slice):
+    noise = np.random.default_rng(0).normal(0, 1e-5, (40, 6))
+    angle = np.arcsin(0.2005)  # rounds up or down by the noise
+    for k, height in enumerate(HEIGHTS):
+        orientation = np.array([1, 0, 0, 0, np.cos(angle), np.sin(angle)]) + noise[k]
+        write_slice(tmp_path / f"{k}", SLICE, (0, 0, height), orientation=orientation, spacing=(0.3 + 1e-6 * k, 0.3))
+    (series,) = ingest(tmp_path).series
+    assert len(stacks(series.slices)[0].slices) == 40
+
+
+@pytest.mark.parametrize("degrees", [0, 25, 60, 90])
+def test_oblique_slices_keep_their_place(tmp_path, write_slice, degrees):
+    turn = Rotation.from_rotvec(np.radians(degrees) * np.array([0.6, 0.0, 0.8])).as_matrix()
+    for k in range(40):
+        write_slice(tmp_path / f"{k}", SLICE + np.int16(k), turn @ (1, 2, 0.4 * k), orientation=turn[:, :2].T.ravel())
+    (stack,) = stacks(ingest(tmp_path).series[0].slices)
+    image = read_stack(stack)
+    assert stack.geometry.tilt_deg < 0.01
+    for index in ((0, 0, 0), (7, 0, 0), (0, 9, 0), (3, 5, 39)):
+        place = turn @ (np.array(index) * (0.3, 0.3, 0.4) + (1, 2, 0))
+        assert np.allclose(image.TransformIndexToPhysicalPoint(index), place, atol=1e-4)
+    assert np.array_equal(sitk.GetArrayViewFromImage(image)[:, 3, 5] - SLICE[3, 5], np.arange(40))
