@@ -1,6 +1,5 @@
 """One file to the CT slices in it, or to the reason why it holds none. Nothing that a file holds raises."""
 
-import warnings
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -55,8 +54,7 @@ class FileHeaders(NamedTuple):
 def read_headers(path: Path) -> FileHeaders:
     """The slices in one file. Only headers are read."""
     try:
-        with warnings.catch_warnings(), open_dicom(path) as stream:
-            warnings.simplefilter("ignore")
+        with open_dicom(path) as stream:
             # No preamble: the standard's file meta group or group 8 comes first, little endian.
             force = _starts_like_headless_dicom(stream)
             data = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=TAGS, force=force)
@@ -107,7 +105,7 @@ def _refusal(data: pydicom.Dataset) -> Reason | None:
     modality = str(data.get("Modality", "") or "")
     if not sop_class and not modality:
         return rejection.NO_IMAGE if _meta(data, "TransferSyntaxUID") else rejection.NOT_DICOM
-    if sop_class.startswith(SECONDARY_CAPTURE_ROOT):
+    if f"{sop_class}.".startswith(f"{SECONDARY_CAPTURE_ROOT}."):
         return rejection.SECONDARY
     enhanced = sop_class in ENHANCED_CT
     if not enhanced and sop_class != CT_IMAGE and not (modality == "CT" and not sop_class):

@@ -49,6 +49,15 @@ def test_flipped_axes_keep_every_voxel_in_its_place(tmp_path, write_slice):
     assert sitk.GetArrayFromImage(image)[0, 0, 0] == 39
 
 
+def test_pixel_spacing_names_the_distance_between_rows_first(tmp_path, write_slice):
+    for k, height in enumerate(HEIGHTS):
+        write_slice(tmp_path / f"{k}", SLICE, (0, 0, height), spacing=(0.5, 0.3))
+    (stack,) = stacks(ingest(tmp_path).series[0].slices)
+    image = read_stack(stack)
+    assert np.allclose(image.TransformIndexToPhysicalPoint((1, 0, 0)), (0.3, 0, 0))
+    assert np.allclose(image.TransformIndexToPhysicalPoint((0, 1, 0)), (0, 0.5, 0))
+
+
 def test_slope_and_intercept_of_each_slice_and_padding_become_hu(tmp_path, write_slice):
     first = write_slice(tmp_path / "a", SLICE, (0, 0, 0), RescaleSlope=0.5, RescaleIntercept=-1000)
     second = write_slice(tmp_path / "b", SLICE, (0, 0, 1), RescaleSlope=2, RescaleIntercept=-1024, PixelPaddingValue=7)
@@ -154,6 +163,8 @@ def test_two_persons_in_one_folder_are_two_series(tmp_path, write_slice):
         ({"Modality": "MR", "SOPClassUID": "1.2.840.10008.5.1.4.1.1.4"}, "not-ct"),
         ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "localizer"),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7"}, "secondary-capture"),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7.3"}, "secondary-capture"),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.77.1.4"}, "not-ct"),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2.1"}, "frame-count"),
         ({"NumberOfFrames": 2}, "multi-frame"),
         ({"ImagePositionPatient": None}, "no-geometry"),
