@@ -1,11 +1,12 @@
 """The index files of an output folder: dataset.json, participants.tsv, failures.tsv and qc/index.html."""
 
 import hashlib
-import html
 from pathlib import Path
 from typing import Any
 
-from medlangevin.imaging.person import Outcome, ear_name
+from medlangevin.imaging.ear_files import ear_name
+from medlangevin.imaging.person import Outcome
+from medlangevin.imaging.qc_page import page
 from medlangevin.io import write_json, write_text
 
 SHARES = {"test": 0.15, "validation": 0.15}
@@ -43,7 +44,7 @@ def write_index_files(out: Path, outcomes: list[Outcome], other_failures: list[d
     ears = [ear for outcome in outcomes for ear in outcome.ears]
     splits = split_by_person([ear["subject"] for ear in ears])
     _write_failures(out, outcomes, other_failures)
-    write_text(out / "qc" / "index.html", _page(ears))
+    write_text(out / "qc" / "index.html", page(outcomes, other_failures))
     lines = ["participant_id\tsides\tsplit"]
     for outcome in outcomes:
         if outcome.ears:
@@ -63,39 +64,3 @@ def _write_failures(out: Path, outcomes: list[Outcome], other: list[dict[str, st
     lines = ["study\tsubject\tcode\treason\twhat_to_do"]
     lines += [f"{row['study']}\t{name}\t{row['code']}\t{row['reason']}\t{row['what_to_do']}" for name, row in rows]
     write_text(out / "failures.tsv", "\n".join(lines) + "\n")
-
-
-COLUMNS = ("subject", "side", "verdict", "ncc", "mirror_ncc", "labyrinth_ncc", "coverage", "why")
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Cochlea crops: quality</title>
-<style>
-body {{ font: 14px sans-serif; margin: 2em; color: #222; }}
-table {{ border-collapse: collapse; }} th {{ cursor: pointer; background: #eee; }}
-th, td {{ border: 1px solid #ccc; padding: 4px 8px; text-align: left; }} td.review {{ background: #ffe9b8; }}
-img {{ width: 420px; display: block; }}
-</style></head><body>
-<h1>{count} cochlea crops</h1>
-<p>Orange: the wall of the reference's lumen. It should run along the wall of the dark duct. Click on a heading to
-sort, on a picture to enlarge. Studies without a crop are in failures.tsv.</p>
-<table><thead><tr>{heads}<th>picture</th></tr></thead><tbody>
-{rows}
-</tbody></table>
-<script>
-document.querySelectorAll("th").forEach((head, column) => head.addEventListener("click", () => {{
-  const body = document.querySelector("tbody"), sign = head.dataset.up = head.dataset.up === "1" ? "-1" : "1";
-  [...body.rows].sort((a, b) => sign * a.cells[column].innerText.localeCompare(
-    b.cells[column].innerText, undefined, {{numeric: true}})).forEach(row => body.append(row));
-}}));
-</script></body></html>
-"""
-
-
-def _page(ears: list[dict[str, Any]]) -> str:
-    rows = []
-    for ear in ears:
-        picture = f"{ear_name(ear['subject'], ear['side'])}.png"
-        cells = "".join(f'<td class="{ear["verdict"]}">{html.escape(str(ear[key]))}</td>' for key in COLUMNS)
-        rows.append(f'<tr>{cells}<td><a href="{picture}"><img src="{picture}" loading="lazy" alt=""></a></td></tr>')
-    heads = "".join(f"<th>{key.replace('_', ' ')}</th>" for key in COLUMNS)
-    return _PAGE.format(count=len(ears), heads=heads, rows="\n".join(rows))

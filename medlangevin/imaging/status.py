@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from medlangevin.errors import MedlangevinError
-from medlangevin.imaging.person import Outcome, ear_name
+from medlangevin.imaging.ear_files import ear_name, failed_name
+from medlangevin.imaging.person import Outcome
 from medlangevin.io import read_json, sweep, write_json
 
 STATUS = "status.json"
@@ -74,7 +75,8 @@ def _is_whole(out: Path, record: dict[str, Any]) -> bool:
             return False
         if hashlib.sha256(crop.read_bytes()).hexdigest() != ear["sha256"]:
             return False
-    return True
+    pictures = [out / f"qc/{failed_name(record['subject'], ear['side'])}.png" for ear in record["failed"]]
+    return all(picture.is_file() for picture in pictures)
 
 
 def _worth_a_try(record: dict[str, Any]) -> bool:
@@ -134,12 +136,13 @@ def sweep_unfinished(out: Path) -> None:
 def remove_stale(out: Path, outcomes: Iterable[Outcome]) -> None:
     """Remove files of ears that a person had in an earlier run and has no more; other people's are left alone."""
     for outcome in outcomes:
-        kept = {ear_name(outcome.subject, ear["side"]) for ear in outcome.ears}
+        usable, failed = ({ear["side"] for ear in ears} for ears in (outcome.ears, outcome.failed))
         for side in "LR":
-            name = ear_name(outcome.subject, side)
-            if name not in kept:
-                for file in (out / f"crops/{name}.json", out / f"crops/{name}.nii.gz", out / f"qc/{name}.png"):
-                    file.unlink(missing_ok=True)
+            crop, picture = ear_name(outcome.subject, side), failed_name(outcome.subject, side)
+            stale = [] if side in usable else [f"crops/{crop}.json", f"crops/{crop}.nii.gz", f"qc/{crop}.png"]
+            stale += [] if side in failed else [f"qc/{picture}.png"]
+            for name in stale:
+                (out / name).unlink(missing_ok=True)
 
 
 def _part(out: Path, subject: str) -> Path:

@@ -154,8 +154,8 @@ def start(raw: Path, out: Path, *more: str, **environment: str) -> subprocess.Po
 
 def test_shares_at_the_same_time_agree_on_one_key(raw, tmp_path):
     out = tmp_path / "out"
-    running = [start(raw, out, "0", f"{number}/3") for number in (1, 2, 3)]
-    assert [(process.communicate(timeout=300)[1], process.returncode) for process in running] == [(b"", 0)] * 3
+    running = [start(raw, out, f"{number}/2") for number in (1, 2)]
+    assert [(process.communicate(timeout=300)[1], process.returncode) for process in running] == [(b"", 0)] * 2
     merge(out)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "out.key"]
     (tmp_path / "whole.key").write_bytes((tmp_path / "out.key").read_bytes())
@@ -165,7 +165,7 @@ def test_shares_at_the_same_time_agree_on_one_key(raw, tmp_path):
 
 def test_what_others_write_to_is_left_alone_with_one_line(raw, tmp_path):
     out = tmp_path / "out"
-    running = start(raw, out, "0", "1/2", STUB_DELAY_S="300")
+    running = start(raw, out, "1/2", STUB_DELAY_S="300")
     try:
         while not (out / "parts" / "plan.json").is_file():
             assert running.poll() is None
