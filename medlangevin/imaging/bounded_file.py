@@ -1,7 +1,9 @@
 """A DICOM file opened for reading such that no number in it can ask for more memory than the file is long."""
 
 import io
+import logging
 import os
+import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +15,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 INFLATED_LIMIT = 2**30
 PREAMBLE = 132
+PYDICOM_LOG = logging.getLogger("pydicom")
 
 
 class BoundedReader(io.BufferedReader):
@@ -30,12 +33,20 @@ class BoundedReader(io.BufferedReader):
 
 @contextmanager
 def open_dicom(path: Path) -> Iterator[BinaryIO]:
-    """Open ``path`` at its start. Raises ValueError when it is deflated and holds more than 1 GiB."""
-    with BoundedReader(path) as stream:
-        if _is_deflated(stream) and not _fits(stream):
-            raise ValueError("more than 1 GiB when inflated")
-        stream.seek(0)
-        yield stream
+    """Open ``path`` at its start. Raises ValueError when it is deflated and holds more than 1 GiB.
+
+    Inside, pydicom neither warns nor logs, as it repeats values of the header: read and interpret here.
+    """
+    with warnings.catch_warnings(), BoundedReader(path) as stream:
+        warnings.simplefilter("ignore")
+        was_disabled, PYDICOM_LOG.disabled = PYDICOM_LOG.disabled, True
+        try:
+            if _is_deflated(stream) and not _fits(stream):
+                raise ValueError("more than 1 GiB when inflated")
+            stream.seek(0)
+            yield stream
+        finally:
+            PYDICOM_LOG.disabled = was_disabled
 
 
 def _is_deflated(stream: BinaryIO) -> bool:

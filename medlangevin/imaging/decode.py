@@ -1,5 +1,6 @@
 """A checked stack of slices, or a volume file, to one image in HU; the geometry comes from the checked headers."""
 
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,11 @@ def read_stack(stack: Stack) -> sitk.Image:
     Raises UnusableSeriesError when a file cannot be decoded, does not fit its neighbours or does not hold HU.
     """
     columns, rows, count = stack.geometry.size
+    slices = read_slices(stack.slices)
+    # The first slice proves the matrix that headers claim, before memory is set aside for all.
+    first = next(slices)
     volume = np.empty((count, rows, columns), np.int16)
-    for index, values in enumerate(read_slices(stack.slices)):
+    for index, values in enumerate(chain([first], slices)):
         volume[index] = values
     problem = continuity_problem(volume)
     if problem is not None:

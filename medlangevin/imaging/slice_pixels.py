@@ -5,7 +5,6 @@ time, in a small file with a header made here, after the frame's own size was ch
 """
 
 import tempfile
-import warnings
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -39,6 +38,8 @@ DECODE = Reason(
 )
 MATRIX = Reason("decode", "the pixels do not fit the header's matrix", "export it again")
 FRAME_UID = "2.25.1"
+# Far above any detector's matrix; what a damaged header may claim at most.
+MOST_PIXELS = 8192**2
 # What a decoder must know of one frame.
 PIXEL_TAGS = [
     *("SamplesPerPixel", "PhotometricInterpretation", "Rows", "Columns"),
@@ -75,10 +76,13 @@ def _hu(stored: NDArray[np.float64], item: SliceHeader) -> NDArray[np.int16]:
 def _stored(path: Path, frames: list[int]) -> Iterator[NDArray[np.float64]]:
     """Frames of a file, in the given order. Only the pixel data of one file are in memory at once."""
     try:
-        with warnings.catch_warnings(), open_dicom(path) as stream:
-            warnings.simplefilter("ignore")
+        with open_dicom(path) as stream:
             data = pydicom.dcmread(stream, force=True, specific_tags=[*PIXEL_TAGS, "NumberOfFrames", "PixelData"])
             syntax = _syntax(data)
+            if data.Rows * data.Columns > MOST_PIXELS:
+                raise UnusableSeriesError(MATRIX)
+            if syntax == RLELossless and not _may_hold_run_lengths(data):
+                raise UnusableSeriesError(DECODE)
             if not syntax.is_encapsulated or syntax == RLELossless:
                 for values in iter_pixels(data, indices=frames, raw=True):
                     yield values.astype(np.float64)
@@ -91,6 +95,12 @@ def _stored(path: Path, frames: list[int]) -> Iterator[NDArray[np.float64]]:
         raise
     except Exception as error:  # damaged pixel data makes decoders raise almost anything
         raise UnusableSeriesError(DECODE) from error
+
+
+def _may_hold_run_lengths(data: pydicom.Dataset) -> bool:
+    """Two bytes of run-length code give 128 at most (DICOM PS3.5 G.3.1): pydicom sets aside what the header claims."""
+    frames = int(data.get("NumberOfFrames", 1) or 1)
+    return frames * data.Rows * data.Columns * data.BitsAllocated // 8 <= 64 * len(data.PixelData)
 
 
 def _syntax(data: pydicom.Dataset) -> UID:
