@@ -46,11 +46,25 @@ class Candidate(NamedTuple):
     second_rotation: Array
 
     @property
-    def second(self) -> "Candidate":
+    def pose(self) -> Array:
+        """(4, 4): from the reference frame to LPS of the scan itself; determinant -1 for a left ear."""
+        return pose(self.rotation, self.translation, self.mirrored)
+
+    @property
+    def second_pose(self) -> Array:
         """The same place, the reference's ball turned the second best way: another start for what follows."""
         centre = self.rotation @ np.array(BALL_CENTRE_MM) + self.translation
-        turn = self.second_rotation
-        return self._replace(rotation=turn, translation=centre - turn @ np.array(BALL_CENTRE_MM))
+        translation = centre - self.second_rotation @ np.array(BALL_CENTRE_MM)
+        return pose(self.second_rotation, translation, self.mirrored)
+
+
+def pose(rotation: Array, translation: Array, mirrored: bool) -> Array:
+    """(4, 4): reference point p to ``rotation`` @ p + ``translation``, in LPS of the scan that ``mirrored`` flips."""
+    flip = np.diag([-1.0 if mirrored else 1.0, 1.0, 1.0])
+    matrix = np.eye(4)
+    matrix[:3, :3] = flip @ rotation
+    matrix[:3, 3] = flip @ translation
+    return matrix
 
 
 class _Volume(NamedTuple):
@@ -73,9 +87,12 @@ def prepare(reference: Reference) -> Templates:
     return Templates(turns, [_template(image, rotation) for rotation in turns])
 
 
-def search(scan: sitk.Image, templates: Templates, *, count: int = 4) -> list[Candidate]:
-    """The ``count`` best places in a scan for each side, best first. ``scan``: HU in LPS, shear allowed."""
-    volume = _search_volume(scan)
+def search(smooth: sitk.Image, templates: Templates, *, count: int = 4) -> list[Candidate]:
+    """The ``count`` best places in a scan for each side, best first.
+
+    ``smooth``: HU in LPS, clipped and smoothed by SEARCH_SIGMA_MM; shear allowed.
+    """
+    volume = _search_volume(smooth)
     found: list[Candidate] = []
     for mirrored in (False, True):
         seen = _mirror(volume) if mirrored else volume
@@ -96,11 +113,11 @@ def rotations() -> Array:
     return Rotation.from_rotvec(lattice, degrees=True).as_matrix()
 
 
-def _search_volume(scan: sitk.Image) -> _Volume:
-    corners = itertools.product(*[(0, size - 1) for size in scan.GetSize()])
-    points = np.array([scan.TransformIndexToPhysicalPoint(corner) for corner in corners])
+def _search_volume(smooth: sitk.Image) -> _Volume:
+    corners = itertools.product(*[(0, size - 1) for size in smooth.GetSize()])
+    points = np.array([smooth.TransformIndexToPhysicalPoint(corner) for corner in corners])
     low, high = points.min(0), points.max(0)
-    image = axis_aligned_grid(clipped(scan, SEARCH_SIGMA_MM), low, high, SEARCH_SPACING_MM, outside=OUTSIDE)
+    image = axis_aligned_grid(smooth, low, high, SEARCH_SPACING_MM, outside=OUTSIDE)
     values = torch.from_numpy(sitk.GetArrayFromImage(image))
     valid = (values > OUTSIDE / 2).to(torch.float32)
     mean = (values * valid).sum() / valid.sum().clamp(min=1)
