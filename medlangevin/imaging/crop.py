@@ -21,7 +21,7 @@ class Grid(NamedTuple):
     """An isotropic grid along the axes of the reference frame: LPS mm of voxel 0, voxels along x, y, z, spacing."""
 
     origin_mm: tuple[float, ...]
-    size: tuple[int, int, int]
+    size: tuple[int, ...]
     spacing_mm: float
 
 
@@ -59,6 +59,14 @@ def resample(scan: sitk.Image, matrix: NDArray[np.float64], grid: Grid) -> tuple
     inside = inside_scan(scan, matrix, grid)
     hu = np.clip(np.rint(np.where(inside, values, AIR_HU)), AIR_HU, np.iinfo(np.int16).max)
     return hu.astype(np.int16), inside
+
+
+def linear(scan: sitk.Image, matrix: NDArray[np.float64], grid: Grid) -> NDArray[np.float32]:
+    """HU on a grid of the reference frame, (z, y, x), by linear interpolation: for looking only. Outside: air."""
+    values: NDArray[np.float32] = sitk.GetArrayFromImage(
+        _resample(scan, _affine(matrix), sitk.sitkLinear, AIR_HU, grid)
+    )
+    return values
 
 
 def inside_scan(scan: sitk.Image, matrix: NDArray[np.float64], grid: Grid = CROP_GRID) -> NDArray[np.bool_]:

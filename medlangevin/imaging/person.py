@@ -1,23 +1,23 @@
 """All scans of one person to at most two crops: the unit of work, done once in one process and skipped afterwards."""
 
-import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import SimpleITK as sitk
 
-from medlangevin.imaging.crop import Crop, extract, wide_view
+from medlangevin.imaging.crop import extract, wide_view
 from medlangevin.imaging.decode import read_stack, read_volume_file
+from medlangevin.imaging.ear_files import Ear, ear_name, write_ear, write_failed
+from medlangevin.imaging.find_ears import find_ears
 from medlangevin.imaging.geometry import Stack, stacks
-from medlangevin.imaging.image_file import write_image
 from medlangevin.imaging.ingest import Series
-from medlangevin.imaging.qc_figure import save_qc_figure
-from medlangevin.imaging.quality import Verdict, judge, refusal
-from medlangevin.imaging.register import Fit, Matcher, distinct_ears, mirror_rival
+from medlangevin.imaging.quality import is_candidate, refusal
+from medlangevin.imaging.register import Matcher
 from medlangevin.imaging.rejection import Reason, UnusableSeriesError
-from medlangevin.io import write_json
+from medlangevin.imaging.series_choice import Seen, why_better
+
+__all__ = ["Outcome", "Person", "ear_name", "entry", "process_person", "series_ears", "volumes"]
 
 # Exports often hold thick or short series beside the good one; then these are no failure.
 BESIDE_A_GOOD_SERIES = {"too-coarse", "too-small", "too-few-slices"}
@@ -35,30 +35,18 @@ class Person:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a person, as in status.json. ``failures`` and ``notes``: study, code, reason, what_to_do."""
+    """What became of a person, as in status.json.
+
+    ``ears``: records of crops, ok or review; ``failed``: records of ears that were found but cannot be used, without a
+    crop. ``failures`` (series that gave no ear) and ``notes``: study, code, reason, what_to_do.
+    """
 
     subject: str
     inputs: str
     ears: list[dict[str, Any]] = field(default_factory=list)
     failures: list[dict[str, str]] = field(default_factory=list)
     notes: list[dict[str, str]] = field(default_factory=list)
-
-
-class Ear(NamedTuple):
-    """One ear, cropped; ``wide``: a larger field of view for the picture; ``scan``: its grid."""
-
-    study: str
-    fit: Fit
-    mirror_ncc: float
-    verdict: Verdict
-    crop: Crop
-    wide: sitk.Image
-    scan: dict[str, Any]
-
-    @property
-    def side(self) -> str:
-        """L or R, from the image alone."""
-        return "L" if self.fit.mirrored else "R"
+    failed: list[dict[str, Any]] = field(default_factory=list)
 
 
 def process_person(person: Person, out: Path, matcher: Matcher) -> Outcome:
@@ -68,7 +56,7 @@ def process_person(person: Person, out: Path, matcher: Matcher) -> Outcome:
     notes: list[dict[str, str]] = []
     for study, series in person.series:
         try:
-            ears = series_ears(study, series, matcher)
+            ears, refused = series_ears(study, series, matcher)
         except UnusableSeriesError as error:
             failures.append(entry(study, error.reason))
             continue
@@ -77,51 +65,60 @@ def process_person(person: Person, out: Path, matcher: Matcher) -> Outcome:
             text = f"it could not be processed ({type(error).__name__})"
             failures.append(entry(study, Reason("internal", text, "run it alone and report the error")))
             continue
+        if refused is not None:
+            failures.append(entry(study, refused))
         for ear in ears:
             rival = best.get(ear.side)
-            if rival is not None:
-                loser = max(ear, rival, key=_rank).study
-                notes.append(entry(loser, Reason("same-ear", f"another series shows ear {ear.side} better", "nothing")))
-            best[ear.side] = ear if rival is None else min(ear, rival, key=_rank)
-    written = [_write(person, best[side], out, matcher) for side in sorted(best)]
+            if rival is None:
+                best[ear.side] = ear
+                continue
+            taken, other = (ear, rival) if ear.seen.rank < rival.seen.rank else (rival, ear)
+            best[ear.side] = taken
+            if other.found.verdict.word != "failed":
+                notes.append(_other_series(taken, other))
+    usable = {side: ear for side, ear in sorted(best.items()) if ear.found.verdict.word != "failed"}
+    written = [write_ear(person.subject, ear, out, matcher.reference, person.provenance) for ear in usable.values()]
+    failed = [
+        write_failed(person.subject, best[side], out, matcher.reference) for side in sorted(best) if side not in usable
+    ]
     if written:
         notes += [item for item in failures if item["code"] in BESIDE_A_GOOD_SERIES]
         failures = [item for item in failures if item["code"] not in BESIDE_A_GOOD_SERIES]
-    return Outcome(person.subject, person.inputs, written, failures, notes)
+    return Outcome(person.subject, person.inputs, written, failures, notes, failed)
 
 
-def series_ears(study: str, series: Series, matcher: Matcher) -> list[Ear]:
-    """The ears in one series that are fit for use. Raises UnusableSeriesError with the reason when there is none."""
+def series_ears(study: str, series: Series, matcher: Matcher) -> tuple[list[Ear], Reason | None]:
+    """The ears in one series, those that failed too, and why none can be used where that is so.
+
+    Raises UnusableSeriesError when it cannot be read.
+    """
     ears: list[Ear] = []
-    refused: list[Verdict] = []
+    verdicts = []
     for scan, tilt in volumes(series):
-        fits = matcher.fits(scan)
-        for fit in distinct_ears(fits):
-            crop = extract(scan, fit.matrix)
-            rival = mirror_rival(fit, fits)
-            verdict = judge(fit, rival, crop.coverage)
-            if verdict.word == "failed":
-                refused.append(verdict)
+        for found in find_ears(scan, matcher):
+            verdicts.append(found.verdict)
+            if not is_candidate(found.verdict):
                 continue
+            matrix = found.fit.matrix
             grid = {
                 "spacing_mm": [round(value, 4) for value in scan.GetSpacing()],
                 "size": list(scan.GetSize()),
                 "tilt_deg": round(tilt, 2),
             }
-            ears.append(Ear(study, fit, rival, verdict, crop, wide_view(scan, fit.matrix), grid))
-    if not ears:
-        raise UnusableSeriesError(refusal(refused))
-    return ears
+            seen = Seen(found, series.sharpness, max(scan.GetSpacing()))
+            ears.append(Ear(study, seen, extract(scan, matrix), wide_view(scan, matrix), grid))
+    unusable = all(verdict.word == "failed" for verdict in verdicts)
+    return ears, refusal(verdicts) if unusable else None
+
+
+def _other_series(taken: Ear, other: Ear) -> dict[str, str]:
+    text = f"ear {taken.side} is taken from series {taken.study}: {why_better(taken.seen, other.seen)}"
+    return entry(other.study, Reason("same-ear", text, "nothing"))
 
 
 def entry(study: str, reason: Reason) -> dict[str, str]:
     """A row of failures.tsv."""
     return {"study": study, "code": reason.code, "reason": reason.text, "what_to_do": reason.advice}
-
-
-def ear_name(subject: str, side: str) -> str:
-    """The common part of an ear's file names."""
-    return f"sub-{subject}_side-{side}_ct"
 
 
 def volumes(series: Series) -> list[tuple[sitk.Image, float]]:
@@ -130,45 +127,3 @@ def volumes(series: Series) -> list[tuple[sitk.Image, float]]:
         return [(read_volume_file(series.volume_file), 0.0)]
     found: list[Stack] = stacks(series.slices)
     return [(read_stack(stack), stack.geometry.tilt_deg) for stack in found]
-
-
-def _rank(ear: Ear) -> tuple[int, float, float]:
-    """Smaller is better: trusted before doubtful, thin slices before thick, then the better fit."""
-    return int(ear.verdict.word != "ok"), round(max(ear.scan["spacing_mm"]), 2), -ear.fit.ncc
-
-
-def _write(person: Person, ear: Ear, out: Path, matcher: Matcher) -> dict[str, Any]:
-    name = ear_name(person.subject, ear.side)
-    crop = out / "crops" / f"{name}.nii.gz"
-    write_image(crop, ear.crop.image)
-    save_qc_figure(out / "qc" / f"{name}.png", ear.crop.image, ear.wide, matcher.reference, _title(person.subject, ear))
-    record = {
-        "subject": person.subject,
-        "side": ear.side,
-        "series": ear.study,
-        "verdict": ear.verdict.word,
-        "why": ear.verdict.why,
-        "ncc": round(ear.fit.ncc, 4),
-        "labyrinth_ncc": round(ear.fit.labyrinth_ncc, 4),
-        "mirror_ncc": round(ear.mirror_ncc, 4),
-        "coverage": round(ear.crop.coverage, 4),
-        "sha256": hashlib.sha256(crop.read_bytes()).hexdigest(),
-    }
-    sidecar = {
-        **record,
-        "mirrored": ear.fit.mirrored,
-        "reference_to_scan_lps": np.round(ear.fit.matrix, 6).tolist(),
-        "scan": ear.scan,
-        **person.provenance,
-    }
-    # The sidecar comes last: where it is, the ear is complete.
-    write_json(out / "crops" / f"{name}.json", sidecar)
-    return record
-
-
-def _title(subject: str, ear: Ear) -> str:
-    side = {"L": "LEFT ear (mirrored to right)", "R": "RIGHT ear"}[ear.side]
-    figures = f"correlation {ear.fit.ncc:.2f}, mirrored {ear.mirror_ncc:.2f}"
-    return f"sub-{subject}   {side}   {ear.verdict.word.upper()}   {figures}" + (
-        f"\n{ear.verdict.why}" if ear.verdict.why else ""
-    )

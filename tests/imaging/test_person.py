@@ -1,0 +1,179 @@
+"""From the series of one person to records: which series is taken, what failed and why, what the picture says."""
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from matplotlib.figure import Figure
+from scipy.spatial.transform import Rotation
+
+from medlangevin.imaging import person as room
+from medlangevin.imaging.coil_check import CoilFigures
+from medlangevin.imaging.find_ears import FoundEar, find_ears
+from medlangevin.imaging.ingest import Series, ingest
+from medlangevin.imaging.person import Person, process_person
+from medlangevin.imaging.qc_figure import save_qc_figure, sides_at_edges
+from medlangevin.imaging.quality import Figures, Verdict
+from medlangevin.imaging.register import Fit, Matcher
+from medlangevin.imaging.series_choice import Seen, why_better
+from medlangevin.io import read_json, write_json
+
+
+def motion(*, left=False):
+    matrix = np.eye(4)
+    matrix[:3, :3] = Rotation.from_rotvec([0.1, -0.1, 0.15]).as_matrix() @ np.diag([-1 if left else 1, 1, 1])
+    matrix[:3, 3] = (20.0, -30.0, 40.0)
+    return matrix
+
+
+def found(word="ok", *, ncc=0.8, mirrored=False):
+    fit = Fit(ncc, 0.8, mirrored, np.eye(3), np.zeros(3), 0.02, np.nan, 0.1)
+    return FoundEar(Figures(fit, 0.1, CoilFigures(0.9, 0.8), 1.0), Verdict(word, "", "" if word == "ok" else "cut-off"))
+
+
+@pytest.fixture(scope="module")
+def matcher(reference):
+    return Matcher(reference)
+
+
+@pytest.fixture
+def two_series(monkeypatch, warped_reference):
+    """Series named by their hash; what is found in each is set by the test, nothing is registered."""
+    scan = warped_reference(np.eye(4))
+    known = {}
+
+    def person(*ears):
+        series = []
+        for number, (sharpness, spacing, ear) in enumerate(ears):
+            image = sitk.Image(scan)
+            image.SetSpacing([spacing] * 3)
+            one = _Stub(sharpness, image)
+            known[id(image)] = ear
+            series.append((f"series{number}", one))
+        return Person("abc", "in", tuple(series), {})
+
+    monkeypatch.setattr(room, "volumes", lambda series: [(series.image, 0.0)])
+    monkeypatch.setattr(room, "find_ears", lambda image, _: known[id(image)])
+    return person
+
+
+class _Stub:
+    def __init__(self, sharpness, image):
+        self.sharpness, self.image = sharpness, image
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "taken", "because"),
+    [
+        ((0, 0.3, [found()]), (2, 0.5, [found()]), "series1", "sharper"),
+        ((1, 0.5, [found()]), (1, 0.3, [found()]), "series1", "finer"),
+        ((1, 0.3, [found(ncc=0.82)]), (1, 0.3, [found(ncc=0.8)]), "series0", "fits the reference better"),
+        ((2, 0.3, [found("review")]), (0, 0.5, [found()]), "series1", "trusted more"),
+        ((1, 0.3, [found()]), (1, 0.3, [found()]), "series0", "comes first"),
+    ],
+)
+def test_the_series_taken_and_why_are_noted(two_series, tmp_path, matcher, first, second, taken, because):
+    outcome = process_person(two_series(first, second), tmp_path, matcher)
+    assert [ear["series"] for ear in outcome.ears] == [taken]
+    (note,) = outcome.notes
+    assert note["code"] == "same-ear"
+    assert note["study"] != taken
+    assert taken in note["reason"]
+    assert because in note["reason"]
+
+
+def test_an_ear_that_failed_is_a_record_with_a_picture_and_no_crop(two_series, tmp_path, matcher):
+    ears = [found(), found("failed", mirrored=True)]
+    outcome = process_person(two_series((1, 0.3, ears)), tmp_path, matcher)
+    assert [(ear["side"], ear["verdict"]) for ear in outcome.ears] == [("R", "ok")]
+    assert [(ear["side"], ear["verdict"], ear["code"]) for ear in outcome.failed] == [("L", "failed", "cut-off")]
+    assert outcome.failures == []
+    assert (tmp_path / "qc" / "sub-abc_side-L_failed.png").is_file()
+    assert not list((tmp_path / "crops").glob("*side-L*"))
+    write_json(tmp_path / "record.json", outcome.failed)
+    assert read_json(tmp_path / "record.json")[0]["residual_mm"] is None
+
+
+def test_an_ear_that_failed_in_one_series_and_not_in_another_did_not_fail(two_series, tmp_path, matcher):
+    outcome = process_person(two_series((2, 0.3, [found("failed")]), (0, 0.5, [found()])), tmp_path, matcher)
+    assert [ear["series"] for ear in outcome.ears] == ["series1"]
+    assert outcome.failed == []
+    assert [row["code"] for row in outcome.failures] == ["cut-off"]
+
+
+def test_a_scan_without_any_ear_is_a_failure_of_the_scan(two_series, tmp_path, matcher):
+    nothing = found("failed", ncc=0.1)._replace(verdict=Verdict("failed", "too low", "low-correlation"))
+    outcome = process_person(two_series((1, 0.3, [nothing])), tmp_path, matcher)
+    assert outcome.ears == outcome.failed == []
+    assert [row["code"] for row in outcome.failures] == ["no-ear"]
+
+
+def test_a_scan_cut_through_the_cochlea_fails_as_cut_off(matcher, warped_reference):
+    scan = warped_reference(motion(left=True))
+    # It ends 1 mm beyond the lumen's middle: most of the canals is gone, and with them what the search looks for.
+    middle = scan.TransformPhysicalPointToIndex(motion(left=True)[:3, 3].tolist())
+    best = find_ears(scan[:, :, : middle[2] + 3], matcher)[0]
+    assert (best.verdict.word, best.verdict.code) == ("failed", "cut-off")
+    assert best.fit.mirrored
+    assert np.linalg.norm(best.fit.matrix[:3, 3] - motion(left=True)[:3, 3]) < 1.0
+
+
+def test_the_mirror_hypothesis_is_asked_at_the_place_of_each_ear_of_a_head(matcher, warped_reference, monkeypatch):
+    ear = Fit(0.9, 0.9, False, np.eye(3), np.zeros(3), 0.01, np.nan, 0.0)
+    other = ear._replace(mirrored=True, translation=np.array([70.0, 0.0, 0.0]))
+    ghost = ear._replace(mirrored=True, ncc=0.85)
+    asked = []
+
+    def fits(scan):
+        asked.append(scan.GetSize())
+        return [ear, other] if len(asked) == 1 else [ear, ghost]
+
+    monkeypatch.setattr(matcher, "fits", fits)
+    first, *_ = find_ears(warped_reference(np.eye(4)), matcher)
+    assert len(asked) > 1
+    assert first.figures.mirror_ncc == 0.85
+    assert first.verdict.code == "side-in-doubt"
+
+
+def test_patient_sides_in_the_picture_of_a_right_and_a_mirrored_left_ear():
+    # x of the frame runs medially, to the right of the picture: towards a right ear's left, a left ear's right.
+    assert sides_at_edges(False) == ("R", "L")
+    assert sides_at_edges(True) == ("L", "R")
+
+
+@pytest.mark.parametrize(("word", "mirrored"), [("ok", True), ("review", False), ("failed", True)])
+def test_the_picture_says_verdict_side_and_that_a_left_ear_is_mirrored(
+    monkeypatch, tmp_path, reference, mirrored, word
+):
+    texts = []
+    original = Figure.savefig
+
+    def savefig(self, *args, **options):
+        texts.extend(item.get_text() for item in [*self.texts, *[t for axis in self.axes for t in axis.texts]])
+        texts.append(self.get_suptitle())
+        return original(self, *args, **options)
+
+    monkeypatch.setattr(Figure, "savefig", savefig)
+    image = reference.image
+    ear = found(word, mirrored=mirrored)
+    save_qc_figure(
+        tmp_path / "a.png", image, image, reference,
+        subject="abc", mirrored=mirrored, verdict=ear.verdict, figures=ear.figures,
+    )  # fmt: skip
+    assert word in texts
+    assert texts.count("L") == texts.count("R") == 4
+    assert any(("LEFT ear, shown mirrored" if mirrored else "RIGHT ear") in text for text in texts)
+
+
+def test_sharper_kernels_win_over_thinner_slices():
+    bone, soft = Seen(found(), 2, 0.6), Seen(found(), 0, 0.3)
+    assert bone.rank < soft.rank
+    assert "kernel" in why_better(bone, soft)
+
+
+def test_volumes_of_a_file_are_read(tmp_path, warped_reference):
+    sitk.WriteImage(warped_reference(np.eye(4)), str(tmp_path / "ear.nii.gz"))
+    (series,) = ingest(tmp_path).series
+    assert isinstance(series, Series)
+    ((scan, tilt),) = room.volumes(series)
+    assert scan.GetSize() == (84, 84, 84)
+    assert tilt == 0.0
