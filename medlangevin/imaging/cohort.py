@@ -52,5 +52,13 @@ def persons_of(series: tuple[Series, ...], raw: Path, key: bytes, reference: Ref
 def _content(series: Series, raw: Path) -> str:
     """What a series consists of, without reading its pixels: names, sizes and times of change of its files."""
     paths = {series.volume_file} if series.volume_file else {item.path for item in series.slices}
-    stats = [(path.relative_to(raw).as_posix(), path.stat()) for path in paths]
-    return json.dumps(sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats))
+    return json.dumps(sorted((path.relative_to(raw).as_posix(), *_state(path)) for path in paths))
+
+
+def _state(path: Path) -> tuple[int, int]:
+    try:
+        stat = path.stat()
+    except OSError:
+        # Gone since its header was read: whoever reads its pixels will say so.
+        return -1, -1
+    return stat.st_size, stat.st_mtime_ns

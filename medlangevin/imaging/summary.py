@@ -1,5 +1,6 @@
 """What a run of preprocess found and did, and how it is said on the terminal."""
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -106,4 +107,11 @@ def describe(summary: PreprocessSummary) -> str:
 
 def _line(word: str, problem: Problem) -> str:
     advice = "" if problem.what_to_do == "nothing" else f"; {problem.what_to_do}"
-    return f"{word:<8} {problem.folder or 'series ' + problem.study}: {problem.reason}{advice}"
+    where = _printable(problem.folder) if problem.folder else f"series {problem.study}"
+    return f"{word:<8} {where}: {problem.reason}{advice}"
+
+
+def _printable(path: Path) -> str:
+    """A name on one line that any terminal takes: line breaks and bytes of another encoding as escapes."""
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
