@@ -54,6 +54,9 @@ NO_RESCALE = Reason(
 )
 BAD_RESCALE = Reason("bad-rescale", "the rescale slope is 0 or no number: no HU", "export the original series")
 NOT_HU = Reason("not-hu", "the values are no HU (a map of something else)", "export the CT series itself")
+CLOSED_FOLDER = Reason(
+    "closed-folder", "this folder cannot be opened, and what is in it is not known", "ask for the right to read it"
+)
 COLOUR = Reason("colour", "a colour image, not CT values", "nothing", failure=False)
 LOSSY = Reason(
     "lossy-8-bit", "lossy JPEG compression: the values are no HU", "export with lossless or without compression"
