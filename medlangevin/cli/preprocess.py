@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     "--registration",
     "method",
     type=click.Choice(["block", "correlation"]),
-    default="correlation",
+    default="block",
     show_default=True,
     help="Block matching, or correlation alone as a cross-check.",
 )

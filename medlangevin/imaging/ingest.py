@@ -2,14 +2,15 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from medlangevin.imaging import rejection
 from medlangevin.imaging.kernel import UNKNOWN
-from medlangevin.imaging.read_headers import read_headers
+from medlangevin.imaging.read_many import read_many
 from medlangevin.imaging.rejection import Reason
 from medlangevin.imaging.slice_header import SliceHeader
 
@@ -55,30 +56,42 @@ class Ingest:
     files: int
 
 
-def ingest(raw: Path) -> Ingest:
-    """Read every header below ``raw``. Order of files and names play no part in the result."""
+def ingest(raw: Path, *, workers: int = 0) -> Ingest:
+    """Read every header below ``raw``, in ``workers`` processes where the files are many.
+
+    Order of files and names play no part in the result.
+    """
     slices: list[SliceHeader] = []
+    common: dict[Any, Any] = {}
     rejected: dict[tuple[Path, Reason, str], int] = {}
     volumes: list[Series] = []
-    count = 0
-    for path in _files(raw):
-        count += 1
+    others: list[Path] = []
+    closed: list[Path] = []
+    for path in _files(raw, closed):
         if path.name.lower().endswith(VOLUME_ENDINGS):
             # A name in another encoding than the system's must still go through a hash.
             name = path.relative_to(raw).as_posix().encode(errors="backslashreplace").decode()
             volumes.append(Series(person=f"file:{name}", series_uid=f"file:{name}", volume_file=path))
-            continue
-        headers = read_headers(path)
-        slices += headers.slices
+        else:
+            others.append(path)
+    for path, headers in read_many(others, workers=workers):
+        slices += (_sharing(header, common) for header in headers.slices)
         if headers.reason is not None:
             key = (path.parent, headers.reason, headers.series_uid)
             rejected[key] = rejected.get(key, 0) + 1
+    rejected |= {(folder, rejection.CLOSED_FOLDER, ""): 1 for folder in closed}
     series = [Series(group[0].person, group[0].series_uid, tuple(group)) for group in _grouped(slices)]
     return Ingest(
         series=tuple(sorted(series + volumes, key=lambda item: (item.person, item.series_uid, str(item.folder)))),
         passed_over=tuple(PassedOver(folder, why, n, uid) for (folder, why, uid), n in rejected.items()),
-        files=count,
+        files=len(volumes) + len(others),
     )
+
+
+def _sharing(header: SliceHeader, common: dict[Any, Any]) -> SliceHeader:
+    """The same header, with what other slices have too held once: an export may hold a million slices."""
+    fields = ("person", "series_uid", "acquisition", "orientation", "spacing_mm", "shape", "padding")
+    return replace(header, **{name: common.setdefault(getattr(header, name), getattr(header, name)) for name in fields})
 
 
 def _grouped(headers: list[SliceHeader]) -> list[list[SliceHeader]]:
@@ -103,9 +116,12 @@ def _parallel(one: SliceHeader, other: SliceHeader) -> bool:
     return bool(np.abs(turned).max() < 1e-3 and np.abs(scaled).max() < 1e-3)
 
 
-def _files(raw: Path) -> Iterator[Path]:
+def _files(raw: Path, closed: list[Path]) -> Iterator[Path]:
+    """Every regular file; folders that cannot be listed go to ``closed``, as they may hold anybody's scan."""
     seen: set[str] = set()
-    for folder, subfolders, names in os.walk(raw, followlinks=True):
+    for folder, subfolders, names in os.walk(
+        raw, followlinks=True, onerror=lambda error: closed.append(Path(error.filename))
+    ):
         # Exports may be gathered by symbolic links; each real folder is read once, so that links in a ring end.
         real = os.path.realpath(folder)
         if real in seen:

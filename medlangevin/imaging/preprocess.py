@@ -50,7 +50,7 @@ def preprocess(
     reference: Path | None = None,
     key_file: Path | None = None,
     workers: int = 0,
-    method: Method = "correlation",
+    method: Method = "block",
     series: Sequence[str] = (),
     shard: Shard | None = None,
 ) -> PreprocessSummary:
@@ -76,7 +76,7 @@ def preprocess(
         raise MedlangevinError(
             f"{out} was made with a key that is not at {key_file}; name it with --key, or give a new folder with --out"
         )
-    found = ingest(raw)
+    found = ingest(raw, workers=workers)
     _check_found(raw, found)
     chosen = choose(found.series, series, raw, key)
     key = key or create_key(key_file)

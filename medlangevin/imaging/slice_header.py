@@ -27,7 +27,7 @@ class Placement(NamedTuple):
     spacing_mm: tuple[float, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SliceHeader:
     """What is needed of one slice. ``position`` and ``orientation`` in LPS; ``spacing_mm`` (between rows, columns).
 
