@@ -1,7 +1,8 @@
-"""Progress of long work: a bar on a terminal, plain lines in a log."""
+"""Progress of long work, with rate and remaining time: a bar on a terminal, plain lines in a log."""
 
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -11,20 +12,45 @@ LINES_IN_A_LOG = 50
 
 
 class Track:
-    """One running piece of work; call ``advance`` after each item."""
+    """One running piece of work; call ``advance`` after each item. ``done`` items were finished before."""
 
-    def __init__(self, total: int, bar: Progress | None, label: str) -> None:
+    def __init__(
+        self, total: int, bar: Progress | None, label: str, done: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._total = total
         self._bar = bar
         self._label = label
-        self._task = bar.add_task(label, total=total, note="") if bar else None
+        self._before = done
+        self._clock = clock
+        self._started = clock()
+        self._task = bar.add_task(label, total=total, completed=done, rate="", note="") if bar else None
 
     def advance(self, done: int, note: str = "") -> None:
         """``done`` of the items are finished; ``note`` says what is worth knowing about the last one."""
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=done, note=note)
+            self._bar.update(self._task, completed=done, rate=self._rate(done), note=note)
         elif done in (1, self._total) or done % max(1, self._total // LINES_IN_A_LOG) == 0:
-            print(f"{self._label} {done}/{self._total}" + (f": {note}" if note else ""), flush=True)
+            pace = self._rate(done)
+            if pace and done < self._total:
+                pace += f", {_duration((self._total - done) * self._seconds_each(done))} left"
+            print(
+                f"{self._label} {done}/{self._total}" + (f" ({pace})" if pace else "") + (f": {note}" if note else ""),
+                flush=True,
+            )
+
+    def _seconds_each(self, done: int) -> float:
+        return (self._clock() - self._started) / max(1, done - self._before)
+
+    def _rate(self, done: int) -> str:
+        """Items an hour, a minute or a second; none before it can be told."""
+        each = self._seconds_each(done)
+        if done - self._before < 2 or each <= 0:
+            return ""
+        per_second, unit = 1 / each, "s"
+        for next_unit in ("min", "h"):
+            if per_second < 1:
+                per_second, unit = 60 * per_second, next_unit
+        return f"{per_second:.3g}/{unit}"
 
 
 @contextmanager
@@ -32,11 +58,16 @@ def progress(total: int, label: str, *, done: int = 0) -> Iterator[Track]:
     """Show work on ``total`` items, ``done`` of them finished before: ``with progress(50, "volume") as track``."""
     console = Console(file=sys.stdout)
     if not console.is_terminal:
-        yield Track(total, None, label)
+        yield Track(total, None, label, done)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, TextColumn("{task.fields[note]}"), console=console) as bar:
-        track = Track(total, bar, label)
-        if done:
-            track.advance(done)
-        yield track
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
+    more = (TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
+    with Progress(*columns, *more, console=console) as bar:
+        yield Track(total, bar, label, done)
+
+
+def _duration(seconds: float) -> str:
+    """``h:mm:ss``, hours only where there are any."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
