@@ -1,5 +1,6 @@
 """NIfTI and NRRD files to values and a grid in LPS. Where the file leaves left and right open, it is refused."""
 
+import math
 import re
 from pathlib import Path
 
@@ -52,11 +53,18 @@ def _nifti(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     # A fourth axis of length one is a volume all the same.
     if len(shape) < 3 or any(length != 1 for length in shape[3:]) or image.get_data_dtype().kind not in "iuf":
         raise UnusableSeriesError(NOT_A_VOLUME)
+    _check_claim(path, shape, image.get_data_dtype().itemsize)
     # get_fdata applies scl_slope and scl_inter; SimpleITK would do the same but refuses any shear.
     values = np.asarray(image.get_fdata(dtype=np.float32)).reshape(shape[:3])
     affine = _nifti_affine(image)
     scale = NIFTI_UNITS.get(image.header.get_xyzt_units()[0], 1.0)
     return values.T, _in_lps(affine, NIFTI_SPACE, scale)
+
+
+def _check_claim(path: Path, shape: tuple[int, ...], bytes_a_voxel: int) -> None:
+    """Before memory is set aside: can a file of this length hold so many voxels? gzip packs 1032 bytes in one."""
+    if math.prod(shape) * bytes_a_voxel > 1032 * path.stat().st_size:
+        raise UnusableSeriesError(UNREADABLE_VOLUME)
 
 
 def _nifti_affine(image: nibabel.Nifti1Image) -> NDArray[np.float64]:
@@ -89,6 +97,7 @@ def _nrrd(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     # Asked before reading: read as one number a pixel, SimpleITK takes colours or segments for shades of grey.
     if reader.GetNumberOfComponents() != 1 or len(size) < 3 or any(length != 1 for length in size[3:]):
         raise UnusableSeriesError(NOT_A_VOLUME)
+    _check_claim(path, size, 1)
     reader.SetOutputPixelType(sitk.sitkFloat32)
     values = sitk.GetArrayFromImage(reader.Execute())
     space = fields.get("space", "").lower()

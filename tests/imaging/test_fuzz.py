@@ -1,18 +1,23 @@
 """A part of benchmarks/ingest_fuzz.py, with kinds and encodings mixed, and the worst finds by name."""
 
+import gzip
 import importlib.util
 import sys
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pydicom
 import pytest
+import SimpleITK as sitk
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless
 
 from medlangevin.imaging import bounded_file
 from medlangevin.imaging.bounded_file import BoundedReader
 from medlangevin.imaging.codec_frame import frame_shape
 from medlangevin.imaging.ingest import ingest
+from medlangevin.imaging.rejection import UnusableSeriesError
+from medlangevin.imaging.volume_file import load_volume
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 CASES = 216
@@ -81,3 +86,30 @@ def test_nested_sequences_cost_only_their_file(tmp_path, write_slice):
     found = ingest(tmp_path)
     assert [item.reason.code for item in found.passed_over] == ["unreadable"]
     assert len(found.series) == 1
+
+
+@pytest.mark.parametrize("name", ["big.nii", "big.nii.gz", "big.nrrd"])
+def test_a_volume_file_that_claims_gigabytes_is_refused_before_it_is_read(tmp_path, name, monkeypatch):
+    path = tmp_path / name
+    if name == "big.nrrd":
+        space = "space: left-posterior-superior\nspace directions: (1,0,0) (0,1,0) (0,0,1)\nspace origin: (0,0,0)\n"
+        sizes = "type: short\ndimension: 3\nsizes: 3000 3000 3000\nencoding: gzip\nendian: little\n"
+        path.write_bytes(f"NRRD0004\n{sizes}{space}\n".encode() + gzip.compress(b"\0" * 1000))
+    else:
+        header = nibabel.Nifti1Header()
+        header.set_data_dtype(np.int16)
+        header.set_data_shape((3000, 3000, 3000))
+        header.set_sform(np.eye(4), 1)
+        header["magic"] = b"n+1"
+        header["vox_offset"] = 352
+        data = header.binaryblock + b"\0" * 1004
+        path.write_bytes(gzip.compress(data) if name.endswith("gz") else data)
+
+    def read(*_, **__):
+        pytest.fail("read")
+
+    monkeypatch.setattr(sitk.ImageFileReader, "Execute", read)
+    monkeypatch.setattr(nibabel.Nifti1Image, "get_fdata", read)
+    with pytest.raises(UnusableSeriesError) as caught:
+        load_volume(path)
+    assert caught.value.reason.code == "decode"
