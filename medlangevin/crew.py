@@ -9,6 +9,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -162,7 +163,9 @@ def _work(connection: Connection, job: Job) -> None:
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # sent home
     except Exception as error:
-        connection.send(("error", _portable(error)))
+        # Nobody listens any more where another worker's error has ended the work.
+        with suppress(BrokenPipeError, ConnectionResetError):
+            connection.send(("error", _portable(error)))
 
 
 def _portable(error: Exception) -> Exception:

@@ -131,6 +131,17 @@ def test_an_error_in_a_worker_is_raised_here():
         list(run_all(_fail, [0, 2, 3], workers=2))
 
 
+def _fail_late(number):
+    time.sleep(0.5 * number)
+    raise MedlangevinError("the disk is full")
+
+
+def test_errors_of_several_workers_are_one_error(capfd):
+    with pytest.raises(MedlangevinError, match="the disk is full"):
+        list(run_all(_fail_late, [0, 1], workers=2))
+    assert capfd.readouterr().err == ""
+
+
 def test_workers_that_cannot_start_end_the_run_in_one_line():
     with pytest.raises(MedlangevinError, match="killed as they start"):
         list(run_all(_process_id, range(3), workers=2, setup=_die, setup_args=(0,)))
