@@ -7,7 +7,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from medlangevin.imaging.consistency import continuity_problem
+from medlangevin.imaging.consistency import continuity_problem, odd_slices
 from medlangevin.imaging.geometry import Geometry, Stack, grid_problem, shear_problem
 from medlangevin.imaging.rejection import Reason, UnusableSeriesError
 from medlangevin.imaging.slice_pixels import AIR_HU, read_slices
@@ -19,7 +19,8 @@ __all__ = ["AIR_HU", "read_stack", "read_volume_file"]
 def read_stack(stack: Stack) -> sitk.Image:
     """A stack of DICOM slices as int16 HU in LPS; a gantry tilt stays in the direction matrix as shear.
 
-    Raises UnusableSeriesError when a file cannot be decoded, does not fit its neighbours or does not hold HU.
+    A first or last slice that does not fit is left out: cone-beam scanners write empty ones. Raises
+    UnusableSeriesError when a file cannot be decoded, does not fit its neighbours or does not hold HU.
     """
     columns, rows, count = stack.geometry.size
     slices = read_slices(stack.slices)
@@ -28,10 +29,11 @@ def read_stack(stack: Stack) -> sitk.Image:
     volume = np.empty((count, rows, columns), np.int16)
     for index, values in enumerate(chain([first], slices)):
         volume[index] = values
-    problem = continuity_problem(volume)
+    volume, geometry = _without_odd_ends(volume, stack.geometry)
+    problem = continuity_problem(volume) or grid_problem(geometry)
     if problem is not None:
         raise UnusableSeriesError(problem)
-    return _image(volume, stack.geometry)
+    return _image(volume, geometry)
 
 
 def read_volume_file(path: Path) -> sitk.Image:
@@ -42,6 +44,14 @@ def read_volume_file(path: Path) -> sitk.Image:
             raise UnusableSeriesError(problem)
     hu = np.nan_to_num(values, nan=AIR_HU, posinf=AIR_HU, neginf=AIR_HU)
     return _image(np.clip(np.rint(hu), AIR_HU, np.iinfo(np.int16).max).astype(np.int16), geometry)
+
+
+def _without_odd_ends(volume: NDArray[np.int16], geometry: Geometry) -> tuple[NDArray[np.int16], Geometry]:
+    odd = odd_slices(volume)
+    start, stop = int(0 in odd), len(volume) - int(len(volume) - 1 in odd)
+    step = geometry.direction[:, 2] * geometry.spacing_mm[2]
+    trimmed = geometry._replace(origin=geometry.origin + start * step, size=(*geometry.size[:2], stop - start))
+    return volume[start:stop], trimmed
 
 
 def _image(volume: NDArray[np.int16], geometry: Geometry) -> sitk.Image:

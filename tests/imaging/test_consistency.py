@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from scipy.ndimage import gaussian_filter
 
 from medlangevin.imaging.consistency import continuity_problem, odd_slices
@@ -85,6 +86,14 @@ def test_two_slices_in_each_others_place_are_found(tmp_path, write_slice, scan):
         volumes(tmp_path, write_slice, swapped)
     assert caught.value.reason.code == "odd-slice"
     assert "2 of 40 slices" in caught.value.reason.text
+
+
+def test_an_empty_slice_at_either_end_is_left_out(tmp_path, write_slice, scan):
+    harmed = scan.copy()
+    harmed[[0, -1]] = -1024
+    (image,) = volumes(tmp_path, write_slice, harmed)
+    assert np.isclose(image.GetOrigin()[2], STEP_MM)
+    assert np.array_equal(sitk.GetArrayFromImage(image), np.clip(scan[1:-1], -1024, None))
 
 
 def test_sound_volumes_pass_whatever_their_noise_and_steps(scan):
