@@ -107,9 +107,10 @@ def _tell(summary: "PreprocessSummary") -> None:
     from medlangevin.imaging.summary import describe
 
     click.echo(describe(summary))
-    if summary.failures:
+    if summary.failures or summary.failed:
+        ears = f" and {len(summary.failed)} ears cannot be used" if summary.failed else ""
         listed = "" if summary.shard else f" and in {summary.out / 'failures.tsv'}"
-        raise PartialFailureError(f"{len(summary.failures)} CT series gave no crop; reasons above{listed}")
+        raise PartialFailureError(f"{len(summary.failures)} CT series gave no crop{ears}; reasons above{listed}")
 
 
 def _build_reference(raw: Path, target: Path, start: Path | None, workers: int) -> None:

@@ -9,7 +9,7 @@ from medlangevin.imaging.dataset import write_index_files
 from medlangevin.imaging.person import Outcome
 from medlangevin.imaging.shard import shard_of
 from medlangevin.imaging.status import LOCK, PARTS
-from medlangevin.imaging.summary import PreprocessSummary, ears_of, problem_of, problems_of
+from medlangevin.imaging.summary import PreprocessSummary, ears_of, failed_ears_of, problem_of, problems_of
 from medlangevin.lock import locked
 
 
@@ -34,7 +34,14 @@ def merge(out: Path) -> PreprocessSummary:
             raise MedlangevinError(f"the run in {out} was interrupted; run the same command again, with --raw")
         finish(out, outcomes, failures, alone=alone)
     all_failures, notes = problems_of(outcomes, {}, [problem_of(row, None) for row in failures])
-    return PreprocessSummary(out=out, ears=ears_of(outcomes), persons=len(outcomes), failures=all_failures, notes=notes)
+    return PreprocessSummary(
+        out=out,
+        ears=ears_of(outcomes),
+        failed=failed_ears_of(outcomes),
+        persons=len(outcomes),
+        failures=all_failures,
+        notes=notes,
+    )
 
 
 def finish(out: Path, outcomes: dict[str, Outcome], failures: list[dict[str, str]], *, alone: bool) -> None:

@@ -24,7 +24,7 @@ from medlangevin.imaging.register import Matcher, Method
 from medlangevin.imaging.rejection import Reason
 from medlangevin.imaging.shard import Shard, shard_of
 from medlangevin.imaging.status import LOCK, PARTS, Plan
-from medlangevin.imaging.summary import PreprocessSummary, Problem, ears_of, problem_of, problems_of
+from medlangevin.imaging.summary import PreprocessSummary, Problem, ears_of, failed_ears_of, problem_of, problems_of
 from medlangevin.io import PARTIAL
 from medlangevin.lock import locked
 from medlangevin.progress import progress
@@ -107,6 +107,7 @@ def preprocess(
         series=sum(len(person.series) for person in persons),
         persons=len(persons),
         ears=ears_of(outcomes),
+        failed=failed_ears_of(outcomes),
         resumed=len(done),
         failures=all_failures,
         notes=(*notes, *left_out),

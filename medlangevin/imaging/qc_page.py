@@ -30,7 +30,7 @@ table {{ border-collapse: collapse; margin: .5em 0 2em; }}
 th, td {{ border: 1px solid #ccc; padding: 3px 8px; text-align: left; vertical-align: top; }}
 th {{ cursor: pointer; background: #eee; position: sticky; top: 0; white-space: nowrap; }}
 td.number {{ text-align: right; font-variant-numeric: tabular-nums; }}
-td.why {{ max-width: 22em; }}
+td.why {{ min-width: 14em; max-width: 22em; }} td.name {{ white-space: nowrap; }}
 tr.failed td.verdict {{ background: #f6c6c0; }} tr.review td.verdict {{ background: #ffe9b8; }}
 tr.ok td.verdict {{ background: #d5ecd0; }}
 img {{ width: 420px; display: block; }}
@@ -84,7 +84,7 @@ def page(outcomes: list[Outcome], other_failures: list[dict[str, str]]) -> str:
     titles = dict.fromkeys(heads, "") | {heading: meaning for _, heading, meaning in FIGURES}
     return _PAGE.format(
         counts=f"{len(ears)} ears: {count['ok']} ok, {count['review']} to review, {count['failed']} failed. "
-        f"{len(failures)} series without an ear, {len(notes)} decisions.",
+        f"Series without an ear: {len(failures)}. Decisions: {len(notes)}.",
         buttons=_buttons(count),
         heads="".join(f'<th title="{html.escape(titles[head])}">{head}</th>' for head in heads),
         ears="\n".join(map(_ear, ears)),
@@ -110,7 +110,7 @@ def _ear(ear: dict[str, Any]) -> str:
     cells = [
         f'<td class="verdict" data-key="{VERDICTS.index(verdict)}">{verdict}</td>',
         f"<td>{ear['side']}</td>",
-        f"<td>sub-{ear['subject']}</td>",
+        f'<td class="name">sub-{ear["subject"]}</td>',
         f'<td><a href="{picture}"><img src="{picture}" loading="lazy" alt="three planes of the ear"></a></td>',
         f"<td>{html.escape(ear['code'])}</td>",
         f'<td class="why">{html.escape(ear["why"])}</td>',

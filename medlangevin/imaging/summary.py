@@ -26,7 +26,8 @@ class Problem:
 
 @dataclass(frozen=True)
 class PreprocessSummary:
-    """What was found and done. ``ears``: the records of status.json; ``passed_over``: files by reason.
+    """What was found and done. ``ears``: the records of status.json, ``failed``: those of ears that cannot be used;
+    ``failures``: series that gave no ear; ``passed_over``: files by reason.
 
     ``key_file`` is None, and ``files`` and ``series`` are 0, where the scans were not looked at.
     """
@@ -36,6 +37,7 @@ class PreprocessSummary:
     persons: int
     failures: tuple[Problem, ...]
     notes: tuple[Problem, ...]
+    failed: tuple[dict[str, Any], ...] = ()
     key_file: Path | None = None
     files: int = 0
     series: int = 0
@@ -52,6 +54,11 @@ class PreprocessSummary:
 def ears_of(outcomes: dict[str, Outcome]) -> tuple[dict[str, Any], ...]:
     """The records of all ears, in the order of the pseudonyms."""
     return tuple(ear for name in sorted(outcomes) for ear in outcomes[name].ears)
+
+
+def failed_ears_of(outcomes: dict[str, Outcome]) -> tuple[dict[str, Any], ...]:
+    """The records of all ears that cannot be used, in the order of the pseudonyms."""
+    return tuple(ear for name in sorted(outcomes) for ear in outcomes[name].failed)
 
 
 def problems_of(
@@ -87,18 +94,16 @@ def describe(summary: PreprocessSummary) -> str:
     verdicts = Counter(ear["verdict"] for ear in summary.ears)
     kept = f", {summary.resumed} persons from an earlier run" if summary.resumed else ""
     lines.append(f"cropped  {len(summary.ears)} ears ({sides['L']} left, {sides['R']} right){kept}")
-    lines.append(
-        f"verdict  {verdicts['ok']} ok, {verdicts['review']} to review; {len(summary.failures)} CT series failed"
-    )
-    for ear in summary.ears:
+    lines.append(f"verdict  {verdicts['ok']} ok, {verdicts['review']} to review, {len(summary.failed)} failed")
+    for ear in (*summary.ears, *summary.failed):
         if ear["verdict"] != "ok":
-            lines.append(f"review   sub-{ear['subject']} side {ear['side']}: {ear['why']}")
+            lines.append(f"{ear['verdict']:<8} sub-{ear['subject']} side {ear['side']}: {ear['why']}")
     lines += [_line("failed", problem) for problem in summary.failures]
     lines += [_line("skipped", problem) for problem in summary.notes]
     lines += [f"passed   {count} file{'s' if count > 1 else ''}: {text}" for text, count in summary.passed_over.items()]
     if summary.shard is not None:
         lines.append(f"next     when all {summary.shard.of} shards are done: preprocess --merge --out {summary.out}")
-    elif summary.ears:
+    elif summary.ears or summary.failed:
         lines.append(f"pictures {summary.pictures}")
     if summary.key_file is not None:
         lines.append(f"key      {summary.key_file} (keep it private: it links the pseudonyms to the patients)")

@@ -232,6 +232,9 @@ def test_commands_of_an_array_job(raw, tmp_path):
     result = invoke("--merge", "--out", out)
     assert result.exit_code == 1
     assert f"cropped  {sum(found)} ears" in result.output
+    ears = [json.loads(file.read_text()) for file in (tmp_path / "out" / "crops").glob("*.json")]
+    ok, failed = sum(ear["verdict"] == "ok" for ear in ears), len(list((tmp_path / "out" / "qc").glob("*_failed.png")))
+    assert f"verdict  {ok} ok, {len(ears) - ok} to review, {failed} failed" in result.output
     assert "the header lacks slice position" in result.output
     assert "failures.tsv" in result.stderr
     status = json.loads((tmp_path / "out" / "status.json").read_text())
