@@ -11,13 +11,13 @@ import SimpleITK as sitk
 from medlangevin.crew import Loss
 from medlangevin.errors import MedlangevinError
 from medlangevin.imaging.groupwise import Built, EarImage, Ears, Places, Round, Volume, iterate, person_ears
+from medlangevin.imaging.image_file import write_image
 from medlangevin.imaging.ingest import Series, ingest
 from medlangevin.imaging.person import volumes
 from medlangevin.imaging.preprocess import single_threaded
 from medlangevin.imaging.reference import Reference, load_reference
 from medlangevin.imaging.register import Matcher
 from medlangevin.imaging.rejection import Reason, UnusableSeriesError
-from medlangevin.io import atomic_path
 from medlangevin.progress import progress
 from medlangevin.workers import run_all
 
@@ -90,7 +90,7 @@ def build_reference_from_folder(
     stops nothing. The file appears whole or not at all. Raises MedlangevinError as ``build_reference`` does.
     """
     raw, out_file = Path(raw), Path(out_file)
-    if not out_file.name.endswith((".nii", ".nii.gz")):
+    if not out_file.name.endswith(".nii.gz"):
         raise MedlangevinError(f"{out_file} is no NIfTI name; let the name of the new reference end in .nii.gz")
     if not raw.is_dir():
         raise MedlangevinError(f"{raw} is not a folder; give the folder of the scans with --raw")
@@ -165,7 +165,5 @@ def _read(task: Task, problems: list[tuple[int, Reason]]) -> Iterator[Volume]:
 
 
 def _write(reference: Reference, out_file: Path) -> None:
-    with atomic_path(out_file) as temporary:
-        sitk.WriteImage(sitk.Cast(reference.image, sitk.sitkInt16), str(temporary), useCompression=True)
-        # Read back before it takes its name: what is there is a reference.
-        load_reference(temporary)
+    write_image(out_file, sitk.Cast(reference.image, sitk.sitkInt16))
+    load_reference(out_file)

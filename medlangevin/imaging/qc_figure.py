@@ -99,11 +99,15 @@ def _mark_sides(axis: Axes, mirrored: bool) -> None:
         )  # fmt: skip
 
 
+def _or_none(ncc: float) -> str:
+    return f"{ncc:.2f}" if ncc > -1.0 else "none"
+
+
 def _title(subject: str, mirrored: bool, figures: Figures, verdict: Verdict) -> str:
     side = "LEFT ear, shown mirrored as a right ear" if mirrored else "RIGHT ear, shown as it is"
     numbers = (
-        f"correlation {figures.fit.ncc:.2f}, mirrored {figures.mirror_ncc:.2f}, elsewhere "
-        f"{figures.fit.runner_up_ncc:.2f}, coil {figures.coil.ncc:.2f}; "
+        f"correlation {figures.fit.ncc:.2f}, mirrored {_or_none(figures.mirror_ncc)}, elsewhere "
+        f"{_or_none(figures.fit.runner_up_ncc)}, coil {figures.coil.ncc:.2f}; "
         f"two starts {figures.fit.agreement_mm:.2f} mm apart"
     )
     return f"sub-{subject}   {side}\n{numbers}\n{textwrap.fill(verdict.why, 110)}"

@@ -24,7 +24,6 @@ def motion(angle_deg, axis, translation, *, left=False, scale=1.0):
 MOTIONS = [
     motion(9.0, (1, -2, 1.5), (31.0, -220.0, 512.0)),
     motion(-12.0, (0, 1, 1), (-3.0, 20.0, 90.0), left=True),
-    motion(5.0, (1, 0, 0), (7.0, 8.0, 9.0), left=True),
 ]
 
 
@@ -55,7 +54,7 @@ def test_known_motions_of_a_known_image_give_the_image_back(known, reference, wa
     # What perfect registration would give: the same scans, each resampled once with its true motion.
     truth = np.mean([resample(warped_reference(matrix), matrix, CROP_GRID)[0] for matrix in MOTIONS], axis=0)
     found = in_crop(known.reference.image)
-    assert known.ears == 3
+    assert known.ears == 2
     assert known.failed == 0
     # 0.05 mm of error at a wall of 2000 HU within 0.5 mm would be 200 HU there, about 25 HU over the crop.
     assert np.sqrt(np.mean((found - truth) ** 2)) < 40.0
@@ -93,8 +92,8 @@ def test_voxels_that_no_scan_covers_repeat_their_neighbours():
 
 
 def test_scans_without_an_ear_stop_nothing_unless_all_are(reference):
-    noise = sitk.GetImageFromArray(np.random.default_rng(0).normal(1300, 200, (50, 50, 50)).astype(np.float32))
-    noise.SetSpacing([0.4] * 3)
+    noise = sitk.GetImageFromArray(np.random.default_rng(0).normal(1300, 200, (24, 24, 24)).astype(np.float32))
+    noise.SetSpacing([0.6] * 3)
     with pytest.raises(MedlangevinError, match="no ear"):
         build_reference([noise], reference, iterations=1)
 
@@ -106,7 +105,7 @@ def two_starts(reference, warped_reference):
     scans = [warped_reference(matrix) for matrix in cohort]
     turn = motion(5.0, (1, 2, 3), (0.6, -0.4, 0.5))
     starts = [moved(reference.image, turn @ motion(0, (1, 0, 0), (0, 0, 0), scale=size)) for size in (0.95, 1.05)]
-    return starts, [build_reference(scans, start, anchor=reference, iterations=3) for start in starts]
+    return starts, [build_reference(scans, start, anchor=reference, iterations=2) for start in starts]
 
 
 def test_the_mean_does_not_depend_on_the_start(two_starts, reference):
@@ -146,5 +145,5 @@ def test_a_folder_gives_a_file_that_is_a_reference_and_says_what_it_left_out(fro
 
 
 def test_an_output_that_is_no_nifti_name_is_refused_before_any_work(tmp_path):
-    with pytest.raises(MedlangevinError, match=r"\.nii"):
+    with pytest.raises(MedlangevinError, match=r"\.nii\.gz"):
         build_reference_from_folder(tmp_path, tmp_path / "reference.txt")
