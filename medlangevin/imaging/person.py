@@ -1,5 +1,6 @@
 """All scans of one person to at most two crops: the unit of work, done once in one process and skipped afterwards."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from medlangevin.imaging.crop import extract, wide_view
 from medlangevin.imaging.decode import read_stack, read_volume_file
 from medlangevin.imaging.ear_files import Ear, ear_name, write_ear, write_failed
 from medlangevin.imaging.find_ears import find_ears
-from medlangevin.imaging.geometry import Stack, stacks
+from medlangevin.imaging.geometry import stacks
 from medlangevin.imaging.ingest import Series
 from medlangevin.imaging.quality import is_candidate, refusal
 from medlangevin.imaging.register import Matcher
@@ -121,9 +122,10 @@ def entry(study: str, reason: Reason) -> dict[str, str]:
     return {"study": study, "code": reason.code, "reason": reason.text, "what_to_do": reason.advice}
 
 
-def volumes(series: Series) -> list[tuple[sitk.Image, float]]:
-    """Every volume of a series as HU in LPS, and its tilt in degrees. Raises UnusableSeriesError."""
+def volumes(series: Series) -> Iterator[tuple[sitk.Image, float]]:
+    """Every volume of a series as HU in LPS, and its tilt in degrees, one at a time. Raises UnusableSeriesError."""
     if series.volume_file is not None:
-        return [(read_volume_file(series.volume_file), 0.0)]
-    found: list[Stack] = stacks(series.slices)
-    return [(read_stack(stack), stack.geometry.tilt_deg) for stack in found]
+        yield read_volume_file(series.volume_file), 0.0
+        return
+    for stack in stacks(series.slices):
+        yield read_stack(stack), stack.geometry.tilt_deg
