@@ -16,6 +16,8 @@ from medlangevin.imaging.reference import CROP_CENTRE_MM, LUMEN_WALL_HU, Referen
 
 OUTSIDE = -32000.0
 AIR_EDGE_HU = -300.0
+# The noise of a reference made from one scan must not look like lumens.
+MASK_SIGMA_MM = 0.3
 
 
 class Level(NamedTuple):
@@ -34,8 +36,8 @@ class Level(NamedTuple):
 
 LABYRINTH_COARSE = Level(BALL_CENTRE_MM, (BALL_RADIUS_MM,) * 3, 1.0, 0.8, True)
 LABYRINTH = Level(BALL_CENTRE_MM, (BALL_RADIUS_MM,) * 3, 0.6, 0.4, True)
-# The walls of the duct alone place it; bone further off and the middle ear differ between people and pull it away.
-COCHLEA = Level(CROP_CENTRE_MM, (6.25, 6.25, 5.75), 0.4, 0.2, False, 0.8)
+# The duct and its capsule place it; bone further off and the middle ear differ between people and pull it away.
+COCHLEA = Level(CROP_CENTRE_MM, (6.25, 6.25, 5.75), 0.4, 0.1, False, 2.0)
 # For judging only: all that the crop shows.
 CROP = Level(CROP_CENTRE_MM, (6.25, 6.25, 5.75), 0.4, 0.25, False)
 
@@ -119,7 +121,8 @@ def _mask(image: sitk.Image, level: Level, reference: sitk.Image) -> sitk.Image:
     if level.ball:
         inside = np.linalg.norm(offsets(image, level.centre_mm), axis=-1) <= max(level.half_mm)
     if np.isfinite(level.wall_mm):
-        hu = sitk.GetArrayFromImage(sitk.Resample(reference, image))
+        smooth = sitk.SmoothingRecursiveGaussian(reference, [MASK_SIGMA_MM] * 3)
+        hu = sitk.GetArrayFromImage(sitk.Resample(smooth, image))
         to_lumen = distance_transform_edt(hu > LUMEN_WALL_HU) * level.spacing_mm
         to_air = distance_transform_edt(hu > AIR_EDGE_HU) * level.spacing_mm
         inside &= (to_lumen < level.wall_mm) & (to_air > level.wall_mm)
