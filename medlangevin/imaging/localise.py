@@ -162,20 +162,25 @@ def _score(volume: _Volume, templates: list[torch.Tensor]) -> tuple[torch.Tensor
     half = ball.shape[0] // 2
     shape = [size + 2 * half for size in volume.values.shape]
 
-    def correlate(spectrum: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
-        product = torch.fft.irfftn(spectrum * torch.fft.rfftn(kernel, s=shape).conj(), s=shape)
+    def spectrum(values: torch.Tensor) -> torch.Tensor:
+        return torch.fft.rfftn(values, s=shape)
+
+    def correlate(image: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
+        product = torch.fft.irfftn(image * kernel.conj(), s=shape)
         depth, height, width = volume.values.shape
         return torch.roll(product, (half, half, half), (0, 1, 2))[:depth, :height, :width]
 
-    spectrum = torch.fft.rfftn(volume.values, s=shape)
-    weight = correlate(torch.fft.rfftn(volume.valid, s=shape), ball).clamp(min=1.0)
-    total = correlate(spectrum, ball)
-    squares = correlate(torch.fft.rfftn(volume.values**2, s=shape), ball)
-    variance = (squares - total**2 / weight).clamp(min=0.0) + NOISE_FLOOR_HU**2 * weight
+    values, valid, whole = spectrum(volume.values), spectrum(volume.valid), spectrum(ball)
+    weight = correlate(valid, whole).clamp(min=1.0)
+    mean = correlate(values, whole) / weight
+    squares = correlate(spectrum(volume.values**2), whole)
+    spread = ((squares - mean**2 * weight).clamp(min=0.0) + NOISE_FLOOR_HU**2 * weight).sqrt()
     best = torch.full(volume.values.shape, -1.0)
     which = torch.zeros(volume.values.shape, dtype=torch.int64)
     for number, template in enumerate(templates):
-        score = correlate(spectrum, template) / variance.sqrt()
+        turned = spectrum(template)
+        # Where the scan ends within the ball, the rest of the template has a mean: it must not multiply the scan's.
+        score = (correlate(values, turned) - mean * correlate(valid, turned)) / spread
         better = score > best
         best = torch.where(better, score, best)
         which = torch.where(better, number, which)
