@@ -22,6 +22,7 @@ NO_ORIENTATION = Reason(
 BAD_AFFINE = Reason("orientation", "the orientation in the header is no invertible matrix", "convert it again")
 # Two matrices in one NIfTI header that put a voxel this far apart do not mean the same volume.
 DISAGREEMENT_MM = 0.1
+PIXEL_SIZE_TOLERANCE = 0.01
 NIFTI_UNITS = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
 NRRD_UNITS = {'"m"': 1000.0, '"mm"': 1.0, '"um"': 0.001}
 NIFTI_SPACE = (-1, -1, 1)
@@ -76,8 +77,11 @@ def _nifti_affine(image: nibabel.Nifti1Image) -> NDArray[np.float64]:
         corners = np.array(np.meshgrid(*[[0, length - 1] for length in image.shape[:3]])).reshape(3, -1)
         points = np.vstack([corners, np.ones(corners.shape[1])])
         apart = float(np.linalg.norm(((sform - qform) @ points)[:3], axis=0).max())
-        # A shear cannot be said by a qform: there the sform alone tells it.
-        if apart > DISAGREEMENT_MM and not _sheared(sform):
+        # A tilted gantry's shear cannot be said by a qform: there the sform alone tells it. It leaves the pixels' size
+        # as it is, which a fit to a template does not.
+        pixel = np.linalg.norm(sform[:3, :2], axis=0) / image.header.get_zooms()[:2]
+        tilted = _sheared(sform) and np.abs(pixel - 1).max() < PIXEL_SIZE_TOLERANCE
+        if apart > DISAGREEMENT_MM and not tilted:
             text = f"its two orientations (sform and qform) disagree by up to {apart:.1f} mm"
             raise UnusableSeriesError(Reason("orientation", text, "convert it again from DICOM"))
     return np.asarray(sform if s_code else qform, dtype=np.float64)

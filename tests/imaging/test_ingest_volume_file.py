@@ -109,8 +109,19 @@ def test_shear_is_kept_up_to_the_limit_of_a_tilted_gantry(tmp_path):
         shear[1, 2] = np.tan(np.radians(degrees))
         return np.diag([0.4, 0.4, 0.4, 1]) @ shear
 
-    check(read_volume_file(nifti(tmp_path / "a.nii", sform=sheared(20))), TO_LPS @ sheared(20))
-    assert refused(nifti(tmp_path / "b.nii", sform=sheared(40))).code == "tilt"
+    straight = sheared(0)
+    tilted = nifti(tmp_path / "a.nii", sform=sheared(20), qform=straight)
+    check(read_volume_file(tilted), TO_LPS @ sheared(20))
+    assert refused(nifti(tmp_path / "b.nii", sform=sheared(40), qform=straight)).code == "tilt"
+
+
+def test_a_fit_to_a_template_is_no_tilt(tmp_path):
+    """Twelve parameters stretch and shear: taken for the scan's own grid, all lengths would be wrong."""
+    fit = np.eye(4)
+    fit[:3, :3] = [[1.15, 0.05, 0.02], [0.0, 1.08, 0.04], [0.0, 0.0, 1.12]]
+    reason = refused(nifti(tmp_path / "a.nii", sform=fit @ AFFINE, codes=(4, 1)))
+    assert reason.code == "orientation"
+    assert "disagree" in reason.text
 
 
 @pytest.mark.parametrize("number", [0.0, np.nan, np.inf])
