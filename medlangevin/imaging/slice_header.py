@@ -17,6 +17,8 @@ from medlangevin.imaging.rejection import Reason
 # Values of ImageType that belong to pages and renderings, which some scanners send as CT images.
 PAGES = {"SCREEN SAVE", "DOSE_INFO", "PATIENT_INFO", "RESULTS", "REF_SURVIEW"}
 PROJECTIONS = {"MIP", "MINIP", "MAX_IP", "MIN_IP", "MAXIMUM", "MINIMUM", "VRT", "VOLUME_RENDER", "SURFACE_RENDER"}
+# Anonymisers write such birth dates, the same for everybody.
+LAST_PLACEHOLDER_YEAR = "1900"
 
 
 class Placement(NamedTuple):
@@ -62,6 +64,7 @@ def person_key(data: pydicom.Dataset) -> str:
     identifier = str(data.get("PatientID", "") or "").strip()
     name = str(data.get("PatientName", "") or "").strip()
     born = str(data.get("PatientBirthDate", "") or "").strip()
+    born = "" if born[:4] <= LAST_PLACEHOLDER_YEAR else born
     study = "" if born and (identifier or name) else str(data.get("StudyInstanceUID", "") or "")
     return f"{'id' if identifier else 'name'}:{identifier or name}|born:{born}|study:{study}"
 

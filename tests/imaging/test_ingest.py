@@ -207,6 +207,7 @@ def test_without_a_birth_date_every_study_is_a_person(tmp_path, write_slice):
         return len({series.person for series in ingest(folder).series})
 
     assert people(PatientBirthDate="") == 2
+    assert people(PatientBirthDate="19000101") == 2
     assert people(PatientBirthDate="19700101") == 1
 
 
