@@ -94,6 +94,9 @@ def build_reference_from_folder(
         raise MedlangevinError(f"{out_file} is no NIfTI name; let the name of the new reference end in .nii.gz")
     if not raw.is_dir():
         raise MedlangevinError(f"{raw} is not a folder; give the folder of the scans with --raw")
+    if out_file.resolve().is_relative_to(raw.resolve()):
+        # It would be read as one more scan, and give one more ear.
+        raise MedlangevinError(f"{out_file} lies among the scans in {raw}; give the new reference another folder")
     start, anchor = load_reference(reference), load_reference()
     persons: dict[str, list[Series]] = {}
     for series in ingest(raw).series:

@@ -147,3 +147,9 @@ def test_a_folder_gives_a_file_that_is_a_reference_and_says_what_it_left_out(fro
 def test_an_output_that_is_no_nifti_name_is_refused_before_any_work(tmp_path):
     with pytest.raises(MedlangevinError, match=r"\.nii\.gz"):
         build_reference_from_folder(tmp_path, tmp_path / "reference.txt")
+
+
+def test_an_output_among_the_scans_is_refused(tmp_path):
+    """It would be read as one more scan by the next run."""
+    with pytest.raises(MedlangevinError, match="among the scans"):
+        build_reference_from_folder(tmp_path, tmp_path / "new" / "mean.nii.gz")
