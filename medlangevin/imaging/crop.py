@@ -24,8 +24,19 @@ class Grid(NamedTuple):
     size: tuple[int, ...]
     spacing_mm: float
 
+    @property
+    def corners_mm(self) -> NDArray[np.float64]:
+        """(8, 3): the centres of the corner voxels."""
+        low, span = np.array(self.origin_mm), self.spacing_mm * (np.array(self.size) - 1)
+        return np.array([low + span * (i, j, k) for i in (0, 1) for j in (0, 1) for k in (0, 1)])
+
 
 CROP_GRID = Grid(CROP_ORIGIN_MM, CROP_SIZE, CROP_SPACING_MM)
+WIDE_GRID = Grid(
+    tuple(centre - WIDE_MM / 2 for centre in CROP_CENTRE_MM),
+    (round(WIDE_MM / WIDE_SPACING_MM) + 1,) * 3,
+    WIDE_SPACING_MM,
+)
 
 
 class Crop(NamedTuple):
@@ -81,9 +92,7 @@ def inside_scan(scan: sitk.Image, matrix: NDArray[np.float64], grid: Grid = CROP
 
 def region_of_grid(scan: sitk.Image, matrix: NDArray[np.float64], grid: Grid) -> sitk.Image:
     """The original voxels that the grid can see: nothing after this need run over a whole head."""
-    low, span = np.array(grid.origin_mm), grid.spacing_mm * (np.array(grid.size) - 1)
-    corners = np.array([low + span * (i, j, k) for i in (0, 1) for j in (0, 1) for k in (0, 1)])
-    points = corners @ matrix[:3, :3].T + matrix[:3, 3]
+    points = grid.corners_mm @ matrix[:3, :3].T + matrix[:3, 3]
     index = np.array([scan.TransformPhysicalPointToContinuousIndex(point.tolist()) for point in points])
     last = np.array(scan.GetSize()) - 1
     start = np.clip(np.floor(index.min(0)).astype(int) - MARGIN_VOXELS, 0, last)
@@ -93,15 +102,7 @@ def region_of_grid(scan: sitk.Image, matrix: NDArray[np.float64], grid: Grid) ->
 
 def wide_view(scan: sitk.Image, matrix: NDArray[np.float64]) -> sitk.Image:
     """The surroundings of the crop in the reference frame, 36 mm at 0.4 mm, for pictures only; float32 HU."""
-    side = round(WIDE_MM / WIDE_SPACING_MM) + 1
-    grid = sitk.ResampleImageFilter()
-    grid.SetSize([side] * 3)
-    grid.SetOutputOrigin([centre - WIDE_MM / 2 for centre in CROP_CENTRE_MM])
-    grid.SetOutputSpacing([WIDE_SPACING_MM] * 3)
-    grid.SetTransform(_affine(matrix))
-    grid.SetDefaultPixelValue(AIR_HU)
-    grid.SetOutputPixelType(sitk.sitkFloat32)
-    return grid.Execute(scan)
+    return _resample(scan, _affine(matrix), sitk.sitkLinear, AIR_HU, WIDE_GRID)
 
 
 def _affine(matrix: NDArray[np.float64]) -> sitk.AffineTransform:

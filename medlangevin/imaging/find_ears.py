@@ -9,7 +9,7 @@ from medlangevin.imaging.coil_check import CoilCheck
 from medlangevin.imaging.correlation import align
 from medlangevin.imaging.crop import Grid, inside_scan, region_of_grid
 from medlangevin.imaging.levels import LABYRINTH, LABYRINTH_COARSE
-from medlangevin.imaging.localise import BALL_CENTRE_MM, SEARCH_SIGMA_MM, Array, prepare, search
+from medlangevin.imaging.localise import BALL_CENTRE_MM, SEARCH_SIGMA_MM, Array, search, unmirrored
 from medlangevin.imaging.quality import COVERAGE_FAILED, Figures, Verdict, cut_off, is_candidate, judge
 from medlangevin.imaging.reference import CLIP_HU, clipped
 from medlangevin.imaging.register import COARSE_DESCENT, MIDDLE_DESCENT, Fit, Matcher, distinct_ears, mirror_rival
@@ -81,7 +81,7 @@ def _cut_ears(scan: sitk.Image, matcher: Matcher, check: CoilCheck) -> list[Foun
     mean = float(np.clip(sitk.GetArrayViewFromImage(scan), *CLIP_HU).mean())
     longer = sitk.ConstantPad(scan, margin, margin, mean)
     best: list[tuple[float, FoundEar]] = []
-    for candidate in search(clipped(longer, SEARCH_SIGMA_MM), prepare(matcher.reference)):
+    for candidate in search(clipped(longer, SEARCH_SIGMA_MM), matcher.templates):
         # From afar what lies beyond the edge keeps the overlap from shrinking; then only what was scanned counts.
         level = LABYRINTH_COARSE
         pose, _ = align(matcher.fixed(level), longer, candidate.pose, level, COARSE_DESCENT)
@@ -89,8 +89,7 @@ def _cut_ears(scan: sitk.Image, matcher: Matcher, check: CoilCheck) -> list[Foun
         ncc = check.crop_ncc(scan, pose)
         coverage = float(inside_scan(scan, pose).mean())
         if coverage < COVERAGE_FAILED and ncc > CUT_NCC:
-            flip = np.diag([-1.0 if candidate.mirrored else 1.0, 1.0, 1.0])
-            fit = Fit(ncc**2, labyrinth_ncc, candidate.mirrored, flip @ pose[:3, :3], flip @ pose[:3, 3])
+            fit = Fit(ncc**2, labyrinth_ncc, candidate.mirrored, *unmirrored(pose, candidate.mirrored))
             figures = Figures(fit, -1.0, check.figures(scan, pose), coverage)
             best.append((ncc, FoundEar(figures, cut_off(coverage))))
     # A half ear's mirror image may fit well too: one place, one ear.

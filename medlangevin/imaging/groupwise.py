@@ -186,9 +186,7 @@ def mean_image(total: NDArray[np.integer], count: NDArray[np.integer], grid: Gri
 
 def movement_mm(first: Array, second: Array) -> float:
     """Mean distance between where two matrices (4, 4) put the corners of the crop."""
-    low, span = np.array(CROP_GRID.origin_mm), CROP_GRID.spacing_mm * (np.array(CROP_GRID.size) - 1)
-    corners = np.array([low + span * (i, j, k) for i in (0, 1) for j in (0, 1) for k in (0, 1)])
-    apart = (first - second)[:3] @ np.c_[corners, np.ones(8)].T
+    apart = (first - second)[:3] @ np.c_[CROP_GRID.corners_mm, np.ones(8)].T
     return float(np.linalg.norm(apart, axis=0).mean())
 
 

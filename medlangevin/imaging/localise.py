@@ -58,6 +58,12 @@ class Candidate(NamedTuple):
         return pose(self.second_rotation, translation, self.mirrored)
 
 
+def unmirrored(matrix: Array, mirrored: bool) -> tuple[Array, Array]:
+    """Rotation and translation that ``pose`` makes ``matrix`` (4, 4) of."""
+    flip = np.diag([-1.0 if mirrored else 1.0, 1.0, 1.0])
+    return flip @ matrix[:3, :3], flip @ matrix[:3, 3]
+
+
 def pose(rotation: Array, translation: Array, mirrored: bool) -> Array:
     """(4, 4): reference point p to ``rotation`` @ p + ``translation``, in LPS of the scan that ``mirrored`` flips."""
     flip = np.diag([-1.0 if mirrored else 1.0, 1.0, 1.0])

@@ -12,7 +12,7 @@ from medlangevin.imaging import levels
 from medlangevin.imaging.block_registration import LEVELS, BlockLevel, Prepared, prepare_blocks, refine
 from medlangevin.imaging.correlation import Descent, align
 from medlangevin.imaging.levels import Fixed, Level
-from medlangevin.imaging.localise import SEARCH_SIGMA_MM, Array, Candidate, pose, prepare, search
+from medlangevin.imaging.localise import SEARCH_SIGMA_MM, Array, Candidate, pose, prepare, search, unmirrored
 from medlangevin.imaging.reference import Reference, clipped
 
 Method = Literal["block", "correlation"]
@@ -78,14 +78,14 @@ class Matcher:
     def __init__(self, reference: Reference, *, method: Method = "block") -> None:
         self.reference = reference
         self.method = method
-        self._templates = prepare(reference)
+        self.templates = prepare(reference)
         self._blocks: dict[BlockLevel, Prepared] = {}
         self._fixed: dict[Level, Fixed] = {}
 
     def fits(self, scan: sitk.Image) -> list[Fit]:
         """The best fit on each side of a scan, best first. ``scan``: HU in LPS; at most two fits, right and left."""
         views = _Scan(scan, clipped(scan, SEARCH_SIGMA_MM))
-        candidates = search(views.smooth, self._templates)
+        candidates = search(views.smooth, self.templates)
         found = [self._best(views, [item for item in candidates if item.mirrored is side]) for side in (False, True)]
         return sorted((fit for fit in found if fit is not None), key=lambda fit: -fit.ncc)
 
@@ -107,13 +107,13 @@ class Matcher:
         hopeful = best.ncc >= HOPELESS_NCC
         fine = self._polish(scan, best) if hopeful else best
         mirrored = candidates[0].mirrored
-        flip = np.diag([-1.0 if mirrored else 1.0, 1.0, 1.0])
+        rotation, translation = unmirrored(fine.pose, mirrored)
         return Fit(
             ncc=self._correlation(scan, fine.pose),
             labyrinth_ncc=best.ncc,
             mirrored=mirrored,
-            rotation=flip @ fine.pose[:3, :3],
-            translation=flip @ fine.pose[:3, 3],
+            rotation=rotation,
+            translation=translation,
             agreement_mm=self._agreement(scan, fine, candidates) if hopeful else np.inf,
             residual_mm=best.residual_mm,
             runner_up_ncc=self._runner_up(scan, fine, coarse),

@@ -158,3 +158,10 @@ def stubbed() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def stubbed_pipeline(monkeypatch: pytest.MonkeyPatch, stubbed: ModuleType) -> None:
+    """preprocess without its registration."""
+    monkeypatch.setattr("medlangevin.imaging.preprocess.process_person", stubbed.stub_person)
+    monkeypatch.setattr("medlangevin.imaging.preprocess.Matcher", stubbed.StubMatcher)

@@ -24,10 +24,7 @@ PROGRAM = Path(__file__).with_name("stubbed_preprocess.py")
 PEOPLE = 24
 
 
-@pytest.fixture(autouse=True)
-def _stubbed(monkeypatch, stubbed):
-    monkeypatch.setattr(pipeline, "process_person", stubbed.stub_person)
-    monkeypatch.setattr(pipeline, "Matcher", stubbed.StubMatcher)
+pytestmark = pytest.mark.usefixtures("stubbed_pipeline")
 
 
 @pytest.fixture(scope="module")
