@@ -14,13 +14,15 @@ from medlangevin.evaluation.digits import require_digits, score_digits
 from medlangevin.evaluation.figure import Figure, figure_of
 from medlangevin.progress import progress
 from medlangevin.training.data import load_splits
+from medlangevin.training.precision import matmul_precision
 from medlangevin.training.randomness import generator
 from medlangevin.training.run import DATA, Run
 
-# Parts of what the numbers are: the bound's noise is drawn for so many images at a time, and annealing chooses
-# temperatures and step sizes for so many together.
+# Parts of what the numbers are: the noise of the bound and of importance samples is drawn for so many images at a time,
+# and annealing chooses temperatures and step sizes for so many together. A GPU needs more of them to be busy.
 ELBO_BATCH = 200
-ANNEALING_GROUP = 10
+IMPORTANCE_GROUP = {"cpu": 1, "cuda": 10}
+ANNEALING_GROUP = {"cpu": 10, "cuda": 50}
 _IN_NATS = ("negative_elbo", "nll", "nll_ais")
 # Of few images: kept one by one, as models differ by less than images do.
 _KEPT = ("nll", "nll_ais")
@@ -36,12 +38,18 @@ def evaluate_images(run: Run, settings: ImageEvaluation, *, seed: int, cache: Pa
     The same ``..._per_dim``: divided by C x H x W. With ``inception``: ``inception_score`` (its error: over ten parts
     of the generated images) and ``fid``, which has none; ``cache`` is the folder that keeps their digit classifier.
 
-    All noise follows from ``seed``, and a figure's does not depend on which others are asked for. Raises
+    All noise follows from ``seed``, and a figure's does not depend on which others are asked for. Matrix products are
+    computed in full float32 precision. Raises
     MedlangevinError, one line, when the images are not those of the training, when a set or a split is missing and
     when a figure is NaN or infinite.
     """
     if settings.inception is not None:
         require_digits(run.image_shape, f"run {run.directory}")
+    with matmul_precision("highest"):
+        return _figures(run, settings, seed, cache)
+
+
+def _figures(run: Run, settings: ImageEvaluation, seed: int, cache: Path) -> dict[str, Figure]:
     images = _split(run, settings)
     figures = {}
     # First, as it needs more than the run: what is missing should come out before hours of sampling.
@@ -100,22 +108,24 @@ def _negative_elbos(run: Run, images: ModelImages, draws: int, seed: int) -> Ten
 
 
 def _importance_sampled(run: Run, images: ModelImages, settings: ImportanceEvaluation, seed: int) -> Tensor:
-    """-log p(x) of the first images, each with its own noise: (n,)."""
+    """-log p(x) of the first images, each group with its own noise: (n,)."""
     count = min(settings.images, len(images))
+    group = IMPORTANCE_GROUP[images.images.device.type]
     results = []
     with progress(count, "NLL, image") as track:
-        for position in range(count):
-            x = images.batch(slice(position, position + 1))
-            noise = generator(seed, "nll", position, device=x.device)
+        for first in range(0, count, group):
+            x = images.batch(slice(first, min(first + group, count)))
+            noise = generator(seed, "nll", first, device=x.device)
             results.append(-run.model.log_likelihood(x, settings.samples, noise).cpu())
-            track.advance(position + 1)
+            track.advance(first + len(x))
     return torch.cat(results)
 
 
 def _annealed(run: Run, images: ModelImages, settings: AnnealingEvaluation, seed: int) -> dict[str, Tensor]:
     """The decoder's -log p(x) of the first images and how well its chains did, each (n,)."""
     count = min(settings.images, len(images))
-    groups = range(0, count, ANNEALING_GROUP)
+    group = ANNEALING_GROUP[images.images.device.type]
+    groups = range(0, count, group)
     estimates = []
     with progress(len(groups) * settings.temperatures, "NLL of the decoder, temperature") as track:
         for position, first in enumerate(groups):
@@ -123,7 +133,7 @@ def _annealed(run: Run, images: ModelImages, settings: AnnealingEvaluation, seed
             def on_step(done: int, total: int, before: int = position * settings.temperatures) -> None:
                 track.advance(before + 1 + done * (settings.temperatures - 1) // total)
 
-            x = images.batch(slice(first, min(first + ANNEALING_GROUP, count)))
+            x = images.batch(slice(first, min(first + group, count)))
             estimates.append(
                 decoder_log_likelihood(
                     run.model,

@@ -78,6 +78,30 @@ def mean_energy(visits: Sequence[Visit], features: Tensor, parameters: Sequence[
     return _Known.apply(value * scale, scale, (feature_gradient, *parameter_gradients), features, *parameters)
 
 
+def mean_energy_of_shares(
+    visits: Sequence[Visit], shares: Tensor, features: Tensor, parameters: Sequence[Tensor]
+) -> Tensor:
+    """``mean_energy`` where the device alone knows how long the chain stayed: ``shares`` (visits,) add up to one.
+
+    Nothing is read on the host; the visits' ``times`` are not used. A share of zero counts as nothing even where the
+    energy is no number, as that of a refused proposal can be.
+    """
+
+    def weigh(values: Tensor, share: Tensor) -> Tensor:
+        return (values * share.to(values.dtype)).masked_fill(share == 0, 0)
+
+    value = torch.zeros((), dtype=torch.float64, device=features.device)
+    gradients = [torch.zeros_like(features), *(torch.zeros_like(parameter) for parameter in parameters)]
+    for (energies, weight, _), share in zip(visits, shares, strict=True):
+        with torch.autocast(features.device.type, enabled=False):
+            force = (energies.gradient @ weight).to(features.dtype)
+        value += weigh(energies.value.sum(), share)
+        for total, part in zip(gradients, (force, *energies.parameter_gradients()), strict=True):
+            total.add_(weigh(part, share))
+    scale = 1 / len(features)
+    return _Known.apply(value * scale, scale, tuple(gradients), features, *parameters)
+
+
 class _Known(torch.autograd.Function):
     """A value whose gradients for the inputs, ``scale`` times ``gradients``, were computed beforehand."""
 

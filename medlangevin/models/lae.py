@@ -11,7 +11,7 @@ from torch import Tensor, distributed, nn
 from medlangevin.errors import MedlangevinError
 from medlangevin.likelihoods import Likelihood
 from medlangevin.models.base import Loss, standard_normal_log_prob
-from medlangevin.models.energies import Energies, Visit, mean_energy
+from medlangevin.models.energies import Energies, Visit, mean_energy, mean_energy_of_shares
 from medlangevin.models.vae import VAE
 from medlangevin.samplers import Adaptation, amortized, mala, sample
 
@@ -161,36 +161,51 @@ class LAE(VAE):
         processes = distributed.group.WORLD if distributed.is_available() and distributed.is_initialized() else None
         features = self.encoder.features(x)
         rows = features.detach().to(self.encoder.weight.dtype)
-        images = amortized.total(torch.tensor(len(x), device=x.device), processes)
+        images = amortized.total(torch.full((), len(x), device=x.device), processes)
         step_size = self.step_size / images.double()
         potential = self.potential(x)
         parameters = [p for part in (self.decoder, self.likelihood) for p in part.parameters() if p.requires_grad]
         # Gradients of the parameters cost half a backward pass more if taken at once, a whole one if taken later, and
         # nothing if the state is never visited: the start if the first proposal is accepted, a proposal if it is not.
-        expect_moves = self.running_acceptance.item() >= 0.5
+        # A GPU would idle while the host waits for each decision: there all are taken at once.
+        on_host = self._decides_on_host(x)
+        expect_moves = on_host and self.running_acceptance.item() >= 0.5
 
         def evaluate(weight: Tensor, *, likely_visited: bool) -> tuple[amortized.State, Energies]:
             latent = amortized.latents(weight, rows)
-            energies = Energies(potential, latent, parameters, parameters_at_once=likely_visited)
+            at_once = likely_visited or not on_host
+            energies = Energies(potential, latent, parameters, parameters_at_once=at_once)
             return amortized.State(weight, latent, energies.value, energies.gradient), energies
 
         state, energies = evaluate(self.encoder.weight.clone(), likely_visited=not expect_moves)
         visits: list[Visit] = [Visit(energies, state.weight, 0)]
-        accepted = torch.zeros_like(self.running_acceptance)
+        moves: list[Tensor] = []
         for _ in range(self.num_updates):
             weight = amortized.propose(state, rows, generator, step_size=step_size, processes=processes)
             proposal, energies = evaluate(weight, likely_visited=expect_moves or not self.metropolis)
-            _, info = amortized.accept(state, proposal, rows, generator, step_size=step_size, processes=processes)
-            if bool(info.is_accepted) or not self.metropolis:
-                state, accepted = proposal, accepted + 1 / self.num_updates
+            chosen, info = amortized.accept(state, proposal, rows, generator, step_size=step_size, processes=processes)
+            moves.append(info.is_accepted if self.metropolis else torch.ones_like(info.is_accepted))
+            if not on_host:
+                state = chosen if self.metropolis else proposal
+                visits.append(Visit(energies, proposal.weight, 0))
+            elif bool(moves[-1]):
+                state = proposal
                 visits.append(Visit(energies, state.weight, 1))
             else:
                 visits[-1] = visits[-1]._replace(times=visits[-1].times + 1)
-        loss = mean_energy([visit for visit in visits if visit.times > 0], features, parameters)
+        if on_host:
+            loss = mean_energy([visit for visit in visits if visit.times > 0], features, parameters)
+        else:
+            loss = mean_energy_of_shares(visits, _shares(moves), features, parameters)
+        accepted = torch.stack(moves).to(self.running_acceptance.dtype).mean()
         with torch.no_grad():
             self.encoder.weight.copy_(state.weight)
             self.running_acceptance.lerp_(accepted, _FORGETTING)
         return loss, state.value, state.latent, accepted
+
+    @staticmethod
+    def _decides_on_host(x: Tensor) -> bool:
+        return x.device.type == "cpu"
 
     def _mala(self, x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The loss; energies and latents at the ends of the chains, (N,) and (N, d_z); the share of accepted moves."""
@@ -223,3 +238,19 @@ class LAE(VAE):
             adaptation=Adaptation(torch.full((len(x), 1), self.posterior_step_size), _TARGET_ACCEPTANCE),
         )
         return chains.state.position
+
+
+def _shares(moves: list[Tensor]) -> Tensor:
+    """The shares of its steps that a chain spent at its start and at each proposal, (T + 1,) float64.
+
+    ``moves``: whether each of the T proposals was accepted, 0-d each.
+    """
+    at = torch.zeros(len(moves) + 1, dtype=torch.float64, device=moves[0].device)
+    at[0].fill_(1)
+    shares = torch.zeros_like(at)
+    for number, is_accepted in enumerate(moves, start=1):
+        there = torch.zeros_like(at)
+        there[number].fill_(1)
+        at = torch.where(is_accepted, there, at)
+        shares = shares + at / len(moves)
+    return shares

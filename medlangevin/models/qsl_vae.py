@@ -15,7 +15,7 @@ from medlangevin.likelihoods import Likelihood
 from medlangevin.models.base import standard_normal_log_prob
 from medlangevin.models.refined import RefinedModel, Refinement
 from medlangevin.models.unconstrained import bounded_step_size, inverse_softplus, step_size_logit
-from medlangevin.samplers import FlowResult, PhaseState, annealed_flow, quasi_symplectic_flow
+from medlangevin.samplers import FlowResult, PhaseState, annealed_flow, quasi_symplectic_flow, scalar_like
 
 
 class QSLVAE(RefinedModel):
@@ -107,7 +107,7 @@ class QSLVAE(RefinedModel):
                 )
 
             refinement = self._refine_by_flow(x, generator, flow, initial_temperature=self.initial_temperature)
-        damping = torch.as_tensor(self.damping, device=refinement.bound.device)
+        damping = scalar_like(self.damping, refinement.bound)
         settings = {"step_size": self.step_size.mean(), "damping": damping}
         return refinement._replace(parts={**refinement.parts, **settings})
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from medlangevin.likelihoods import LOG_TWO_PI
 from medlangevin.models.base import Loss, standard_normal_log_prob
 from medlangevin.models.vae import AmortizedModel
-from medlangevin.samplers import FlowResult, PhaseState, standard_normal
+from medlangevin.samplers import FlowResult, PhaseState, scalar_like, standard_normal
 
 
 class Refinement(NamedTuple):
@@ -76,7 +76,7 @@ class RefinedModel(AmortizedModel):
         """
         draw = self._draw_initial(x, generator)
         noise = standard_normal(tuple(draw.z.shape), like=draw.z, generator=generator)
-        temperature = torch.as_tensor(initial_temperature, dtype=draw.z.dtype, device=draw.z.device)
+        temperature = scalar_like(initial_temperature, draw.z)
         log_cooling = 0.5 * self.latent_dim * temperature.double().log()
         end, log_det = flow(PhaseState(draw.z, temperature.sqrt() * noise))
         log_end = standard_normal_log_prob(end.position) + standard_normal_log_prob(end.velocity) + log_det.double()

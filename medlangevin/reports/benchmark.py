@@ -53,7 +53,7 @@ class _Curve(NamedTuple):
 
     @property
     def validated(self) -> bool:
-        return "validation_elbo" in self.rows[-1]
+        return any("validation_elbo" in row for row in self.rows)
 
     @property
     def bound(self) -> np.ndarray:
@@ -104,6 +104,8 @@ def _plot(axes: Axes, curves: list[_Curve], what: str, *, by_minutes: bool) -> N
     for curve in curves:
         x = curve.minutes if by_minutes else series(curve.rows, "epoch")
         y = curve.bound if what == "bound" else series(curve.rows, what)
+        known = np.isfinite(y)  # not every epoch may have been validated
+        x, y = x[known], y[known]
         label = None if curve.label in labelled else curve.label
         labelled.add(curve.label)
         axes.plot(x, y, color=curve.colour, lw=1, label=label, marker="." if len(x) < 3 else None)
@@ -126,7 +128,7 @@ def _save_samples(benchmark: Benchmark, cells: list[Cell], path: Path, *, title:
         label = benchmark.table.rows[cell.row].label
         samples = run.model.sample(COLUMNS**2, generator(cell.seed, "samples"))
         show_tiles(left, tile(samples, COLUMNS))
-        left.set_title(f"{label}, seed {cell.seed}, epoch {run.state.epoch}: samples (mean images)", fontsize=8)
+        left.set_title(f"{label}\nseed {cell.seed}, epoch {run.state.epoch}: samples (mean images)", fontsize=8)
         _show_reconstructions(right, run, cell)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=130, format="png", metadata={"Software": "medlangevin"})

@@ -31,7 +31,8 @@ def save_curves(rows: list[Row], path: Path | str, *, title: str, noun: str = "e
     validation = series(rows, "validation_elbo")
     axes.plot(epochs, -series(rows, "loss"), label="training (minus loss)", color="tab:blue", lw=1)
     if np.isfinite(validation).any():
-        axes.plot(epochs, validation, label="validation ELBO", color="tab:orange", lw=1.5)
+        measured = np.isfinite(validation)  # not every epoch may have been validated
+        axes.plot(epochs[measured], validation[measured], label="validation ELBO", color="tab:orange", lw=1.5)
         best = int(np.nanargmax(validation))
         axes.plot(epochs[best], validation[best], "o", color="tab:orange", label=f"best: epoch {epochs[best]}")
     frame_the_end(axes, np.concatenate([-series(rows, "loss"), validation]))

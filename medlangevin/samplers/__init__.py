@@ -22,6 +22,7 @@ from medlangevin.samplers.flow import FlowResult, leapfrog_flow, quasi_symplecti
 from medlangevin.samplers.potential import Evaluation, Potential, evaluate
 from medlangevin.samplers.quasi_symplectic import PhaseState
 from medlangevin.samplers.random import standard_normal, uniform
+from medlangevin.samplers.scalar import scalar_like
 
 __all__ = [
     "Adaptation",
@@ -47,6 +48,7 @@ __all__ = [
     "quasi_symplectic",
     "quasi_symplectic_flow",
     "sample",
+    "scalar_like",
     "standard_normal",
     "tempering",
     "ula",

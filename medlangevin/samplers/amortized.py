@@ -20,6 +20,7 @@ from medlangevin.samplers import euler_maruyama
 from medlangevin.samplers.metropolis import Info, choose, decide
 from medlangevin.samplers.potential import Potential, evaluate
 from medlangevin.samplers.random import standard_normal
+from medlangevin.samplers.scalar import scalar_like
 
 __all__ = ["Info", "State", "accept", "init", "latents", "propose", "step", "total"]
 
@@ -114,7 +115,7 @@ def accept(
     The energies, sums over many data points, and the proposal densities, sums over all elements of Phi, are formed in
     float64: they are large numbers with a small difference.
     """
-    eta = torch.as_tensor(step_size, dtype=torch.float64, device=state.weight.device)
+    eta = scalar_like(step_size, state.weight, dtype=torch.float64)
     forward = _log_transition(state, proposal.weight, _weight_gradient(state, features, processes), eta)
     backward = _log_transition(proposal, state.weight, _weight_gradient(proposal, features, processes), eta)
     energy, new_energy = (total(at.value.double().sum(-1), processes) for at in (state, proposal))

@@ -12,8 +12,9 @@ from torch import Tensor
 from medlangevin.samplers import quasi_symplectic
 from medlangevin.samplers.flow import recomputed, step_size_at
 from medlangevin.samplers.potential import Potential
-from medlangevin.samplers.quasi_symplectic import PhaseState, Scalar
+from medlangevin.samplers.quasi_symplectic import PhaseState
 from medlangevin.samplers.random import standard_normal
+from medlangevin.samplers.scalar import Scalar, scalar_like
 
 
 class AnnealedFlowResult(NamedTuple):
@@ -50,7 +51,7 @@ def annealed_flow(
     velocity = standard_normal(tuple(position.shape), like=position, generator=generator)
     log_weight = torch.zeros(position.shape[:-1], dtype=torch.float64, device=position.device)
     for k, fraction in enumerate(fractions):
-        t = torch.as_tensor(step_size_at(step_size, k), dtype=position.dtype, device=position.device)
+        t = scalar_like(step_size_at(step_size, k), position)
         if k > 0 and (isinstance(damping, Tensor) or damping > 0):
             noise = standard_normal(tuple(position.shape), like=position, generator=generator)
             decay = damping * t

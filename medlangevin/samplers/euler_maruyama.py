@@ -4,8 +4,7 @@ import torch
 from torch import Tensor
 
 from medlangevin.samplers.potential import Potential
-
-Scalar = float | Tensor
+from medlangevin.samplers.scalar import Scalar, scalar_like
 
 
 def step(position: Tensor, gradient: Tensor, *, step_size: Scalar, noise: Tensor) -> Tensor:
@@ -13,7 +12,7 @@ def step(position: Tensor, gradient: Tensor, *, step_size: Scalar, noise: Tensor
 
     ``position``, ``gradient`` and ``noise`` xi have one shape; ``step_size`` eta > 0 broadcasts against it.
     """
-    eta = torch.as_tensor(step_size, dtype=position.dtype, device=position.device)
+    eta = scalar_like(step_size, position)
     return position - eta * gradient + (2 * eta).sqrt() * noise
 
 
@@ -23,7 +22,7 @@ def log_det_jacobian(position: Tensor, potential: Potential, *, step_size: Scala
     Unlike the quasi-symplectic step's it depends on the potential and costs a d x d Hessian a chain: the reason why
     flows are not built on this integrator.
     """
-    eta = torch.as_tensor(step_size, dtype=position.dtype, device=position.device)
+    eta = scalar_like(step_size, position)
     hessians = torch.stack(
         [torch.autograd.functional.hessian(lambda row: potential(row[None])[0], row) for row in position]
     )

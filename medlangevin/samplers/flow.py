@@ -9,8 +9,9 @@ from torch.utils.checkpoint import checkpoint
 
 from medlangevin.samplers import leapfrog, quasi_symplectic
 from medlangevin.samplers.potential import Potential
-from medlangevin.samplers.quasi_symplectic import PhaseState, Scalar
+from medlangevin.samplers.quasi_symplectic import PhaseState
 from medlangevin.samplers.random import standard_normal
+from medlangevin.samplers.scalar import Scalar
 
 
 class FlowResult(NamedTuple):

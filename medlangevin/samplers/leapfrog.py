@@ -2,12 +2,10 @@
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from medlangevin.samplers.potential import Potential, evaluate
-
-Scalar = float | Tensor
+from medlangevin.samplers.scalar import Scalar, scalar_like
 
 
 class State(NamedTuple):
@@ -30,7 +28,7 @@ def step(state: State, potential: Potential, *, step_size: Scalar, create_graph:
     ``step_size`` t: a scalar or (d,); negative steps go back in time. Volume preserving (log |det J| = 0 for every
     potential), time-reversible, of order two. ``create_graph`` keeps it differentiable through the force.
     """
-    t = torch.as_tensor(step_size, dtype=state.position.dtype, device=state.position.device)
+    t = scalar_like(step_size, state.position)
     velocity = state.velocity - 0.5 * t * state.gradient
     position = state.position + t * velocity
     value, gradient = evaluate(potential, position, create_graph=create_graph)

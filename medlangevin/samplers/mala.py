@@ -6,6 +6,7 @@ from torch import Tensor
 from medlangevin.samplers import ula
 from medlangevin.samplers.metropolis import Info, choose, decide
 from medlangevin.samplers.potential import Potential
+from medlangevin.samplers.scalar import scalar_like
 from medlangevin.samplers.ula import State, init
 
 __all__ = ["Info", "State", "init", "step"]
@@ -19,7 +20,7 @@ def step(
     ``step_size`` eta: a scalar or (d,). Leaves exp(-U) invariant. A proposal whose potential is not finite is
     rejected.
     """
-    eta = torch.as_tensor(step_size, dtype=state.position.dtype, device=state.position.device)
+    eta = scalar_like(step_size, state.position)
     proposal, _ = ula.step(state, potential, generator, step_size=step_size)
     log_ratio = (
         state.value

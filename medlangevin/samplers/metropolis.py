@@ -30,7 +30,7 @@ def decide(log_ratio: Tensor, proposal_value: Tensor, generator: torch.Generator
     is rejected. A start of infinite potential, however, is left by the first finite proposal.
     """
     invalid = log_ratio.isnan() | ~proposal_value.isfinite()
-    log_ratio = torch.where(invalid, -torch.inf, log_ratio)
+    log_ratio = log_ratio.masked_fill(invalid, -torch.inf)
     draw = uniform(tuple(log_ratio.shape), like=log_ratio, generator=generator)
     return Info(log_ratio.clamp(max=0).exp(), draw.log() < log_ratio, log_ratio < -DIVERGENCE_NATS)
 

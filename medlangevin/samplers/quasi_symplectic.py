@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from medlangevin.samplers.potential import Potential, evaluate
-
-Scalar = float | Tensor
+from medlangevin.samplers.scalar import Scalar, scalar_like
 
 
 class PhaseState(NamedTuple):
@@ -71,18 +70,14 @@ def log_det_jacobian(state: PhaseState, *, step_size: Scalar, damping: Scalar) -
     QSL-VAE paper, Eq. 11 and Algorithm 1, corrected: the sign is minus and a scalar t counts d times
     (docs/mathematics.md, corrections 3 and 4).
     """
-    step_sizes = _as_tensor(step_size, state.position).expand(state.position.shape[-1])
-    return -(_as_tensor(damping, state.position) * step_sizes).sum()
+    step_sizes = scalar_like(step_size, state.position).expand(state.position.shape[-1])
+    return -(scalar_like(damping, state.position) * step_sizes).sum()
 
 
 def _coefficients(
     state: PhaseState, step_size: Scalar, damping: Scalar, noise_scale: Scalar, noise: Tensor | None
 ) -> tuple[Tensor, Tensor, Scalar]:
-    t = _as_tensor(step_size, state.position)
-    damp = torch.exp(-0.5 * _as_tensor(damping, state.position) * t)
+    t = scalar_like(step_size, state.position)
+    damp = torch.exp(-0.5 * scalar_like(damping, state.position) * t)
     kick: Scalar = 0.0 if noise is None else t.sqrt() * noise_scale * noise
     return 0.5 * t, damp, kick
-
-
-def _as_tensor(value: Scalar, like: Tensor) -> Tensor:
-    return torch.as_tensor(value, dtype=like.dtype, device=like.device)

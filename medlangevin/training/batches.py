@@ -27,7 +27,10 @@ class EpochBatches(Sampler[list[int]]):
     def __len__(self) -> int:
         return -(-self.count // self.batch_size)
 
+    def order(self) -> torch.Tensor:
+        """All positions in the order of the epoch, (count,) int64."""
+        return torch.randperm(self.count, generator=generator(self.seed, "order", self.epoch))
+
     def __iter__(self) -> Iterator[list[int]]:
-        order = torch.randperm(self.count, generator=generator(self.seed, "order", self.epoch))
-        for batch in order.split(self.batch_size):
+        for batch in self.order().split(self.batch_size):
             yield batch.tolist()

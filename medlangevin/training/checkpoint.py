@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from medlangevin.errors import MedlangevinError
 from medlangevin.io import atomic_folder, read_json, write_json
 from medlangevin.training.early_stopping import EarlyStopping
+from medlangevin.training.optimizer import MACHINE_SETTINGS
 
 WEIGHTS, OPTIMIZER, STATE = "model.safetensors", "training.safetensors", "training.json"
 FORMAT = 1
@@ -79,7 +80,11 @@ def load_training(folder: Path, model: torch.nn.Module, optimizer: torch.optim.O
     tensors = _load_tensors(folder / OPTIMIZER)
     load_weights(folder, model)
     try:
-        optimizer.load_state_dict(_unflatten(tensors, record["optimizer_groups"]))
+        groups = [
+            {**saved, **{key: group[key] for key in MACHINE_SETTINGS if key in group}}
+            for saved, group in zip(record["optimizer_groups"], optimizer.param_groups, strict=True)
+        ]
+        optimizer.load_state_dict(_unflatten(tensors, groups))
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise MedlangevinError(
             f"{folder / OPTIMIZER} does not fit the model; restore the checkpoint or train again under another name"
@@ -118,7 +123,10 @@ def _flatten(state: dict[str, Any]) -> tuple[dict[str, torch.Tensor], list[dict[
         for parameter, values in state["state"].items()
         for name, value in values.items()
     }
-    return tensors, state["param_groups"]
+    groups = [
+        {key: value for key, value in group.items() if key not in MACHINE_SETTINGS} for group in state["param_groups"]
+    ]
+    return tensors, groups
 
 
 def _unflatten(tensors: dict[str, torch.Tensor], groups: list[dict[str, Any]]) -> dict[str, Any]:

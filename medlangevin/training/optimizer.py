@@ -1,16 +1,46 @@
 """The optimiser that a configuration names."""
 
+from typing import Any
+
 import torch
 
 from medlangevin.config import TrainingConfig
 
+# What concerns the machine and not the training: a resumed run takes it from the new optimiser.
+MACHINE_SETTINGS = ("lr", "capturable", "foreach", "fused")
 
-def make_optimizer(model: torch.nn.Module, training: TrainingConfig) -> torch.optim.Optimizer:
-    """Adam or Adamax (Kingma & Ba 2015, Algs. 1 and 2) or plain gradient descent on all parameters of ``model``."""
+
+def make_optimizer(
+    model: torch.nn.Module, training: TrainingConfig, *, recorded: bool = False
+) -> torch.optim.Optimizer:
+    """Adam or Adamax (Kingma & Ba 2015, Algs. 1 and 2) or plain gradient descent on all parameters of ``model``.
+
+    ``recorded``: its steps are to be recorded in a CUDA graph. Then its learning rate is a tensor on the model's
+    device, as a graph would keep a number for ever.
+    """
+    settings: dict[str, Any] = {"lr": training.learning_rate}
+    if recorded:
+        device = next(model.parameters()).device
+        settings["lr"] = torch.full((), training.learning_rate, device=device)
     match training.optimizer:
         case "adam":
-            return torch.optim.Adam(model.parameters(), lr=training.learning_rate, eps=training.epsilon)
+            settings |= {"eps": training.epsilon} | ({"capturable": True, "fused": True} if recorded else {})
+            optimizer: torch.optim.Optimizer = torch.optim.Adam(model.parameters(), **settings)
         case "adamax":
-            return torch.optim.Adamax(model.parameters(), lr=training.learning_rate, eps=training.epsilon)
+            settings |= {"eps": training.epsilon} | ({"capturable": True} if recorded else {})
+            optimizer = torch.optim.Adamax(model.parameters(), **settings)
         case "sgd":
-            return torch.optim.SGD(model.parameters(), lr=training.learning_rate)
+            optimizer = torch.optim.SGD(model.parameters(), **settings, **({"fused": True} if recorded else {}))
+    if recorded:
+        # The first steps are made one by one; torch would warn of them.
+        optimizer._warned_capturable_if_run_uncaptured = True
+    return optimizer
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of all parameters, in place where it is a tensor."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], torch.Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate

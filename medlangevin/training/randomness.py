@@ -18,3 +18,8 @@ def derive_seed(seed: int, *purpose: str | int) -> int:
 def generator(seed: int, *purpose: str | int, device: torch.device | str = "cpu") -> torch.Generator:
     """A fresh generator for one purpose on ``device``."""
     return torch.Generator(device=device).manual_seed(derive_seed(seed, *purpose))
+
+
+def reseed(stream: torch.Generator, seed: int, *purpose: str | int) -> torch.Generator:
+    """``stream``, set to where ``generator`` of the same purpose starts: for what holds on to one object."""
+    return stream.manual_seed(derive_seed(seed, *purpose))

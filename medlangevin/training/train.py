@@ -12,10 +12,12 @@ from medlangevin.io import read_json, recover_folder, write_json, write_text
 from medlangevin.models import build
 from medlangevin.training import run as layout
 from medlangevin.training.checkpoint import TrainingState, load_training
+from medlangevin.training.cuda_graph import recordable
 from medlangevin.training.data import TrainingData, load_data
 from medlangevin.training.environment import describe_environment, device_name
 from medlangevin.training.metrics import MetricsFile, read_metrics, require_reaching
 from medlangevin.training.optimizer import make_optimizer
+from medlangevin.training.precision import matmul_precision
 from medlangevin.training.randomness import derive_seed
 from medlangevin.training.trainer import Trainer
 
@@ -30,6 +32,7 @@ MAY_CHANGE = {
     "training.epochs",
     "training.patience",
     "training.accelerator",
+    "training.cuda_graphs",
 }
 
 
@@ -53,7 +56,9 @@ def train(config: Config, *, resume: bool = False) -> Path:
         model = build(
             config.model, data.image_shape, mean_image=data.training.mean().cpu(), data_size=len(data.training)
         )
-    optimizer = make_optimizer(model, config.training)
+    model.to(fabric.device)
+    recorded = recordable(fabric.device, fabric.world_size, wanted=config.training.cuda_graphs)
+    optimizer = make_optimizer(model, config.training, recorded=recorded)
     state, rows = TrainingState(), []
     if resuming:
         rows = read_metrics(run_dir / layout.METRICS)
@@ -81,15 +86,12 @@ def train(config: Config, *, resume: bool = False) -> Path:
     print(data.summary)
     if resume:
         print(f"going on after epoch {state.epoch}" if resuming else "nothing to resume: starting from the beginning")
-    precision = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision(config.training.matmul_precision)
     try:
-        state = trainer.run()
+        with matmul_precision(config.training.matmul_precision):
+            state = trainer.run()
     except KeyboardInterrupt:
         print(f"interrupted in epoch {trainer.state.epoch + 1}; train again with --resume to go on")
         raise
-    finally:
-        torch.set_float32_matmul_precision(precision)
     stopping = state.early_stopping
     if state.epoch < config.training.epochs:
         print(f"stopped early after epoch {state.epoch}: no gain for {config.training.patience} epochs")

@@ -5,19 +5,21 @@ from pathlib import Path
 
 import torch
 from lightning.fabric import Fabric
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from medlangevin.config import Config
 from medlangevin.models import LatentVariableModel
 from medlangevin.progress import progress
 from medlangevin.training.batches import EpochBatches
 from medlangevin.training.checkpoint import TrainingState
+from medlangevin.training.cuda_graph import Recorded, recordable, recording_stream
 from medlangevin.training.data import TrainingData
 from medlangevin.training.early_stopping import EarlyStopping
+from medlangevin.training.gradient_step import Gradients, GradientStep
 from medlangevin.training.health import Health, require_finite_gradient, require_finite_loss, require_finite_weights
 from medlangevin.training.keeper import CheckpointKeeper
 from medlangevin.training.metrics import MetricsFile, Row
-from medlangevin.training.randomness import generator
+from medlangevin.training.optimizer import set_learning_rate
+from medlangevin.training.randomness import generator, reseed
 from medlangevin.training.schedule import learning_rate_factor
 from medlangevin.training.sources import Source
 from medlangevin.training.tensorboard import EventLog
@@ -27,10 +29,8 @@ IMAGES_PER_PICTURE = 4
 
 
 class Trainer:
-    """Trains ``model`` on ``data`` from ``state`` on; ``run`` carries it through to the end.
-
-    The loss is made inside the forward of the module that Fabric wrapped, with all its Langevin steps, as a
-    distributed wrapper would miss gradients made elsewhere.
+    """Trains ``model``, which is on the device of ``fabric``, on ``data`` from ``state`` on; ``run`` carries it through
+    to the end.
     """
 
     def __init__(
@@ -48,11 +48,26 @@ class Trainer:
         self.fabric, self.config, self.data, self.state, self.metrics = fabric, config, data, state, metrics
         self.model = model
         self.optimizer = optimizer
-        self._wrapped, self._wrapped_optimizer = fabric.setup(model, optimizer)
         self._keeper = CheckpointKeeper(run_dir, model, optimizer, state)
         self._events_folder = run_dir / "tensorboard"
         training = config.training
         self._batches = EpochBatches(len(data.training), training.batch_size, seed=config.seed)
+        # One object a purpose, set anew for every epoch: a CUDA graph holds on to its generator.
+        self._noise, self._validation_noise = (torch.Generator(fabric.device) for _ in range(2))
+        recorded = recordable(fabric.device, fabric.world_size, wanted=training.cuda_graphs)
+        wrapped, wrapped_optimizer = fabric.setup(model, optimizer)
+        self._step = GradientStep(
+            fabric,
+            model,
+            wrapped,
+            wrapped_optimizer,
+            self._noise,
+            gradient_clip=training.gradient_clip,
+            recorded=recorded,
+        )
+        self._elbo = Recorded(
+            lambda x: model.elbo(x, self._validation_noise), [self._validation_noise], enabled=recorded
+        )
 
     def run(self) -> TrainingState:
         """Train until the last epoch or until early stopping; the state at the end.
@@ -63,7 +78,10 @@ class Trainer:
         training = self.config.training
         events = EventLog(self._events_folder, epoch=self.state.epoch)
         try:
-            with progress(training.epochs, "epoch", done=self.state.epoch) as track:
+            with (
+                recording_stream(self.fabric.device),
+                progress(training.epochs, "epoch", done=self.state.epoch) as track,
+            ):
                 while not self.finished:
                     row = self._epoch()
                     self.metrics.append(row)
@@ -88,58 +106,55 @@ class Trainer:
         epoch = self.state.epoch + 1
         row = self._gradient_steps(epoch)
         require_finite_weights(self.model, self._health(self.state.step))
+        stopping = self.state.early_stopping
         if self.data.validation is None:
             stopping = EarlyStopping(best_epoch=epoch)
-        else:
+        elif epoch % self.config.training.validate_every == 0 or epoch == self.config.training.epochs:
             elbos = self.validate(self.data.validation)
             mean = elbos.mean().item()
             require_finite_loss(elbos.mean(), {"validation ELBO": elbos.mean()}, self._health(self.state.step))
-            stopping = self.state.early_stopping.update(epoch, mean)
+            stopping = stopping.update(epoch, mean)
             spread = elbos.std().item() / len(elbos) ** 0.5 if len(elbos) > 1 else 0.0
             row |= {"validation_elbo": mean, "validation_elbo_se": spread}
         self.state = TrainingState(epoch, self.state.step, stopping)
         return row | {"seconds": round(time.monotonic() - started, 3)}
 
     def _gradient_steps(self, epoch: int) -> Row:
-        noise = generator(self.config.seed, "noise", epoch, device=self.fabric.device)
+        reseed(self._noise, self.config.seed, "noise", epoch)
         data_noise = generator(self.config.seed, "data", epoch, device=self.fabric.device)
         self._batches.set_epoch(epoch)
         self.model.train()
-        sums: dict[str, float] = {}
+        sums: torch.Tensor | float = 0.0
         seen = 0
         for batch in self.data.training.shuffled(self._batches, data_noise):
             x = batch.to(self.fabric.device, non_blocking=True)
             rate = self._set_learning_rate()
-            self._wrapped_optimizer.zero_grad()
-            loss, parts = self._wrapped(x, noise)
-            require_finite_loss(loss, parts, self._health(self.state.step + 1))
-            self.fabric.backward(loss)
-            norm = self._clip_gradients()
-            require_finite_gradient(norm, self.model, self._health(self.state.step + 1))
-            self._wrapped_optimizer.step()
+            gradients = self._step.make(x)
+            self._require_finite(gradients)
+            self._step.update()
             self.state = self.state._replace(step=self.state.step + 1)
             seen += len(x)
-            for name, value in {"loss": loss, **parts, "gradient_norm": norm}.items():
-                sums[name] = sums.get(name, 0.0) + float(value.detach()) * len(x)
-        means = {name: value / seen for name, value in sums.items()}
-        return {"epoch": epoch, "step": self.state.step, "learning_rate": rate} | means
+            sums = sums + gradients.figures * len(x)
+        means = torch.as_tensor(sums / seen).tolist()
+        return {"epoch": epoch, "step": self.state.step, "learning_rate": rate} | dict(
+            zip(self._step.names, means, strict=True)
+        )
 
-    def _clip_gradients(self) -> torch.Tensor:
-        """The norm of all gradients together, before it was clipped; gradients below the limit are left untouched."""
-        limit = self.config.training.gradient_clip
-        gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
-        norm = get_total_norm(gradients)
-        if norm > limit:
-            clip_grads_with_norm_(self.model.parameters(), limit, norm)
-        return norm
+    def _require_finite(self, gradients: Gradients) -> None:
+        if bool(gradients.is_finite):
+            return
+        loss, *parts, norm = gradients.figures
+        health = self._health(self.state.step + 1)
+        require_finite_loss(loss, dict(zip(self._step.names[1:-1], parts, strict=True)), health)
+        require_finite_gradient(norm, self.model, health)
 
     def validate(self, source: Source) -> torch.Tensor:
         """The ELBO of each image of ``source``, (N,) float64 in nats; the same noise every time, so epochs compare."""
-        noise = generator(self.config.seed, "validation", device=self.fabric.device)
+        reseed(self._validation_noise, self.config.seed, "validation")
         self.model.eval()
         batches = source.in_order(self.config.training.batch_size)
-        elbos = [self.model.elbo(x.to(self.fabric.device), noise).double().cpu() for x in batches]
-        return torch.cat(elbos)
+        # A recorded call overwrites what the last one gave, so each is copied.
+        return torch.cat([self._elbo(x.to(self.fabric.device)).double().cpu() for x in batches])
 
     def _set_learning_rate(self) -> float:
         training = self.config.training
@@ -149,9 +164,9 @@ class Trainer:
             warmup_steps=training.warmup_epochs * len(self._batches),
             schedule=training.learning_rate_schedule,
         )
-        for group in self.optimizer.param_groups:
-            group["lr"] = training.learning_rate * factor
-        return training.learning_rate * factor
+        rate = training.learning_rate * factor
+        set_learning_rate(self.optimizer, rate)
+        return rate
 
     def _draw(self, events: EventLog) -> None:
         noise = generator(self.config.seed, "pictures", device=self.fabric.device)

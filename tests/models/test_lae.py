@@ -68,10 +68,39 @@ def plain_loss(model: LAE, x: Tensor, rng: torch.Generator) -> tuple[Tensor, Ten
     return torch.stack(energies).mean(), state.weight, accepted
 
 
+@pytest.fixture
+def undecided_on_host(monkeypatch):
+    """As on a GPU: which proposals are accepted stays on the device."""
+    monkeypatch.setattr(LAE, "_decides_on_host", staticmethod(lambda x: False))
+
+
 @pytest.mark.parametrize("expected_acceptance", [0.0, 1.0])
 @pytest.mark.parametrize(("num_updates", "metropolis"), [(1, True), (3, True), (2, False)])
 def test_the_loss_and_its_gradients_are_those_of_plain_autograd(num_updates, metropolis, expected_acceptance):
     """Whatever acceptance was expected, which decides the evaluations that give parameter gradients at once."""
+    require_plain_gradients(num_updates, metropolis, expected_acceptance)
+
+
+@pytest.mark.parametrize(("num_updates", "metropolis"), [(1, True), (3, True), (2, False)])
+def test_they_are_those_of_plain_autograd_where_the_host_does_not_wait_for_decisions(
+    num_updates, metropolis, undecided_on_host
+):
+    require_plain_gradients(num_updates, metropolis, expected_acceptance=1.0)
+
+
+def test_a_refused_proposal_without_energy_leaves_no_trace(undecided_on_host):
+    """Steps so long that the energy overflows are refused, and the loss is that at the start."""
+    model, x = make(num_updates=2, step_size=1e305), images()
+    before = model.encoder.weight.clone()
+    loss, parts = model(x, generator())
+    loss.backward()
+    assert parts["acceptance"] == 0
+    assert torch.equal(model.encoder.weight, before)
+    torch.testing.assert_close(loss, model.potential(x)(model.encoder(x)[0]).mean())
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+
+
+def require_plain_gradients(num_updates, metropolis, expected_acceptance):
     model = make(num_updates=num_updates, metropolis=metropolis, step_size=0.25)
     seen = set()
     for seed in range(12):

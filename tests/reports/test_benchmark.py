@@ -42,9 +42,9 @@ def test_curves_and_samples_of_every_data_set(trained: Benchmark, monkeypatch: p
     assert len(colours.axes) == 2  # a VAE accepts nothing
     assert colours.axes[0].get_ylabel() == "validation ELBO,\nnats per image"
     assert [axes.get_title().split(":")[0] for axes in samples.axes] == [
-        "VAE, seed 3, epoch 4",
+        "VAE\nseed 3, epoch 4",
         "test images, below each row its reconstructions",
-        "LAE, seed 0, epoch 4",
+        "LAE\nseed 0, epoch 4",
         "test images, below each row its reconstructions",
     ]
 

@@ -1,0 +1,127 @@
+"""Seconds per gradient step of every model, made one by one and recorded as a CUDA graph, and peak memory.
+
+    python benchmarks/step_time.py [--only 2d] [--steps 30]
+
+Each case is the whole step of a training: loss with its Langevin steps, gradients, clipping, update. Medians over steps
+that are waited for; random images. On a CPU nothing is recorded, and the second column stays empty.
+"""
+
+import argparse
+import statistics
+import time
+from typing import Any, NamedTuple
+
+import torch
+from lightning.fabric import Fabric
+
+from medlangevin.config import Config, parse_config
+from medlangevin.models import build
+from medlangevin.training.cuda_graph import WARM_UP, recordable, recording_stream
+from medlangevin.training.gradient_step import GradientStep
+from medlangevin.training.optimizer import make_optimizer
+from medlangevin.training.precision import matmul_precision
+
+MLP = {"latent_dim": 8, "network": {"kind": "mlp", "widths": [1024, 1024, 1024]}}
+MLP["likelihood"] = {"kind": "discretized_logistic"}
+CONV5 = {"latent_dim": 64, "network": {"kind": "conv5"}, "likelihood": {"kind": "bernoulli"}}
+EAR: dict[str, Any] = {"latent_dim": 32}
+FLOW = {"steps": 5, "step_size": 0.2, "max_step_size": 0.5}
+SMALL_FLOW = {"steps": 5, "step_size": 0.001, "max_step_size": 0.05}
+TEMPERED = {**FLOW, "tempering": "fixed", "initial_temperature": 1.5}
+
+
+class Case(NamedTuple):
+    name: str
+    shape: tuple[int, ...]
+    batch: int
+    model: dict[str, Any]
+    optimizer: str = "adamax"
+    precision: Any = "32-true"
+
+
+def cases() -> list[Case]:
+    digits, ear = (1, 28, 28), (1, 60, 50, 50)
+    found = [
+        Case("2d mlp vae", digits, 100, {"kind": "vae", **MLP}, "sgd"),
+        Case("2d mlp lae T=2", digits, 100, {"kind": "lae", **MLP, "langevin": {"steps": 2}}, "sgd"),
+        Case("2d mlp lae mala", digits, 100, {"kind": "lae", **MLP, "langevin": {"update": "mala"}}, "adam"),
+    ]
+    flows: dict[str, dict[str, Any]] = {
+        "vae": {"kind": "vae"},
+        "hvae": {"kind": "hvae", "flow": TEMPERED},
+        "flow": {"kind": "qsl_vae", "flow": {**FLOW, "bound": "flow", "damping": 0.0}},
+        "annealed": {"kind": "qsl_vae", "flow": FLOW},
+    }
+    found += [
+        Case(f"2d conv5 {name} {batch}", digits, batch, CONV5 | model)
+        for batch in (100, 1000)
+        for name, model in flows.items()
+    ]
+    volumes: dict[str, dict[str, Any]] = {
+        "vae": {"kind": "vae"},
+        "qsl K=5": {"kind": "qsl_vae", "flow": SMALL_FLOW},
+        "lae T=2": {"kind": "lae"},
+    }
+    return found + [
+        Case(f"3d {name} {batch} {precision}", ear, batch, EAR | model, "adam", precision)
+        for precision in ("32-true", "bf16-mixed")
+        for batch in (10, 64)
+        for name, model in volumes.items()
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", help="cases whose name contains this")
+    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--matmul-precision", default="high", choices=("highest", "high", "medium"))
+    arguments = parser.parse_args()
+    print(f"{'case':34} {'one by one':>11} {'recorded':>11} {'images/s':>10} {'peak MiB':>9}", flush=True)
+    for case in cases():
+        if arguments.only not in case.name:
+            continue
+        with matmul_precision(arguments.matmul_precision):
+            single, _ = measure(case, recorded=False, steps=arguments.steps)
+            recorded, peak = (
+                measure(case, recorded=True, steps=arguments.steps) if torch.cuda.is_available() else (None, 0)
+            )
+        best = min(single, recorded or single)
+        shown = f"{1e3 * recorded:8.2f} ms" if recorded else ""
+        print(f"{case.name:34} {1e3 * single:8.2f} ms {shown:>11} {case.batch / best:10.0f} {peak:9.0f}", flush=True)
+
+
+def measure(case: Case, *, recorded: bool, steps: int) -> tuple[float, float]:
+    """Median seconds of a step, and the peak of the device's memory in MiB."""
+    training = {"optimizer": case.optimizer, "learning_rate": 1e-5, "cuda_graphs": recorded}
+    config: Config = parse_config({"name": "x", "model": case.model, "training": training}, source="benchmark")
+    fabric = Fabric(accelerator="auto", devices=1, precision=case.precision)
+    device = fabric.device
+    recorded = recordable(device, 1, wanted=recorded)
+    torch.manual_seed(0)
+    model = build(config.model, case.shape, data_size=1000).to(device)
+    optimizer = make_optimizer(model, config.training, recorded=recorded)
+    wrapped, wrapped_optimizer = fabric.setup(model, optimizer)
+    stream = torch.Generator(device).manual_seed(0)
+    clip = config.training.gradient_clip
+    step = GradientStep(fabric, model, wrapped, wrapped_optimizer, stream, gradient_clip=clip, recorded=recorded)
+    x = torch.rand((case.batch, *case.shape), generator=torch.Generator().manual_seed(0)).to(device)
+    if config.model.likelihood.kind == "bernoulli":
+        x = x.round()
+    seconds = []
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    with recording_stream(device):
+        for number in range(3 * WARM_UP + steps):
+            started = time.perf_counter()
+            bool(step.make(x).is_finite)  # as the training does
+            step.update()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            if number >= 3 * WARM_UP:
+                seconds.append(time.perf_counter() - started)
+    peak = torch.cuda.max_memory_allocated() / 2**20 if device.type == "cuda" else 0.0
+    return statistics.median(seconds), peak
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""One gradient step: the loss in the forward of the wrapped module, its gradients, clipping, and the update."""
+
+from typing import Any, NamedTuple
+
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+
+from medlangevin.models import LatentVariableModel
+from medlangevin.training.cuda_graph import Recorded
+
+
+class Gradients(NamedTuple):
+    """What is known of gradients that were just made; the next ones overwrite it.
+
+    ``figures`` (n,) float64: the loss, its parts, and the norm of the gradient before it was clipped. ``is_finite``, a
+    0-d tensor: whether loss and norm are.
+    """
+
+    figures: Tensor
+    is_finite: Tensor
+
+
+class GradientStep:
+    """``make`` makes a batch's gradients, clipped to a norm of ``gradient_clip``, and ``update`` follows them.
+
+    The loss is made inside the forward of ``wrapped``, the module that Fabric set up, with all its Langevin steps, as a
+    distributed wrapper would miss gradients made elsewhere. ``generator`` is the only source of noise. ``recorded``:
+    after a few steps both halves are CUDA graphs. ``names`` are those of the figures, once there are any.
+    """
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        model: LatentVariableModel,
+        wrapped: Any,
+        optimizer: Any,
+        generator: torch.Generator,
+        *,
+        gradient_clip: float,
+        recorded: bool,
+    ) -> None:
+        self._fabric, self._model, self._wrapped, self._optimizer = fabric, model, wrapped, optimizer
+        self._generator, self._gradient_clip = generator, gradient_clip
+        self.names: tuple[str, ...] = ()
+        self._recorded_gradients: list[Tensor | None] = []
+        self._record_make = Recorded(self._make, [generator], enabled=recorded)
+        self._record_update = Recorded(self._optimizer.step, enabled=recorded)
+
+    def make(self, x: Tensor) -> Gradients:
+        """The gradients of the loss at ``x`` (n, C, *spatial), left at the parameters."""
+        if self._record_make.is_recorded and self._record_make.takes(x):
+            for parameter, gradient in zip(self._model.parameters(), self._recorded_gradients, strict=True):
+                parameter.grad = gradient  # a smaller batch has put others there
+            return self._record_make(x)
+        gradients = self._record_make(x)
+        if self._record_make.is_recorded:
+            self._recorded_gradients = self._parameter_gradients()
+        return gradients
+
+    def update(self) -> None:
+        """Move the parameters along the gradients that were made."""
+        made = zip(self._parameter_gradients(), self._recorded_gradients, strict=False)
+        if self._record_make.is_recorded and all(gradient is recorded for gradient, recorded in made):
+            self._record_update()
+        else:  # those of a batch of another size, or of the first steps
+            self._optimizer.step()
+
+    def _make(self, x: Tensor) -> Gradients:
+        self._optimizer.zero_grad()
+        loss, parts = self._wrapped(x, self._generator)
+        self._fabric.backward(loss)
+        norm = self._clip()
+        self.names = ("loss", *parts, "gradient_norm")
+        figures = torch.stack([value.detach().double() for value in (loss, *parts.values(), norm)])
+        return Gradients(figures, figures[0].isfinite() & figures[-1].isfinite())
+
+    def _clip(self) -> Tensor:
+        """The norm of all gradients together, before it was clipped; gradients below the limit are left untouched."""
+        norm = get_total_norm([gradient for gradient in self._parameter_gradients() if gradient is not None])
+        # On the device a factor of one costs less than to wait for the answer.
+        if norm.device.type != "cpu" or norm > self._gradient_clip:
+            clip_grads_with_norm_(self._model.parameters(), self._gradient_clip, norm)
+        return norm
+
+    def _parameter_gradients(self) -> list[Tensor | None]:
+        return [parameter.grad for parameter in self._model.parameters()]
