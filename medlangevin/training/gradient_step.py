@@ -50,7 +50,9 @@ class GradientStep:
 
     def make(self, x: Tensor) -> Gradients:
         """The gradients of the loss at ``x`` (n, C, *spatial), left at the parameters."""
-        if self._record_make.is_recorded and self._record_make.takes(x):
+        if not self._record_make.takes(x):
+            return self._make(x)
+        if self._record_make.is_recorded:
             for parameter, gradient in zip(self._model.parameters(), self._recorded_gradients, strict=True):
                 parameter.grad = gradient  # a smaller batch has put others there
             return self._record_make(x)
