@@ -69,7 +69,8 @@ class TrainingConfig(Section):
     along half a cosine at the last epoch (``cosine``). ``validate_every``: epochs between two looks at the validation
     data, the last epoch in any case. ``matmul_precision``: torch's float32 matrix products (and CUDA's convolutions);
     below ``highest`` a device may round their factors to fewer bits. ``cuda_graphs``: on one GPU, record a step once
-    and launch it as a whole; the same numbers, many times faster for small networks.
+    and launch it as a whole; the same numbers, many times faster for small networks. ``devices`` on each of ``nodes``
+    machines: a process each (on a CPU as well), which share every batch; the result is that of one, up to rounding.
     """
 
     epochs: Count = 200
@@ -85,6 +86,8 @@ class TrainingConfig(Section):
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     matmul_precision: Literal["highest", "high", "medium"] = "highest"
     cuda_graphs: bool = True
+    devices: Annotated[Integer, Field(ge=1, le=1024)] = 1
+    nodes: Annotated[Integer, Field(ge=1, le=1024)] = 1
 
     @model_validator(mode="after")
     def _epsilon_is_used(self) -> "TrainingConfig":

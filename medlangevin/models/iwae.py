@@ -32,7 +32,8 @@ class IWAE(VAE):
         normalised weights.
         """
         mean, scale = self._encode(x)
-        noise = standard_normal((self.num_samples, *mean.shape), like=mean, generator=generator)
+        noise = standard_normal((len(x), self.num_samples, self.latent_dim), like=mean, generator=generator)
+        noise = noise.transpose(0, 1)
 
         def weigh(part: Tensor) -> tuple[Tensor, Tensor]:
             z = mean + scale * part

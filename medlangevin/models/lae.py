@@ -158,7 +158,7 @@ class LAE(VAE):
 
     def _langevin(self, x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The loss; energies and latents of the last state, (N,) and (N, d_z); the share of accepted proposals."""
-        processes = distributed.group.WORLD if distributed.is_available() and distributed.is_initialized() else None
+        processes = _processes()
         features = self.encoder.features(x)
         rows = features.detach().to(self.encoder.weight.dtype)
         images = amortized.total(torch.full((), len(x), device=x.device), processes)
@@ -216,6 +216,8 @@ class LAE(VAE):
         for _ in range(self.num_updates):
             chain, info = mala.step(chain, potential, generator, step_size=self.latent_step_size)
             acceptance += info.acceptance_probability.mean() / self.num_updates
+        images = amortized.total(torch.full((), len(x), dtype=acceptance.dtype, device=x.device), _processes())
+        acceptance = amortized.total(acceptance * len(x), _processes()) / images
         value = potential(chain.position)
         misfit = 0.5 * ((chain.position - prediction) / self.encoder.scale).square().sum(-1).mean()
         with torch.no_grad():
@@ -238,6 +240,11 @@ class LAE(VAE):
             adaptation=Adaptation(torch.full((len(x), 1), self.posterior_step_size), _TARGET_ACCEPTANCE),
         )
         return chains.state.position
+
+
+def _processes() -> amortized.Processes:
+    """The processes that a mini-batch is split among; None for one alone."""
+    return distributed.group.WORLD if distributed.is_available() and distributed.is_initialized() else None
 
 
 def _shares(moves: list[Tensor]) -> Tensor:

@@ -21,7 +21,7 @@ from medlangevin.samplers.chain import Chains, sample
 from medlangevin.samplers.flow import FlowResult, leapfrog_flow, quasi_symplectic_flow
 from medlangevin.samplers.potential import Evaluation, Potential, evaluate
 from medlangevin.samplers.quasi_symplectic import PhaseState
-from medlangevin.samplers.random import standard_normal, uniform
+from medlangevin.samplers.random import Rows, SharedGenerator, standard_normal, uniform
 from medlangevin.samplers.scalar import scalar_like
 
 __all__ = [
@@ -32,6 +32,8 @@ __all__ = [
     "FlowResult",
     "PhaseState",
     "Potential",
+    "Rows",
+    "SharedGenerator",
     "amortized",
     "annealed_flow",
     "annealed_importance",

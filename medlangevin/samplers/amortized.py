@@ -96,7 +96,7 @@ def propose(
     processes: Processes = None,
 ) -> Tensor:
     """The proposal Phi', shaped like the weight: the first half of ``step``, for who evaluates U in its own way."""
-    noise = standard_normal(tuple(state.weight.shape), like=state.weight, generator=generator)
+    noise = standard_normal(tuple(state.weight.shape), like=state.weight, generator=generator, common=True)
     force = _weight_gradient(state, features, processes)
     return euler_maruyama.step(state.weight, force, step_size=step_size, noise=_of_the_first(noise, processes))
 

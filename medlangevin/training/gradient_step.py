@@ -48,11 +48,15 @@ class GradientStep:
         self._record_make = Recorded(self._make, [generator], enabled=recorded)
         self._record_update = Recorded(self._optimizer.step, enabled=recorded)
 
-    def make(self, x: Tensor) -> Gradients:
-        """The gradients of the loss at ``x`` (n, C, *spatial), left at the parameters."""
-        if not self._record_make.takes(x):
-            return self._make(x)
-        if self._record_make.is_recorded:
+    def make(self, x: Tensor, *, weight: float = 1.0) -> Gradients:
+        """The gradients of the loss at ``x`` (n, C, *spatial), left at the parameters; of several processes' the mean.
+
+        ``weight`` is what this process's part of a batch counts in that mean.
+        """
+        if weight != 1 or not self._record_make.takes(x):
+            return self._make(x, weight)
+        replayed = self._record_make.is_recorded
+        if replayed:
             for parameter, gradient in zip(self._model.parameters(), self._recorded_gradients, strict=True):
                 parameter.grad = gradient  # a smaller batch has put others there
             return self._record_make(x)
@@ -69,10 +73,10 @@ class GradientStep:
         else:  # those of a batch of another size, or of the first steps
             self._optimizer.step()
 
-    def _make(self, x: Tensor) -> Gradients:
+    def _make(self, x: Tensor, weight: float = 1.0) -> Gradients:
         self._optimizer.zero_grad()
         loss, parts = self._wrapped(x, self._generator)
-        self._fabric.backward(loss)
+        self._fabric.backward(weight * loss)
         norm = self._clip()
         self.names = ("loss", *parts, "gradient_norm")
         figures = torch.stack([value.detach().double() for value in (loss, *parts.values(), norm)])

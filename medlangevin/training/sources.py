@@ -68,8 +68,8 @@ class MemorySource:
 
     def shuffled(self, order: EpochBatches, noise: torch.Generator) -> Iterator[Tensor]:
         """See ``Source``; ``noise`` binarises the images where that is done anew every time."""
-        for positions in order.order().to(self.images.images.device).split(order.batch_size):
-            yield self.images.batch(positions, generator=noise)
+        for positions in order.positions():
+            yield self.images.batch(positions.to(self.images.images.device), generator=noise)
 
     def in_order(self, batch_size: int) -> Iterator[Tensor]:
         """See ``Source``."""

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import torch
-from lightning.fabric import Fabric
 
 from medlangevin.config import Config, dump_config, load_run_config
 from medlangevin.config.load import flat
@@ -18,6 +17,7 @@ from medlangevin.training.environment import describe_environment, device_name
 from medlangevin.training.metrics import MetricsFile, read_metrics, require_reaching
 from medlangevin.training.optimizer import make_optimizer
 from medlangevin.training.precision import matmul_precision
+from medlangevin.training.processes import is_first, make_fabric
 from medlangevin.training.randomness import derive_seed
 from medlangevin.training.trainer import Trainer
 
@@ -33,6 +33,8 @@ MAY_CHANGE = {
     "training.patience",
     "training.accelerator",
     "training.cuda_graphs",
+    "training.devices",
+    "training.nodes",
 }
 
 
@@ -43,12 +45,15 @@ def train(config: Config, *, resume: bool = False) -> Path:
     beginning when there is none. Raises MedlangevinError before anything is written when the input is bad.
     """
     run_dir = config.run_dir
-    if resume:
+    fabric = make_fabric(config.training)
+    say = print if is_first() else _say_nothing
+    if resume and is_first():
         recover_folder(layout.checkpoint_folder(run_dir, "last"))
         recover_folder(layout.checkpoint_folder(run_dir, "best"))
+    fabric.barrier()
     resuming = _require_startable(run_dir, config, resume=resume)
-    fabric = _fabric(config)
-    data = load_data(config, fabric.device)
+    with fabric.rank_zero_first():  # which may have to fetch it
+        data = load_data(config, fabric.device)
     if resuming:
         _require_same_data(run_dir / layout.DATA, data)
     with torch.random.fork_rng(devices=[]):
@@ -65,10 +70,12 @@ def train(config: Config, *, resume: bool = False) -> Path:
         state = load_training(layout.checkpoint_folder(run_dir, "last"), model, optimizer)
         require_reaching(rows, state.epoch, run_dir / layout.METRICS)
 
-    write_text(run_dir / layout.CONFIG, dump_config(config))
-    write_json(run_dir / layout.DATA, data.description)
+    fabric.barrier()  # nobody writes before all have looked
     metrics = MetricsFile(run_dir / layout.METRICS, rows)
-    metrics.drop_after(state.epoch)
+    if is_first():
+        write_text(run_dir / layout.CONFIG, dump_config(config))
+        write_json(run_dir / layout.DATA, data.description)
+        metrics.drop_after(state.epoch)
     trainer = Trainer(
         fabric=fabric,
         config=config,
@@ -79,25 +86,30 @@ def train(config: Config, *, resume: bool = False) -> Path:
         state=state,
         metrics=metrics,
     )
-    if not trainer.finished:  # what trained the run, not what looks at it afterwards
+    if is_first() and not trainer.finished:  # what trained the run, not what looks at it afterwards
         write_json(run_dir / layout.ENVIRONMENT, describe_environment(fabric.device))
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    print(f"run {run_dir}: {config.model.kind}, {parameters:,} parameters, on {device_name(fabric.device)}")
-    print(data.summary)
+    where = device_name(fabric.device) + (f", {fabric.world_size} processes" if fabric.world_size > 1 else "")
+    say(f"run {run_dir}: {config.model.kind}, {parameters:,} parameters, on {where}")
+    say(data.summary)
     if resume:
-        print(f"going on after epoch {state.epoch}" if resuming else "nothing to resume: starting from the beginning")
+        say(f"going on after epoch {state.epoch}" if resuming else "nothing to resume: starting from the beginning")
     try:
         with matmul_precision(config.training.matmul_precision):
             state = trainer.run()
     except KeyboardInterrupt:
-        print(f"interrupted in epoch {trainer.state.epoch + 1}; train again with --resume to go on")
+        say(f"interrupted in epoch {trainer.state.epoch + 1}; train again with --resume to go on")
         raise
     stopping = state.early_stopping
     if state.epoch < config.training.epochs:
-        print(f"stopped early after epoch {state.epoch}: no gain for {config.training.patience} epochs")
+        say(f"stopped early after epoch {state.epoch}: no gain for {config.training.patience} epochs")
     elbo = "" if stopping.best_elbo is None else f": validation ELBO {stopping.best_elbo:.1f} nats per {data.noun}"
-    print(f"best epoch {stopping.best_epoch} of {state.epoch}{elbo}")
+    say(f"best epoch {stopping.best_epoch} of {state.epoch}{elbo}")
     return run_dir
+
+
+def _say_nothing(text: str) -> None:
+    """The first process speaks for all."""
 
 
 def _require_startable(run_dir: Path, config: Config, *, resume: bool) -> bool:
@@ -134,14 +146,3 @@ def _require_same_data(path: Path, data: TrainingData) -> None:
                 f"{data.location} are not those that the run was trained on ({key} in {path} differs); "
                 "restore them or train under another name"
             )
-
-
-def _fabric(config: Config) -> Fabric:
-    accelerator = config.training.accelerator
-    if accelerator == "cuda" and not torch.cuda.is_available():
-        raise MedlangevinError("training.accelerator is cuda but no CUDA device is at hand; use auto or cpu")
-    if accelerator == "auto":  # Apple's GPUs lack the float64 that likelihoods are summed in
-        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
-    fabric = Fabric(accelerator=accelerator, devices=1)
-    fabric.launch()
-    return fabric

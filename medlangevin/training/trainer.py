@@ -9,6 +9,7 @@ from lightning.fabric import Fabric
 from medlangevin.config import Config
 from medlangevin.models import LatentVariableModel
 from medlangevin.progress import progress
+from medlangevin.samplers import SharedGenerator
 from medlangevin.training.batches import EpochBatches
 from medlangevin.training.checkpoint import TrainingState
 from medlangevin.training.cuda_graph import Recorded, recordable, recording_stream
@@ -19,6 +20,7 @@ from medlangevin.training.health import Health, require_finite_gradient, require
 from medlangevin.training.keeper import CheckpointKeeper
 from medlangevin.training.metrics import MetricsFile, Row
 from medlangevin.training.optimizer import set_learning_rate
+from medlangevin.training.processes import is_first, total
 from medlangevin.training.randomness import generator, reseed
 from medlangevin.training.schedule import learning_rate_factor
 from medlangevin.training.sources import Source
@@ -51,9 +53,16 @@ class Trainer:
         self._keeper = CheckpointKeeper(run_dir, model, optimizer, state)
         self._events_folder = run_dir / "tensorboard"
         training = config.training
-        self._batches = EpochBatches(len(data.training), training.batch_size, seed=config.seed)
+        self._batches = EpochBatches(
+            len(data.training),
+            training.batch_size,
+            seed=config.seed,
+            rank=fabric.global_rank,
+            processes=fabric.world_size,
+        )
         # One object a purpose, set anew for every epoch: a CUDA graph holds on to its generator.
-        self._noise, self._validation_noise = (torch.Generator(fabric.device) for _ in range(2))
+        self._noise, self._data_noise = (SharedGenerator(fabric.device) for _ in range(2))
+        self._validation_noise = torch.Generator(fabric.device)
         recorded = recordable(fabric.device, fabric.world_size, wanted=training.cuda_graphs)
         wrapped, wrapped_optimizer = fabric.setup(model, optimizer)
         self._step = GradientStep(
@@ -75,24 +84,30 @@ class Trainer:
         Raises MedlangevinError when the loss or a gradient stops being finite. After Ctrl-C the last checkpoint is
         whole and a resume goes on from it.
         """
-        training = self.config.training
+        with recording_stream(self.fabric.device):
+            if is_first():
+                self._run_and_write()
+            else:
+                while not self.finished:
+                    self._epoch()
+        self.fabric.barrier()
+        return self.state
+
+    def _run_and_write(self) -> None:
+        epochs = self.config.training.epochs
         events = EventLog(self._events_folder, epoch=self.state.epoch)
         try:
-            with (
-                recording_stream(self.fabric.device),
-                progress(training.epochs, "epoch", done=self.state.epoch) as track,
-            ):
+            with progress(epochs, "epoch", done=self.state.epoch) as track:
                 while not self.finished:
                     row = self._epoch()
                     self.metrics.append(row)
                     events.scalars(self.state.epoch, row)
-                    if self.state.epoch % max(1, training.epochs // PICTURES_PER_RUN) == 0:
+                    if self.state.epoch % max(1, epochs // PICTURES_PER_RUN) == 0:
                         self._draw(events)
                     self._keeper.offer(self.state, final=self.finished)
                     track.advance(self.state.epoch, self._note(row))
         finally:
             events.close()
-        return self.state
 
     @property
     def finished(self) -> bool:
@@ -121,21 +136,23 @@ class Trainer:
 
     def _gradient_steps(self, epoch: int) -> Row:
         reseed(self._noise, self.config.seed, "noise", epoch)
-        data_noise = generator(self.config.seed, "data", epoch, device=self.fabric.device)
+        reseed(self._data_noise, self.config.seed, "data", epoch)
         self._batches.set_epoch(epoch)
         self.model.train()
         sums: torch.Tensor | float = 0.0
         seen = 0
-        for batch in self.data.training.shuffled(self._batches, data_noise):
-            x = batch.to(self.fabric.device, non_blocking=True)
+        batches = self.data.training.shuffled(self._batches, self._data_noise)
+        for rows in self._batches.rows():
+            self._noise.rows = self._data_noise.rows = rows
+            x = next(batches).to(self.fabric.device, non_blocking=True)
             rate = self._set_learning_rate()
-            gradients = self._step.make(x)
+            gradients = self._step.make(x, weight=rows.size * self.fabric.world_size / rows.total)
             self._require_finite(gradients)
             self._step.update()
             self.state = self.state._replace(step=self.state.step + 1)
-            seen += len(x)
-            sums = sums + gradients.figures * len(x)
-        means = torch.as_tensor(sums / seen).tolist()
+            seen += rows.total
+            sums = sums + gradients.figures * rows.size
+        means = (total(torch.as_tensor(sums)) / seen).tolist()
         return {"epoch": epoch, "step": self.state.step, "learning_rate": rate} | dict(
             zip(self._step.names, means, strict=True)
         )
@@ -143,6 +160,8 @@ class Trainer:
     def _require_finite(self, gradients: Gradients) -> None:
         if bool(gradients.is_finite):
             return
+        if not is_first():  # which says so for all
+            raise SystemExit(2)
         loss, *parts, norm = gradients.figures
         health = self._health(self.state.step + 1)
         require_finite_loss(loss, dict(zip(self._step.names[1:-1], parts, strict=True)), health)

@@ -18,7 +18,15 @@ from medlangevin.io import read_json, write_json
 
 FORMAT = 1
 # Where a cell was trained is not part of what was measured.
-_PLACES = ("output_dir", "images.root", "images.download", "training.accelerator", "training.cuda_graphs")
+_PLACES = (
+    "output_dir",
+    "images.root",
+    "images.download",
+    "training.accelerator",
+    "training.cuda_graphs",
+    "training.devices",
+    "training.nodes",
+)
 
 
 class Record(NamedTuple):

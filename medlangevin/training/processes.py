@@ -1,0 +1,57 @@
+"""One training in several processes: how they are started, and which of them writes."""
+
+import os
+
+import torch
+from lightning.fabric import Fabric
+from torch import distributed
+
+from medlangevin.config import TrainingConfig
+from medlangevin.errors import MedlangevinError
+
+
+def make_fabric(training: TrainingConfig) -> Fabric:
+    """The devices of a training, one process each; further processes are started here unless torchrun or SLURM did.
+
+    Raises MedlangevinError where there are fewer devices than asked for, and where the processes that were started are
+    not as many as ``training`` says.
+    """
+    accelerator, wanted = training.accelerator, training.devices * training.nodes
+    if accelerator == "cuda" and not torch.cuda.is_available():
+        raise MedlangevinError("training.accelerator is cuda but no CUDA device is at hand; use auto or cpu")
+    if accelerator == "auto":  # Apple's GPUs lack the float64 that likelihoods are summed in
+        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    if accelerator == "cuda" and training.devices > torch.cuda.device_count():
+        raise MedlangevinError(
+            f"training.devices is {training.devices}, but this machine has {torch.cuda.device_count()} CUDA devices"
+        )
+    started = int(os.environ.get("WORLD_SIZE", wanted))
+    if started != wanted:
+        raise MedlangevinError(
+            f"{started} processes were started, but training.devices x training.nodes is {wanted}; "
+            "pass --devices and --nodes as they were started"
+        )
+    if training.batch_size < wanted:
+        raise MedlangevinError(
+            f"training.batch_size {training.batch_size} cannot be split among {wanted} processes; use a larger one"
+        )
+    fabric = Fabric(
+        accelerator=accelerator,
+        devices=training.devices,
+        num_nodes=training.nodes,
+        strategy="ddp" if wanted > 1 else "auto",
+    )
+    fabric.launch()
+    return fabric
+
+
+def is_first() -> bool:
+    """Whether this is the process that prints and writes: the only one, or the first of several."""
+    return not (distributed.is_available() and distributed.is_initialized()) or distributed.get_rank() == 0
+
+
+def total(part: torch.Tensor) -> torch.Tensor:
+    """The sum of every process's ``part``, in place; ``part`` itself in a process alone."""
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.all_reduce(part)
+    return part
