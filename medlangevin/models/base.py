@@ -80,6 +80,10 @@ class LatentVariableModel(nn.Module, ABC):
         """The mean image of each latent vector: (N, d) -> (N, C, *spatial)."""
         return self.likelihood.mean(self.decoder(z))
 
+    def shorten_steps(self) -> bool:
+        """Halve the Langevin steps that are part of the model's state, after one that diverged; False: it has none."""
+        return False
+
     @torch.no_grad()
     def log_likelihood(self, x: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
         """log p(x) of each image by importance sampling, (N,) in nats: log-mean-exp of ``num_samples`` draws of L.

@@ -10,7 +10,7 @@ from torch.nn import functional
 from medlangevin.errors import MedlangevinError
 from medlangevin.likelihoods import Likelihood
 from medlangevin.models.refined import RefinedModel, Refinement
-from medlangevin.models.unconstrained import bounded_step_size, inverse_softplus, step_size_logit
+from medlangevin.models.unconstrained import bounded_step_size, halve_step_size, inverse_softplus, step_size_logit
 from medlangevin.samplers import FlowResult, PhaseState, leapfrog_flow
 from medlangevin.samplers.tempering import initial_temperature as temperature_of
 from medlangevin.samplers.tempering import quadratic_schedule
@@ -82,6 +82,11 @@ class HVAE(RefinedModel):
         if self.tempering == "free":
             return temperature_of(torch.sigmoid(self.velocity_scale_logit))
         return torch.ones_like(self.step_size_logit[0])
+
+    def shorten_steps(self) -> bool:
+        """Halve t."""
+        halve_step_size(self.step_size_logit)
+        return True
 
     def _refine(self, x: Tensor, generator: torch.Generator | None, *, create_graph: bool) -> Refinement:
         temperature = self.initial_temperature

@@ -121,6 +121,13 @@ class LAE(VAE):
         if update == "mala":
             self.register_buffer("latent_step_size", torch.tensor(step_size))
 
+    def shorten_steps(self) -> bool:
+        """Halve the step on z of ``update`` mala."""
+        if self.update != "mala":
+            return False
+        self.latent_step_size.mul_(0.5)
+        return True
+
     def training_loss(self, x: Tensor, generator: torch.Generator | None = None) -> Loss:
         """The energy -log p(x, z) in nats per image, averaged over the states of Phi that this mini-batch visits.
 

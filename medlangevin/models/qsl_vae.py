@@ -14,7 +14,7 @@ from medlangevin.errors import MedlangevinError
 from medlangevin.likelihoods import Likelihood
 from medlangevin.models.base import standard_normal_log_prob
 from medlangevin.models.refined import RefinedModel, Refinement
-from medlangevin.models.unconstrained import bounded_step_size, inverse_softplus, step_size_logit
+from medlangevin.models.unconstrained import bounded_step_size, halve_step_size, inverse_softplus, step_size_logit
 from medlangevin.samplers import FlowResult, PhaseState, annealed_flow, quasi_symplectic_flow, scalar_like
 
 
@@ -87,6 +87,11 @@ class QSLVAE(RefinedModel):
     def fractions(self) -> Tensor:
         """b_k, (num_steps,): rising to 1, how far from q to p(x, .) each step of the annealed bound is."""
         return self.fraction_logits.softmax(0).cumsum(0)
+
+    def shorten_steps(self) -> bool:
+        """Halve t."""
+        halve_step_size(self.step_size_logit)
+        return True
 
     def _refine(self, x: Tensor, generator: torch.Generator | None, *, create_graph: bool) -> Refinement:
         if self.bound == "annealed":

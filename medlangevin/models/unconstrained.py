@@ -17,6 +17,12 @@ def bounded_step_size(logit: Tensor, max_step_size: float) -> Tensor:
     return max_step_size * torch.sigmoid(logit)
 
 
+@torch.no_grad()
+def halve_step_size(logit: Tensor) -> None:
+    """Change ``logit`` in place so that ``bounded_step_size`` gives half of what it did."""
+    logit.copy_(torch.logit(0.5 * torch.sigmoid(logit)))
+
+
 def inverse_softplus(value: float) -> Tensor:
     """The number, 0-d, that a softplus maps to ``value`` > 0; does not overflow."""
     return torch.tensor(value + math.log(-math.expm1(-value)))

@@ -1,56 +1,52 @@
-"""Stop with one clear line when the numbers stop being numbers."""
+"""What to do when the numbers stop being numbers: which of them did, and one clear line when training cannot go on."""
 
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from medlangevin.errors import MedlangevinError
 
 
 class Health(NamedTuple):
-    """Where training is, and which epoch the last checkpoint holds (0: none yet)."""
+    """Where training is, which epoch the last checkpoint holds (0: none yet), and how many steps were ``skipped``."""
 
     step: int
     epoch: int
     saved_epoch: int
+    skipped: int = 0
 
-    @property
-    def advice(self) -> str:
-        """What there is to go on from, and what to try."""
+    def stopped(self, problem: str) -> MedlangevinError:
+        """The error that says where training stopped and why, what there is to go on from, and what to try."""
+        before = f", after {self.skipped} skipped step{'s' * (self.skipped > 1)} of this epoch" if self.skipped else ""
         kept = f"checkpoints/last holds epoch {self.saved_epoch}" if self.saved_epoch else "no checkpoint was made yet"
-        return f"{kept}; try a smaller training.learning_rate or training.gradient_clip under another name"
-
-
-def require_finite_loss(loss: torch.Tensor, parts: dict[str, torch.Tensor], health: Health) -> None:
-    """Raise MedlangevinError that names the parts of the loss that are NaN or infinite."""
-    if torch.isfinite(loss).all():
-        return
-    bad = [f"{name} = {float(value)}" for name, value in parts.items() if not torch.isfinite(value).all()]
-    raise MedlangevinError(
-        f"training stopped at step {health.step} (epoch {health.epoch}): the loss is not finite "
-        f"({', '.join(bad) or float(loss)}); {health.advice}"
-    )
-
-
-def require_finite_gradient(norm: torch.Tensor, model: torch.nn.Module, health: Health) -> None:
-    """Raise MedlangevinError that names the first parameter whose gradient is NaN or infinite."""
-    if torch.isfinite(norm):
-        return
-    bad = [name for name, value in model.named_parameters() if value.grad is not None and _bad(value.grad)]
-    raise MedlangevinError(
-        f"training stopped at step {health.step} (epoch {health.epoch}): the gradient of "
-        f"{bad[0] if bad else 'the parameters together'} is not finite; {health.advice}"
-    )
-
-
-def require_finite_weights(model: torch.nn.Module, health: Health) -> None:
-    """Raise MedlangevinError that names the first parameter that is NaN or infinite."""
-    bad = next((name for name, value in model.state_dict().items() if _bad(value)), None)
-    if bad is not None:
-        raise MedlangevinError(
-            f"training stopped at step {health.step} (epoch {health.epoch}): {bad} is not finite; {health.advice}"
+        return MedlangevinError(
+            f"training stopped at step {self.step} (epoch {self.epoch}): {problem}{before}; {kept}; "
+            "try a smaller training.learning_rate or training.gradient_clip under another name"
         )
 
 
-def _bad(values: torch.Tensor) -> bool:
+def loss_problem(loss: Tensor, parts: dict[str, Tensor]) -> str | None:
+    """Which parts of a loss are NaN or infinite; None where the loss is a number."""
+    if torch.isfinite(loss).all():
+        return None
+    bad = [f"{name} = {float(value)}" for name, value in parts.items() if _bad(value)]
+    return f"the loss is not finite ({', '.join(bad) or float(loss)})"
+
+
+def gradient_problem(norm: Tensor, model: torch.nn.Module) -> str | None:
+    """The first parameter whose gradient is NaN or infinite; None where the norm of all of them is a number."""
+    if torch.isfinite(norm):
+        return None
+    bad = [name for name, value in model.named_parameters() if value.grad is not None and _bad(value.grad)]
+    return f"the gradient of {bad[0] if bad else 'the parameters together'} is not finite"
+
+
+def weight_problem(model: torch.nn.Module) -> str | None:
+    """The first parameter or buffer that is NaN or infinite; None where there is none."""
+    bad = next((name for name, value in model.state_dict().items() if _bad(value)), None)
+    return None if bad is None else f"{bad} is not finite"
+
+
+def _bad(values: Tensor) -> bool:
     return not bool(torch.isfinite(values).all())

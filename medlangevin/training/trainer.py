@@ -16,7 +16,7 @@ from medlangevin.training.cuda_graph import Recorded, recordable, recording_stre
 from medlangevin.training.data import TrainingData
 from medlangevin.training.early_stopping import EarlyStopping
 from medlangevin.training.gradient_step import Gradients, GradientStep
-from medlangevin.training.health import Health, require_finite_gradient, require_finite_loss, require_finite_weights
+from medlangevin.training.health import Health, gradient_problem, loss_problem, weight_problem
 from medlangevin.training.keeper import CheckpointKeeper
 from medlangevin.training.metrics import MetricsFile, Row
 from medlangevin.training.optimizer import set_learning_rate
@@ -26,6 +26,8 @@ from medlangevin.training.schedule import learning_rate_factor
 from medlangevin.training.sources import Source
 from medlangevin.training.tensorboard import EventLog
 
+# So many steps of an epoch may be left out because their numbers are none.
+MOST_SKIPPED = 3
 PICTURES_PER_RUN = 20
 IMAGES_PER_PICTURE = 4
 
@@ -81,7 +83,8 @@ class Trainer:
     def run(self) -> TrainingState:
         """Train until the last epoch or until early stopping; the state at the end.
 
-        Raises MedlangevinError when the loss or a gradient stops being finite. After Ctrl-C the last checkpoint is
+        A step whose loss or gradient is not finite is left out, three times an epoch at most; then, and when weights or
+        the validation ELBO are not finite, MedlangevinError. After Ctrl-C the last checkpoint is
         whole and a resume goes on from it.
         """
         with recording_stream(self.fabric.device):
@@ -120,14 +123,14 @@ class Trainer:
         started = time.monotonic()
         epoch = self.state.epoch + 1
         row = self._gradient_steps(epoch)
-        require_finite_weights(self.model, self._health(self.state.step))
+        self._require_none(weight_problem(self.model))
         stopping = self.state.early_stopping
         if self.data.validation is None:
             stopping = EarlyStopping(best_epoch=epoch)
         elif epoch % self.config.training.validate_every == 0 or epoch == self.config.training.epochs:
             elbos = self.validate(self.data.validation)
             mean = elbos.mean().item()
-            require_finite_loss(elbos.mean(), {"validation ELBO": elbos.mean()}, self._health(self.state.step))
+            self._require_none(loss_problem(elbos.mean(), {"validation ELBO": elbos.mean()}))
             stopping = stopping.update(epoch, mean)
             spread = elbos.std().item() / len(elbos) ** 0.5 if len(elbos) > 1 else 0.0
             row |= {"validation_elbo": mean, "validation_elbo_se": spread}
@@ -140,32 +143,50 @@ class Trainer:
         self._batches.set_epoch(epoch)
         self.model.train()
         sums: torch.Tensor | float = 0.0
-        seen = 0
+        seen = skipped = 0
         batches = self.data.training.shuffled(self._batches, self._data_noise)
         for rows in self._batches.rows():
             self._noise.rows = self._data_noise.rows = rows
             x = next(batches).to(self.fabric.device, non_blocking=True)
             rate = self._set_learning_rate()
             gradients = self._step.make(x, weight=rows.size * self.fabric.world_size / rows.total)
-            self._require_finite(gradients)
-            self._step.update()
             self.state = self.state._replace(step=self.state.step + 1)
+            if not self._is_finite_everywhere(gradients):
+                skipped = self._skip(gradients, skipped)
+                continue
+            self._step.update()
             seen += rows.total
             sums = sums + gradients.figures * rows.size
+        if seen == 0:
+            raise self._health(skipped - 1).stopped(self._problem(gradients))
         means = (total(torch.as_tensor(sums)) / seen).tolist()
-        return {"epoch": epoch, "step": self.state.step, "learning_rate": rate} | dict(
-            zip(self._step.names, means, strict=True)
-        )
+        row = {"epoch": epoch, "step": self.state.step, "learning_rate": rate}
+        row |= dict(zip(self._step.names, means, strict=True))
+        return row | ({"skipped_steps": skipped} if skipped else {})
 
-    def _require_finite(self, gradients: Gradients) -> None:
-        if bool(gradients.is_finite):
-            return
-        if not is_first():  # which says so for all
-            raise SystemExit(2)
+    def _is_finite_everywhere(self, gradients: Gradients) -> bool:
+        if self.fabric.world_size == 1:
+            return bool(gradients.is_finite)
+        return int(total(gradients.is_finite.int())) == self.fabric.world_size
+
+    def _skip(self, gradients: Gradients, skipped: int) -> int:
+        """Leave a step out and shorten the model's Langevin steps, where it has any; raises after too many an epoch."""
+        problem = self._problem(gradients)
+        if skipped == MOST_SKIPPED:
+            raise self._health(skipped).stopped(problem)
+        shortened = ", Langevin steps halved" if self.model.shorten_steps() else ""
+        if is_first():
+            print(f"step {self.state.step} (epoch {self.state.epoch + 1}) skipped{shortened}: {problem}", flush=True)
+        return skipped + 1
+
+    def _problem(self, gradients: Gradients) -> str:
         loss, *parts, norm = gradients.figures
-        health = self._health(self.state.step + 1)
-        require_finite_loss(loss, dict(zip(self._step.names[1:-1], parts, strict=True)), health)
-        require_finite_gradient(norm, self.model, health)
+        problem = loss_problem(loss, dict(zip(self._step.names[1:-1], parts, strict=True)))
+        return problem or gradient_problem(norm, self.model) or "another process has numbers that are not finite"
+
+    def _require_none(self, problem: str | None) -> None:
+        if problem is not None:
+            raise self._health().stopped(problem)
 
     def validate(self, source: Source) -> torch.Tensor:
         """The ELBO of each image of ``source``, (N,) float64 in nats; the same noise every time, so epochs compare."""
@@ -202,5 +223,5 @@ class Trainer:
             note += f", validation ELBO {row['validation_elbo']:.1f} nats (best: epoch {best})"
         return note
 
-    def _health(self, step: int) -> Health:
-        return Health(step, self.state.epoch + 1, self._keeper.saved_epoch)
+    def _health(self, skipped: int = 0) -> Health:
+        return Health(self.state.step, self.state.epoch + 1, self._keeper.saved_epoch, skipped)

@@ -10,7 +10,7 @@ import torch
 from medlangevin.errors import MedlangevinError
 from medlangevin.training.batches import EpochBatches
 from medlangevin.training.early_stopping import EarlyStopping
-from medlangevin.training.health import Health, require_finite_gradient, require_finite_loss
+from medlangevin.training.health import Health, gradient_problem, loss_problem, weight_problem
 from medlangevin.training.metrics import MetricsFile, read_metrics, require_reaching
 from medlangevin.training.randomness import derive_seed, generator
 from medlangevin.training.schedule import learning_rate_factor
@@ -108,20 +108,21 @@ def test_metrics_that_are_no_text_or_no_table(tmp_path: Path) -> None:
 
 
 def test_health_names_what_went_wrong_and_what_is_left() -> None:
-    health = Health(step=12, epoch=3, saved_epoch=2)
-    fine = torch.tensor(1.0)
-    require_finite_loss(fine, {"kl": fine}, health)
-    with pytest.raises(
-        MedlangevinError, match=r"step 12 \(epoch 3\).*kl = nan.*checkpoints/last holds epoch 2"
-    ) as error:
-        require_finite_loss(torch.tensor(torch.nan), {"kl": torch.tensor(torch.nan), "elbo": fine}, health)
-    assert "elbo" not in str(error.value)
+    fine, none = torch.tensor(1.0), torch.tensor(torch.nan)
+    assert loss_problem(fine, {"kl": fine}) is None
+    assert loss_problem(none, {"kl": none, "elbo": fine}) == "the loss is not finite (kl = nan)"
+    assert loss_problem(torch.tensor(torch.inf), {}) == "the loss is not finite (inf)"
     model = torch.nn.Sequential(torch.nn.Linear(1, 1), torch.nn.Linear(1, 1))
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
-    require_finite_gradient(fine, model, health)
+    assert gradient_problem(fine, model) is None
+    assert gradient_problem(none, model) == "the gradient of the parameters together is not finite"
     model[1].bias.grad = torch.tensor([torch.inf])
-    with pytest.raises(MedlangevinError, match=r"the gradient of 1\.bias is not finite"):
-        require_finite_gradient(torch.tensor(torch.inf), model, health)
-    with pytest.raises(MedlangevinError, match="no checkpoint was made yet"):
-        require_finite_loss(torch.tensor(torch.inf), {}, Health(1, 1, 0))
+    assert gradient_problem(torch.tensor(torch.inf), model) == "the gradient of 1.bias is not finite"
+    assert weight_problem(model) is None
+    model[0].weight.data.fill_(torch.nan)
+    assert weight_problem(model) == "0.weight is not finite"
+    assert "step 12 (epoch 3): it broke, after 1 skipped step of this epoch; checkpoints/last holds epoch 2" in str(
+        Health(step=12, epoch=3, saved_epoch=2, skipped=1).stopped("it broke")
+    )
+    assert "(epoch 1): it broke; no checkpoint was made yet" in str(Health(1, 1, 0).stopped("it broke"))

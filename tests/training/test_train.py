@@ -3,7 +3,7 @@
 import csv
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ MakeConfig = Callable[..., Config]
 class Constant(LatentVariableModel):
     """A model with one parameter whose loss, ELBO and calls are known: loss = parameter, the gradient is 1."""
 
-    def __init__(self, elbos: list[float] | None = None, nan_at: int = 0, nan_gradient_at: int = 0) -> None:
+    def __init__(self, elbos: list[float] | None = None, nan_at: Sequence[int] = (), nan_gradient_at: int = 0) -> None:
         super().__init__(decoder=torch.nn.Identity(), likelihood=Bernoulli(), latent_dim=1)
         self.parameter = torch.nn.Parameter(torch.tensor(5.0))
         self.elbos = elbos or []
@@ -40,7 +40,7 @@ class Constant(LatentVariableModel):
         self.calls.append("loss")
         self.training_noise.append(torch.rand(1, generator=generator).item())
         step = self.calls.count("loss")
-        loss = self.parameter * (torch.nan if step == self.nan_at else 1.0)
+        loss = self.parameter * (torch.nan if step in self.nan_at else 1.0)
         if step == self.nan_gradient_at:
             loss = loss + (self.parameter - self.parameter.detach()).sqrt()  # 0 with an infinite slope
         return Loss(loss, {"kl": loss.detach(), "elbo": torch.tensor(-5.0)})
@@ -132,9 +132,12 @@ def test_stops_early_and_keeps_the_best(make_config: MakeConfig, use: Callable[.
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ({"nan_at": 5}, r"step 5 \(epoch 2\): the loss is not finite \(kl = nan\); checkpoints/last holds epoch 1"),
-        ({"nan_gradient_at": 5}, r"step 5 \(epoch 2\): the gradient of parameter is not finite"),
-        ({"nan_at": 1}, r"step 1 .*no checkpoint was made yet"),
+        (
+            {"nan_at": (4, 5, 6)},
+            r"step 6 \(epoch 2\): the loss is not finite \(kl = nan\), after 2 skipped steps of this epoch; "
+            "checkpoints/last holds epoch 1",
+        ),
+        ({"nan_at": (1, 2, 3)}, r"step 3 .*no checkpoint was made yet"),
         ({"elbos": [1.0, float("nan")]}, r"\(validation ELBO = nan\); checkpoints/last holds epoch 1"),
     ],
 )
@@ -147,6 +150,32 @@ def test_numbers_that_are_none_stop_the_training(
         train(make_config(epochs=2))
     assert "\n" not in str(error.value)
     assert torch.isfinite(model.parameter)  # the bad step was not taken
+
+
+@pytest.mark.parametrize(
+    ("fault", "problem"),
+    [
+        ({"nan_at": (5,)}, "the loss is not finite (kl = nan)"),
+        ({"nan_gradient_at": 5}, "the gradient of parameter is not finite"),
+    ],
+)
+def test_a_step_that_is_no_number_is_left_out(
+    make_config: MakeConfig, use: Callable[..., None], fault: dict[str, Any], problem: str, capsys: Any
+) -> None:
+    """Plain descent along a slope of one: five of six steps are made."""
+    model = Constant(**fault)
+    use(model)
+    rows = read_metrics(train(make_config(epochs=2, optimizer="sgd", learning_rate=0.125)) / "metrics.csv")
+    assert model.parameter.item() == 5 - 5 * 0.125
+    assert [row.get("skipped_steps") for row in rows] == [None, 1]
+    assert rows[1]["kl"] == pytest.approx((3 * (5 - 3 * 0.125) + 1 * (5 - 4 * 0.125)) / 4)
+    assert f"step 5 (epoch 2) skipped: {problem}" in capsys.readouterr().out
+
+
+def test_the_fourth_such_step_of_an_epoch_ends_the_training(make_config: MakeConfig, use: Callable[..., None]) -> None:
+    use(Constant(nan_at=(1, 3, 5, 8, 9, 11, 13)))  # seven steps an epoch
+    with pytest.raises(MedlangevinError, match=r"step 13 \(epoch 2\): .*, after 3 skipped steps of this epoch"):
+        train(make_config(epochs=2, batch_size=1))
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
