@@ -15,13 +15,16 @@ class DataConfig(Section):
 
     ``root``: a folder that ``medlangevin preprocess`` wrote. ``window_hu``: HU are clipped to this range and mapped
     to [0, 1]. ``cache_mb``: memory for decoded crops (0.6 MB each); the crops beyond it are read again every epoch,
-    by ``num_workers`` processes if not 0.
+    by ``num_workers`` processes if not 0. Training crops are changed a little each time they are seen: moved by up to
+    ``shift_voxels`` along each axis, and with white noise of ``noise_hu`` added; 0, the default, leaves either out.
     """
 
     root: Path = Path("data/cochlea")
     window_hu: tuple[Float, Float] = (-1000.0, 2500.0)
     cache_mb: Annotated[Integer, Field(ge=0)] = 2048
     num_workers: Annotated[Integer, Field(ge=0, le=64)] = 0
+    shift_voxels: Annotated[Float, Field(ge=0, lt=1)] = 0.0
+    noise_hu: Annotated[Float, Field(ge=0, le=1000)] = 0.0
 
     @model_validator(mode="after")
     def _window_is_ordered(self) -> "DataConfig":
@@ -68,7 +71,10 @@ class TrainingConfig(Section):
     the first two. The learning rate rises linearly over ``warmup_epochs``, then stays (``constant``) or falls to zero
     along half a cosine at the last epoch (``cosine``). ``validate_every``: epochs between two looks at the validation
     data, the last epoch in any case. ``matmul_precision``: torch's float32 matrix products (and CUDA's convolutions);
-    below ``highest`` a device may round their factors to fewer bits. ``cuda_graphs``: on one GPU, record a step once
+    below ``highest`` a device may round their factors to fewer bits. ``precision`` ``bf16``: the networks run in
+    bfloat16 while training; densities, energies and accept tests stay in float32 and float64. ``weight_averaging``: the
+    decay of an exponential moving average of the weights, which is then what is validated and kept as best; 0: none.
+    ``cuda_graphs``: on one GPU, record a step once
     and launch it as a whole; the same numbers, many times faster for small networks. ``devices`` on each of ``nodes``
     machines: a process each (on a CPU as well), which share every batch; the result is that of one, up to rounding.
     """
@@ -85,6 +91,8 @@ class TrainingConfig(Section):
     validate_every: Count = 1
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     matmul_precision: Literal["highest", "high", "medium"] = "highest"
+    precision: Literal["float32", "bf16"] = "float32"
+    weight_averaging: Annotated[Float, Field(ge=0, lt=1)] = 0.0
     cuda_graphs: bool = True
     devices: Annotated[Integer, Field(ge=1, le=1024)] = 1
     nodes: Annotated[Integer, Field(ge=1, le=1024)] = 1

@@ -9,10 +9,12 @@ from safetensors.torch import load_file, save_file
 
 from medlangevin.errors import MedlangevinError
 from medlangevin.io import atomic_folder, read_json, write_json
+from medlangevin.training.averaging import WeightAverage
 from medlangevin.training.early_stopping import EarlyStopping
 from medlangevin.training.optimizer import MACHINE_SETTINGS
 
 WEIGHTS, OPTIMIZER, STATE = "model.safetensors", "training.safetensors", "training.json"
+AVERAGE = "average.safetensors"
 FORMAT = 1
 
 
@@ -32,8 +34,11 @@ def save_checkpoint(
     weights: dict[str, torch.Tensor],
     state: TrainingState,
     optimizer: torch.optim.Optimizer | None = None,
+    average: dict[str, torch.Tensor] | None = None,
 ) -> None:
-    """Write ``folder`` in one go. ``optimizer`` is what a resume needs; without it the folder serves inference only."""
+    """Write ``folder`` in one go. ``optimizer`` is what a resume needs, and the state of the weights' ``average`` where
+    there is one; without them the folder serves inference only.
+    """
     with atomic_folder(folder) as temporary:
         save_tensors(weights, temporary / WEIGHTS)
         record: dict[str, Any] = {
@@ -46,6 +51,8 @@ def save_checkpoint(
         if optimizer is not None:
             tensors, record["optimizer_groups"] = _flatten(optimizer.state_dict())
             save_tensors(tensors, temporary / OPTIMIZER)
+        if average:
+            save_tensors(average, temporary / AVERAGE)
         write_json(temporary / STATE, record)
 
 
@@ -74,8 +81,10 @@ def load_state(folder: Path) -> TrainingState:
     return _parse_state(folder / STATE)[0]
 
 
-def load_training(folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:
-    """Restore ``model`` and ``optimizer`` from a checkpoint. Raises MedlangevinError, one line that names the file."""
+def load_training(
+    folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, average: WeightAverage | None = None
+) -> TrainingState:
+    """Restore what is trained from a checkpoint. Raises MedlangevinError, one line that names the file."""
     state, record = _parse_state(folder / STATE)
     tensors = _load_tensors(folder / OPTIMIZER)
     load_weights(folder, model)
@@ -89,6 +98,13 @@ def load_training(folder: Path, model: torch.nn.Module, optimizer: torch.optim.O
         raise MedlangevinError(
             f"{folder / OPTIMIZER} does not fit the model; restore the checkpoint or train again under another name"
         ) from error
+    if average is not None and average.state():
+        try:
+            average.load(_load_tensors(folder / AVERAGE))
+        except (KeyError, RuntimeError) as error:
+            raise MedlangevinError(
+                f"{folder / AVERAGE} does not fit the model; restore the checkpoint or train again under another name"
+            ) from error
     return state
 
 

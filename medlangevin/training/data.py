@@ -32,7 +32,7 @@ class TrainingData(NamedTuple):
 
 def load_data(config: Config, device: torch.device | str = "cpu") -> TrainingData:
     """Read what ``config`` trains on; benchmark images are put on ``device``. Raises MedlangevinError, one line."""
-    return _crops(config.data) if config.images is None else _images(config.images, device)
+    return _crops(config.data, device) if config.images is None else _images(config.images, device)
 
 
 def load_splits(images: ImagesConfig) -> ImageSplits:
@@ -41,7 +41,7 @@ def load_splits(images: ImagesConfig) -> ImageSplits:
     return splits if images.first is None else first_images(splits, images.first)
 
 
-def _crops(settings: DataConfig) -> TrainingData:
+def _crops(settings: DataConfig, device: torch.device | str) -> TrainingData:
     index = read_index(settings.root)
     splits = choose_splits(index)
     training, validation = (
@@ -53,7 +53,13 @@ def _crops(settings: DataConfig) -> TrainingData:
     description = describe_crops(index, splits, settings.window_hu)
     counts = description["counts"]
     return TrainingData(
-        training=CropSource(training, num_workers=settings.num_workers),
+        training=CropSource(
+            training,
+            num_workers=settings.num_workers,
+            shift_voxels=settings.shift_voxels,
+            noise=settings.noise_hu / (settings.window_hu[1] - settings.window_hu[0]),
+            device=device,
+        ),
         validation=CropSource(validation),
         image_shape=(1, *index.shape),
         noun="ear",

@@ -40,6 +40,7 @@ def make_fabric(training: TrainingConfig) -> Fabric:
         devices=training.devices,
         num_nodes=training.nodes,
         strategy="ddp" if wanted > 1 else "auto",
+        precision="bf16-mixed" if training.precision == "bf16" else "32-true",
     )
     fabric.launch()
     return fabric

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from medlangevin.datasets.augment import augment
 from medlangevin.datasets.crops import CropDataset
 from medlangevin.datasets.images import ModelImages
 from medlangevin.training.batches import EpochBatches
@@ -28,25 +29,36 @@ class Source(Protocol):
 
 
 class CropSource:
-    """Crops, read by ``num_workers`` processes if not 0."""
+    """Crops, read by ``num_workers`` processes if not 0; for training changed a little, see ``augment``."""
 
-    def __init__(self, crops: CropDataset, *, num_workers: int = 0) -> None:
+    def __init__(
+        self,
+        crops: CropDataset,
+        *,
+        num_workers: int = 0,
+        shift_voxels: float = 0.0,
+        noise: float = 0.0,
+        device: torch.device | str = "cpu",
+    ) -> None:
         self.crops = crops
         self._num_workers = num_workers
+        self._shift_voxels, self._noise, self._device = shift_voxels, noise, device
         self._loader: tuple[EpochBatches, DataLoader[Tensor]] | None = None
 
     def __len__(self) -> int:
         return len(self.crops)
 
     def shuffled(self, order: EpochBatches, noise: torch.Generator) -> Iterator[Tensor]:
-        """See ``Source``; ``noise`` is not used."""
+        """See ``Source``; the batches are on the device, as they are changed there."""
         if self._loader is None or self._loader[0] is not order:
             workers = self._num_workers
             loader: DataLoader[Tensor] = DataLoader(
                 self.crops, batch_sampler=order, num_workers=workers, persistent_workers=workers > 0
             )
             self._loader = (order, loader)
-        return iter(self._loader[1])
+        for batch in self._loader[1]:
+            x = batch.to(self._device, non_blocking=True)
+            yield augment(x, noise, shift_voxels=self._shift_voxels, noise=self._noise)
 
     def in_order(self, batch_size: int) -> Iterator[Tensor]:
         """See ``Source``."""

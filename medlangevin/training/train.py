@@ -10,6 +10,7 @@ from medlangevin.errors import MedlangevinError
 from medlangevin.io import read_json, recover_folder, write_json, write_text
 from medlangevin.models import build
 from medlangevin.training import run as layout
+from medlangevin.training.averaging import WeightAverage
 from medlangevin.training.checkpoint import TrainingState, load_training
 from medlangevin.training.cuda_graph import recordable
 from medlangevin.training.data import TrainingData, load_data
@@ -64,10 +65,11 @@ def train(config: Config, *, resume: bool = False) -> Path:
     model.to(fabric.device)
     recorded = recordable(fabric.device, fabric.world_size, wanted=config.training.cuda_graphs)
     optimizer = make_optimizer(model, config.training, recorded=recorded)
+    average = WeightAverage(model, config.training.weight_averaging)
     state, rows = TrainingState(), []
     if resuming:
         rows = read_metrics(run_dir / layout.METRICS)
-        state = load_training(layout.checkpoint_folder(run_dir, "last"), model, optimizer)
+        state = load_training(layout.checkpoint_folder(run_dir, "last"), model, optimizer, average)
         require_reaching(rows, state.epoch, run_dir / layout.METRICS)
 
     fabric.barrier()  # nobody writes before all have looked
@@ -81,6 +83,7 @@ def train(config: Config, *, resume: bool = False) -> Path:
         config=config,
         model=model,
         optimizer=optimizer,
+        average=average,
         data=data,
         run_dir=run_dir,
         state=state,

@@ -10,6 +10,7 @@ from medlangevin.config import Config
 from medlangevin.models import LatentVariableModel
 from medlangevin.progress import progress
 from medlangevin.samplers import SharedGenerator
+from medlangevin.training.averaging import WeightAverage
 from medlangevin.training.batches import EpochBatches
 from medlangevin.training.checkpoint import TrainingState
 from medlangevin.training.cuda_graph import Recorded, recordable, recording_stream
@@ -44,6 +45,7 @@ class Trainer:
         config: Config,
         model: LatentVariableModel,
         optimizer: torch.optim.Optimizer,
+        average: WeightAverage,
         data: TrainingData,
         run_dir: Path,
         state: TrainingState,
@@ -52,7 +54,8 @@ class Trainer:
         self.fabric, self.config, self.data, self.state, self.metrics = fabric, config, data, state, metrics
         self.model = model
         self.optimizer = optimizer
-        self._keeper = CheckpointKeeper(run_dir, model, optimizer, state)
+        self._average = average
+        self._keeper = CheckpointKeeper(run_dir, model, optimizer, average, state)
         self._events_folder = run_dir / "tensorboard"
         training = config.training
         self._batches = EpochBatches(
@@ -77,7 +80,7 @@ class Trainer:
             recorded=recorded,
         )
         self._elbo = Recorded(
-            lambda x: model.elbo(x, self._validation_noise), [self._validation_noise], enabled=recorded
+            lambda x: average.model.elbo(x, self._validation_noise), [self._validation_noise], enabled=recorded
         )
 
     def run(self) -> TrainingState:
@@ -155,6 +158,7 @@ class Trainer:
                 skipped = self._skip(gradients, skipped)
                 continue
             self._step.update()
+            self._average.update()
             seen += rows.total
             sums = sums + gradients.figures * rows.size
         if seen == 0:
@@ -191,7 +195,7 @@ class Trainer:
     def validate(self, source: Source) -> torch.Tensor:
         """The ELBO of each image of ``source``, (N,) float64 in nats; the same noise every time, so epochs compare."""
         reseed(self._validation_noise, self.config.seed, "validation")
-        self.model.eval()
+        self._average.model.eval()
         batches = source.in_order(self.config.training.batch_size)
         # A recorded call overwrites what the last one gave, so each is copied.
         return torch.cat([self._elbo(x.to(self.fabric.device)).double().cpu() for x in batches])
@@ -212,9 +216,9 @@ class Trainer:
         noise = generator(self.config.seed, "pictures", device=self.fabric.device)
         if self.data.validation is not None:
             x = next(self.data.validation.in_order(IMAGES_PER_PICTURE)).to(self.fabric.device)
-            reconstructed = self.model.reconstruct(x, noise)
+            reconstructed = self._average.model.reconstruct(x, noise)
             events.pictures(self.state.epoch, "reconstructions", torch.stack([x, reconstructed], 1).flatten(0, 1))
-        events.pictures(self.state.epoch, "samples", self.model.sample(IMAGES_PER_PICTURE, noise))
+        events.pictures(self.state.epoch, "samples", self._average.model.sample(IMAGES_PER_PICTURE, noise))
 
     def _note(self, row: Row) -> str:
         note = f"loss {row['loss']:.1f}"

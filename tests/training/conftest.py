@@ -46,15 +46,15 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def make_config(cohort: Path, tmp_path: Path) -> Callable[..., Config]:
-    """``make_config(name, kind=..., **training)``: a run under tmp_path/runs on the cohort."""
+    """``make_config(name, kind=..., data=..., **training)``: a run under tmp_path/runs on the cohort."""
 
-    def make(name: str = "run", *, kind: str = "vae", **training: Any) -> Config:
+    def make(name: str = "run", *, kind: str = "vae", data: dict[str, Any] | None = None, **training: Any) -> Config:
         return parse_config(
             {
                 "name": name,
                 "output_dir": str(tmp_path / "runs"),
                 "seed": 3,
-                "data": {"root": str(cohort)},
+                "data": {"root": str(cohort), **(data or {})},
                 "model": {
                     "kind": kind,
                     "latent_dim": 2,

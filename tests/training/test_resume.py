@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,7 +22,10 @@ SCHEDULE = {"learning_rate_schedule": "cosine", "warmup_epochs": 1}
 
 
 def require_same_run(one: Path, other: Path) -> None:
-    for file in ("last/model", "last/training", "best/model"):
+    files = ["last/model", "last/training", "best/model"]
+    if (one / "checkpoints/last/average.safetensors").exists():
+        files.append("last/average")
+    for file in files:
         left, right = (load_file(run / "checkpoints" / f"{file}.safetensors") for run in (one, other))
         assert left.keys() == right.keys()
         for name in left:
@@ -58,14 +62,20 @@ def interrupt_at_step(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int
     monkeypatch.undo()
 
 
-@pytest.mark.parametrize("kind", ["vae", "qsl_vae"])
+EVERYTHING = {"weight_averaging": 0.5, "precision": "bf16", "data": {"shift_voxels": 0.5, "noise_hu": 50}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"), [("vae", {}), ("qsl_vae", {}), ("lae", {}), ("qsl_vae", EVERYTHING), ("lae", EVERYTHING)]
+)
 def test_interrupted_and_resumed_equals_undisturbed(
-    make_config: Callable[..., Config], interrupt_at_step: Callable[[int], None], kind: str
+    make_config: Callable[..., Config], interrupt_at_step: Callable[[int], None], kind: str, settings: dict[str, Any]
 ) -> None:
-    undisturbed = train(make_config("undisturbed", kind=kind, **SCHEDULE))
+    settings = SCHEDULE | settings
+    undisturbed = train(make_config("undisturbed", kind=kind, **settings))
     # An epoch has 3 steps. Before any checkpoint; in epoch 3; in epoch 2, then in the first resumed epoch.
     for number, steps in enumerate([(1,), (8,), (5, 2)]):
-        config = make_config(f"disturbed-{number}", kind=kind, **SCHEDULE)
+        config = make_config(f"disturbed-{number}", kind=kind, **settings)
         for step in steps:
             interrupt_at_step(step)
             with pytest.raises(KeyboardInterrupt):
