@@ -21,6 +21,13 @@ import click
     "--data", type=click.Path(path_type=Path), help="The crops or image sets, if not where the run's config says."
 )
 @click.option("--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True)
+@click.option(
+    "--compare",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="RUN",
+    help="A run evaluated before on the same ears: differences in pairs; repeatable.",
+)
 @click.option("--decoder-likelihood", is_flag=True, help="Add the NLL by annealing, whatever the encoder; slow.")
 @click.option("--temperatures", type=click.IntRange(min=2), help="Annealing: temperatures of the path.  [default: 500]")
 @click.option("--chains", type=click.IntRange(min=1), help="Annealing: chains for each of them.  [default: 16]")
@@ -31,6 +38,7 @@ def evaluate(
     seed: int,
     data: Path | None,
     checkpoint: Literal["best", "last"],
+    compare: tuple[Path, ...],
     decoder_likelihood: bool,
     temperatures: int | None,
     chains: int | None,
@@ -45,13 +53,17 @@ def evaluate(
     as well. Believe it to a nat or so where at least half the chains are effective and twice the --temperatures do not
     change it; with fewer effective chains only differences of several nats mean anything. Minutes for each ear.
 
+    People differ by far more than models, so runs are compared in pairs, by --compare with one evaluated before.
+
     \b
     Example:
-      medlangevin evaluate runs/cochlea_qsl --split validation --samples 100
+      medlangevin evaluate runs/cochlea_qsl --split validation --samples 100 --compare runs/cochlea_vae
     """
+    from medlangevin.evaluation.compare_runs import format_differences, paired_differences, read_evaluation
     from medlangevin.evaluation.likelihood import evaluate as evaluate_run
     from medlangevin.evaluation.likelihood import format_result
 
+    others = {other: read_evaluation(other, split) for other in compare}
     result = evaluate_run(
         run,
         split=split,
@@ -64,4 +76,6 @@ def evaluate(
         chains=chains,
     )
     click.echo(format_result(result))
+    for other, before in others.items():
+        click.echo(format_differences(paired_differences(result, before), str(other)))
     click.echo(f"written to {run / 'evaluation.json'}")

@@ -54,6 +54,16 @@ def test_evaluate_prints_a_table(run: Path) -> None:
     assert (run / "evaluation.json").is_file()
 
 
+def test_evaluate_compares_runs_in_pairs(run: Path) -> None:
+    """With itself, where every difference is nothing; a run that was not evaluated is an error before any work."""
+    command = ("evaluate", run, "--split", "validation", "--samples", 2)
+    call(*command)
+    result = call(*command, "--compare", run)
+    assert f"minus {run}, in pairs:" in result.output
+    assert "+0.0" in result.output
+    one_line_error(call(*command, "--compare", run.parent), "has not been evaluated on the validation split")
+
+
 def test_evaluate_adds_the_likelihood_of_the_decoder(run: Path) -> None:
     annealing = ("--decoder-likelihood", "--temperatures", 3, "--chains", 2)
     result = call("evaluate", run, "--split", "validation", "--samples", 2, *annealing)

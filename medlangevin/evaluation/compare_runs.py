@@ -1,0 +1,72 @@
+"""How far two runs lie apart on the same ears: people differ by far more than models do, so in pairs."""
+
+from collections import defaultdict
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from medlangevin.errors import MedlangevinError
+from medlangevin.evaluation.figure import Figure, figure_of
+from medlangevin.io import read_json
+
+_COMPARED = {"elbo": "ELBO", "nll": "NLL", "nll_ais": "NLL by AIS"}
+# What has to be equal for two figures to be the same measure.
+_MEASURE = {"elbo": (), "nll": ("samples",), "nll_ais": ("temperatures", "chains")}
+
+
+def paired_differences(result: dict[str, Any], other: dict[str, Any]) -> dict[str, Figure]:
+    """``result`` minus ``other``, each of one split as ``evaluate`` gives it, of the figures that both have; nats.
+
+    Mean over people of the mean over a person's ears; the standard error is over people, as a person's two ears are no
+    two samples. Raises MedlangevinError when the two are not of the same ears, or of no ears at all.
+    """
+    ours, theirs = _by_ear(result), _by_ear(other)
+    if ours.keys() != theirs.keys():
+        raise MedlangevinError(
+            f"{result['run']} and {other['run']} were not evaluated on the same ears ({len(ours)} and {len(theirs)}, "
+            f"{len(ours.keys() & theirs.keys())} in common); evaluate both with the same --data and --split"
+        )
+    differences: dict[str, Figure] = {}
+    for name in _COMPARED:
+        if name not in result or name not in other:
+            continue
+        if any(result.get(key) != other.get(key) for key in _MEASURE[name]):
+            continue
+        people: dict[str, list[float]] = defaultdict(list)
+        for (subject, side), row in ours.items():
+            people[subject].append(row[name] - theirs[subject, side][name])
+        differences[name] = figure_of([fmean(ears) for ears in people.values()])
+    return differences
+
+
+def read_evaluation(run_dir: Path, split: str) -> dict[str, Any]:
+    """What ``evaluate`` put on record of a split of a run. Raises MedlangevinError when there is nothing."""
+    path = run_dir / "evaluation.json"
+    results = read_json(path) if path.is_file() else {}
+    if not isinstance(results, dict) or not isinstance(results.get(split), dict):
+        raise MedlangevinError(
+            f"run {run_dir} has not been evaluated on the {split} split; run medlangevin evaluate {run_dir} "
+            f"--split {split} first"
+        )
+    found: dict[str, Any] = results[split]
+    return found
+
+
+def format_differences(differences: dict[str, Figure], other: str) -> str:
+    """One line a figure."""
+    if not differences:
+        return f"minus {other}: no figure was measured in the same way; evaluate both with the same options"
+    lines = [f"minus {other}, in pairs:"]
+    for name, figure in differences.items():
+        error = "" if figure.standard_error is None else f" +- {figure.standard_error:.1f}"
+        label = f"{_COMPARED[name]}, nats per ear"
+        lines.append(f"  {label:<34} {figure.mean:>+14,.1f}{error}  n = {figure.count} people")
+    return "\n".join(lines)
+
+
+def _by_ear(result: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
+    if "ears" not in result:
+        raise MedlangevinError(
+            f"{result.get('run', 'the run')} is not a run of ears; runs of images are compared by medlangevin benchmark"
+        )
+    return {(row["subject"], row["side"]): row for row in result["ears"]}

@@ -1,0 +1,46 @@
+"""Runs compared in pairs, with the answer worked out by hand."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from medlangevin.errors import MedlangevinError
+from medlangevin.evaluation.compare_runs import format_differences, paired_differences, read_evaluation
+
+
+def result(run: str, elbos: dict[str, float], **other: Any) -> dict[str, Any]:
+    ears = [{"subject": name[:-1], "side": name[-1], "elbo": elbo, "nll": -elbo} for name, elbo in elbos.items()]
+    return {"run": run, "samples": 50, "elbo": {}, "nll": {}, "ears": ears, **other}
+
+
+def test_a_person_counts_once_however_many_ears() -> None:
+    """Differences of 2 and 4 in one person's ears and 7 in the other's: 3 and 7, mean 5, standard error 2."""
+    ours = result("ours", {"aL": 102.0, "aR": 204.0, "bL": 307.0})
+    theirs = result("theirs", {"bL": 300.0, "aR": 200.0, "aL": 100.0})
+    differences = paired_differences(ours, theirs)
+    assert differences["elbo"][:3] == pytest.approx((5.0, 2.0, 2))
+    assert differences["nll"][:3] == pytest.approx((-5.0, 2.0, 2))
+    text = format_differences(differences, "theirs")
+    assert "minus theirs, in pairs:" in text
+    assert "+5.0 +- 2.0  n = 2 people" in text
+
+
+def test_figures_measured_in_another_way_are_not_compared() -> None:
+    ours = result("ours", {"aL": 1.0})
+    assert set(paired_differences(ours, result("theirs", {"aL": 2.0}, samples=5))) == {"elbo"}
+    assert paired_differences(ours, result("theirs", {"aL": 2.0}))["elbo"] == (-1.0, None, 1, None)
+    assert "no figure was measured in the same way" in format_differences({}, "theirs")
+
+
+def test_other_ears_are_refused(tmp_path: Path) -> None:
+    ours = result("ours", {"aL": 1.0, "bL": 1.0})
+    with pytest.raises(MedlangevinError, match=r"not evaluated on the same ears \(2 and 1, 1 in common\)"):
+        paired_differences(ours, result("theirs", {"aL": 1.0}))
+    with pytest.raises(MedlangevinError, match="not a run of ears"):
+        paired_differences(ours, {"run": "digits"})
+    with pytest.raises(MedlangevinError, match=r"not been evaluated on the test split; run medlangevin evaluate"):
+        read_evaluation(tmp_path, "test")
+    (tmp_path / "evaluation.json").write_text(json.dumps({"test": ours}))
+    assert read_evaluation(tmp_path, "test") == ours
