@@ -55,6 +55,11 @@ def train(config: Config, *, resume: bool = False) -> Path:
     resuming = _require_startable(run_dir, config, resume=resume)
     with fabric.rank_zero_first():  # which may have to fetch it
         data = load_data(config, fabric.device)
+    if len(data.training) < fabric.world_size:
+        raise MedlangevinError(
+            f"{len(data.training)} {data.noun}s to train on cannot be split among {fabric.world_size} processes; "
+            "start fewer"
+        )
     if resuming:
         _require_same_data(run_dir / layout.DATA, data)
     with torch.random.fork_rng(devices=[]):

@@ -34,8 +34,10 @@ IMAGES_PER_PICTURE = 4
 
 
 class Trainer:
-    """Trains ``model``, which is on the device of ``fabric``, on ``data`` from ``state`` on; ``run`` carries it through
-    to the end.
+    """Trains ``model`` on ``data`` from ``state`` on; ``run`` carries it through to the end.
+
+    The model is on the device of ``fabric`` already, and ``average`` is its own. Of several processes each has a
+    trainer, and the first one writes and prints.
     """
 
     def __init__(
@@ -87,8 +89,8 @@ class Trainer:
         """Train until the last epoch or until early stopping; the state at the end.
 
         A step whose loss or gradient is not finite is left out, three times an epoch at most; then, and when weights or
-        the validation ELBO are not finite, MedlangevinError. After Ctrl-C the last checkpoint is
-        whole and a resume goes on from it.
+        the validation ELBO are not finite, MedlangevinError. After Ctrl-C the last checkpoint is whole and a resume
+        goes on from it.
         """
         with recording_stream(self.fabric.device):
             if is_first():

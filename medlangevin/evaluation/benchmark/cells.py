@@ -66,6 +66,11 @@ def _make_cell(
 
 def _require_measurable(config: Config, evaluation: ImageEvaluation, where: str) -> None:
     """Raise MedlangevinError for what would come out only after hours of training."""
+    if config.training.devices * config.training.nodes > 1:
+        raise MedlangevinError(
+            f"{where}: a cell is trained in one process, not in training.devices x training.nodes; "
+            "run the command several times to train several cells at once"
+        )
     if config.images is None:
         return
     if evaluation.split == "validation" and config.images.train_on == "all":

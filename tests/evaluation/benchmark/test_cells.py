@@ -64,6 +64,7 @@ def test_a_cell_has_name_place_seed_and_data_root(definition: dict[str, Any]) ->
         ({"model": {"kind": "vae", "langevin": {"steps": 2}}}, "'model.langevin' has no effect here"),
         ({"model": {"kind": "gan"}}, "'model.kind'"),
         ({"model": {}}, "key 'model.kind' is missing"),
+        ({"training": {"devices": 2}}, "a cell is trained in one process"),
         ({"training": {"epoch": 5}}, "unknown key 'training.epoch'; did you mean 'epochs'?"),
     ],
 )
