@@ -108,6 +108,7 @@ def train(config: Config, *, resume: bool = False) -> Path:
     except KeyboardInterrupt:
         say(f"interrupted in epoch {trainer.state.epoch + 1}; train again with --resume to go on")
         raise
+    say(trainer.usage.describe(fabric.device))
     stopping = state.early_stopping
     if state.epoch < config.training.epochs:
         say(f"stopped early after epoch {state.epoch}: no gain for {config.training.patience} epochs")

@@ -26,6 +26,7 @@ from medlangevin.training.randomness import generator, reseed
 from medlangevin.training.schedule import learning_rate_factor
 from medlangevin.training.sources import Source
 from medlangevin.training.tensorboard import EventLog
+from medlangevin.training.usage import Usage
 
 # So many steps of an epoch may be left out because their numbers are none.
 MOST_SKIPPED = 3
@@ -59,6 +60,7 @@ class Trainer:
         self._average = average
         self._keeper = CheckpointKeeper(run_dir, model, optimizer, average, state)
         self._events_folder = run_dir / "tensorboard"
+        self.usage = Usage()
         training = config.training
         self._batches = EpochBatches(
             len(data.training),
@@ -152,7 +154,8 @@ class Trainer:
         batches = self.data.training.shuffled(self._batches, self._data_noise)
         for rows in self._batches.rows():
             self._noise.rows = self._data_noise.rows = rows
-            x = next(batches).to(self.fabric.device, non_blocking=True)
+            with self.usage.waiting():
+                x = next(batches).to(self.fabric.device, non_blocking=True)
             rate = self._set_learning_rate()
             gradients = self._step.make(x, weight=rows.size * self.fabric.world_size / rows.total)
             self.state = self.state._replace(step=self.state.step + 1)
