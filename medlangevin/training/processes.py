@@ -4,6 +4,7 @@ import os
 
 import torch
 from lightning.fabric import Fabric
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import distributed
 
 from medlangevin.config import TrainingConfig
@@ -25,6 +26,11 @@ def make_fabric(training: TrainingConfig) -> Fabric:
         raise MedlangevinError(
             f"training.devices is {training.devices}, but this machine has {torch.cuda.device_count()} CUDA devices"
         )
+    if training.nodes > 1 and not {"WORLD_SIZE", "SLURM_NTASKS"} & os.environ.keys():
+        raise MedlangevinError(
+            f"training.nodes is {training.nodes}, and nobody has started the processes of the other machines; "
+            "start the command with torchrun or srun on all of them"
+        )
     started = int(os.environ.get("WORLD_SIZE", wanted))
     if started != wanted:
         raise MedlangevinError(
@@ -35,14 +41,20 @@ def make_fabric(training: TrainingConfig) -> Fabric:
         raise MedlangevinError(
             f"training.batch_size {training.batch_size} cannot be split among {wanted} processes; use a larger one"
         )
-    fabric = Fabric(
-        accelerator=accelerator,
-        devices=training.devices,
-        num_nodes=training.nodes,
-        strategy="ddp" if wanted > 1 else "auto",
-        precision="bf16-mixed" if training.precision == "bf16" else "32-true",
-    )
-    fabric.launch()
+    try:
+        fabric = Fabric(
+            accelerator=accelerator,
+            devices=training.devices,
+            num_nodes=training.nodes,
+            strategy="ddp" if wanted > 1 else "auto",
+            precision="bf16-mixed" if training.precision == "bf16" else "32-true",
+        )
+        fabric.launch()
+    except (ValueError, RuntimeError, MisconfigurationException) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise MedlangevinError(
+            f"training.devices {training.devices} x training.nodes {training.nodes} cannot be started: {reason}"
+        ) from error
     return fabric
 
 

@@ -154,6 +154,7 @@ def test_an_image_s_noise_does_not_depend_on_the_number_of_processes() -> None:
     [
         ({"devices": 2}, {"WORLD_SIZE": "4"}, "4 processes were started, but .* is 2; pass --devices and --nodes"),
         ({}, {"WORLD_SIZE": "2"}, "2 processes were started, but .* is 1"),
+        ({"nodes": 2}, {}, "training.nodes is 2, and nobody has started the processes of the other machines"),
         ({"devices": 16}, {}, "batch_size 10 cannot be split among 16 processes"),
     ],
 )
