@@ -32,8 +32,9 @@ class IWAE(VAE):
         normalised weights.
         """
         mean, scale = self._encode(x)
-        noise = standard_normal((len(x), self.num_samples, self.latent_dim), like=mean, generator=generator)
-        noise = noise.transpose(0, 1)
+        # Draw by draw, one row for each image: so several processes can share a batch.
+        draws = [standard_normal(tuple(mean.shape), like=mean, generator=generator) for _ in range(self.num_samples)]
+        noise = torch.stack(draws)
 
         def weigh(part: Tensor) -> tuple[Tensor, Tensor]:
             z = mean + scale * part
