@@ -117,6 +117,20 @@ def test_a_scan_cut_through_the_cochlea_fails_as_cut_off(matcher, warped_referen
     assert np.linalg.norm(best.fit.matrix[:3, 3] - motion(left=True)[:3, 3]) < 1.0
 
 
+def test_an_ear_in_two_blocks_that_join_with_a_step_is_to_be_reviewed(matcher, warped_reference):
+    scan = warped_reference(motion())
+    assert find_ears(scan, matcher)[0].verdict.word == "ok"
+    # The lower and the upper third of the cochlea are 1.2 mm nearer to each other than they were.
+    middle = scan.TransformPhysicalPointToIndex(motion()[:3, 3].tolist())[2]
+    values = sitk.GetArrayFromImage(scan)
+    stepped = sitk.GetImageFromArray(np.concatenate([values[: middle + 3], values[middle + 7 :]]))
+    stepped.SetOrigin(scan.GetOrigin())
+    stepped.SetSpacing(scan.GetSpacing())
+    verdict = find_ears(stepped, matcher)[0].verdict
+    assert verdict.word != "ok"
+    assert "join with a step" in verdict.why
+
+
 def test_the_mirror_hypothesis_is_asked_at_the_place_of_each_ear_of_a_head(matcher, warped_reference, monkeypatch):
     ear = Fit(0.9, 0.9, False, np.eye(3), np.zeros(3), 0.01, np.nan, 0.0)
     other = ear._replace(mirrored=True, translation=np.array([70.0, 0.0, 0.0]))

@@ -8,9 +8,9 @@ from medlangevin.imaging.quality import NO_EAR, Figures, Verdict, judge, refusal
 from medlangevin.imaging.register import Fit
 
 
-def figures(*, coverage=1.0, coil=(0.9, 0.85), mirror_ncc=0.1, **changes):
+def figures(*, coverage=1.0, coil=(0.9, 0.85), mirror_ncc=0.1, step_ratio=1.1, **changes):
     fit = Fit(0.8, 0.85, False, np.eye(3), np.zeros(3), agreement_mm=0.02, residual_mm=0.2, runner_up_ncc=0.1)
-    return Figures(fit._replace(**changes), mirror_ncc, CoilFigures(*coil), coverage)
+    return Figures(fit._replace(**changes), mirror_ncc, CoilFigures(*coil), coverage, step_ratio)
 
 
 def test_a_good_fit_is_ok_and_has_no_code():
@@ -31,6 +31,8 @@ def test_a_good_fit_is_ok_and_has_no_code():
         ({"agreement_mm": np.nan}, "review", "starts-disagree"),
         ({"residual_mm": 1.5}, "review", "large-residual"),
         ({"coverage": 0.97}, "review", "cut-off"),
+        ({"step_ratio": 1.4}, "review", "step-in-scan"),
+        ({"step_ratio": np.nan}, "review", "step-in-scan"),
         ({"coil": (0.65, 0.62)}, "review", "coil-in-doubt"),
         ({"coil": (0.85, 0.3)}, "review", "coil-in-doubt"),
     ],
