@@ -97,6 +97,7 @@ def _classic(path: Path, data: pydicom.Dataset) -> SliceHeader | Reason:
         padding=padding(data),
         sharpness=sharpness(joined(data.get("ConvolutionKernel"))),
         bits=tuple(str(data.get(tag)) for tag in BITS),
+        study_uid=str(data.get("StudyInstanceUID", "") or ""),
     )
 
 

@@ -53,6 +53,7 @@ class SliceHeader:
     sharpness: int = UNKNOWN
     bits: tuple[str, ...] = ()
     frame: int | None = None
+    study_uid: str = ""
 
 
 def person_key(data: pydicom.Dataset) -> str:
