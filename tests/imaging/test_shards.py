@@ -238,10 +238,32 @@ def test_commands_of_an_array_job(raw, tmp_path):
     assert [row["code"] for row in status["failures"]] == ["no-geometry"]
 
 
+def test_every_option_that_would_do_nothing_is_named(raw, tmp_path):
+    unused = ["--workers", "2", "--registration", "correlation"]
+    result = invoke("--merge", "--out", str(tmp_path / "out"), *unused)
+    assert result.exit_code == 2
+    assert "--merge makes no use of --workers, --registration" in result.stderr
+    target = str(tmp_path / "mean.nii.gz")
+    for option in ("--out", "--key", "--registration", "--series", "--shard"):
+        value = "block" if option == "--registration" else str(tmp_path / "x")
+        result = invoke("--raw", str(raw), "--build-reference", target, option, value)
+        assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
+        assert f"--build-reference makes no use of {option} " in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_options_that_contradict_each_other_are_one_line(raw, tmp_path):
     for arguments in (
         ["--merge", "--shard", "1/2"],
         ["--merge", "--series", "x"],
+        ["--merge", "--workers", "2"],
+        ["--merge", "--registration", "block"],
+        ["--merge", "--raw", str(raw)],
+        ["--merge", "--reference", "r.nii.gz"],
+        ["--merge", "--key", "k"],
+        ["--merge", "--build-reference", "m.nii.gz"],
+        ["--raw", str(raw), "--series", ""],
+        ["--raw", str(raw), "--series", " "],
         [],
         ["--raw", str(raw), "--shard", "5/2"],
         ["--raw", str(raw), "--build-reference", str(tmp_path / "m.nii.gz"), "--shard", "1/2"],
