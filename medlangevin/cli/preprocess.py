@@ -137,6 +137,8 @@ def _build_reference(raw: Path, target: Path, start: Path | None, workers: int) 
         click.echo(f"failed   {item.folder}: {item.reason}; {item.what_to_do}")
     moved = ", ".join(f"{change:.2f}" for change in built.changes_mm)
     click.echo(f"built    {target} from {built.ears} ears; mean movement in each round, mm: {moved}")
+    if built.warning:
+        click.echo(f"warning  {built.warning}")
     click.echo(f"use      medlangevin preprocess --raw {raw} --reference {target}")
     if built.failures:
         raise PartialFailureError(f"{len(built.failures)} CT series were left out; reasons above")
