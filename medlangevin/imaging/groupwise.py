@@ -127,7 +127,7 @@ def iterate(
             raise MedlangevinError("no ear was found in any scan; give CT of the temporal bone, or another --reference")
         if len(details) < FEWEST_EARS:
             raise MedlangevinError(
-                f"a mean of one ear is that ear; give scans of at least {FEWEST_EARS} ears, better {ENOUGH_EARS} or more"
+                f"a mean of one ear is that ear; give scans of {FEWEST_EARS} ears, better of {ENOUGH_EARS} or more"
             )
         image = mean_image(total, count, grid)
         _check_covered(count, grid)
