@@ -93,8 +93,7 @@ def preprocess(
         todo = [item for item in persons if item.subject not in done]
         new = _work_through(todo, out, workers, (reference, method), finished_before=len(done))
         outcomes = done | new
-        if shard is None:
-            finish(out, outcomes, failures, alone=alone)
+        removed = finish(out, outcomes, failures, alone=alone) if shard is None else 0
     folders = {study: item.folder for person in persons for study, item in person.series}
     # What belongs to no person is said once, by the merge.
     others = [problem_of(row, folder) for row, folder in other] if shard is None else []
@@ -113,6 +112,7 @@ def preprocess(
         notes=(*notes, *left_out),
         passed_over=_passed_over_counts(found),
         shard=shard,
+        removed=removed,
     )
 
 
