@@ -10,6 +10,7 @@ import SimpleITK as sitk
 
 from medlangevin.crew import Loss
 from medlangevin.errors import MedlangevinError
+from medlangevin.imaging.copies import without_copies
 from medlangevin.imaging.groupwise import (
     ENOUGH_EARS,
     Built,
@@ -116,7 +117,7 @@ def build_reference_from_folder(
         raise MedlangevinError(f"{out_file} lies among the scans in {raw}; give the new reference another folder")
     start, anchor = load_reference(reference), load_reference()
     persons: dict[str, list[Series]] = {}
-    for series in ingest(raw).series:
+    for series in without_copies(ingest(raw).series)[0]:
         persons.setdefault(series.person, []).append(series)
     groups = [tuple(members) for _, members in sorted(persons.items())]
     if not groups:
