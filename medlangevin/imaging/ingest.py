@@ -36,6 +36,11 @@ class Series:
         """The class of the reconstruction kernel: 2 sharp (bone), 1 unknown (as for volume files), 0 soft."""
         return self.slices[0].sharpness if self.slices else UNKNOWN
 
+    @property
+    def thickness_mm(self) -> float:
+        """The thickness of the thickest slice, as the headers say; 0 where they do not, as in volume files."""
+        return max((item.thickness_mm for item in self.slices), default=0.0)
+
 
 @dataclass(frozen=True)
 class PassedOver:

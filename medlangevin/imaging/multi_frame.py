@@ -16,6 +16,7 @@ from medlangevin.imaging.slice_header import (
     person_key,
     placement,
     rescale,
+    thickness_mm,
 )
 
 # Enhanced CT and Legacy Converted Enhanced CT.
@@ -69,6 +70,7 @@ def frame_headers(path: Path, data: pydicom.Dataset) -> tuple[list[SliceHeader],
                 sharpness=sharpness("\\".join(_kernel_names(groups))),
                 frame=index,
                 study_uid=study,
+                thickness_mm=thickness_mm(_first(groups, "PixelMeasuresSequence").get("SliceThickness")),
             )
         )
     if found and beside is not None:

@@ -22,6 +22,8 @@ COVERAGE_OK = 0.995
 # Sound scans reach 1.18 (38, simulated and phantom), a real one of 2.5 mm slices 1.24. A shift by three pixels at the
 # ear gives 1.21 at least and 1.6 in the median, slices left out over 1 mm 1.46 at least, 2 mm shown twice 1.38.
 STEP_OK = 1.3
+# As for the distance of slices: thicker ones blur turns that are 1 mm apart into each other, however near they lie.
+THICKNESS_OK_MM = 0.7
 
 NO_EAR = Reason(
     "no-ear", "no inner ear found (nothing in the scan resembles the reference)", "look whether the scan shows one"
@@ -44,8 +46,8 @@ class Figures(NamedTuple):
 
 class Verdict(NamedTuple):
     """``word``: ok, review or failed; ``why``: one sentence, empty when ok; ``code``: one word for scripts, empty when
-    ok, else low-correlation, coil-in-doubt, cut-off, side-in-doubt, step-in-scan, runner-up, starts-disagree or
-    large-residual: of several, the gravest."""
+    ok, else low-correlation, coil-in-doubt, cut-off, side-in-doubt, step-in-scan, runner-up, starts-disagree,
+    large-residual or thick-slices: of several, the gravest."""
 
     word: str
     why: str = ""
@@ -61,6 +63,14 @@ def judge(figures: Figures) -> Verdict:
         if verdicts:
             return Verdict(word, "; ".join(text for _, text in verdicts), verdicts[0][0])
     return Verdict("ok")
+
+
+def of_thick_slices(verdict: Verdict, thickness_mm: float) -> Verdict:
+    """What ``verdict`` becomes for slices of this thickness: too thick ones are to be reviewed."""
+    if verdict.word == "failed" or not thickness_mm > THICKNESS_OK_MM:
+        return verdict
+    text = f"slices of {thickness_mm:.2g} mm lie nearer than they are thick (limit {THICKNESS_OK_MM} mm)"
+    return Verdict("review", "; ".join(filter(None, (verdict.why, text))), verdict.code or "thick-slices")
 
 
 def is_candidate(verdict: Verdict) -> bool:

@@ -55,8 +55,8 @@ def test_other_values_or_another_place_is_another_scan(raw):
 def test_files_that_cannot_be_read_are_no_copies(raw):
     for name in ("a.nii.gz", "b.nii.gz", "c.nrrd", "d.nrrd"):
         (raw / name).write_text("")
-    whole = write(raw / "e.nii.gz").read_bytes()
-    for name in ("f.nii.gz", "g.nii.gz"):
+    whole = write(raw / "e.nii").read_bytes()
+    for name in ("f.nii", "g.nii"):
         (raw / name).write_bytes(whole[: len(whole) // 2])
     assert names(raw)[1] == []
 

@@ -280,3 +280,11 @@ def test_oblique_slices_keep_their_place(tmp_path, write_slice, degrees):
         place = turn @ (np.array(index) * (0.3, 0.3, 0.4) + (1, 2, 0))
         assert np.allclose(image.TransformIndexToPhysicalPoint(index), place, atol=1e-4)
     assert np.array_equal(sitk.GetArrayViewFromImage(image)[:, 3, 5] - SLICE[3, 5], np.arange(40))
+
+
+@pytest.mark.parametrize(("written", "read"), [("0.625", 0.625), (None, 0.0), ("", 0.0), ("0", 0.0), ("-1", 0.0)])
+def test_slice_thickness_is_that_of_the_thickest_and_0_if_unknown(tmp_path, write_slice, written, read):
+    write_slice(tmp_path / "a", SLICE, (0, 0, 0), SliceThickness=written)
+    write_slice(tmp_path / "b", SLICE, (0, 0, 1), SliceThickness=written and "0.3" if read else written)
+    (series,) = ingest(tmp_path).series
+    assert series.thickness_mm == read

@@ -304,3 +304,10 @@ def test_files_of_two_studies_that_use_one_series_id_are_two_series(tmp_path):
         study = {"StudyInstanceUID": f"1.9.{number}", "SOPInstanceUID": f"1.8.{number}"}
         write_enhanced(tmp_path / f"{number}.dcm", PIXELS + np.int16(number), frames, **study)
     assert [len(item.slices) for item in ingest(tmp_path).series] == [COUNT, COUNT]
+
+
+def test_slice_thickness_of_a_frame_is_read(tmp_path):
+    measures = item("PixelMeasuresSequence", PixelSpacing=[0.4, 0.3], SliceThickness=0.9)
+    write_enhanced(tmp_path / "a.dcm", PIXELS, [frame(position) for position in POSITIONS], shared=measures)
+    (series,) = ingest(tmp_path).series
+    assert series.thickness_mm == 0.9

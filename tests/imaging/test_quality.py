@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from medlangevin.imaging.coil_check import CoilCheck, CoilFigures
-from medlangevin.imaging.quality import NO_EAR, Figures, Verdict, judge, refusal
+from medlangevin.imaging.quality import NO_EAR, Figures, Verdict, judge, of_thick_slices, refusal
 from medlangevin.imaging.register import Fit
 
 
@@ -86,3 +86,11 @@ def test_the_coil_is_asked_apart_from_its_surroundings(reference, warped_referen
 def test_a_coil_outside_the_scan_has_no_correlation(reference, warped_reference):
     scan = warped_reference(np.eye(4))[:, :, :30]
     assert CoilCheck(reference).figures(scan, np.eye(4)) == CoilFigures(-1.0, -1.0)
+
+
+def test_thick_slices_add_to_a_doubt_and_save_no_failed_ear():
+    doubtful, failed = judge(figures(agreement_mm=1.2)), judge(figures(coverage=0.5))
+    assert of_thick_slices(failed, 2.0) == failed
+    both = of_thick_slices(doubtful, 2.0)
+    assert (both.word, both.code) == ("review", "starts-disagree")
+    assert "apart; slices of 2 mm" in both.why
