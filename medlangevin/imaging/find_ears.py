@@ -70,7 +70,7 @@ def _judged(scan: sitk.Image, fit: Fit, fits: list[Fit], matcher: Matcher, check
 
 def _figures(scan: sitk.Image, fit: Fit, mirror_ncc: float, check: CoilCheck) -> Figures:
     coverage = float(inside_scan(scan, fit.matrix).mean())
-    step = step_ratio(sitk.GetArrayViewFromImage(surroundings(scan, fit.matrix)))
+    step = step_ratio(sitk.GetArrayFromImage(surroundings(scan, fit.matrix)))
     return Figures(fit, mirror_ncc, check.figures(scan, fit.matrix), coverage, step)
 
 
