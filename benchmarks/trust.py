@@ -39,6 +39,7 @@ FIGURES = (
     "agreement_mm",
     "residual_mm",
     "coverage",
+    "step_ratio",
 )
 
 
@@ -86,6 +87,7 @@ def _figures(ear: FoundEar, case: Case) -> dict:
         "agreement_mm": fit.agreement_mm,
         "residual_mm": fit.residual_mm,
         "coverage": figures.coverage,
+        "step_ratio": figures.step_ratio,
         "coil_ncc": figures.coil.ncc,
         "weakest_ncc": figures.coil.weakest_ncc,
         "cut": ear.verdict.code == "cut-off",
@@ -113,7 +115,7 @@ def verdict(figures: dict) -> tuple[str, str]:
         figures["runner_up_ncc"],
     )
     coil = CoilFigures(figures["coil_ncc"], figures["weakest_ncc"])
-    judged = judge(Figures(fit, figures["mirror_ncc"], coil, figures["coverage"]))
+    judged = judge(Figures(fit, figures["mirror_ncc"], coil, figures["coverage"], figures["step_ratio"]))
     if figures["cut"]:
         judged = cut_off(figures["coverage"])
     return judged.word, judged.code

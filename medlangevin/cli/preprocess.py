@@ -66,16 +66,17 @@ def preprocess(
     """
     from medlangevin.errors import MedlangevinError
 
-    if merge and (shard or series or build_reference):
-        raise MedlangevinError("--merge goes with --out alone; run the shards first, then merge")
+    if not all(name.strip() for name in series):
+        raise MedlangevinError("--series is empty; give it a SeriesInstanceUID, a series hash, or a folder or file")
     if merge:
+        _refuse_others("--merge", "the shards have decided the rest", {"out"})
         _merge(out)
         return
     if raw is None:
         raise MedlangevinError("--raw is missing; give the folder of the scans")
     if build_reference is not None:
-        if shard or series:
-            raise MedlangevinError("--build-reference takes all scans below --raw; leave out --shard and --series")
+        wanted = "it takes all scans below --raw and writes the one file"
+        _refuse_others("--build-reference", wanted, {"raw", "workers", "reference"})
         _build_reference(raw, build_reference, reference, workers)
         return
     from medlangevin.imaging.preprocess import preprocess as run
@@ -94,6 +95,20 @@ def preprocess(
             shard=share,
         )
     )
+
+
+def _refuse_others(option: str, why: str, allowed: set[str]) -> None:
+    """An option that would do nothing is a mistake that its user should know of."""
+    from click.core import ParameterSource
+
+    from medlangevin.errors import MedlangevinError
+
+    context = click.get_current_context()
+    names = {item.name: item.opts[0] for item in context.command.params if item.opts[0] != option}
+    given = {name for name in names if context.get_parameter_source(name) is not ParameterSource.DEFAULT}
+    others = [names[name] for name in names if name in given - allowed]
+    if others:
+        raise MedlangevinError(f"{option} makes no use of {', '.join(others)} ({why}); leave it out")
 
 
 def _merge(out: Path) -> None:
@@ -122,6 +137,8 @@ def _build_reference(raw: Path, target: Path, start: Path | None, workers: int) 
         click.echo(f"failed   {item.folder}: {item.reason}; {item.what_to_do}")
     moved = ", ".join(f"{change:.2f}" for change in built.changes_mm)
     click.echo(f"built    {target} from {built.ears} ears; mean movement in each round, mm: {moved}")
+    if built.warning:
+        click.echo(f"warning  {built.warning}")
     click.echo(f"use      medlangevin preprocess --raw {raw} --reference {target}")
     if built.failures:
         raise PartialFailureError(f"{len(built.failures)} CT series were left out; reasons above")

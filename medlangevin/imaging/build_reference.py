@@ -10,7 +10,18 @@ import SimpleITK as sitk
 
 from medlangevin.crew import Loss
 from medlangevin.errors import MedlangevinError
-from medlangevin.imaging.groupwise import Built, EarImage, Ears, Places, Round, Volume, iterate, person_ears
+from medlangevin.imaging.copies import without_copies
+from medlangevin.imaging.groupwise import (
+    ENOUGH_EARS,
+    Built,
+    EarImage,
+    Ears,
+    Places,
+    Round,
+    Volume,
+    iterate,
+    person_ears,
+)
 from medlangevin.imaging.image_file import write_image
 from medlangevin.imaging.ingest import Series, ingest
 from medlangevin.imaging.person import volumes
@@ -44,6 +55,13 @@ class BuildSummary:
     sharpness: float
     failures: tuple[LeftOut, ...]
 
+    @property
+    def warning(self) -> str:
+        """One line when it is a mean of few ears, else empty."""
+        if self.ears >= ENOUGH_EARS:
+            return ""
+        return f"a mean of {self.ears} ears keeps what is odd in each of them; give scans of {ENOUGH_EARS} or more"
+
 
 class Task(NamedTuple):
     """The series of one person, and where the ears lay in the round before."""
@@ -67,8 +85,8 @@ def build_reference(
 
     ``start``: what the first round registers to; ``anchor``: what gives the frame and the grid (``start`` itself by
     default). Stops when the ears move by less than 0.05 mm on average, or after ``iterations`` rounds. Raises
-    MedlangevinError when no ear is found, when the start does not show an ear as the anchor does, or when the result is
-    blurred.
+    MedlangevinError when fewer than two ears are found, when the start does not show an ear as the anchor does, or when
+    the result is blurred.
     """
 
     def one_round(now: Round, known: dict[int, Places]) -> Ears:
@@ -99,7 +117,7 @@ def build_reference_from_folder(
         raise MedlangevinError(f"{out_file} lies among the scans in {raw}; give the new reference another folder")
     start, anchor = load_reference(reference), load_reference()
     persons: dict[str, list[Series]] = {}
-    for series in ingest(raw).series:
+    for series in without_copies(ingest(raw).series)[0]:
         persons.setdefault(series.person, []).append(series)
     groups = [tuple(members) for _, members in sorted(persons.items())]
     if not groups:

@@ -17,7 +17,7 @@ from medlangevin.imaging.reference import Reference
 from medlangevin.imaging.register import Method
 
 # Raise it whenever the same scan would give another crop: crops of older settings are then made again.
-ALGORITHM = 3
+ALGORITHM = 4
 
 
 def persons_of(series: tuple[Series, ...], raw: Path, key: bytes, reference: Reference, method: Method) -> list[Person]:

@@ -15,6 +15,8 @@ USUAL_SHARE = 0.75
 LONELY = 1.5
 # An end has one neighbour only: how much larger the first step may be than the next. Real scans: at most 1.2.
 END_STEP = 2.0
+# How many differences between slices, to each side, one is held against: repeated slices have none at every other.
+STEP_WINDOW = 2
 # As many rows and columns of a slice are looked at.
 SAMPLES = 128
 
@@ -64,6 +66,29 @@ def continuity_problem(volume: NDArray[np.int16]) -> Reason | None:
         return None
     text = f"{len(odd)} of {len(volume)} slices do not fit their neighbours (damaged, wrongly scaled or out of place)"
     return Reason("odd-slice", text, "export the series again")
+
+
+def step_ratio(volume: NDArray[np.int16]) -> float:
+    """How much two neighbouring slices of ``volume``, along any axis, differ more than all those beside them do.
+
+    About 1 in a scan of one piece; more where two blocks join with a step, as when the patient moved in between.
+    """
+    return max(_step_ratio(np.moveaxis(volume, axis, 0)) for axis in range(3))
+
+
+def _step_ratio(volume: NDArray[np.int16]) -> float:
+    stride = [max(1, size // SAMPLES) for size in volume.shape[1:]]
+    values = volume[:, :: stride[0], :: stride[1]].astype(np.float32)
+    # Where the scan ends, some programs go on with air: no block.
+    filled = np.flatnonzero(np.ptp(values, axis=(1, 2)) > 0)
+    if len(filled) < 4:
+        return 1.0
+    steps = np.maximum(_mean(np.diff(values[filled[0] : filled[-1] + 1], axis=0)), 1)
+    ratios = []
+    for k in range(1, len(steps) - 1):
+        beside = np.r_[steps[max(0, k - STEP_WINDOW) : k], steps[k + 1 : k + 1 + STEP_WINDOW]]
+        ratios.append(float(steps[k] / beside.max()))
+    return max(ratios)
 
 
 def _mean(differences: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -89,6 +89,7 @@ def _record(subject: str, ear: Ear) -> dict[str, Any]:
         "agreement_mm": _number(figures.fit.agreement_mm),
         "residual_mm": _number(figures.fit.residual_mm),
         "coverage": _number(figures.coverage),
+        "step_ratio": _number(figures.step_ratio),
     }
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from medlangevin.imaging.coil_check import CoilCheck
+from medlangevin.imaging.consistency import step_ratio
 from medlangevin.imaging.correlation import align
 from medlangevin.imaging.crop import Grid, inside_scan, region_of_grid
 from medlangevin.imaging.levels import LABYRINTH, LABYRINTH_COARSE
@@ -69,7 +70,8 @@ def _judged(scan: sitk.Image, fit: Fit, fits: list[Fit], matcher: Matcher, check
 
 def _figures(scan: sitk.Image, fit: Fit, mirror_ncc: float, check: CoilCheck) -> Figures:
     coverage = float(inside_scan(scan, fit.matrix).mean())
-    return Figures(fit, mirror_ncc, check.figures(scan, fit.matrix), coverage)
+    step = step_ratio(sitk.GetArrayFromImage(surroundings(scan, fit.matrix)))
+    return Figures(fit, mirror_ncc, check.figures(scan, fit.matrix), coverage, step)
 
 
 def _cut_ears(scan: sitk.Image, matcher: Matcher, check: CoilCheck) -> list[FoundEar]:

@@ -31,6 +31,8 @@ Array = NDArray[np.float64]
 
 # What a crop's corner moves by between two fits of one scan is 0.02 mm or so: below this only chance is left.
 CHANGE_MM = 0.05
+# A mean of one is no mean; of five, each gives a fifth.
+FEWEST_EARS, ENOUGH_EARS = 2, 5
 # Detail of the mean between these scales (standard deviations, mm) over that of a single ear: turns are 1 mm apart.
 DETAIL_MM = (0.25, 1.0)
 MIN_SHARPNESS = 0.4
@@ -123,6 +125,10 @@ def iterate(
                 count += ear.inside
         if not details:
             raise MedlangevinError("no ear was found in any scan; give CT of the temporal bone, or another --reference")
+        if len(details) < FEWEST_EARS:
+            raise MedlangevinError(
+                f"a mean of one ear is that ear; give scans of {FEWEST_EARS} ears, better of {ENOUGH_EARS} or more"
+            )
         image = mean_image(total, count, grid)
         _check_covered(count, grid)
         changes.append(_mean_movement(known, found))

@@ -19,7 +19,7 @@ VOLUME_ENDINGS = (".nii", ".nii.gz", ".nrrd")
 
 @dataclass(frozen=True)
 class Series:
-    """The slices of one series with one orientation, matrix and pixel size, or one volume file (NIfTI, NRRD)."""
+    """The slices of one series of one study, of one orientation, matrix and pixel size, or one volume file."""
 
     person: str
     series_uid: str
@@ -35,6 +35,11 @@ class Series:
     def sharpness(self) -> int:
         """The class of the reconstruction kernel: 2 sharp (bone), 1 unknown (as for volume files), 0 soft."""
         return self.slices[0].sharpness if self.slices else UNKNOWN
+
+    @property
+    def thickness_mm(self) -> float:
+        """The thickness of the thickest slice, as the headers say; 0 where they do not, as in volume files."""
+        return max((item.thickness_mm for item in self.slices), default=0.0)
 
 
 @dataclass(frozen=True)
@@ -90,17 +95,19 @@ def ingest(raw: Path, *, workers: int = 0) -> Ingest:
 
 def _sharing(header: SliceHeader, common: dict[Any, Any]) -> SliceHeader:
     """The same header, with what other slices have too held once: an export may hold a million slices."""
-    fields = ("person", "series_uid", "acquisition", "orientation", "spacing_mm", "shape", "padding")
+    fields = ("person", "study_uid", "series_uid", "acquisition", "orientation", "spacing_mm", "shape", "padding")
     return replace(header, **{name: common.setdefault(getattr(header, name), getattr(header, name)) for name in fields})
 
 
 def _grouped(headers: list[SliceHeader]) -> list[list[SliceHeader]]:
-    """Slices of one series, matrix, kernel class, orientation and pixel size."""
+    """Slices of one study, series, matrix, kernel class, orientation and pixel size."""
     groups: dict[tuple[Any, ...], list[list[SliceHeader]]] = {}
     for header in headers:
         # Without a series UID, files that lie together belong together.
         series = header.series_uid or str(header.path.parent)
-        alike = groups.setdefault((header.person, series, header.shape, header.sharpness), [])
+        # Some archives use a series UID again in another study.
+        key = (header.person, header.study_uid, series, header.shape, header.sharpness)
+        alike = groups.setdefault(key, [])
         group = next((members for members in alike if _parallel(members[0], header)), None)
         if group is None:
             alike.append([header])

@@ -7,6 +7,7 @@ from medlangevin.errors import MedlangevinError
 from medlangevin.imaging import status
 from medlangevin.imaging.dataset import write_index_files
 from medlangevin.imaging.person import Outcome
+from medlangevin.imaging.rejection import CLOSED_FOLDER
 from medlangevin.imaging.shard import shard_of
 from medlangevin.imaging.status import LOCK, PARTS
 from medlangevin.imaging.summary import PreprocessSummary, ears_of, failed_ears_of, problem_of, problems_of
@@ -32,7 +33,7 @@ def merge(out: Path) -> PreprocessSummary:
             outcomes, failures = saved
         else:
             raise MedlangevinError(f"the run in {out} was interrupted; run the same command again, with --raw")
-        finish(out, outcomes, failures, alone=alone)
+        removed = finish(out, outcomes, failures, alone=alone)
     all_failures, notes = problems_of(outcomes, {}, [problem_of(row, None) for row in failures])
     return PreprocessSummary(
         out=out,
@@ -41,17 +42,25 @@ def merge(out: Path) -> PreprocessSummary:
         persons=len(outcomes),
         failures=all_failures,
         notes=notes,
+        removed=removed,
     )
 
 
-def finish(out: Path, outcomes: dict[str, Outcome], failures: list[dict[str, str]], *, alone: bool) -> None:
-    """Write status and index files and clean up. ``alone``: whether surely nobody else writes there."""
+def finish(out: Path, outcomes: dict[str, Outcome], failures: list[dict[str, str]], *, alone: bool) -> int:
+    """Write status and index files and clean up; how many people's files were removed, as they are no longer scanned.
+
+    ``alone``: whether surely nobody else writes there.
+    """
+    # In a folder that could not be opened this time, people may still be.
+    hidden = any(row["code"] == CLOSED_FOLDER.code for row in failures)
+    removed = 0 if hidden else status.remove_former(out, outcomes)
     status.save_status(out, outcomes, failures)
     write_index_files(out, list(outcomes.values()), failures)
     status.remove_stale(out, outcomes.values())
     if alone:
         status.sweep_unfinished(out)
     status.clear_parts(out)
+    return removed
 
 
 def busy(out: Path) -> str:

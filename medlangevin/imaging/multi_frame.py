@@ -16,6 +16,7 @@ from medlangevin.imaging.slice_header import (
     person_key,
     placement,
     rescale,
+    thickness_mm,
 )
 
 # Enhanced CT and Legacy Converted Enhanced CT.
@@ -34,7 +35,7 @@ def frame_headers(path: Path, data: pydicom.Dataset) -> tuple[list[SliceHeader],
         return [], rejection.FRAME_COUNT
     shared = (data.get("SharedFunctionalGroupsSequence") or [pydicom.Dataset()])[0]
     person, uid = person_key(data), str(data.get("SeriesInstanceUID", "") or "")
-    limits = padding(data)
+    study, limits = str(data.get("StudyInstanceUID", "") or ""), padding(data)
     found: list[SliceHeader] = []
     beside: Reason | None = None
     for index, own in enumerate(frames):
@@ -68,6 +69,8 @@ def frame_headers(path: Path, data: pydicom.Dataset) -> tuple[list[SliceHeader],
                 padding=limits,
                 sharpness=sharpness("\\".join(_kernel_names(groups))),
                 frame=index,
+                study_uid=study,
+                thickness_mm=thickness_mm(_first(groups, "PixelMeasuresSequence").get("SliceThickness")),
             )
         )
     if found and beside is not None:

@@ -13,7 +13,7 @@ from medlangevin.imaging.ear_files import Ear, ear_name, write_ear, write_failed
 from medlangevin.imaging.find_ears import find_ears
 from medlangevin.imaging.geometry import stacks
 from medlangevin.imaging.ingest import Series
-from medlangevin.imaging.quality import is_candidate, refusal
+from medlangevin.imaging.quality import is_candidate, of_thick_slices, refusal
 from medlangevin.imaging.register import Matcher
 from medlangevin.imaging.rejection import Reason, UnusableSeriesError
 from medlangevin.imaging.series_choice import Seen, why_better
@@ -106,7 +106,8 @@ def series_ears(study: str, series: Series, matcher: Matcher) -> tuple[list[Ear]
                 "size": list(scan.GetSize()),
                 "tilt_deg": round(tilt, 2),
             }
-            seen = Seen(found, series.sharpness, max(scan.GetSpacing()))
+            judged = found._replace(verdict=of_thick_slices(found.verdict, series.thickness_mm))
+            seen = Seen(judged, series.sharpness, max(*scan.GetSpacing(), series.thickness_mm))
             ears.append(Ear(study, seen, extract(scan, matrix), wide_view(scan, matrix), grid))
     unusable = all(verdict.word == "failed" for verdict in verdicts)
     return ears, refusal(verdicts) if unusable else None

@@ -14,6 +14,7 @@ from medlangevin.crew import Loss
 from medlangevin.errors import MedlangevinError
 from medlangevin.imaging import status
 from medlangevin.imaging.cohort import persons_of
+from medlangevin.imaging.copies import DUPLICATE, without_copies
 from medlangevin.imaging.deidentify import create_key, default_key_file, load_key, series_hash
 from medlangevin.imaging.ingest import Ingest, PassedOver, ingest
 from medlangevin.imaging.merge import busy, finish
@@ -80,7 +81,8 @@ def preprocess(
     _check_found(raw, found)
     chosen = choose(found.series, series, raw, key)
     key = key or create_key(key_file)
-    everybody = persons_of(chosen.kept, raw, key, loaded, method)
+    kept, copies = without_copies(chosen.kept)
+    everybody = persons_of(kept, raw, key, loaded, method)
     persons = [item for item in everybody if shard is None or shard_of(item.subject, shard.of) == shard]
     other = [(_passed_over_entry(item, key), item.folder) for item in found.passed_over if item.reason.failure]
     # In an order that tells nothing of the folders' names.
@@ -93,12 +95,14 @@ def preprocess(
         todo = [item for item in persons if item.subject not in done]
         new = _work_through(todo, out, workers, (reference, method), finished_before=len(done))
         outcomes = done | new
-        if shard is None:
-            finish(out, outcomes, failures, alone=alone)
+        removed = finish(out, outcomes, failures, alone=alone) if shard is None else 0
     folders = {study: item.folder for person in persons for study, item in person.series}
     # What belongs to no person is said once, by the merge.
     others = [problem_of(row, folder) for row, folder in other] if shard is None else []
     all_failures, notes = problems_of(outcomes, folders, others)
+    doubled = [
+        Problem(item.folder, series_hash(key, item.series_uid), DUPLICATE.text, DUPLICATE.advice) for item in copies
+    ]
     left_out = [Problem(item.folder, series_hash(key, item.series_uid), *NOT_NAMED) for item in chosen.left_out]
     return PreprocessSummary(
         out=out,
@@ -110,9 +114,10 @@ def preprocess(
         failed=failed_ears_of(outcomes),
         resumed=len(done),
         failures=all_failures,
-        notes=(*notes, *left_out),
+        notes=(*notes, *doubled, *left_out),
         passed_over=_passed_over_counts(found),
         shard=shard,
+        removed=removed,
     )
 
 

@@ -19,6 +19,7 @@ FIGURES = (
     ("agreement_mm", "agreement mm", "distance between the results of two independent starts"),
     ("residual_mm", "residual mm", "median distance of matched blocks from the rigid motion"),
     ("coverage", "coverage", "part of the crop inside the scan"),
+    ("step_ratio", "step", "largest difference between two slices near the ear, over those beside it"),
 )
 
 _PAGE = """<!doctype html>

@@ -20,6 +20,7 @@ from medlangevin.imaging.slice_header import (
     person_key,
     placement,
     rescale,
+    thickness_mm,
 )
 
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
@@ -37,6 +38,7 @@ TAGS = [
     *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality", "ImageType"),
     *("PatientID", "PatientName", "PatientBirthDate", "SpecificCharacterSet", "AcquisitionNumber"),
     *("ConvolutionKernel", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns"),
+    "SliceThickness",
     *("SamplesPerPixel", "BitsAllocated", "RescaleSlope", "RescaleIntercept", "RescaleType", "NumberOfFrames"),
     *("PixelPaddingValue", "PixelPaddingRangeLimit", *BITS),
     *GROUPS,
@@ -97,6 +99,8 @@ def _classic(path: Path, data: pydicom.Dataset) -> SliceHeader | Reason:
         padding=padding(data),
         sharpness=sharpness(joined(data.get("ConvolutionKernel"))),
         bits=tuple(str(data.get(tag)) for tag in BITS),
+        thickness_mm=thickness_mm(data.get("SliceThickness")),
+        study_uid=str(data.get("StudyInstanceUID", "") or ""),
     )
 
 

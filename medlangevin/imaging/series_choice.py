@@ -6,7 +6,10 @@ from medlangevin.imaging.find_ears import FoundEar
 
 
 class Seen(NamedTuple):
-    """One ear in one series. ``sharpness``: kernel class, 2 bone, 1 unknown, 0 soft; ``spacing_mm``: the coarsest."""
+    """One ear in one series. ``sharpness``: kernel class, 2 bone, 1 unknown, 0 soft.
+
+    ``spacing_mm``: the coarsest of the voxel, or the thickness of its slice where that is more.
+    """
 
     found: FoundEar
     sharpness: int

@@ -35,7 +35,7 @@ class SliceHeader:
 
     ``padding``: the smallest and largest stored value that mean no measurement. ``sharpness``: the class of the
     reconstruction kernel, 2 sharp, 1 unknown, 0 soft. ``bits``: how values are stored, to compare slices by.
-    ``frame``: index in an enhanced file, None in a file of its own.
+    ``frame``: index in an enhanced file, None in a file of its own. ``thickness_mm``: 0 where it is not known.
     """
 
     path: Path
@@ -53,6 +53,8 @@ class SliceHeader:
     sharpness: int = UNKNOWN
     bits: tuple[str, ...] = ()
     frame: int | None = None
+    study_uid: str = ""
+    thickness_mm: float = 0.0
 
 
 def person_key(data: pydicom.Dataset) -> str:
@@ -101,6 +103,15 @@ def padding(data: pydicom.Dataset) -> tuple[int, int] | None:
     values = [end % 2**bits for end in ends if isinstance(end, int)]
     values = [value - 2**bits if signed and value >= 2 ** (bits - 1) else value for value in values]
     return (min(values), max(values)) if isinstance(ends[0], int) else None
+
+
+def thickness_mm(value: Any) -> float:
+    """SliceThickness; 0 where it is absent or no length."""
+    try:
+        found = float(value)
+    except (TypeError, ValueError):
+        return 0.0
+    return found if math.isfinite(found) and found > 0 else 0.0
 
 
 def joined(value: Any) -> str:

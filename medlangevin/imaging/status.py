@@ -5,6 +5,7 @@ killed one loses only what it was at. Parts become ``status.json`` at the end an
 """
 
 import hashlib
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
@@ -20,6 +21,7 @@ STATUS = "status.json"
 PARTS = "parts"
 LOCK = "lock"
 _PLAN = "plan.json"
+PSEUDONYM = re.compile(r"[0-9a-f]{10}")
 # Such a failure may not come again: memory that another program took, an error mended by an update.
 WORTH_ANOTHER_TRY = {"killed", "overdue", "internal"}
 
@@ -143,6 +145,39 @@ def remove_stale(out: Path, outcomes: Iterable[Outcome]) -> None:
             stale += [] if side in failed else [f"qc/{picture}.png"]
             for name in stale:
                 (out / name).unlink(missing_ok=True)
+
+
+def remove_former(out: Path, subjects: Iterable[str]) -> int:
+    """Remove the files of everybody whom earlier runs wrote of and who is not in ``subjects``; how many people.
+
+    Known from ``status.json`` and from parts of interrupted runs: call it before they are replaced. No file that
+    preprocess would not have written under that very name is touched.
+    """
+    former = _recorded(out) - set(subjects)
+    counted = 0
+    for subject in former:
+        names = [f"{folder}/{name}" for side in "LR" for folder, name in _files_of(subject, side)]
+        present = [out / name for name in names if (out / name).is_file()]
+        for file in present:
+            file.unlink(missing_ok=True)
+        counted += bool(present)
+    return counted
+
+
+def _recorded(out: Path) -> set[str]:
+    """Everybody in ``status.json`` or in a part. A damaged record could name any file: only pseudonyms count."""
+    file = out / STATUS
+    # Names only: the records may be of another version, whose fields differ.
+    names = set(read_json(file)["persons"]) if file.is_file() else set()
+    names |= {part.stem.removeprefix("sub-") for part in (out / PARTS).glob("sub-*.json")}
+    return {name for name in names if PSEUDONYM.fullmatch(name)}
+
+
+def _files_of(subject: str, side: str) -> list[tuple[str, str]]:
+    """Folder and name of each file that an ear may have."""
+    crop = ear_name(subject, side)
+    picture = failed_name(subject, side)
+    return [("crops", f"{crop}.json"), ("crops", f"{crop}.nii.gz"), ("qc", f"{crop}.png"), ("qc", f"{picture}.png")]
 
 
 def _part(out: Path, subject: str) -> Path:

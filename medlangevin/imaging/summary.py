@@ -29,6 +29,8 @@ class PreprocessSummary:
     """What was found and done. ``ears``: the records of status.json, ``failed``: those of ears that cannot be used;
     ``failures``: series that gave no ear; ``passed_over``: files by reason.
 
+    ``removed``: people whose files of an earlier run were removed, as their scans are no longer there.
+
     ``key_file`` is None, and ``files`` and ``series`` are 0, where the scans were not looked at.
     """
 
@@ -44,6 +46,7 @@ class PreprocessSummary:
     resumed: int = 0
     passed_over: dict[str, int] = field(default_factory=dict)
     shard: Shard | None = None
+    removed: int = 0
 
     @property
     def pictures(self) -> Path:
@@ -101,6 +104,9 @@ def describe(summary: PreprocessSummary) -> str:
     lines += [_line("failed", problem) for problem in summary.failures]
     lines += [_line("skipped", problem) for problem in summary.notes]
     lines += [f"passed   {count} file{'s' if count > 1 else ''}: {text}" for text, count in summary.passed_over.items()]
+    if summary.removed:
+        people = "person who is" if summary.removed == 1 else "people who are"
+        lines.append(f"removed  the files of {summary.removed} {people} no longer among the scans")
     if summary.shard is not None:
         lines.append(f"next     when all {summary.shard.of} shards are done: preprocess --merge --out {summary.out}")
     elif summary.ears or summary.failed:

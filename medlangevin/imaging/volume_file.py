@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import nibabel
@@ -46,6 +47,18 @@ def load_volume(path: Path) -> tuple[NDArray[np.float32], Geometry]:
         raise UnusableSeriesError(BAD_AFFINE)
     columns, rows, count = values.shape[::-1]
     return values, affine_geometry(affine, (columns, rows, count))
+
+
+def volume_shape(path: Path) -> tuple[int, ...]:
+    """The matrix (i, j, k) from the header alone, without axes of length one. Raises UnusableSeriesError."""
+    try:
+        if path.name.lower().endswith(".nrrd"):
+            size: Sequence[int] = [int(word) for word in _nrrd_fields(path)["sizes"].split()]
+        else:
+            size = nibabel.load(path).shape
+    except Exception as error:  # a damaged file makes either reader raise almost anything
+        raise UnusableSeriesError(UNREADABLE_VOLUME) from error
+    return (*size[:3], *(length for length in size[3:] if length != 1))
 
 
 def _nifti(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:

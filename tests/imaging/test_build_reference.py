@@ -1,5 +1,7 @@
 """A cohort made of a known image by known motions has to give that image back, from whatever start."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -128,6 +130,7 @@ def test_the_mean_lies_between_the_ears_it_is_of(two_starts, reference):
 def from_folder(tmp_path_factory, warped_reference, write_volume):
     raw = tmp_path_factory.mktemp("cohort")
     write_volume(raw / "one", warped_reference(MOTIONS[1]), series_uid="1.2.71", PatientID="A")
+    write_volume(raw / "other", warped_reference(MOTIONS[0]), series_uid="1.2.70", PatientID="C")
     broken = raw / "two"
     write_volume(broken, warped_reference(MOTIONS[0])[:, :, :12], series_uid="1.2.72", PatientID="B")
     out = raw.parent / "made" / "reference.nii.gz"
@@ -137,11 +140,23 @@ def from_folder(tmp_path_factory, warped_reference, write_volume):
 def test_a_folder_gives_a_file_that_is_a_reference_and_says_what_it_left_out(from_folder):
     summary, out = from_folder
     loaded = load_reference(out)
-    assert summary.ears == 1
+    assert summary.ears == 2
+    assert "mean of 2 ears" in summary.warning
     assert [problem.reason for problem in summary.failures] != []
     assert loaded.image.GetSize() == load_reference().image.GetSize()
     assert correlation(in_crop(loaded.image), in_crop(load_reference().image)) > 0.95
     assert [path.name for path in out.parent.iterdir()] == ["reference.nii.gz"]
+
+
+def test_few_ears_are_warned_of_and_five_are_enough(from_folder):
+    warnings = [replace(from_folder[0], ears=count).warning for count in (2, 4, 5, 40)]
+    assert [bool(text) for text in warnings] == [True, True, False, False]
+    assert not any("\n" in text for text in warnings)
+
+
+def test_one_ear_is_no_cohort(reference, warped_reference):
+    with pytest.raises(MedlangevinError, match="a mean of one ear is that ear"):
+        build_reference([warped_reference(MOTIONS[0])], reference, iterations=1)
 
 
 def test_an_output_that_is_no_nifti_name_is_refused_before_any_work(tmp_path):

@@ -3,10 +3,11 @@ import pytest
 import SimpleITK as sitk
 from scipy.ndimage import gaussian_filter
 
-from medlangevin.imaging.consistency import continuity_problem, odd_slices
+from medlangevin.imaging.consistency import continuity_problem, odd_slices, step_ratio
 from medlangevin.imaging.decode import read_stack
 from medlangevin.imaging.geometry import stacks
 from medlangevin.imaging.ingest import ingest
+from medlangevin.imaging.quality import STEP_OK
 from medlangevin.imaging.rejection import UnusableSeriesError
 
 # 40 slices of 0.6 mm: a gap in the middle leaves 10 mm and more on both sides.
@@ -106,3 +107,37 @@ def test_sound_volumes_pass_whatever_their_noise_and_steps(scan):
     assert continuity_problem(np.concatenate([scan, np.full_like(scan, -1024)])) is None
     ramp = np.arange(COUNT, dtype=np.int16)[:, None, None] * 50 + np.zeros((1, 40, 36), np.int16)
     assert continuity_problem(ramp) is None
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("damage", ["shifted", "slices left out", "slices twice"])
+def test_two_blocks_that_join_with_a_step_stand_out_along_any_axis(scan, damage, axis):
+    second = scan[20:]
+    if damage == "shifted":
+        second = np.roll(second, 3, axis=2)
+    else:
+        second = scan[24:] if damage == "slices left out" else scan[15:]
+    stepped = np.concatenate([scan[:20], second])
+    assert odd_slices(stepped) == []
+    assert step_ratio(np.moveaxis(stepped, 0, axis)) > STEP_OK + 0.2
+
+
+def test_differences_that_are_known_give_their_ratio():
+    levels = np.cumsum([0, 10, 10, 10, 25, 10, 12.5, 10, 10])
+    texture = np.arange(36).reshape(6, 6)
+    volume = np.rint(2 * levels[:, None, None] + texture).astype(np.int16)
+    assert step_ratio(volume) == pytest.approx(2.0)
+
+
+def test_volumes_of_one_piece_have_no_step(scan):
+    rng = np.random.default_rng(1)
+    air = np.full((10, *scan.shape[1:]), -1024, np.int16)
+    for sound in (
+        scan,
+        rng.normal(0, 300, scan.shape).astype(np.int16),
+        np.full(scan.shape, 700, np.int16),
+        np.repeat(scan, 2, axis=0),
+        np.concatenate([air, scan, air]),
+        scan[:3],
+    ):
+        assert step_ratio(sound) < STEP_OK - 0.05

@@ -121,6 +121,17 @@ def test_two_acquisitions_in_one_series_are_parted(tmp_path, write_slice):
     assert [len(stack.slices) for stack in stacks(series.slices)] == [40, 40]
 
 
+def test_two_studies_that_use_one_series_id_are_two_series(tmp_path, write_slice):
+    for study in (1, 2):
+        for k, height in enumerate(HEIGHTS):
+            write_slice(
+                tmp_path / f"{study}-{k}", SLICE + np.int16(study), (0, 0, height), StudyInstanceUID=f"1.9.{study}"
+            )
+    found = ingest(tmp_path).series
+    assert len({item.person for item in found}) == 1
+    assert [[len(stack.slices) for stack in stacks(item.slices)] for item in found] == [[len(HEIGHTS)]] * 2
+
+
 def test_acquisitions_of_one_slice_each_are_no_volume(tmp_path, write_slice):
     series = series_of(tmp_path, write_slice, np.zeros(4), tags=lambda k: {"AcquisitionNumber": k})
     assert reason_of(series).code == "duplicate-position"
@@ -269,3 +280,11 @@ def test_oblique_slices_keep_their_place(tmp_path, write_slice, degrees):
         place = turn @ (np.array(index) * (0.3, 0.3, 0.4) + (1, 2, 0))
         assert np.allclose(image.TransformIndexToPhysicalPoint(index), place, atol=1e-4)
     assert np.array_equal(sitk.GetArrayViewFromImage(image)[:, 3, 5] - SLICE[3, 5], np.arange(40))
+
+
+@pytest.mark.parametrize(("written", "read"), [("0.625", 0.625), (None, 0.0), ("", 0.0), ("0", 0.0), ("-1", 0.0)])
+def test_slice_thickness_is_that_of_the_thickest_and_0_if_unknown(tmp_path, write_slice, written, read):
+    write_slice(tmp_path / "a", SLICE, (0, 0, 0), SliceThickness=written)
+    write_slice(tmp_path / "b", SLICE, (0, 0, 1), SliceThickness=written and "0.3" if read else written)
+    (series,) = ingest(tmp_path).series
+    assert series.thickness_mm == read

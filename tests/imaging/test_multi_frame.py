@@ -296,3 +296,18 @@ def test_compressed_frames_are_decoded_one_by_one_with_their_own_rescale(tmp_pat
             expected = np.where(whole > -1024, whole + k, whole) if header.padding else whole + k
             inside = whole > -1000
             assert np.array_equal(values[inside], expected[inside])
+
+
+def test_files_of_two_studies_that_use_one_series_id_are_two_series(tmp_path):
+    frames = [frame(position) for position in POSITIONS]
+    for number in (1, 2):
+        study = {"StudyInstanceUID": f"1.9.{number}", "SOPInstanceUID": f"1.8.{number}"}
+        write_enhanced(tmp_path / f"{number}.dcm", PIXELS + np.int16(number), frames, **study)
+    assert [len(item.slices) for item in ingest(tmp_path).series] == [COUNT, COUNT]
+
+
+def test_slice_thickness_of_a_frame_is_read(tmp_path):
+    measures = item("PixelMeasuresSequence", PixelSpacing=[0.4, 0.3], SliceThickness=0.9)
+    write_enhanced(tmp_path / "a.dcm", PIXELS, [frame(position) for position in POSITIONS], shared=measures)
+    (series,) = ingest(tmp_path).series
+    assert series.thickness_mm == 0.9

@@ -43,10 +43,10 @@ def two_series(monkeypatch, warped_reference):
 
     def person(*ears):
         series = []
-        for number, (sharpness, spacing, ear) in enumerate(ears):
+        for number, (sharpness, spacing, ear, *thickness) in enumerate(ears):
             image = sitk.Image(scan)
             image.SetSpacing([spacing] * 3)
-            one = _Stub(sharpness, image)
+            one = _Stub(sharpness, image, *thickness)
             known[id(image)] = ear
             series.append((f"series{number}", one))
         return Person("abc", "in", tuple(series), {})
@@ -57,8 +57,8 @@ def two_series(monkeypatch, warped_reference):
 
 
 class _Stub:
-    def __init__(self, sharpness, image):
-        self.sharpness, self.image = sharpness, image
+    def __init__(self, sharpness, image, thickness_mm=0.0):
+        self.sharpness, self.image, self.thickness_mm = sharpness, image, thickness_mm
 
 
 @pytest.mark.parametrize(
@@ -69,6 +69,8 @@ class _Stub:
         ((1, 0.3, [found(ncc=0.82)]), (1, 0.3, [found(ncc=0.8)]), "series0", "fits the reference better"),
         ((2, 0.3, [found("review")]), (0, 0.5, [found()]), "series1", "trusted more"),
         ((1, 0.3, [found()]), (1, 0.3, [found()]), "series0", "comes first"),
+        ((1, 0.3, [found()], 0.6), (1, 0.4, [found()], 0.4), "series1", "finer"),
+        ((2, 0.3, [found()], 1.0), (0, 0.5, [found()], 0.5), "series1", "trusted more"),
     ],
 )
 def test_the_series_taken_and_why_are_noted(two_series, tmp_path, matcher, first, second, taken, because):
@@ -79,6 +81,15 @@ def test_the_series_taken_and_why_are_noted(two_series, tmp_path, matcher, first
     assert note["study"] != taken
     assert taken in note["reason"]
     assert because in note["reason"]
+
+
+@pytest.mark.parametrize(
+    ("thickness", "word", "code"), [(0.0, "ok", ""), (0.7, "ok", ""), (0.8, "review", "thick-slices")]
+)
+def test_thick_slices_however_near_are_to_be_reviewed(two_series, tmp_path, matcher, thickness, word, code):
+    (ear,) = process_person(two_series((1, 0.3, [found()], thickness)), tmp_path, matcher).ears
+    assert (ear["verdict"], ear["code"]) == (word, code)
+    assert ("slices of 0.8 mm" in ear["why"]) == (word == "review")
 
 
 def test_an_ear_that_failed_is_a_record_with_a_picture_and_no_crop(two_series, tmp_path, matcher):
@@ -115,6 +126,20 @@ def test_a_scan_cut_through_the_cochlea_fails_as_cut_off(matcher, warped_referen
     assert (best.verdict.word, best.verdict.code) == ("failed", "cut-off")
     assert best.fit.mirrored
     assert np.linalg.norm(best.fit.matrix[:3, 3] - motion(left=True)[:3, 3]) < 1.0
+
+
+def test_an_ear_in_two_blocks_that_join_with_a_step_is_to_be_reviewed(matcher, warped_reference):
+    scan = warped_reference(motion())
+    assert find_ears(scan, matcher)[0].verdict.word == "ok"
+    # The lower and the upper third of the cochlea are 1.2 mm nearer to each other than they were.
+    middle = scan.TransformPhysicalPointToIndex(motion()[:3, 3].tolist())[2]
+    values = sitk.GetArrayFromImage(scan)
+    stepped = sitk.GetImageFromArray(np.concatenate([values[: middle + 3], values[middle + 7 :]]))
+    stepped.SetOrigin(scan.GetOrigin())
+    stepped.SetSpacing(scan.GetSpacing())
+    verdict = find_ears(stepped, matcher)[0].verdict
+    assert verdict.word != "ok"
+    assert "join with a step" in verdict.why
 
 
 def test_the_mirror_hypothesis_is_asked_at_the_place_of_each_ear_of_a_head(matcher, warped_reference, monkeypatch):

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from medlangevin.imaging.coil_check import CoilCheck, CoilFigures
-from medlangevin.imaging.quality import NO_EAR, Figures, Verdict, judge, refusal
+from medlangevin.imaging.quality import NO_EAR, Figures, Verdict, judge, of_thick_slices, refusal
 from medlangevin.imaging.register import Fit
 
 
-def figures(*, coverage=1.0, coil=(0.9, 0.85), mirror_ncc=0.1, **changes):
+def figures(*, coverage=1.0, coil=(0.9, 0.85), mirror_ncc=0.1, step_ratio=1.1, **changes):
     fit = Fit(0.8, 0.85, False, np.eye(3), np.zeros(3), agreement_mm=0.02, residual_mm=0.2, runner_up_ncc=0.1)
-    return Figures(fit._replace(**changes), mirror_ncc, CoilFigures(*coil), coverage)
+    return Figures(fit._replace(**changes), mirror_ncc, CoilFigures(*coil), coverage, step_ratio)
 
 
 def test_a_good_fit_is_ok_and_has_no_code():
@@ -31,6 +31,8 @@ def test_a_good_fit_is_ok_and_has_no_code():
         ({"agreement_mm": np.nan}, "review", "starts-disagree"),
         ({"residual_mm": 1.5}, "review", "large-residual"),
         ({"coverage": 0.97}, "review", "cut-off"),
+        ({"step_ratio": 1.4}, "review", "step-in-scan"),
+        ({"step_ratio": np.nan}, "review", "step-in-scan"),
         ({"coil": (0.65, 0.62)}, "review", "coil-in-doubt"),
         ({"coil": (0.85, 0.3)}, "review", "coil-in-doubt"),
     ],
@@ -84,3 +86,11 @@ def test_the_coil_is_asked_apart_from_its_surroundings(reference, warped_referen
 def test_a_coil_outside_the_scan_has_no_correlation(reference, warped_reference):
     scan = warped_reference(np.eye(4))[:, :, :30]
     assert CoilCheck(reference).figures(scan, np.eye(4)) == CoilFigures(-1.0, -1.0)
+
+
+def test_thick_slices_add_to_a_doubt_and_save_no_failed_ear():
+    doubtful, failed = judge(figures(agreement_mm=1.2)), judge(figures(coverage=0.5))
+    assert of_thick_slices(failed, 2.0) == failed
+    both = of_thick_slices(doubtful, 2.0)
+    assert (both.word, both.code) == ("review", "starts-disagree")
+    assert "apart; slices of 2 mm" in both.why

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,12 @@ from medlangevin.cli.main import main
 from medlangevin.errors import MedlangevinError
 from medlangevin.imaging import preprocess as pipeline
 from medlangevin.imaging.dataset import split_by_person
+from medlangevin.imaging.ingest import PassedOver
 from medlangevin.imaging.merge import merge
 from medlangevin.imaging.preprocess import preprocess
+from medlangevin.imaging.rejection import CLOSED_FOLDER
 from medlangevin.imaging.shard import Shard, parse_shard, shard_of
+from medlangevin.imaging.summary import describe
 
 PROGRAM = Path(__file__).with_name("stubbed_preprocess.py")
 PEOPLE = 24
@@ -135,6 +139,77 @@ def test_changed_scans_are_done_again_by_their_share_only(raw, tmp_path, monkeyp
     assert preprocess(scans, out).resumed == 6
 
 
+@pytest.fixture
+def people(tmp_path):
+    """Folder of six people's scans."""
+    (tmp_path / "raw").mkdir()
+    for number in range(6):
+        (tmp_path / "raw" / f"named_{number}.nii.gz").write_text("")
+    return tmp_path / "raw"
+
+
+def subjects_in(out: Path) -> set[str]:
+    return {path.name[4:14] for folder in ("crops", "qc") for path in (out / folder).glob("sub-*")}
+
+
+def test_files_of_people_who_are_gone_are_removed_and_nothing_else(people, tmp_path):
+    out = tmp_path / "out"
+    before = preprocess(people, out)
+    assert len(subjects_in(out)) == 6
+    assert (before.removed, "removed" in describe(before)) == (0, False)
+    others = [out / "notes.txt", out / "crops" / "mine.nii.gz", out / "qc" / "sub-0123456789_side-L_ct.png"]
+    for file in others:
+        file.write_text("mine")
+    for number in (1, 4):
+        (people / f"named_{number}.nii.gz").unlink()
+    summary = preprocess(people, out)
+    assert summary.removed == 2
+    assert "removed  the files of 2 people who are no longer among the scans" in describe(summary)
+    assert all(file.read_text() == "mine" for file in others)
+    assert subjects_in(out) - {"0123456789"} == set(json.loads((out / "status.json").read_text())["persons"])
+    for file in others:
+        file.unlink()
+    (tmp_path / "fresh.key").write_bytes(summary.key_file.read_bytes())
+    assert contents(out) == contents(preprocess(people, tmp_path / "fresh").out)
+    assert preprocess(people, out).removed == 0
+
+
+def test_shares_remove_nobody_and_the_merge_does(people, tmp_path):
+    out = tmp_path / "out"
+    preprocess(people, out)
+    (people / "named_3.nii.gz").unlink()
+    before = contents(out)
+    for number in (1, 2):
+        assert preprocess(people, out, shard=Shard(number, 2)).removed == 0
+        assert before.items() <= contents(out).items()
+    summary = merge(out)
+    assert summary.removed == 1
+    assert len(subjects_in(out)) == 5
+
+
+def test_nobody_is_removed_while_a_folder_is_closed(people, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    preprocess(people, out)
+    (people / "named_3.nii.gz").unlink()
+    flat = PassedOver(people, CLOSED_FOLDER, 1)
+    found = pipeline.ingest(people)
+    monkeypatch.setattr(pipeline, "ingest", lambda *_, **__: replace(found, passed_over=(flat,)))
+    assert preprocess(people, out).removed == 0
+    assert len(subjects_in(out)) == 6
+
+
+def test_a_record_that_names_no_pseudonym_removes_nothing(people, tmp_path):
+    out = tmp_path / "out"
+    preprocess(people, out)
+    foreign = out / "crops" / "sub-else_side-L_ct.json"
+    foreign.write_text("mine")
+    saved = json.loads((out / "status.json").read_text())
+    saved["persons"]["else"] = {"subject": "else", "inputs": ""}
+    (out / "status.json").write_text(json.dumps(saved))
+    assert preprocess(people, out).removed == 0
+    assert foreign.read_text() == "mine"
+
+
 def test_a_share_without_people_is_no_fault(raw, tmp_path):
     out = tmp_path / "out"
     empty = 0
@@ -238,10 +313,32 @@ def test_commands_of_an_array_job(raw, tmp_path):
     assert [row["code"] for row in status["failures"]] == ["no-geometry"]
 
 
+def test_every_option_that_would_do_nothing_is_named(raw, tmp_path):
+    unused = ["--workers", "2", "--registration", "correlation"]
+    result = invoke("--merge", "--out", str(tmp_path / "out"), *unused)
+    assert result.exit_code == 2
+    assert "--merge makes no use of --workers, --registration" in result.stderr
+    target = str(tmp_path / "mean.nii.gz")
+    for option in ("--out", "--key", "--registration", "--series", "--shard"):
+        value = "block" if option == "--registration" else str(tmp_path / "x")
+        result = invoke("--raw", str(raw), "--build-reference", target, option, value)
+        assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
+        assert f"--build-reference makes no use of {option} " in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_options_that_contradict_each_other_are_one_line(raw, tmp_path):
     for arguments in (
         ["--merge", "--shard", "1/2"],
         ["--merge", "--series", "x"],
+        ["--merge", "--workers", "2"],
+        ["--merge", "--registration", "block"],
+        ["--merge", "--raw", str(raw)],
+        ["--merge", "--reference", "r.nii.gz"],
+        ["--merge", "--key", "k"],
+        ["--merge", "--build-reference", "m.nii.gz"],
+        ["--raw", str(raw), "--series", ""],
+        ["--raw", str(raw), "--series", " "],
         [],
         ["--raw", str(raw), "--shard", "5/2"],
         ["--raw", str(raw), "--build-reference", str(tmp_path / "m.nii.gz"), "--shard", "1/2"],
