@@ -22,7 +22,7 @@ from medlangevin.imaging.named_series import choose
 from medlangevin.imaging.person import Outcome, Person, entry, process_person
 from medlangevin.imaging.reference import load_reference
 from medlangevin.imaging.register import Matcher, Method
-from medlangevin.imaging.rejection import Reason
+from medlangevin.imaging.rejection import CLOSED_FOLDER, Reason
 from medlangevin.imaging.shard import Shard, shard_of
 from medlangevin.imaging.status import LOCK, PARTS, Plan
 from medlangevin.imaging.summary import PreprocessSummary, Problem, ears_of, failed_ears_of, problem_of, problems_of
@@ -83,6 +83,8 @@ def preprocess(
     key = key or create_key(key_file)
     kept, copies = without_copies(chosen.kept)
     everybody = persons_of(kept, raw, key, loaded, method)
+    if not any(item.reason == CLOSED_FOLDER for item in found.passed_over):  # else nobody is removed
+        status.require_same_people(out, (item.subject for item in everybody), raw)
     persons = [item for item in everybody if shard is None or shard_of(item.subject, shard.of) == shard]
     other = [(_passed_over_entry(item, key), item.folder) for item in found.passed_over if item.reason.failure]
     # In an order that tells nothing of the folders' names.

@@ -55,17 +55,23 @@ def finished(out: Path, persons: dict[str, str]) -> dict[str, Outcome]:
 
 
 def _records(out: Path, persons: Iterable[str]) -> Iterator[tuple[Path, Any]]:
-    status = out / STATUS
-    if status.is_file():
-        saved = read_json(status)
-        if not isinstance(saved, dict) or not isinstance(saved.get("persons"), dict):
-            raise MedlangevinError(f"{status} is damaged; delete it, and its ears are made again")
-        yield from ((status, saved["persons"][subject]) for subject in persons if subject in saved["persons"])
+    saved = _saved_persons(out)
+    yield from ((out / STATUS, saved[subject]) for subject in persons if subject in saved)
     if (out / PARTS).is_dir():
         for subject in persons:
             part = _part(out, subject)
             if part.is_file():
                 yield part, read_json(part)
+
+
+def _saved_persons(out: Path) -> dict[str, Any]:
+    """The records in ``status.json`` by pseudonym, as they are there; none without the file."""
+    file = out / STATUS
+    saved = read_json(file) if file.is_file() else {"persons": {}}
+    if not isinstance(saved, dict) or not isinstance(saved.get("persons"), dict):
+        raise MedlangevinError(f"{file} is damaged; delete it, and its ears are made again")
+    persons: dict[str, Any] = saved["persons"]
+    return persons
 
 
 def _is_whole(out: Path, record: dict[str, Any]) -> bool:
@@ -147,6 +153,20 @@ def remove_stale(out: Path, outcomes: Iterable[Outcome]) -> None:
                 (out / name).unlink(missing_ok=True)
 
 
+def require_same_people(out: Path, subjects: Iterable[str], raw: Path) -> None:
+    """Raise MedlangevinError when most of those whom earlier runs wrote of are not in ``subjects``.
+
+    Then it is not that some withdrew: ``raw`` is another folder, or half of one, or the key is another.
+    """
+    recorded = _recorded(out)
+    gone = recorded - set(subjects)
+    if len(gone) > len(recorded) - len(gone):
+        raise MedlangevinError(
+            f"{out} holds {len(recorded)} people, and {len(gone)} of them are not among the scans in {raw}; finishing "
+            "would remove their crops: give another --out, all the scans, or the key they were made with"
+        )
+
+
 def remove_former(out: Path, subjects: Iterable[str]) -> int:
     """Remove the files of everybody whom earlier runs wrote of and who is not in ``subjects``; how many people.
 
@@ -166,9 +186,8 @@ def remove_former(out: Path, subjects: Iterable[str]) -> int:
 
 def _recorded(out: Path) -> set[str]:
     """Everybody in ``status.json`` or in a part. A damaged record could name any file: only pseudonyms count."""
-    file = out / STATUS
     # Names only: the records may be of another version, whose fields differ.
-    names = set(read_json(file)["persons"]) if file.is_file() else set()
+    names = set(_saved_persons(out))
     names |= {part.stem.removeprefix("sub-") for part in (out / PARTS).glob("sub-*.json")}
     return {name for name in names if PSEUDONYM.fullmatch(name)}
 

@@ -174,6 +174,22 @@ def test_files_of_people_who_are_gone_are_removed_and_nothing_else(people, tmp_p
     assert preprocess(people, out).removed == 0
 
 
+def test_another_folder_of_scans_removes_nobody(people, tmp_path):
+    """Of six people four are missing: refused before anything is written; with three missing it goes on."""
+    out = tmp_path / "out"
+    preprocess(people, out)
+    before = contents(out)
+    scans = sorted(people.iterdir())
+    for scan in scans[:4]:
+        scan.unlink()
+    for shard in (None, Shard(1, 2)):
+        with pytest.raises(MedlangevinError, match=r"holds 6 people, and 4 of them are not among the scans in .*--out"):
+            preprocess(people, out, shard=shard)
+    assert contents(out) == before
+    scans[0].write_text("")
+    assert preprocess(people, out).removed == 3
+
+
 def test_shares_remove_nobody_and_the_merge_does(people, tmp_path):
     out = tmp_path / "out"
     preprocess(people, out)
