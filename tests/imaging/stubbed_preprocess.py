@@ -1,7 +1,7 @@
 """preprocess with a stand-in for the registration: for every person the same files each time, in milliseconds.
 
 As a program: ``stubbed_preprocess.py RAW OUT [SHARD]``. The environment may name subjects that misbehave: ``STUB_KILL``
-kills the process that works on it, ``STUB_HANG`` never ends.
+kills the process that works on it, ``STUB_HANG`` never ends; every ear takes ``STUB_DELAY_S`` seconds.
 """
 
 import hashlib
@@ -24,13 +24,15 @@ def stub_person(person, out, _):
     digest = hashlib.sha256(person.subject.encode()).hexdigest()
     study = person.series[0][0]
     failures, ears, failed = [], [], []
+    delay = float(os.environ.get("STUB_DELAY_S", "0"))
     if digest[0] in "01":
+        time.sleep(delay)
         failures = [{"study": study, "code": "no-ear", "reason": "no inner ear found", "what_to_do": "look"}]
         write_text(out / "qc" / f"{failed_name(person.subject, 'R')}.png", digest)
         failed = [_record(person.subject, "R", study, "failed")]
     else:
         for side in {"2": "L", "3": "R"}.get(digest[0], "LR"):
-            time.sleep(float(os.environ.get("STUB_DELAY_S", "0")))
+            time.sleep(delay)
             name = ear_name(person.subject, side)
             write_text(out / "crops" / f"{name}.nii.gz", digest * 100)
             write_text(out / "qc" / f"{name}.png", digest)
