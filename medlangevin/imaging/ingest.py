@@ -37,6 +37,11 @@ class Series:
         return self.slices[0].sharpness if self.slices else UNKNOWN
 
     @property
+    def study_uid(self) -> str:
+        """The study that it belongs to; empty where that is unknown, as for volume files. In memory only."""
+        return self.slices[0].study_uid if self.slices else ""
+
+    @property
     def thickness_mm(self) -> float:
         """The thickness of the thickest slice, as the headers say; 0 where they do not, as in volume files."""
         return max((item.thickness_mm for item in self.slices), default=0.0)

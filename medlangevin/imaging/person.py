@@ -20,6 +20,9 @@ from medlangevin.imaging.series_choice import Seen, why_better
 
 __all__ = ["Outcome", "Person", "ear_name", "entry", "process_person", "series_ears", "volumes"]
 
+# Few people's temporal bones are scanned more often; an anonymiser that gives many people one id and one birth date does
+# so with every export.
+MANY_STUDIES = 4
 # Exports often hold thick or short series beside the good one; then these are no failure.
 BESIDE_A_GOOD_SERIES = {"too-coarse", "too-small", "too-few-slices"}
 
@@ -54,7 +57,7 @@ def process_person(person: Person, out: Path, matcher: Matcher) -> Outcome:
     """Crop every ear of a person; write crops, sidecars and pictures. One scan at a time is in memory."""
     best: dict[str, Ear] = {}
     failures: list[dict[str, str]] = []
-    notes: list[dict[str, str]] = []
+    notes = _many_studies(person)
     for study, series in person.series:
         try:
             ears, refused = series_ears(study, series, matcher)
@@ -86,6 +89,16 @@ def process_person(person: Person, out: Path, matcher: Matcher) -> Outcome:
         notes += [item for item in failures if item["code"] in BESIDE_A_GOOD_SERIES]
         failures = [item for item in failures if item["code"] not in BESIDE_A_GOOD_SERIES]
     return Outcome(person.subject, person.inputs, written, failures, notes, failed)
+
+
+def _many_studies(person: Person) -> list[dict[str, str]]:
+    """A note where so many studies share one id that they may be several people's, of whom two ears at most remain."""
+    studies = {series.study_uid for _, series in person.series if series.study_uid}
+    if len(studies) <= MANY_STUDIES:
+        return []
+    text = f"{len(studies)} studies share one patient id and birth date, and at most one left and one right ear is kept"
+    advice = "if they are several people's, export them again with an id for each"
+    return [entry(person.series[0][0], Reason("many-studies", text, advice))]
 
 
 def series_ears(study: str, series: Series, matcher: Matcher) -> tuple[list[Ear], Reason | None]:

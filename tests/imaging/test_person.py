@@ -59,6 +59,7 @@ def two_series(monkeypatch, warped_reference):
 class _Stub:
     def __init__(self, sharpness, image, thickness_mm=0.0):
         self.sharpness, self.image, self.thickness_mm = sharpness, image, thickness_mm
+        self.study_uid = ""
 
 
 @pytest.mark.parametrize(
@@ -90,6 +91,17 @@ def test_thick_slices_however_near_are_to_be_reviewed(two_series, tmp_path, matc
     (ear,) = process_person(two_series((1, 0.3, [found()], thickness)), tmp_path, matcher).ears
     assert (ear["verdict"], ear["code"]) == (word, code)
     assert ("slices of 0.8 mm" in ear["why"]) == (word == "review")
+
+
+@pytest.mark.parametrize(("studies", "noted"), [(["1", "2", "3", "4", "4"], False), (["1", "2", "3", "4", "5"], True)])
+def test_many_studies_of_one_id_are_noted(two_series, tmp_path, matcher, studies, noted):
+    """They may be several people's, to whom an anonymiser gave one id and one birth date."""
+    person = two_series(*[(1, 0.3, [found()])] * 5)
+    for (_, series), study in zip(person.series, studies, strict=True):
+        series.study_uid = study
+    codes = [note["code"] for note in process_person(person, tmp_path, matcher).notes]
+    assert codes.count("many-studies") == noted
+    assert codes.count("same-ear") == 4
 
 
 def test_an_ear_that_failed_is_a_record_with_a_picture_and_no_crop(two_series, tmp_path, matcher):
