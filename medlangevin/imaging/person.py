@@ -20,8 +20,7 @@ from medlangevin.imaging.series_choice import Seen, why_better
 
 __all__ = ["Outcome", "Person", "ear_name", "entry", "process_person", "series_ears", "volumes"]
 
-# Few people's temporal bones are scanned more often; an anonymiser that gives many people one id and one birth date does
-# so with every export.
+# Few people's temporal bones are scanned more often, while an anonymiser may give everybody one id and one birth date.
 MANY_STUDIES = 4
 # Exports often hold thick or short series beside the good one; then these are no failure.
 BESIDE_A_GOOD_SERIES = {"too-coarse", "too-small", "too-few-slices"}
