@@ -7,6 +7,7 @@ from typing import Any
 
 from medlangevin.errors import MedlangevinError
 from medlangevin.evaluation.figure import Figure, figure_of
+from medlangevin.evaluation.likelihood import RESULTS
 from medlangevin.io import read_json
 
 _COMPARED = {"elbo": "ELBO", "nll": "NLL", "nll_ais": "NLL by AIS"}
@@ -41,7 +42,7 @@ def paired_differences(result: dict[str, Any], other: dict[str, Any]) -> dict[st
 
 def read_evaluation(run_dir: Path, split: str) -> dict[str, Any]:
     """What ``evaluate`` put on record of a split of a run. Raises MedlangevinError when there is nothing."""
-    path = run_dir / "evaluation.json"
+    path = run_dir / RESULTS
     results = read_json(path) if path.is_file() else {}
     if not isinstance(results, dict) or not isinstance(results.get(split), dict):
         raise MedlangevinError(

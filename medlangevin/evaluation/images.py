@@ -39,9 +39,8 @@ def evaluate_images(run: Run, settings: ImageEvaluation, *, seed: int, cache: Pa
     of the generated images) and ``fid``, which has none; ``cache`` is the folder that keeps their digit classifier.
 
     All noise follows from ``seed``, and a figure's does not depend on which others are asked for. Matrix products are
-    computed in full float32 precision. Raises
-    MedlangevinError, one line, when the images are not those of the training, when a set or a split is missing and
-    when a figure is NaN or infinite.
+    computed in full float32 precision. Raises MedlangevinError, one line, when the images are not those of the
+    training, when a set or a split is missing and when a figure is NaN or infinite.
     """
     if settings.inception is not None:
         require_digits(run.image_shape, f"run {run.directory}")

@@ -6,7 +6,7 @@ Source: Taniguchi et al. (2022), Alg. 2; docs/mathematics.md, "Amortized Langevi
 from typing import Literal, get_args
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 
 from medlangevin.errors import MedlangevinError
 from medlangevin.likelihoods import Likelihood
@@ -165,7 +165,7 @@ class LAE(VAE):
 
     def _langevin(self, x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The loss; energies and latents of the last state, (N,) and (N, d_z); the share of accepted proposals."""
-        processes = _processes()
+        processes = amortized.all_processes()
         features = self.encoder.features(x)
         rows = features.detach().to(self.encoder.weight.dtype)
         images = amortized.total(torch.full((), len(x), device=x.device), processes)
@@ -223,8 +223,9 @@ class LAE(VAE):
         for _ in range(self.num_updates):
             chain, info = mala.step(chain, potential, generator, step_size=self.latent_step_size)
             acceptance += info.acceptance_probability.mean() / self.num_updates
-        images = amortized.total(torch.full((), len(x), dtype=acceptance.dtype, device=x.device), _processes())
-        acceptance = amortized.total(acceptance * len(x), _processes()) / images
+        processes = amortized.all_processes()
+        images = amortized.total(torch.full((), len(x), dtype=acceptance.dtype, device=x.device), processes)
+        acceptance = amortized.total(acceptance * len(x), processes) / images
         value = potential(chain.position)
         misfit = 0.5 * ((chain.position - prediction) / self.encoder.scale).square().sum(-1).mean()
         with torch.no_grad():
@@ -247,11 +248,6 @@ class LAE(VAE):
             adaptation=Adaptation(torch.full((len(x), 1), self.posterior_step_size), _TARGET_ACCEPTANCE),
         )
         return chains.state.position
-
-
-def _processes() -> amortized.Processes:
-    """The processes that a mini-batch is split among; None for one alone."""
-    return distributed.group.WORLD if distributed.is_available() and distributed.is_initialized() else None
 
 
 def _shares(moves: list[Tensor]) -> Tensor:

@@ -22,7 +22,7 @@ from medlangevin.samplers.potential import Potential, evaluate
 from medlangevin.samplers.random import standard_normal
 from medlangevin.samplers.scalar import scalar_like
 
-__all__ = ["Info", "State", "accept", "init", "latents", "propose", "step", "total"]
+__all__ = ["Info", "State", "accept", "all_processes", "init", "latents", "propose", "step", "total"]
 
 # The processes that hold the other parts of the data set, None for one process alone.
 Processes = distributed.ProcessGroup | None
@@ -122,6 +122,11 @@ def accept(
     info = decide(energy - new_energy + backward - forward, new_energy, generator)
     info = info._replace(is_accepted=_of_the_first(info.is_accepted, processes))
     return State(*(choose(info.is_accepted, new, old) for new, old in zip(proposal, state, strict=True))), info
+
+
+def all_processes() -> Processes:
+    """All processes of this program, where torch.distributed was initialised; None for one alone."""
+    return distributed.group.WORLD if distributed.is_available() and distributed.is_initialized() else None
 
 
 def total(part: Tensor, processes: Processes) -> Tensor:

@@ -31,7 +31,8 @@ class EpochBatches(Sampler[list[int]]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return len(self.rows())
+        full, rest = divmod(self.count, self.batch_size)
+        return full * (self.batch_size >= self.processes) + (rest >= self.processes)
 
     def rows(self) -> list[Rows]:
         """Which part of each batch is this process's."""

@@ -9,6 +9,7 @@ from torch import distributed
 
 from medlangevin.config import TrainingConfig
 from medlangevin.errors import MedlangevinError
+from medlangevin.samplers import amortized
 
 
 def make_fabric(training: TrainingConfig) -> Fabric:
@@ -60,11 +61,9 @@ def make_fabric(training: TrainingConfig) -> Fabric:
 
 def is_first() -> bool:
     """Whether this is the process that prints and writes: the only one, or the first of several."""
-    return not (distributed.is_available() and distributed.is_initialized()) or distributed.get_rank() == 0
+    return amortized.all_processes() is None or distributed.get_rank() == 0
 
 
 def total(part: torch.Tensor) -> torch.Tensor:
-    """The sum of every process's ``part``, in place; ``part`` itself in a process alone."""
-    if distributed.is_available() and distributed.is_initialized():
-        distributed.all_reduce(part)
-    return part
+    """The sum of every process's ``part``; ``part`` itself in a process alone."""
+    return amortized.total(part, amortized.all_processes())

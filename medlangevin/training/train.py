@@ -93,6 +93,7 @@ def train(config: Config, *, resume: bool = False) -> Path:
         run_dir=run_dir,
         state=state,
         metrics=metrics,
+        recorded=recorded,
     )
     if is_first() and not trainer.finished:  # what trained the run, not what looks at it afterwards
         write_json(run_dir / layout.ENVIRONMENT, describe_environment(fabric.device))

@@ -13,7 +13,7 @@ from medlangevin.samplers import SharedGenerator
 from medlangevin.training.averaging import WeightAverage
 from medlangevin.training.batches import EpochBatches
 from medlangevin.training.checkpoint import TrainingState
-from medlangevin.training.cuda_graph import Recorded, recordable, recording_stream
+from medlangevin.training.cuda_graph import Recorded, recording_stream
 from medlangevin.training.data import TrainingData
 from medlangevin.training.early_stopping import EarlyStopping
 from medlangevin.training.gradient_step import Gradients, GradientStep
@@ -37,7 +37,8 @@ IMAGES_PER_PICTURE = 4
 class Trainer:
     """Trains ``model`` on ``data`` from ``state`` on; ``run`` carries it through to the end.
 
-    The model is on the device of ``fabric`` already, and ``average`` is its own. Of several processes each has a
+    The model is on the device of ``fabric`` already, and ``average`` is its own; ``recorded``: its steps are recorded
+    as CUDA graphs, which the optimiser was made for. Of several processes each has a
     trainer, and the first one writes and prints.
     """
 
@@ -53,6 +54,7 @@ class Trainer:
         run_dir: Path,
         state: TrainingState,
         metrics: MetricsFile,
+        recorded: bool,
     ) -> None:
         self.fabric, self.config, self.data, self.state, self.metrics = fabric, config, data, state, metrics
         self.model = model
@@ -72,7 +74,6 @@ class Trainer:
         # One object a purpose, set anew for every epoch: a CUDA graph holds on to its generator.
         self._noise, self._data_noise = (SharedGenerator(fabric.device) for _ in range(2))
         self._validation_noise = torch.Generator(fabric.device)
-        recorded = recordable(fabric.device, fabric.world_size, wanted=training.cuda_graphs)
         wrapped, wrapped_optimizer = fabric.setup(model, optimizer)
         self._step = GradientStep(
             fabric,
