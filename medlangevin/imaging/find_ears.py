@@ -60,9 +60,9 @@ def surroundings(scan: sitk.Image, matrix: Array) -> sitk.Image:
 def _judged(scan: sitk.Image, fit: Fit, fits: list[Fit], matcher: Matcher, check: CoilCheck) -> FoundEar:
     figures = _figures(scan, fit, mirror_rival(fit, fits), check)
     verdict = judge(figures)
-    if verdict.word != "failed" and figures.mirror_ncc == -1.0 and len(fits) > 1:
+    if verdict.word != "failed" and figures.mirror_ncc == -1.0:
         # The best mirrored fit lies elsewhere, as the other ear of a head does: ask again at this place alone.
-        rival = mirror_rival(fit, matcher.fits(surroundings(scan, fit.matrix)))
+        rival = matcher.mirrored_ncc(surroundings(scan, fit.matrix), fit)
         figures = figures._replace(mirror_ncc=rival)
         verdict = judge(figures)
     return FoundEar(figures, verdict)

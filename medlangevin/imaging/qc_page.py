@@ -12,7 +12,11 @@ VERDICTS = ("failed", "review", "ok")
 FIGURES = (
     ("ncc", "NCC", "correlation with the reference around the cochlea"),
     ("labyrinth_ncc", "labyrinth", "correlation with the reference around the whole labyrinth"),
-    ("mirror_ncc", "mirror", "correlation of the best fit of the other side at this place; -1: none"),
+    (
+        "mirror_ncc",
+        "mirror",
+        "correlation of the best fit of the other side at this place; -1: not asked (failed, or cut off)",
+    ),
     ("runner_up_ncc", "runner-up", "correlation of the best fit elsewhere in the scan; -1: none"),
     ("coil_ncc", "coil", "correlation along the turns of the duct"),
     ("coil_weakest_ncc", "weakest turn", "the same where it is lowest"),

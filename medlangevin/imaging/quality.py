@@ -31,7 +31,7 @@ NO_EAR = Reason(
 
 
 class Figures(NamedTuple):
-    """What is known of one registered ear. ``mirror_ncc``: best mirrored fit at the same place, -1 without one.
+    """What is known of one registered ear. ``mirror_ncc``: best mirrored fit at the same place, -1 where not asked.
 
     ``coil``: how well the coil itself fits; ``coverage``: part of the crop inside the scan; ``step_ratio``: see
     ``consistency.step_ratio``, about the ear.

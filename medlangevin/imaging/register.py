@@ -12,7 +12,15 @@ from medlangevin.imaging import levels
 from medlangevin.imaging.block_registration import LEVELS, BlockLevel, Prepared, prepare_blocks, refine
 from medlangevin.imaging.correlation import Descent, align
 from medlangevin.imaging.levels import Fixed, Level
-from medlangevin.imaging.localise import SEARCH_SIGMA_MM, Array, Candidate, pose, prepare, search, unmirrored
+from medlangevin.imaging.localise import (
+    SEARCH_SIGMA_MM,
+    Array,
+    Candidate,
+    pose,
+    prepare,
+    search,
+    unmirrored,
+)
 from medlangevin.imaging.reference import Reference, clipped
 
 Method = Literal["block", "correlation"]
@@ -24,6 +32,8 @@ HOPELESS_NCC = 0.4
 NEARLY_AS_GOOD = 0.15
 # A fit further off than this is another place, not the same one found less well.
 ELSEWHERE_MM = 4.0
+# Starts of one side looked for about one ear; they lie 4 mm apart, so these fill the place.
+STARTS_AT_ONE_PLACE = 8
 # Corners of a box about the cochlear lumen: what they move by is what the lumen's points move by, at most.
 LUMEN_BOX_MM = np.array([[x, y, z] for x in (-4.5, 4.5) for y in (-3.5, 3.5) for z in (-3.0, 3.0)])
 COARSE_DESCENT = Descent(60, 1.0, 0.02)
@@ -89,23 +99,25 @@ class Matcher:
         found = [self._best(views, [item for item in candidates if item.mirrored is side]) for side in (False, True)]
         return sorted((fit for fit in found if fit is not None), key=lambda fit: -fit.ncc)
 
+    def mirrored_ncc(self, scan: sitk.Image, fit: Fit) -> float:
+        """``ncc`` of the best fit of the other side that starts at the very place of ``fit``.
+
+        ``scan``: HU in LPS, best only what lies about that place, so that nothing elsewhere is found instead.
+        -1 when nothing of that side correlates there at all.
+        """
+        views = _Scan(scan, clipped(scan, SEARCH_SIGMA_MM))
+        found = search(views.smooth, self.templates, count=STARTS_AT_ONE_PLACE)
+        near = [
+            item.pose for item in found if item.mirrored is not fit.mirrored and at_one_place(item.pose, fit.matrix)
+        ]
+        return self._correlation(views, self._descend(views, near)[1].pose) if near else -1.0
+
     def _best(self, scan: _Scan, candidates: list[Candidate]) -> Fit | None:
         """The best fit from candidates of one side."""
-        coarse = sorted((self._coarse(scan, item.pose) for item in candidates), key=lambda trial: -trial.ncc)
-        if not coarse:
+        if not candidates:
             return None
-        best = coarse[0]
-        if best.ncc >= HOPELESS_NCC:
-            best = self._middle(scan, coarse[0])
-            for other in coarse[1:3]:
-                if (
-                    distance_mm(other.pose, coarse[0].pose) > ELSEWHERE_MM
-                    and other.ncc > coarse[0].ncc - NEARLY_AS_GOOD
-                ):
-                    best = max(best, self._middle(scan, other), key=lambda trial: trial.ncc)
-                    break
+        best, fine, coarse = self._descend(scan, [item.pose for item in candidates])
         hopeful = best.ncc >= HOPELESS_NCC
-        fine = self._polish(scan, best) if hopeful else best
         mirrored = candidates[0].mirrored
         rotation, translation = unmirrored(fine.pose, mirrored)
         return Fit(
@@ -118,6 +130,21 @@ class Matcher:
             residual_mm=best.residual_mm,
             runner_up_ncc=self._runner_up(scan, fine, coarse),
         )
+
+    def _descend(self, scan: _Scan, starts: list[Array]) -> tuple[_Trial, _Trial, list[_Trial]]:
+        """The best of some starts at the middle level, that one polished, and all starts at the coarse level."""
+        coarse = sorted((self._coarse(scan, start) for start in starts), key=lambda trial: -trial.ncc)
+        best = coarse[0]
+        if best.ncc < HOPELESS_NCC:
+            return best, best, coarse
+        best = self._middle(scan, coarse[0])
+        for other in coarse[1:3]:
+            if distance_mm(other.pose, coarse[0].pose) > ELSEWHERE_MM and other.ncc > coarse[0].ncc - NEARLY_AS_GOOD:
+                best = max(best, self._middle(scan, other), key=lambda trial: trial.ncc)
+                break
+        if best.ncc < HOPELESS_NCC:
+            return best, best, coarse
+        return best, self._polish(scan, best), coarse
 
     def _agreement(self, scan: _Scan, fit: _Trial, candidates: list[Candidate]) -> float:
         """How far from ``fit`` the same search ends that starts where the nearest candidate lies, turned otherwise."""
@@ -173,8 +200,7 @@ def distinct_ears(fits: list[Fit]) -> list[Fit]:
     """Drop a fit that lies where a better one of the other side lies: it is that ear, mirrored."""
     kept: list[Fit] = []
     for fit in sorted(fits, key=lambda item: -item.ncc):
-        place = fit.matrix[:3, 3]
-        if all(np.linalg.norm(place - other.matrix[:3, 3]) > SAME_EAR_MM for other in kept):
+        if not any(at_one_place(fit.matrix, other.matrix) for other in kept):
             kept.append(fit)
     return kept
 
@@ -182,8 +208,13 @@ def distinct_ears(fits: list[Fit]) -> list[Fit]:
 def mirror_rival(fit: Fit, fits: list[Fit]) -> float:
     """Correlation of the other side's fit at the same place as ``fit``; -1 when there is none."""
     others = [other for other in fits if other.mirrored is not fit.mirrored]
-    near = [other for other in others if np.linalg.norm(other.matrix[:3, 3] - fit.matrix[:3, 3]) <= SAME_EAR_MM]
+    near = [other for other in others if at_one_place(other.matrix, fit.matrix)]
     return max((other.ncc for other in near), default=-1.0)
+
+
+def at_one_place(first: Array, second: Array) -> bool:
+    """Whether two poses (4, 4) are of one ear, on whichever side each."""
+    return bool(np.linalg.norm(first[:3, 3] - second[:3, 3]) <= SAME_EAR_MM)
 
 
 def distance_mm(first: Array, second: Array) -> float:

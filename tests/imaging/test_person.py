@@ -157,16 +157,20 @@ def test_an_ear_in_two_blocks_that_join_with_a_step_is_to_be_reviewed(matcher, w
 def test_the_mirror_hypothesis_is_asked_at_the_place_of_each_ear_of_a_head(matcher, warped_reference, monkeypatch):
     ear = Fit(0.9, 0.9, False, np.eye(3), np.zeros(3), 0.01, np.nan, 0.0)
     other = ear._replace(mirrored=True, translation=np.array([70.0, 0.0, 0.0]))
-    ghost = ear._replace(mirrored=True, ncc=0.85)
     asked = []
 
-    def fits(scan):
-        asked.append(scan.GetSize())
-        return [ear, other] if len(asked) == 1 else [ear, ghost]
+    def mirrored_ncc(scan, fit):
+        asked.append((scan.GetSize(), fit))
+        return 0.85
 
-    monkeypatch.setattr(matcher, "fits", fits)
-    first, *_ = find_ears(warped_reference(np.eye(4)), matcher)
-    assert len(asked) > 1
+    monkeypatch.setattr(matcher, "fits", lambda scan: [ear, other])
+    monkeypatch.setattr(matcher, "mirrored_ncc", mirrored_ncc)
+    scan = sitk.ConstantPad(warped_reference(np.eye(4)), [40] * 3, [40] * 3, 0.0)
+    first, *_ = find_ears(scan, matcher)
+    size, fit = asked[0]
+    assert fit is ear
+    # Not in the whole scan, where the other ear would win again.
+    assert np.prod(size) < np.prod(scan.GetSize())
     assert first.figures.mirror_ncc == 0.85
     assert first.verdict.code == "side-in-doubt"
 

@@ -50,6 +50,15 @@ def test_a_known_rigid_motion_and_side_are_recovered(matcher, warped_reference, 
     assert 0 < best[0].residual_mm < 0.8
 
 
+def test_from_the_wrong_side_the_right_one_is_found_at_the_same_place(matcher, warped_reference):
+    truth = motion(10.0, (1, -2, 1.5), (31.0, -220.0, 512.0))
+    scan = warped_reference(truth)
+    right, wrong = matcher.fits(scan)
+    assert wrong.mirrored
+    assert np.isclose(matcher.mirrored_ncc(scan, wrong), right.ncc, atol=0.01)
+    assert matcher.mirrored_ncc(scan, right) < right.ncc - 0.2
+
+
 def test_both_methods_end_at_one_place(matcher, correlator, warped_reference):
     scan = warped_reference(motion(25.0, (2, 1, -1), (31.0, -220.0, 512.0)))
     block, correlation = matcher.fits(scan)[0], correlator.fits(scan)[0]
