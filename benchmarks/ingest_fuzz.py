@@ -33,10 +33,10 @@ from dicom_mutations import BIG_ENDIAN, DEFLATED, IMPLICIT, KINDS, PIXEL_KINDS, 
 from pydicom.encaps import encapsulate
 from pydicom.uid import RLELossless
 
-from medlangevin.imaging.decode import read_stack
-from medlangevin.imaging.geometry import stacks
-from medlangevin.imaging.ingest import ingest
-from medlangevin.imaging.rejection import UnusableSeriesError
+from medlangevin.imaging.reading.decode import read_stack
+from medlangevin.imaging.reading.geometry import stacks
+from medlangevin.imaging.reading.ingest import ingest
+from medlangevin.imaging.reading.rejection import UnusableSeriesError
 
 SLICES, ROWS, COLUMNS, STEP_MM, SPACING = 26, 36, 40, 0.6, (0.3, 0.35)
 EXPLICIT, JPEG, JPEG_2000 = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.90"
@@ -210,7 +210,7 @@ def write_series(folder: Path) -> None:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "imaging"))
     from conftest import _warped_reference, _write_slice  # type: ignore[import-not-found]
 
-    from medlangevin.imaging.reference import load_reference
+    from medlangevin.imaging.registration.reference import load_reference
 
     volume = sitk.GetArrayFromImage(_warped_reference(load_reference(), np.eye(4)))
     hu = np.clip(volume[16 : 16 + 2 * SLICES : 2, 20 : 20 + ROWS, 20 : 20 + COLUMNS], -1000, 3000).astype(np.int16)

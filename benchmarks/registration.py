@@ -33,12 +33,12 @@ import SimpleITK as sitk
 import torch
 from registration_error import rigid
 
-from medlangevin.imaging.crop import Grid, extract, resample
-from medlangevin.imaging.decode import read_stack
-from medlangevin.imaging.geometry import stacks
-from medlangevin.imaging.ingest import ingest
-from medlangevin.imaging.reference import Reference, load_reference
-from medlangevin.imaging.register import Matcher, distinct_ears
+from medlangevin.imaging.reading.decode import read_stack
+from medlangevin.imaging.reading.geometry import stacks
+from medlangevin.imaging.reading.ingest import ingest
+from medlangevin.imaging.registration.crop import Grid, extract, resample
+from medlangevin.imaging.registration.reference import Reference, load_reference
+from medlangevin.imaging.registration.register import Matcher, distinct_ears
 
 FIXED = "dev03"
 LOST_MM = 1.0

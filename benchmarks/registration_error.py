@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from medlangevin.imaging.deidentify import default_key_file, load_key, series_hash
+from medlangevin.imaging.reading.deidentify import default_key_file, load_key, series_hash
 
 COLUMNS = ("raw", "offset", "best rigid", "canonical", "cochlea", "pose")
 

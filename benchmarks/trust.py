@@ -19,12 +19,12 @@ import numpy as np
 from scipy.stats import beta
 from trust_cases import KINDS, Case, phantom_cases, simulated_cases
 
-from medlangevin.imaging.coil_check import CoilFigures
-from medlangevin.imaging.find_ears import FoundEar, find_ears
-from medlangevin.imaging.preprocess import single_threaded
-from medlangevin.imaging.quality import Figures, cut_off, judge
-from medlangevin.imaging.reference import load_reference
-from medlangevin.imaging.register import Fit, Matcher
+from medlangevin.imaging.cohort.preprocess import single_threaded
+from medlangevin.imaging.registration.coil_check import CoilFigures
+from medlangevin.imaging.registration.find_ears import FoundEar, find_ears
+from medlangevin.imaging.registration.quality import Figures, cut_off, judge
+from medlangevin.imaging.registration.reference import load_reference
+from medlangevin.imaging.registration.register import Fit, Matcher
 
 WRONG_MM = 1.0
 # The others are the best of nothing, and easily told.

@@ -13,8 +13,8 @@ from scipy.spatial.transform import Rotation
 from medlangevin.datasets.phantom.ear import draw_ear, truth
 from medlangevin.datasets.phantom.frame import apply
 from medlangevin.datasets.phantom.scan import SCAN_CENTRE, Geometry, acquire
-from medlangevin.imaging.ingest import ingest
-from medlangevin.imaging.person import volumes
+from medlangevin.imaging.cohort.person import volumes
+from medlangevin.imaging.reading.ingest import ingest
 
 BONE_HU = 1300.0
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from medlangevin.imaging.register import Method
-    from medlangevin.imaging.summary import PreprocessSummary
+    from medlangevin.imaging.cohort.summary import PreprocessSummary
+    from medlangevin.imaging.registration.register import Method
 
 
 @click.command()
@@ -79,8 +79,8 @@ def preprocess(
         _refuse_others("--build-reference", wanted, {"raw", "workers", "reference"})
         _build_reference(raw, build_reference, reference, workers)
         return
-    from medlangevin.imaging.preprocess import preprocess as run
-    from medlangevin.imaging.shard import parse_shard
+    from medlangevin.imaging.cohort.preprocess import preprocess as run
+    from medlangevin.imaging.cohort.shard import parse_shard
 
     share = parse_shard(shard) if shard else None
     _tell(
@@ -112,14 +112,14 @@ def _refuse_others(option: str, why: str, allowed: set[str]) -> None:
 
 
 def _merge(out: Path) -> None:
-    from medlangevin.imaging.merge import merge
+    from medlangevin.imaging.cohort.merge import merge
 
     _tell(merge(out))
 
 
 def _tell(summary: "PreprocessSummary") -> None:
     from medlangevin.errors import PartialFailureError
-    from medlangevin.imaging.summary import describe
+    from medlangevin.imaging.cohort.summary import describe
 
     click.echo(describe(summary))
     if summary.failures or summary.failed:
@@ -130,7 +130,7 @@ def _tell(summary: "PreprocessSummary") -> None:
 
 def _build_reference(raw: Path, target: Path, start: Path | None, workers: int) -> None:
     from medlangevin.errors import PartialFailureError
-    from medlangevin.imaging.build_reference import build_reference_from_folder
+    from medlangevin.imaging.cohort.build_reference import build_reference_from_folder
 
     built = build_reference_from_folder(raw, target, reference=start, workers=workers)
     for item in built.failures:

@@ -13,9 +13,9 @@ import SimpleITK as sitk
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from medlangevin.imaging.preprocess import single_threaded
-from medlangevin.imaging.read_headers import CT_IMAGE
-from medlangevin.imaging.reference import Reference, load_reference
+from medlangevin.imaging.cohort.preprocess import single_threaded
+from medlangevin.imaging.reading.read_headers import CT_IMAGE
+from medlangevin.imaging.registration.reference import Reference, load_reference
 
 IDENTIFYING = ["SECRET^NAME", "PID-4711", "19510203", "SECRET HOSPITAL", "ACC-998877", "20240131"]
 
@@ -151,7 +151,7 @@ def identifying() -> list[str]:
 @pytest.fixture(scope="session")
 def stubbed() -> ModuleType:
     """``stub_person`` and ``StubMatcher``, which stand in for the registration."""
-    path = Path(__file__).with_name("stubbed_preprocess.py")
+    path = Path(__file__).parent / "cohort" / "stubbed_preprocess.py"
     spec = importlib.util.spec_from_file_location("stubbed_preprocess", path)
     assert spec is not None
     assert spec.loader is not None
@@ -163,5 +163,5 @@ def stubbed() -> ModuleType:
 @pytest.fixture
 def stubbed_pipeline(monkeypatch: pytest.MonkeyPatch, stubbed: ModuleType) -> None:
     """preprocess without its registration."""
-    monkeypatch.setattr("medlangevin.imaging.preprocess.process_person", stubbed.stub_person)
-    monkeypatch.setattr("medlangevin.imaging.preprocess.Matcher", stubbed.StubMatcher)
+    monkeypatch.setattr("medlangevin.imaging.cohort.preprocess.process_person", stubbed.stub_person)
+    monkeypatch.setattr("medlangevin.imaging.cohort.preprocess.Matcher", stubbed.StubMatcher)

@@ -1,6 +1,6 @@
 """The image all ears are registered to: the average phantom ear as CT, without noise.
 
-``python -m medlangevin.datasets.phantom.reference`` writes it into the package (medlangevin/imaging/data).
+``python -m medlangevin.datasets.phantom.reference`` writes it into the package (medlangevin/imaging/registration/data).
 """
 
 from importlib.resources import files
@@ -42,6 +42,6 @@ def write_reference(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    target = Path(str(files("medlangevin.imaging") / "data" / "reference.nii.gz"))
+    target = Path(str(files("medlangevin.imaging.registration") / "data" / "reference.nii.gz"))
     write_reference(target)
     print(target)

@@ -1,0 +1,190 @@
+"""A reference made from a cohort's own scans, for users whose scanner or population differs from the package's."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import SimpleITK as sitk
+
+from medlangevin.crew import Loss
+from medlangevin.errors import MedlangevinError
+from medlangevin.imaging.cohort.groupwise import (
+    ENOUGH_EARS,
+    Built,
+    EarImage,
+    Ears,
+    Places,
+    Round,
+    Volume,
+    iterate,
+    person_ears,
+)
+from medlangevin.imaging.cohort.person import volumes
+from medlangevin.imaging.cohort.preprocess import single_threaded
+from medlangevin.imaging.reading.copies import without_copies
+from medlangevin.imaging.reading.image_file import write_image
+from medlangevin.imaging.reading.ingest import Series, ingest
+from medlangevin.imaging.reading.rejection import Reason, UnusableSeriesError
+from medlangevin.imaging.registration.reference import Reference, load_reference
+from medlangevin.imaging.registration.register import Matcher
+from medlangevin.progress import progress
+from medlangevin.workers import run_all
+
+ITERATIONS = 6
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A series that gave no ear, for the terminal: ``folder`` may name a patient."""
+
+    folder: Path
+    reason: str
+    what_to_do: str
+
+
+@dataclass(frozen=True)
+class BuildSummary:
+    """What was made. ``ears``, ``failed``, ``changes_mm``, ``sharpness``: see ``groupwise.Built``."""
+
+    out_file: Path
+    ears: int
+    failed: int
+    changes_mm: tuple[float, ...]
+    sharpness: float
+    failures: tuple[LeftOut, ...]
+
+    @property
+    def warning(self) -> str:
+        """One line when it is a mean of few ears, else empty."""
+        if self.ears >= ENOUGH_EARS:
+            return ""
+        return f"a mean of {self.ears} ears keeps what is odd in each of them; give scans of {ENOUGH_EARS} or more"
+
+
+class Task(NamedTuple):
+    """The series of one person, and where the ears lay in the round before."""
+
+    number: int
+    series: tuple[Series, ...]
+    known: Places
+
+
+class Done(NamedTuple):
+    """What a task gave: ears, and reasons by number of series."""
+
+    ears: list[EarImage]
+    problems: list[tuple[int, Reason]]
+
+
+def build_reference(
+    scans: Sequence[sitk.Image], start: Reference, *, anchor: Reference | None = None, iterations: int = ITERATIONS
+) -> Built:
+    """The mean of the ears in ``scans`` (HU in LPS, one scan a person).
+
+    ``start``: what the first round registers to; ``anchor``: what gives the frame and the grid (``start`` itself by
+    default). Stops when the ears move by less than 0.05 mm on average, or after ``iterations`` rounds. Raises
+    MedlangevinError when fewer than two ears are found, when the start does not show an ear as the anchor does, or when
+    the result is blurred.
+    """
+
+    def one_round(now: Round, known: dict[int, Places]) -> Ears:
+        matcher = Matcher(now.reference)
+        for number, scan in enumerate(scans):
+            volumes = [Volume(0, 0, scan, 1)]
+            yield number, *person_ears(volumes, known.get(number, {}), matcher, now)
+
+    return iterate(one_round, start, anchor or start, iterations)
+
+
+def build_reference_from_folder(
+    raw: Path, out_file: Path, *, reference: Path | None = None, workers: int = 1, iterations: int = ITERATIONS
+) -> BuildSummary:
+    """Write the mean ear of all scans below ``raw`` to ``out_file`` (NIfTI, int16 HU), for ``load_reference``.
+
+    ``reference``: what the first round registers to (the package's own by default); the frame is the package's in any
+    case. Of several series of one ear the best is taken. A series that cannot be used is listed in the summary and
+    stops nothing. The file appears whole or not at all. Raises MedlangevinError as ``build_reference`` does.
+    """
+    raw, out_file = Path(raw), Path(out_file)
+    if not out_file.name.endswith(".nii.gz"):
+        raise MedlangevinError(f"{out_file} is no NIfTI name; let the name of the new reference end in .nii.gz")
+    if not raw.is_dir():
+        raise MedlangevinError(f"{raw} is not a folder; give the folder of the scans with --raw")
+    if out_file.resolve().is_relative_to(raw.resolve()):
+        # It would be read as one more scan, and give one more ear.
+        raise MedlangevinError(f"{out_file} lies among the scans in {raw}; give the new reference another folder")
+    start, anchor = load_reference(reference), load_reference()
+    persons: dict[str, list[Series]] = {}
+    for series in without_copies(ingest(raw).series)[0]:
+        persons.setdefault(series.person, []).append(series)
+    groups = [tuple(members) for _, members in sorted(persons.items())]
+    if not groups:
+        raise MedlangevinError(f"no CT series in {raw}; give a folder with CT of the temporal bone")
+    rounds = 0
+
+    def one_round(now: Round, known: dict[int, Places]) -> Ears:
+        nonlocal rounds
+        rounds += 1
+        tasks = [Task(number, group, known.get(number, {})) for number, group in enumerate(groups)]
+        with progress(len(tasks), f"round {rounds} of at most {iterations}, person") as track:
+            results = run_all(_work, tasks, workers=workers, setup=_prepare, setup_args=(now,), lost=_lost)
+            with closing(results):
+                for count, (task, done) in enumerate(results, 1):
+                    track.advance(count, f"{sum(ear.hu is not None for ear in done.ears)} ears")
+                    yield task.number, done.ears, done.problems
+
+    single_threaded()
+    built = iterate(one_round, start, start if reference is None else anchor, iterations)
+    _write(built.reference, out_file)
+    failures = [
+        LeftOut(groups[person][number].folder, reason.text, reason.advice) for person, number, reason in built.problems
+    ]
+    return BuildSummary(out_file, built.ears, built.failed, built.changes_mm, built.sharpness, tuple(failures))
+
+
+_now: tuple[Round, Matcher] | None = None
+
+
+def _prepare(now: Round) -> None:
+    global _now
+    single_threaded()
+    _now = now, Matcher(now.reference)
+
+
+def _work(task: Task) -> Done:
+    if _now is None:
+        raise RuntimeError("worker used before it was prepared")
+    now, matcher = _now
+    problems: list[tuple[int, Reason]] = []
+    try:
+        found, refused = person_ears(_read(task, problems), task.known, matcher, now)
+    except Exception as error:
+        # One scan that nobody thought of must not end the work. The message could hold a path: only its kind.
+        text = f"it could not be processed ({type(error).__name__})"
+        return Done([], [*problems, (0, Reason("internal", text, "preprocess it alone and report the error"))])
+    return Done(found, problems + refused)
+
+
+def _lost(task: Task, loss: Loss) -> Done:
+    text = f"the process that read it {'was killed (out of memory?)' if loss == 'killed' else 'took too long'}"
+    return Done([], [(0, Reason("lost", text, "try again with fewer --workers"))])
+
+
+def _read(task: Task, problems: list[tuple[int, Reason]]) -> Iterator[Volume]:
+    """The person's scans one by one, of earlier rounds only those that are used; what cannot be read is listed."""
+    used = {place.series for place in task.known.values()}
+    for number, series in enumerate(task.series):
+        if used and number not in used:
+            continue
+        try:
+            for volume, (scan, _) in enumerate(volumes(series)):
+                yield Volume(number, volume, scan, series.sharpness)
+        except UnusableSeriesError as error:
+            problems.append((number, error.reason))
+
+
+def _write(reference: Reference, out_file: Path) -> None:
+    write_image(out_file, sitk.Cast(reference.image, sitk.sitkInt16))
+    load_reference(out_file)

@@ -1,0 +1,144 @@
+"""All scans of one person to at most two crops: the unit of work, done once in one process and skipped afterwards."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import SimpleITK as sitk
+
+from medlangevin.imaging.cohort.ear_files import Ear, ear_name, write_ear, write_failed
+from medlangevin.imaging.cohort.series_choice import Seen, why_better
+from medlangevin.imaging.reading.decode import read_stack, read_volume_file
+from medlangevin.imaging.reading.geometry import stacks
+from medlangevin.imaging.reading.ingest import Series
+from medlangevin.imaging.reading.rejection import Reason, UnusableSeriesError
+from medlangevin.imaging.registration.crop import extract, wide_view
+from medlangevin.imaging.registration.find_ears import find_ears
+from medlangevin.imaging.registration.quality import is_candidate, of_thick_slices, refusal
+from medlangevin.imaging.registration.register import Matcher
+
+__all__ = ["Outcome", "Person", "ear_name", "entry", "process_person", "series_ears", "volumes"]
+
+# Few people's temporal bones are scanned more often, while an anonymiser may give everybody one id and one birth date.
+MANY_STUDIES = 4
+# Exports often hold thick or short series beside the good one; then these are no failure.
+BESIDE_A_GOOD_SERIES = {"too-coarse", "too-small", "too-few-slices"}
+
+
+@dataclass(frozen=True)
+class Person:
+    """Work for one process. ``series``: pairs of series hash and series; ``provenance`` goes into every sidecar."""
+
+    subject: str
+    inputs: str
+    series: tuple[tuple[str, Series], ...]
+    provenance: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a person, as in status.json.
+
+    ``ears``: records of crops, ok or review; ``failed``: records of ears that were found but cannot be used, without a
+    crop. ``failures`` (series that gave no ear) and ``notes``: study, code, reason, what_to_do.
+    """
+
+    subject: str
+    inputs: str
+    ears: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[dict[str, str]] = field(default_factory=list)
+    notes: list[dict[str, str]] = field(default_factory=list)
+    failed: list[dict[str, Any]] = field(default_factory=list)
+
+
+def process_person(person: Person, out: Path, matcher: Matcher) -> Outcome:
+    """Crop every ear of a person; write crops, sidecars and pictures. One scan at a time is in memory."""
+    best: dict[str, Ear] = {}
+    failures: list[dict[str, str]] = []
+    notes = _many_studies(person)
+    for study, series in person.series:
+        try:
+            ears, refused = series_ears(study, series, matcher)
+        except UnusableSeriesError as error:
+            failures.append(entry(study, error.reason))
+            continue
+        except Exception as error:
+            # One scan that nobody thought of must not end a night's run. The message could hold a path: only its kind.
+            text = f"it could not be processed ({type(error).__name__})"
+            failures.append(entry(study, Reason("internal", text, "run it alone and report the error")))
+            continue
+        if refused is not None:
+            failures.append(entry(study, refused))
+        for ear in ears:
+            rival = best.get(ear.side)
+            if rival is None:
+                best[ear.side] = ear
+                continue
+            taken, other = (ear, rival) if ear.seen.rank < rival.seen.rank else (rival, ear)
+            best[ear.side] = taken
+            if other.found.verdict.word != "failed":
+                notes.append(_other_series(taken, other))
+    usable = {side: ear for side, ear in sorted(best.items()) if ear.found.verdict.word != "failed"}
+    written = [write_ear(person.subject, ear, out, matcher.reference, person.provenance) for ear in usable.values()]
+    failed = [
+        write_failed(person.subject, best[side], out, matcher.reference) for side in sorted(best) if side not in usable
+    ]
+    if written:
+        notes += [item for item in failures if item["code"] in BESIDE_A_GOOD_SERIES]
+        failures = [item for item in failures if item["code"] not in BESIDE_A_GOOD_SERIES]
+    return Outcome(person.subject, person.inputs, written, failures, notes, failed)
+
+
+def _many_studies(person: Person) -> list[dict[str, str]]:
+    """A note where so many studies share one id that they may be several people's, of whom two ears at most remain."""
+    studies = {series.study_uid for _, series in person.series if series.study_uid}
+    if len(studies) <= MANY_STUDIES:
+        return []
+    text = f"{len(studies)} studies share one patient id and birth date, and at most one left and one right ear is kept"
+    advice = "if they are several people's, export them again with an id for each"
+    return [entry(person.series[0][0], Reason("many-studies", text, advice))]
+
+
+def series_ears(study: str, series: Series, matcher: Matcher) -> tuple[list[Ear], Reason | None]:
+    """The ears in one series, those that failed too, and why none can be used where that is so.
+
+    Raises UnusableSeriesError when it cannot be read.
+    """
+    ears: list[Ear] = []
+    verdicts = []
+    for scan, tilt in volumes(series):
+        for found in find_ears(scan, matcher):
+            verdicts.append(found.verdict)
+            if not is_candidate(found.verdict):
+                continue
+            matrix = found.fit.matrix
+            grid = {
+                "spacing_mm": [round(value, 4) for value in scan.GetSpacing()],
+                "size": list(scan.GetSize()),
+                "tilt_deg": round(tilt, 2),
+            }
+            judged = found._replace(verdict=of_thick_slices(found.verdict, series.thickness_mm))
+            seen = Seen(judged, series.sharpness, max(*scan.GetSpacing(), series.thickness_mm))
+            ears.append(Ear(study, seen, extract(scan, matrix), wide_view(scan, matrix), grid))
+    unusable = all(verdict.word == "failed" for verdict in verdicts)
+    return ears, refusal(verdicts) if unusable else None
+
+
+def _other_series(taken: Ear, other: Ear) -> dict[str, str]:
+    text = f"ear {taken.side} is taken from series {taken.study}: {why_better(taken.seen, other.seen)}"
+    return entry(other.study, Reason("same-ear", text, "nothing"))
+
+
+def entry(study: str, reason: Reason) -> dict[str, str]:
+    """A row of failures.tsv."""
+    return {"study": study, "code": reason.code, "reason": reason.text, "what_to_do": reason.advice}
+
+
+def volumes(series: Series) -> Iterator[tuple[sitk.Image, float]]:
+    """Every volume of a series as HU in LPS, and its tilt in degrees, one at a time. Raises UnusableSeriesError."""
+    if series.volume_file is not None:
+        yield read_volume_file(series.volume_file), 0.0
+        return
+    for stack in stacks(series.slices):
+        yield read_stack(stack), stack.geometry.tilt_deg

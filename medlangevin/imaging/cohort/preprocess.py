@@ -1,0 +1,239 @@
+"""A folder of CT scans to aligned cochlea crops: find, check, register, crop, judge; a bad study harms no other."""
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import SimpleITK as sitk
+import torch
+
+from medlangevin.crew import Loss
+from medlangevin.errors import MedlangevinError
+from medlangevin.imaging.cohort import status
+from medlangevin.imaging.cohort.cohort import persons_of
+from medlangevin.imaging.cohort.merge import busy, finish
+from medlangevin.imaging.cohort.person import Outcome, Person, entry, process_person
+from medlangevin.imaging.cohort.shard import Shard, shard_of
+from medlangevin.imaging.cohort.status import LOCK, PARTS, Plan
+from medlangevin.imaging.cohort.summary import (
+    PreprocessSummary,
+    Problem,
+    ears_of,
+    failed_ears_of,
+    problem_of,
+    problems_of,
+)
+from medlangevin.imaging.reading.copies import DUPLICATE, without_copies
+from medlangevin.imaging.reading.deidentify import create_key, default_key_file, load_key, series_hash
+from medlangevin.imaging.reading.ingest import Ingest, PassedOver, ingest
+from medlangevin.imaging.reading.named_series import choose
+from medlangevin.imaging.reading.rejection import CLOSED_FOLDER, Reason
+from medlangevin.imaging.registration.reference import load_reference
+from medlangevin.imaging.registration.register import Matcher, Method
+from medlangevin.io import PARTIAL
+from medlangevin.lock import locked
+from medlangevin.progress import progress
+from medlangevin.workers import run_all
+
+# A person's scans take seconds, a dozen large ones some minutes; what takes an hour will never end.
+PERSON_LIMIT_S = 3600.0
+LOST = {
+    "killed": Reason(
+        "killed",
+        "its process was killed twice, the second time with nothing beside it (out of memory?)",
+        "run the same command again with more memory",
+    ),
+    "overdue": Reason("overdue", "it took more than an hour and was stopped", "run it alone and report it"),
+}
+NOT_NAMED = ("another series of this person was named", "nothing")
+
+
+def preprocess(
+    raw: Path,
+    out: Path,
+    *,
+    reference: Path | None = None,
+    key_file: Path | None = None,
+    workers: int = 0,
+    method: Method = "block",
+    series: Sequence[str] = (),
+    shard: Shard | None = None,
+) -> PreprocessSummary:
+    """Find every cochlea below ``raw`` (DICOM in any tree, NIfTI, NRRD) and write aligned crops to ``out``.
+
+    ``reference``: NIfTI of a right ear in the reference frame (the package's own by default). ``key_file``: the secret
+    of the pseudonyms, made when absent (``OUT.key`` beside ``out`` by default). ``workers``: processes; 0 works in this
+    one, where nothing helps against a scan that kills it or never ends. ``method``: of registration. ``series``: names
+    of series; of a person of whom one is named, only the named ones are used. ``shard``: work on a share of the persons
+    only, beside other shards that write to the same folder at the same time; ``merge`` ends such a run.
+
+    Ears that are done already, from the same files with the same settings, are kept. A series that gives no crop is
+    listed in ``failures.tsv`` and in the summary, and stops nothing. Raises MedlangevinError, with nothing written,
+    when there is nothing to work on; and when another run is writing to ``out``.
+    """
+    raw, out = Path(raw), Path(out)
+    _check_folders(raw, out, workers)
+    loaded = load_reference(reference)
+    made_before = status.is_ours(out)
+    key_file = key_file or default_key_file(out)
+    key = load_key(key_file)
+    if key is None and made_before:
+        raise MedlangevinError(
+            f"{out} was made with a key that is not at {key_file}; name it with --key, or give a new folder with --out"
+        )
+    found = ingest(raw, workers=workers)
+    _check_found(raw, found)
+    chosen = choose(found.series, series, raw, key)
+    key = key or create_key(key_file)
+    kept, copies = without_copies(chosen.kept)
+    everybody = persons_of(kept, raw, key, loaded, method)
+    if not any(item.reason == CLOSED_FOLDER for item in found.passed_over):  # else nobody is removed
+        status.require_same_people(out, (item.subject for item in everybody), raw)
+    persons = [item for item in everybody if shard is None or shard_of(item.subject, shard.of) == shard]
+    other = [(_passed_over_entry(item, key), item.folder) for item in found.passed_over if item.reason.failure]
+    # In an order that tells nothing of the folders' names.
+    other.sort(key=lambda pair: sorted(pair[0].items()))
+    failures = [row for row, _ in other]
+    with locked(out / PARTS / LOCK, shared=shard is not None, busy=busy(out)) as alone:
+        if shard is not None:
+            status.save_plan(out, Plan(shard.of, _inputs(everybody), failures))
+        done = status.finished(out, _inputs(persons))
+        todo = [item for item in persons if item.subject not in done]
+        new = _work_through(todo, out, workers, (reference, method), finished_before=len(done))
+        outcomes = done | new
+        removed = finish(out, outcomes, failures, alone=alone) if shard is None else 0
+    folders = {study: item.folder for person in persons for study, item in person.series}
+    # What belongs to no person is said once, by the merge.
+    others = [problem_of(row, folder) for row, folder in other] if shard is None else []
+    all_failures, notes = problems_of(outcomes, folders, others)
+    doubled = [
+        Problem(item.folder, series_hash(key, item.series_uid), DUPLICATE.text, DUPLICATE.advice) for item in copies
+    ]
+    left_out = [Problem(item.folder, series_hash(key, item.series_uid), *NOT_NAMED) for item in chosen.left_out]
+    return PreprocessSummary(
+        out=out,
+        key_file=key_file,
+        files=found.files,
+        series=sum(len(person.series) for person in persons),
+        persons=len(persons),
+        ears=ears_of(outcomes),
+        failed=failed_ears_of(outcomes),
+        resumed=len(done),
+        failures=all_failures,
+        notes=(*notes, *doubled, *left_out),
+        passed_over=_passed_over_counts(found),
+        shard=shard,
+        removed=removed,
+    )
+
+
+def _check_folders(raw: Path, out: Path, workers: int) -> None:
+    if not raw.is_dir():
+        raise MedlangevinError(f"{raw} is not a folder; give the folder of the scans with --raw")
+    if out.exists() and not out.is_dir():
+        raise MedlangevinError(f"{out} is a file; give a folder with --out")
+    foreign = out.is_dir() and any(not entry.name.startswith(PARTIAL) for entry in out.iterdir())
+    if foreign and not status.is_ours(out):
+        raise MedlangevinError(
+            f"{out} holds files that preprocess did not write; give an empty or new folder with --out"
+        )
+    inside = out.resolve().is_relative_to(raw.resolve())
+    if inside or raw.resolve().is_relative_to(out.resolve()):
+        raise MedlangevinError(f"{out} and {raw} lie within each other; give --out a folder of its own")
+    if workers < 0:
+        raise MedlangevinError(f"workers is {workers}; give at least 1")
+    # Said before hours of reading, not after them.
+    nearest = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.is_dir())
+    if not os.access(nearest, os.W_OK):
+        raise MedlangevinError(f"cannot write {out}: {nearest} is read-only; choose a folder you can write to")
+
+
+def _check_found(raw: Path, found: Ingest) -> None:
+    if found.series or any(item.reason.failure for item in found.passed_over):
+        return
+    kinds: Counter[str] = Counter()
+    for item in found.passed_over:
+        if item.reason.code != "not-dicom":
+            name = item.reason.text.removeprefix("modality ").removesuffix(", not CT")
+            kinds[name if item.reason.code == "not-ct" else item.reason.code] += item.files
+    if not kinds:
+        raise MedlangevinError(f"no DICOM files in {raw} ({found.files} files looked at); give the folder of the scans")
+    listed = ", ".join(f"{name} {count}" for name, count in sorted(kinds.items()))
+    raise MedlangevinError(f"no CT series in {raw} (found: {listed}); give a folder with CT of the temporal bone")
+
+
+def _work_through(
+    persons: list[Person], out: Path, workers: int, matching: tuple[Path | None, Method], *, finished_before: int
+) -> dict[str, Outcome]:
+    """Process every person; what is done is on disk before the next result is taken."""
+    outcomes: dict[str, Outcome] = {}
+    results = run_all(
+        partial(_process, out),
+        persons,
+        workers=workers,
+        setup=_prepare,
+        setup_args=matching,
+        lost=_lost,
+        limit_s=PERSON_LIMIT_S,
+    )
+    total = finished_before + len(persons)
+    # Closing the generator on Ctrl-C stops the processes.
+    with progress(total, "person", done=finished_before) as track, closing(results):
+        for _, outcome in results:
+            status.save_part(out, outcome)
+            outcomes[outcome.subject] = outcome
+            track.advance(finished_before + len(outcomes), _note(outcome))
+    return outcomes
+
+
+_matcher: Matcher | None = None
+
+
+def _prepare(reference: Path | None, method: Method) -> None:
+    global _matcher
+    single_threaded()
+    _matcher = Matcher(load_reference(reference), method=method)
+
+
+def _process(out: Path, person: Person) -> Outcome:
+    if _matcher is None:
+        raise RuntimeError("worker used before it was prepared")
+    return process_person(person, out, _matcher)
+
+
+def _lost(person: Person, loss: Loss) -> Outcome:
+    return Outcome(person.subject, person.inputs, failures=[entry(study, LOST[loss]) for study, _ in person.series])
+
+
+def single_threaded() -> None:
+    """One thread a process: the sums of a registration then come out the same in every run."""
+    os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    # ITK's warnings name files, and file names may name patients.
+    sitk.ProcessObject.GlobalWarningDisplayOff()
+    torch.set_num_threads(1)
+
+
+def _inputs(persons: list[Person]) -> dict[str, str]:
+    return {person.subject: person.inputs for person in persons}
+
+
+def _note(outcome: Outcome) -> str:
+    ears = ", ".join(f"{ear['side']} {ear['verdict']}" for ear in outcome.ears) or "no ear"
+    return f"sub-{outcome.subject} {ears}"
+
+
+def _passed_over_entry(item: PassedOver, key: bytes) -> dict[str, str]:
+    text = f"{item.reason.text} ({item.files} file{'s' if item.files > 1 else ''})"
+    return entry(series_hash(key, item.series_uid), Reason(item.reason.code, text, item.reason.advice))
+
+
+def _passed_over_counts(found: Ingest) -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    for item in found.passed_over:
+        if not item.reason.failure:
+            counts[item.reason.text] += item.files
+    return dict(counts.most_common())

@@ -1,0 +1,137 @@
+"""The picture of one ear: three planes of the crop under the reference's contours, and the same planes in the large."""
+
+import textwrap
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import SimpleITK as sitk
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+
+from medlangevin.imaging.registration.quality import Figures, Verdict
+from medlangevin.imaging.registration.reference import (
+    CROP_CENTRE_MM,
+    CROP_SIZE,
+    CROP_SPACING_MM,
+    LUMEN_WALL_HU,
+    Reference,
+)
+from medlangevin.io import atomic_path
+
+WINDOW_HU = (-500.0, 2500.0)
+VERDICT_COLOURS = {"ok": "#2e7d32", "review": "#e07b00", "failed": "#b71c1c"}
+
+
+class Plane(NamedTuple):
+    """A slice of a volume: pixel values (rows, columns), the edges (left, right, bottom, top) in mm."""
+
+    values: NDArray[np.float32]
+    extent: tuple[float, float, float, float]
+
+
+# Name, axis across the plane, axis to the right, axis upwards, and what lies at the right and the upper edge.
+PLANES = (
+    ("axial", 2, 0, 1, "medial", "posterior"),
+    ("coronal", 1, 0, 2, "medial", "superior"),
+    ("sagittal", 0, 1, 2, "posterior", "superior"),
+)
+
+
+def save_qc_figure(
+    path: Path,
+    crop: sitk.Image,
+    wide: sitk.Image,
+    reference: Reference,
+    *,
+    subject: str,
+    mirrored: bool,
+    verdict: Verdict,
+    figures: Figures,
+) -> None:
+    """Write the PNG: upper row the crop, lower row 36 mm around it. All images in the reference frame, HU.
+
+    A left ear (``mirrored``) is shown as its crop is, mirrored to a right one: L and R mark the patient's own sides.
+    """
+    figure = Figure(figsize=(11.0, 8.0), dpi=80, layout="constrained")
+    figure.suptitle(_title(subject, mirrored, figures, verdict), fontsize=11, x=0.02, ha="left")
+    figure.text(
+        0.98, 0.985, verdict.word, ha="right", va="top", fontsize=16, color="white", weight="bold",
+        bbox={"facecolor": VERDICT_COLOURS[verdict.word], "edgecolor": "none", "boxstyle": "round"},
+    )  # fmt: skip
+    axes = figure.subplots(2, 3)
+    for column, (name, across, right, up, right_word, up_word) in enumerate(PLANES):
+        at = CROP_CENTRE_MM[across]
+        outline = plane(reference.image, across, right, up, at)
+        for row, image in enumerate((crop, wide)):
+            axis = axes[row, column]
+            shown = plane(image, across, right, up, at)
+            axis.imshow(
+                shown.values, cmap="gray", vmin=WINDOW_HU[0], vmax=WINDOW_HU[1], extent=shown.extent, origin="lower"
+            )
+            axis.set_xlim(shown.extent[:2])
+            axis.set_ylim(shown.extent[2:])
+            axis.tick_params(labelsize=7)
+            axis.set_xlabel(f"mm, {right_word} \N{RIGHTWARDS ARROW}", fontsize=8)
+            axis.set_ylabel(f"mm, {up_word} \N{RIGHTWARDS ARROW}", fontsize=8)
+            axis.set_title(f"{name}, {'crop' if row == 0 else 'surroundings'}", fontsize=9)
+            if right == 0:
+                _mark_sides(axis, mirrored)
+        axes[0, column].contour(
+            outline.values, levels=[LUMEN_WALL_HU], colors="#ff9d00", linewidths=0.9, extent=outline.extent
+        )
+        axes[1, column].add_patch(_crop_outline(right, up))
+    FigureCanvasAgg(figure)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", metadata={"Software": "medlangevin"})
+
+
+def sides_at_edges(mirrored: bool) -> tuple[str, str]:
+    """The patient's sides at the left and the right edge of a plane across which x runs.
+
+    The frame's x runs medially. Medial of a right ear is the patient's left; of a left ear, the patient's right.
+    """
+    return ("L", "R") if mirrored else ("R", "L")
+
+
+def _mark_sides(axis: Axes, mirrored: bool) -> None:
+    for place, letter, align in zip((0.02, 0.98), sides_at_edges(mirrored), ("left", "right"), strict=True):
+        axis.text(
+            place, 0.5, letter, transform=axis.transAxes, ha=align, va="center", fontsize=13, weight="bold",
+            color="#4fc3f7", bbox={"facecolor": "black", "alpha": 0.5, "edgecolor": "none", "pad": 1.5},
+        )  # fmt: skip
+
+
+def _or_none(ncc: float) -> str:
+    return f"{ncc:.2f}" if ncc > -1.0 else "none"
+
+
+def _title(subject: str, mirrored: bool, figures: Figures, verdict: Verdict) -> str:
+    side = "LEFT ear, shown mirrored as a right ear" if mirrored else "RIGHT ear, shown as it is"
+    numbers = (
+        f"correlation {figures.fit.ncc:.2f}, mirrored {_or_none(figures.mirror_ncc)}, elsewhere "
+        f"{_or_none(figures.fit.runner_up_ncc)}, coil {figures.coil.ncc:.2f}; "
+        f"two starts {figures.fit.agreement_mm:.2f} mm apart"
+    )
+    return f"sub-{subject}   {side}\n{numbers}\n{textwrap.fill(verdict.why, 110)}"
+
+
+def plane(image: sitk.Image, across: int, right: int, up: int, at_mm: float) -> Plane:
+    """The slice nearest to ``at_mm`` along axis ``across`` (0 x, 1 y, 2 z) of an axis-aligned image."""
+    origin, spacing = np.array(image.GetOrigin()), np.array(image.GetSpacing())
+    size = np.array(image.GetSize())
+    index = int(np.clip(np.rint((at_mm - origin[across]) / spacing[across]), 0, size[across] - 1))
+    volume = sitk.GetArrayViewFromImage(image)  # (z, y, x)
+    values = np.take(volume, index, axis=2 - across).astype(np.float32)
+    # np.take leaves the axes in (z, y, x) order, so the later axis of the pair already runs along rows.
+    low, high = origin - spacing / 2, origin + spacing * (size - 0.5)
+    return Plane(values, (low[right], high[right], low[up], high[up]))
+
+
+def _crop_outline(right: int, up: int) -> Rectangle:
+    span = CROP_SPACING_MM * np.array(CROP_SIZE)
+    corner = np.array(CROP_CENTRE_MM) - span / 2
+    return Rectangle((corner[right], corner[up]), span[right], span[up], fill=False, edgecolor="#ff9d00", linewidth=0.9)

@@ -1,0 +1,1 @@
+"""Scans from whatever files an export holds: headers checked first, then pixels; a reason for each refusal."""

@@ -1,0 +1,71 @@
+"""A checked stack of slices, or a volume file, to one image in HU; the geometry comes from the checked headers."""
+
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from medlangevin.imaging.reading.consistency import continuity_problem, odd_slices
+from medlangevin.imaging.reading.geometry import Geometry, Stack, grid_problem, shear_problem
+from medlangevin.imaging.reading.rejection import Reason, UnusableSeriesError
+from medlangevin.imaging.reading.slice_pixels import AIR_HU, read_slices
+from medlangevin.imaging.reading.volume_file import load_volume
+
+__all__ = ["AIR_HU", "read_stack", "read_volume_file"]
+
+
+def read_stack(stack: Stack) -> sitk.Image:
+    """A stack of DICOM slices as int16 HU in LPS; a gantry tilt stays in the direction matrix as shear.
+
+    A first or last slice that does not fit is left out: cone-beam scanners write empty ones. Raises
+    UnusableSeriesError when a file cannot be decoded, does not fit its neighbours or does not hold HU.
+    """
+    columns, rows, count = stack.geometry.size
+    slices = read_slices(stack.slices)
+    # The first slice proves the matrix that headers claim, before memory is set aside for all.
+    first = next(slices)
+    volume = np.empty((count, rows, columns), np.int16)
+    for index, values in enumerate(chain([first], slices)):
+        volume[index] = values
+    volume, geometry = _without_odd_ends(volume, stack.geometry)
+    problem = continuity_problem(volume) or grid_problem(geometry)
+    if problem is not None:
+        raise UnusableSeriesError(problem)
+    return _image(volume, geometry)
+
+
+def read_volume_file(path: Path) -> sitk.Image:
+    """A NIfTI or NRRD file in HU, as int16 in LPS; shear stays in the direction matrix. Raises UnusableSeriesError."""
+    values, geometry = load_volume(path)
+    for problem in (grid_problem(geometry), shear_problem(geometry)):
+        if problem is not None:
+            raise UnusableSeriesError(problem)
+    hu = np.nan_to_num(values, nan=AIR_HU, posinf=AIR_HU, neginf=AIR_HU)
+    return _image(np.clip(np.rint(hu), AIR_HU, np.iinfo(np.int16).max).astype(np.int16), geometry)
+
+
+def _without_odd_ends(volume: NDArray[np.int16], geometry: Geometry) -> tuple[NDArray[np.int16], Geometry]:
+    odd = odd_slices(volume)
+    start, stop = int(0 in odd), len(volume) - int(len(volume) - 1 in odd)
+    step = geometry.direction[:, 2] * geometry.spacing_mm[2]
+    trimmed = geometry._replace(origin=geometry.origin + start * step, size=(*geometry.size[:2], stop - start))
+    return volume[start:stop], trimmed
+
+
+def _image(volume: NDArray[np.int16], geometry: Geometry) -> sitk.Image:
+    image = sitk.GetImageFromArray(volume)
+    image.SetOrigin(geometry.origin.tolist())
+    image.SetSpacing(geometry.spacing_mm.tolist())
+    image.SetDirection(geometry.direction.ravel().tolist())
+    _check_hu(image)
+    return image
+
+
+def _check_hu(image: sitk.Image) -> None:
+    """Temporal bone always holds bone; values that never reach it are no HU (or no head)."""
+    high = float(np.percentile(sitk.GetArrayViewFromImage(image), 99.9))
+    if high < 600:
+        text = f"no bone in it (99.9 % of the values lie below {high:.0f}): not HU, or not a temporal bone"
+        raise UnusableSeriesError(Reason("no-bone", text, "give the CT series of the temporal bone"))

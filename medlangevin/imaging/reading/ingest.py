@@ -1,0 +1,147 @@
+"""Find the CT series in any folder tree: headers by pydicom, grouped by series; all else is named and passed over."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medlangevin.imaging.reading import rejection
+from medlangevin.imaging.reading.kernel import UNKNOWN
+from medlangevin.imaging.reading.read_many import read_many
+from medlangevin.imaging.reading.rejection import Reason
+from medlangevin.imaging.reading.slice_header import SliceHeader
+
+VOLUME_ENDINGS = (".nii", ".nii.gz", ".nrrd")
+
+
+@dataclass(frozen=True)
+class Series:
+    """The slices of one series of one study, of one orientation, matrix and pixel size, or one volume file."""
+
+    person: str
+    series_uid: str
+    slices: tuple[SliceHeader, ...] = ()
+    volume_file: Path | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies, for the terminal only."""
+        return self.volume_file or self.slices[0].path.parent
+
+    @property
+    def sharpness(self) -> int:
+        """The class of the reconstruction kernel: 2 sharp (bone), 1 unknown (as for volume files), 0 soft."""
+        return self.slices[0].sharpness if self.slices else UNKNOWN
+
+    @property
+    def study_uid(self) -> str:
+        """The study that it belongs to; empty where that is unknown, as for volume files. In memory only."""
+        return self.slices[0].study_uid if self.slices else ""
+
+    @property
+    def thickness_mm(self) -> float:
+        """The thickness of the thickest slice, as the headers say; 0 where they do not, as in volume files."""
+        return max((item.thickness_mm for item in self.slices), default=0.0)
+
+
+@dataclass(frozen=True)
+class PassedOver:
+    """Files of one folder that gave no series, for one reason."""
+
+    folder: Path
+    reason: Reason
+    files: int
+    series_uid: str = ""
+
+
+@dataclass(frozen=True)
+class Ingest:
+    """Everything found below a folder."""
+
+    series: tuple[Series, ...]
+    passed_over: tuple[PassedOver, ...]
+    files: int
+
+
+def ingest(raw: Path, *, workers: int = 0) -> Ingest:
+    """Read every header below ``raw``, in ``workers`` processes where the files are many.
+
+    Order of files and names play no part in the result.
+    """
+    slices: list[SliceHeader] = []
+    common: dict[Any, Any] = {}
+    rejected: dict[tuple[Path, Reason, str], int] = {}
+    volumes: list[Series] = []
+    others: list[Path] = []
+    closed: list[Path] = []
+    for path in _files(raw, closed):
+        if path.name.lower().endswith(VOLUME_ENDINGS):
+            # A name in another encoding than the system's must still go through a hash.
+            name = path.relative_to(raw).as_posix().encode(errors="backslashreplace").decode()
+            volumes.append(Series(person=f"file:{name}", series_uid=f"file:{name}", volume_file=path))
+        else:
+            others.append(path)
+    for path, headers in read_many(others, workers=workers):
+        slices += (_sharing(header, common) for header in headers.slices)
+        if headers.reason is not None:
+            key = (path.parent, headers.reason, headers.series_uid)
+            rejected[key] = rejected.get(key, 0) + 1
+    rejected |= {(folder, rejection.CLOSED_FOLDER, ""): 1 for folder in closed}
+    series = [Series(group[0].person, group[0].series_uid, tuple(group)) for group in _grouped(slices)]
+    return Ingest(
+        series=tuple(sorted(series + volumes, key=lambda item: (item.person, item.series_uid, str(item.folder)))),
+        passed_over=tuple(PassedOver(folder, why, n, uid) for (folder, why, uid), n in rejected.items()),
+        files=len(volumes) + len(others),
+    )
+
+
+def _sharing(header: SliceHeader, common: dict[Any, Any]) -> SliceHeader:
+    """The same header, with what other slices have too held once: an export may hold a million slices."""
+    fields = ("person", "study_uid", "series_uid", "acquisition", "orientation", "spacing_mm", "shape", "padding")
+    return replace(header, **{name: common.setdefault(getattr(header, name), getattr(header, name)) for name in fields})
+
+
+def _grouped(headers: list[SliceHeader]) -> list[list[SliceHeader]]:
+    """Slices of one study, series, matrix, kernel class, orientation and pixel size."""
+    groups: dict[tuple[Any, ...], list[list[SliceHeader]]] = {}
+    for header in headers:
+        # Without a series UID, files that lie together belong together.
+        series = header.series_uid or str(header.path.parent)
+        # Some archives use a series UID again in another study.
+        key = (header.person, header.study_uid, series, header.shape, header.sharpness)
+        alike = groups.setdefault(key, [])
+        group = next((members for members in alike if _parallel(members[0], header)), None)
+        if group is None:
+            alike.append([header])
+        else:
+            group.append(header)
+    return [group for alike in groups.values() for group in alike]
+
+
+def _parallel(one: SliceHeader, other: SliceHeader) -> bool:
+    """The same orientation and pixel size, to the digits that writers give."""
+    turned = np.subtract(one.orientation, other.orientation)
+    scaled = np.divide(one.spacing_mm, other.spacing_mm) - 1
+    return bool(np.abs(turned).max() < 1e-3 and np.abs(scaled).max() < 1e-3)
+
+
+def _files(raw: Path, closed: list[Path]) -> Iterator[Path]:
+    """Every regular file; folders that cannot be listed go to ``closed``, as they may hold anybody's scan."""
+    seen: set[str] = set()
+    for folder, subfolders, names in os.walk(
+        raw, followlinks=True, onerror=lambda error: closed.append(Path(error.filename))
+    ):
+        # Exports may be gathered by symbolic links; each real folder is read once, so that links in a ring end.
+        real = os.path.realpath(folder)
+        if real in seen:
+            subfolders.clear()
+            continue
+        seen.add(real)
+        subfolders.sort()
+        for name in sorted(names):
+            path = Path(folder) / name
+            if path.is_file():
+                yield path

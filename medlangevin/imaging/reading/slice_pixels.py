@@ -1,0 +1,143 @@
+"""Stored values of a slice to HU: plain and run-length pixels by pydicom, other compressed ones by SimpleITK (GDCM).
+
+GDCM never sees a file from outside: a damaged header makes it crash, hang or take gigabytes. It gets one frame at a
+time, in a small file with a header made here, after the frame's own size was checked.
+"""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import SimpleITK as sitk
+from numpy.typing import NDArray
+from pydicom.dataset import FileMetaDataset
+from pydicom.encaps import encapsulate, generate_frames
+from pydicom.pixels import iter_pixels
+from pydicom.uid import (
+    UID,
+    CTImageStorage,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+)
+
+from medlangevin.imaging.reading.bounded_file import open_dicom
+from medlangevin.imaging.reading.codec_frame import frame_shape
+from medlangevin.imaging.reading.rejection import Reason, UnusableSeriesError
+from medlangevin.imaging.reading.slice_header import SliceHeader
+
+AIR_HU = -1024
+DECODE = Reason(
+    "decode",
+    "the pixels of a slice cannot be decoded (truncated, damaged or of an unknown compression)",
+    "export the series again, uncompressed",
+)
+MATRIX = Reason("decode", "the pixels do not fit the header's matrix", "export it again")
+FRAME_UID = "2.25.1"
+# Far above any detector's matrix; what a damaged header may claim at most.
+MOST_PIXELS = 8192**2
+# What a decoder must know of one frame.
+PIXEL_TAGS = [
+    *("SamplesPerPixel", "PhotometricInterpretation", "Rows", "Columns"),
+    *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
+]
+
+
+def read_slice(item: SliceHeader) -> NDArray[np.int16]:
+    """One slice as (rows, columns) int16 HU: rescaled by its own slope and intercept, padding set to air.
+
+    Raises UnusableSeriesError.
+    """
+    return next(read_slices([item]))
+
+
+def read_slices(items: Sequence[SliceHeader]) -> Iterator[NDArray[np.int16]]:
+    """Slices in the given order as in ``read_slice``. Neighbours in one enhanced file cost one reading of the file."""
+    for path, members in groupby(items, key=lambda item: item.path):
+        part = list(members)
+        stored = _stored(path, [item.frame or 0 for item in part])
+        for item, values in zip(part, stored, strict=True):
+            if values.shape != item.shape:
+                raise UnusableSeriesError(MATRIX)
+            yield _hu(values, item)
+
+
+def _hu(stored: NDArray[np.float64], item: SliceHeader) -> NDArray[np.int16]:
+    hu = stored * item.slope + item.intercept
+    if item.padding is not None:
+        hu[(stored >= item.padding[0]) & (stored <= item.padding[1])] = AIR_HU
+    return np.clip(np.rint(hu), AIR_HU, np.iinfo(np.int16).max).astype(np.int16)
+
+
+def _stored(path: Path, frames: list[int]) -> Iterator[NDArray[np.float64]]:
+    """Frames of a file, in the given order. Only the pixel data of one file are in memory at once."""
+    try:
+        with open_dicom(path) as stream:
+            data = pydicom.dcmread(stream, force=True, specific_tags=[*PIXEL_TAGS, "NumberOfFrames", "PixelData"])
+            syntax = _syntax(data)
+            if data.Rows * data.Columns > MOST_PIXELS:
+                raise UnusableSeriesError(MATRIX)
+            if syntax == RLELossless and not _may_hold_run_lengths(data):
+                raise UnusableSeriesError(DECODE)
+            if not syntax.is_encapsulated or syntax == RLELossless:
+                for values in iter_pixels(data, indices=frames, raw=True):
+                    yield values.astype(np.float64)
+                return
+            count = int(data.get("NumberOfFrames", 1) or 1)
+            compressed = list(generate_frames(data.PixelData, number_of_frames=count))
+            for frame in frames:
+                yield _compressed_frame(data, compressed[frame])
+    except UnusableSeriesError:
+        raise
+    except Exception as error:  # damaged pixel data makes decoders raise almost anything
+        raise UnusableSeriesError(DECODE) from error
+
+
+def _may_hold_run_lengths(data: pydicom.Dataset) -> bool:
+    """Two bytes of run-length code give 128 at most (DICOM PS3.5 G.3.1): pydicom sets aside what the header claims."""
+    frames = int(data.get("NumberOfFrames", 1) or 1)
+    return frames * data.Rows * data.Columns * data.BitsAllocated // 8 <= 64 * len(data.PixelData)
+
+
+def _syntax(data: pydicom.Dataset) -> UID:
+    """The transfer syntax; without a file meta group, what the first bytes told pydicom."""
+    if "TransferSyntaxUID" not in data.file_meta:
+        implicit, little_endian = data.original_encoding
+        explicit = ExplicitVRLittleEndian if little_endian else ExplicitVRBigEndian
+        data.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
+    return UID(data.file_meta.TransferSyntaxUID)
+
+
+def _compressed_frame(source: pydicom.Dataset, code: bytes) -> NDArray[np.float64]:
+    """One frame, decoded as a file of its own: what GDCM makes of the file's rescale does not matter then."""
+    syntax = source.file_meta.TransferSyntaxUID
+    if frame_shape(code, syntax) != (source.Rows, source.Columns):
+        raise UnusableSeriesError(MATRIX)
+    data = pydicom.Dataset()
+    for tag in PIXEL_TAGS:
+        setattr(data, tag, source.get(tag))
+    data.SOPClassUID, data.SOPInstanceUID = CTImageStorage, FRAME_UID
+    data.PixelData = encapsulate([code])
+    data["PixelData"].VR = "OB"
+    data.file_meta = FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = syntax
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "frame.dcm"
+        data.save_as(path, enforce_file_format=True)
+        try:
+            return _by_gdcm(path)
+        except RuntimeError:
+            return pydicom.dcmread(path).pixel_array.astype(np.float64)
+
+
+def _by_gdcm(path: Path) -> NDArray[np.float64]:
+    """Raises RuntimeError for pixels that GDCM cannot read."""
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO("GDCMImageIO")
+    reader.SetFileName(str(path))
+    reader.SetOutputPixelType(sitk.sitkFloat64)
+    return sitk.GetArrayFromImage(reader.Execute())[0]

@@ -1,0 +1,88 @@
+"""Whether the coil itself is where a registration puts it, not only its surroundings.
+
+Vestibule, ear canal of the nerve, capsule and middle ear alone hold a registration in place and most of the crop's
+correlation. So the coil is asked on its own, and in parts: it may be filled with bone, malformed or half missing.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from medlangevin.cochlear_frame import (
+    MODIOLAR_AXIS_LPS,
+    MODIOLUS_CENTRE_LPS,
+    SPIRAL_CENTRE_UV,
+    U_LPS,
+    V_LPS,
+)
+from medlangevin.imaging.registration.crop import Grid, inside_scan, linear
+from medlangevin.imaging.registration.reference import CLIP_HU, CROP_ORIGIN_MM, CROP_SIZE, CROP_SPACING_MM, Reference
+
+SPACING_MM = 0.3
+SIGMA_MM = 0.25
+# A cylinder about the spiral's axis: the basal turn's beginning and all turns, but neither vestibule nor nerve canal.
+RADIUS_MM = 4.4
+HEIGHT_MM = (-1.3, 3.0)
+QUARTERS = 4
+# Flat regions have no variance to correlate with.
+NOISE_FLOOR_HU = 60.0
+MIN_COVERED = 0.5
+MIN_CROP_COVERED = 0.25
+
+_GRID = Grid(
+    CROP_ORIGIN_MM, tuple(int((size - 1) * CROP_SPACING_MM / SPACING_MM) + 1 for size in CROP_SIZE), SPACING_MM
+)
+
+
+class CoilFigures(NamedTuple):
+    """``ncc``: correlation with the reference over the coil; ``weakest_ncc``: over the worst quarter about its axis.
+
+    -1 where less than half of it lies inside the scan.
+    """
+
+    ncc: float
+    weakest_ncc: float
+
+
+class CoilCheck:
+    """A reference's coil, prepared once."""
+
+    def __init__(self, reference: Reference) -> None:
+        self._reference = _smoothed(linear(reference.image, np.eye(4), _GRID))
+        axes = [_GRID.origin_mm[axis] + SPACING_MM * np.arange(_GRID.size[axis]) for axis in (2, 1, 0)]
+        z, y, x = np.meshgrid(*axes, indexing="ij")
+        centre = MODIOLUS_CENTRE_LPS + SPIRAL_CENTRE_UV[0] * U_LPS + SPIRAL_CENTRE_UV[1] * V_LPS
+        offset = np.stack([x, y, z], axis=-1) - centre
+        u, v, height = offset @ U_LPS, offset @ V_LPS, offset @ MODIOLAR_AXIS_LPS
+        coil = (np.hypot(u, v) < RADIUS_MM) & (height > HEIGHT_MM[0]) & (height < HEIGHT_MM[1])
+        quarter = np.floor((np.arctan2(v, u) / (2 * np.pi) + 0.5) * QUARTERS).astype(int) % QUARTERS
+        self._parts = [coil] + [coil & (quarter == number) for number in range(QUARTERS)]
+
+    def figures(self, scan: sitk.Image, matrix: NDArray[np.float64]) -> CoilFigures:
+        """``matrix``: (4, 4), reference frame to LPS of the scan (HU)."""
+        seen = _smoothed(linear(scan, matrix, _GRID))
+        inside = inside_scan(scan, matrix, _GRID)
+        whole, *quarters = (self._correlation(seen, inside, part) for part in self._parts)
+        return CoilFigures(whole, min(quarters))
+
+    def crop_ncc(self, scan: sitk.Image, matrix: NDArray[np.float64]) -> float:
+        """Correlation over the part of the crop inside the scan, -1 where that is less than a quarter."""
+        inside = inside_scan(scan, matrix, _GRID)
+        if inside.mean() < MIN_CROP_COVERED:
+            return -1.0
+        return self._correlation(_smoothed(linear(scan, matrix, _GRID)), inside, inside)
+
+    def _correlation(self, seen: NDArray[np.float32], inside: NDArray[np.bool_], part: NDArray[np.bool_]) -> float:
+        used = part & inside
+        if used.sum() < MIN_COVERED * part.sum():
+            return -1.0
+        first, second = (values[used] - values[used].mean() for values in (self._reference, seen))
+        spread = np.sqrt((first @ first) * (second @ second + NOISE_FLOOR_HU**2 * len(second)))
+        return float(first @ second / spread)
+
+
+def _smoothed(hu: NDArray[np.float32]) -> NDArray[np.float32]:
+    return gaussian_filter(np.clip(hu, *CLIP_HU), SIGMA_MM / SPACING_MM)

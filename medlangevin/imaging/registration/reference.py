@@ -1,0 +1,78 @@
+"""The reference ear and the crop grid in its frame.
+
+The frame: LPS mm of a RIGHT ear (+x medial, +y posterior, +z superior), origin at the centroid of the cochlear lumen's
+surface. Left ears are mirrored (x -> -x) into it.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from medlangevin.errors import MedlangevinError
+
+CROP_SIZE = (60, 50, 50)
+CROP_SPACING_MM = 0.2
+CROP_CENTRE_MM = (-0.4, 0.45, 0.4)
+CROP_ORIGIN_MM = tuple(
+    centre - CROP_SPACING_MM * (size - 1) / 2 for centre, size in zip(CROP_CENTRE_MM, CROP_SIZE, strict=True)
+)
+# Outside this range HU tell people apart (air in mastoid cells, teeth, metal), not places: clipped for matching.
+CLIP_HU = (-200.0, 2200.0)
+# Half-way between fluid (about 0 HU) and otic capsule (about 2000 HU): the wall of the lumen.
+LUMEN_WALL_HU = 1000.0
+
+
+@dataclass(frozen=True)
+class Reference:
+    """``image``: float32 HU, axis-aligned in the reference frame; ``digest``: SHA-256 of the file."""
+
+    image: sitk.Image
+    digest: str
+
+
+def load_reference(path: Path | None = None) -> Reference:
+    """Read a reference image (NIfTI, HU), or the one of the package. Raises MedlangevinError."""
+    packaged = Path(str(resources.files("medlangevin.imaging.registration") / "data" / "reference.nii.gz"))
+    path = path or packaged
+    if not path.is_file():
+        raise MedlangevinError(f"reference image {path} does not exist; give a NIfTI file with --reference")
+    try:
+        image = sitk.ReadImage(str(path), sitk.sitkFloat32)
+    except RuntimeError as error:
+        raise MedlangevinError(f"reference image {path} cannot be read; give a NIfTI file in HU") from error
+    if image.GetDimension() != 3:
+        raise MedlangevinError(f"reference image {path} is not three-dimensional; give a NIfTI volume in HU")
+    if not np.allclose(np.array(image.GetDirection()).reshape(3, 3), np.eye(3), atol=1e-4):
+        raise MedlangevinError(f"reference image {path} is not axis-aligned; resample it in the reference frame first")
+    low = np.array(image.GetOrigin())
+    high = low + np.array(image.GetSpacing()) * (np.array(image.GetSize()) - 1)
+    crop_low = np.array(CROP_ORIGIN_MM)
+    crop_high = crop_low + CROP_SPACING_MM * (np.array(CROP_SIZE) - 1)
+    if (low > crop_low).any() or (high < crop_high).any():
+        raise MedlangevinError(f"reference image {path} does not cover the crop; give a right ear at the origin")
+    return Reference(image, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def axis_aligned_grid(
+    image: sitk.Image, low: NDArray[np.float64], high: NDArray[np.float64], spacing_mm: float, *, outside: float
+) -> sitk.Image:
+    """``image`` on an isotropic LPS-aligned grid from ``low`` to (at least) ``high``, linear; ``outside`` beyond it."""
+    grid = sitk.ResampleImageFilter()
+    grid.SetSize((np.ceil((np.asarray(high) - low) / spacing_mm - 1e-6).astype(int) + 1).tolist())
+    grid.SetOutputSpacing([spacing_mm] * 3)
+    grid.SetOutputOrigin(np.asarray(low, dtype=float).tolist())
+    grid.SetInterpolator(sitk.sitkLinear)
+    grid.SetDefaultPixelValue(outside)
+    grid.SetOutputPixelType(sitk.sitkFloat32)
+    return grid.Execute(image)
+
+
+def clipped(image: sitk.Image, sigma_mm: float) -> sitk.Image:
+    """Clipped to the range that tells places apart, then smoothed; float32."""
+    values = sitk.Clamp(sitk.Cast(image, sitk.sitkFloat32), sitk.sitkFloat32, *CLIP_HU)
+    return sitk.SmoothingRecursiveGaussian(values, [sigma_mm] * 3)

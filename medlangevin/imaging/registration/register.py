@@ -1,0 +1,223 @@
+"""Rigid registration of the reference to a scan: search, block matching from coarse to fine, correlation at the end.
+
+The last level sees the walls of the cochlea only: mastoid and skull differ between people, and pull the cochlea away.
+"""
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+import SimpleITK as sitk
+
+from medlangevin.imaging.registration import levels
+from medlangevin.imaging.registration.block_registration import LEVELS, BlockLevel, Prepared, prepare_blocks, refine
+from medlangevin.imaging.registration.correlation import Descent, align
+from medlangevin.imaging.registration.levels import Fixed, Level
+from medlangevin.imaging.registration.localise import (
+    SEARCH_SIGMA_MM,
+    Array,
+    Candidate,
+    pose,
+    prepare,
+    search,
+    unmirrored,
+)
+from medlangevin.imaging.registration.reference import Reference, clipped
+
+Method = Literal["block", "correlation"]
+# Two fits nearer than this are one ear (and its mirror image); the two ears of a head are over 60 mm apart.
+SAME_EAR_MM = 20.0
+# A side that fits worse than this is not refined further: it is no ear, and would take longest.
+HOPELESS_NCC = 0.4
+# A start this much worse than the best at the coarse level may still win at the next.
+NEARLY_AS_GOOD = 0.15
+# A fit further off than this is another place, not the same one found less well.
+ELSEWHERE_MM = 4.0
+# Starts of one side looked for about one ear; they lie 4 mm apart, so these fill the place.
+STARTS_AT_ONE_PLACE = 8
+# Corners of a box about the cochlear lumen: what they move by is what the lumen's points move by, at most.
+LUMEN_BOX_MM = np.array([[x, y, z] for x in (-4.5, 4.5) for y in (-3.5, 3.5) for z in (-3.0, 3.0)])
+COARSE_DESCENT = Descent(60, 1.0, 0.02)
+MIDDLE_DESCENT = Descent(60, 0.4, 0.01)
+POLISH = Descent(60, 0.2, 0.003)
+
+
+class Fit(NamedTuple):
+    """A registered place: reference point p lies at ``rotation`` @ p + ``translation`` in the (mirrored) scan, LPS mm.
+
+    ``ncc``: squared correlation with the reference (sign kept) around the cochlea; ``labyrinth_ncc``: around the whole
+    labyrinth, at the level before the last.
+    ``agreement_mm``: largest distance, over the lumen's box, between the results of two independent starts; infinite
+    when only one led anywhere. ``residual_mm``: median residual of the blocks kept, nan where no blocks were matched.
+    ``runner_up_ncc``: ``ncc`` of the best fit elsewhere (over 4 mm away) in the same scan and side, -1 without one.
+    """
+
+    ncc: float
+    labyrinth_ncc: float
+    mirrored: bool
+    rotation: Array
+    translation: Array
+    agreement_mm: float = np.inf
+    residual_mm: float = np.nan
+    runner_up_ncc: float = -1.0
+
+    @property
+    def matrix(self) -> Array:
+        """(4, 4): from the reference frame to LPS of the scan itself; determinant -1 for a left ear."""
+        return pose(self.rotation, self.translation, self.mirrored)
+
+
+class _Scan(NamedTuple):
+    hu: sitk.Image
+    smooth: sitk.Image  # clipped and smoothed by SEARCH_SIGMA_MM
+
+
+class _Trial(NamedTuple):
+    """How far a start has come: its pose, the correlation at its last level, the median residual of its blocks."""
+
+    pose: Array
+    ncc: float
+    residual_mm: float = np.nan
+
+
+class Matcher:
+    """A reference, prepared once per process for matching many scans.
+
+    ``method``: ``block``, block matching polished by correlation, or ``correlation`` at every level (SimpleITK).
+    """
+
+    def __init__(self, reference: Reference, *, method: Method = "block") -> None:
+        self.reference = reference
+        self.method = method
+        self.templates = prepare(reference)
+        self._blocks: dict[BlockLevel, Prepared] = {}
+        self._fixed: dict[Level, Fixed] = {}
+
+    def fits(self, scan: sitk.Image) -> list[Fit]:
+        """The best fit on each side of a scan, best first. ``scan``: HU in LPS; at most two fits, right and left."""
+        views = _Scan(scan, clipped(scan, SEARCH_SIGMA_MM))
+        candidates = search(views.smooth, self.templates)
+        found = [self._best(views, [item for item in candidates if item.mirrored is side]) for side in (False, True)]
+        return sorted((fit for fit in found if fit is not None), key=lambda fit: -fit.ncc)
+
+    def mirrored_ncc(self, scan: sitk.Image, fit: Fit) -> float:
+        """``ncc`` of the best fit of the other side that starts at the very place of ``fit``.
+
+        ``scan``: HU in LPS, best only what lies about that place, so that nothing elsewhere is found instead.
+        -1 when nothing of that side correlates there at all.
+        """
+        views = _Scan(scan, clipped(scan, SEARCH_SIGMA_MM))
+        found = search(views.smooth, self.templates, count=STARTS_AT_ONE_PLACE)
+        near = [
+            item.pose for item in found if item.mirrored is not fit.mirrored and at_one_place(item.pose, fit.matrix)
+        ]
+        return self._correlation(views, self._descend(views, near)[1].pose) if near else -1.0
+
+    def _best(self, scan: _Scan, candidates: list[Candidate]) -> Fit | None:
+        """The best fit from candidates of one side."""
+        if not candidates:
+            return None
+        best, fine, coarse = self._descend(scan, [item.pose for item in candidates])
+        hopeful = best.ncc >= HOPELESS_NCC
+        mirrored = candidates[0].mirrored
+        rotation, translation = unmirrored(fine.pose, mirrored)
+        return Fit(
+            ncc=self._correlation(scan, fine.pose),
+            labyrinth_ncc=best.ncc,
+            mirrored=mirrored,
+            rotation=rotation,
+            translation=translation,
+            agreement_mm=self._agreement(scan, fine, candidates) if hopeful else np.inf,
+            residual_mm=best.residual_mm,
+            runner_up_ncc=self._runner_up(scan, fine, coarse),
+        )
+
+    def _descend(self, scan: _Scan, starts: list[Array]) -> tuple[_Trial, _Trial, list[_Trial]]:
+        """The best of some starts at the middle level, that one polished, and all starts at the coarse level."""
+        coarse = sorted((self._coarse(scan, start) for start in starts), key=lambda trial: -trial.ncc)
+        best = coarse[0]
+        if best.ncc < HOPELESS_NCC:
+            return best, best, coarse
+        best = self._middle(scan, coarse[0])
+        for other in coarse[1:3]:
+            if distance_mm(other.pose, coarse[0].pose) > ELSEWHERE_MM and other.ncc > coarse[0].ncc - NEARLY_AS_GOOD:
+                best = max(best, self._middle(scan, other), key=lambda trial: trial.ncc)
+                break
+        if best.ncc < HOPELESS_NCC:
+            return best, best, coarse
+        return best, self._polish(scan, best), coarse
+
+    def _agreement(self, scan: _Scan, fit: _Trial, candidates: list[Candidate]) -> float:
+        """How far from ``fit`` the same search ends that starts where the nearest candidate lies, turned otherwise."""
+        nearest = min(candidates, key=lambda item: distance_mm(item.pose, fit.pose))
+        other = self._coarse(scan, nearest.second_pose)
+        for further in (self._middle, self._polish):
+            if other.ncc < HOPELESS_NCC:
+                return float(np.inf)
+            other = further(scan, other)
+        return distance_mm(fit.pose, other.pose) if other.ncc >= 0 else float(np.inf)
+
+    def _runner_up(self, scan: _Scan, fit: _Trial, coarse: list[_Trial]) -> float:
+        """``ncc`` of the best of the starts that led elsewhere, followed one level further; -1 without one."""
+        for trial in coarse:
+            if distance_mm(trial.pose, fit.pose) > ELSEWHERE_MM:
+                other = self._middle(scan, trial)
+                if distance_mm(other.pose, fit.pose) > ELSEWHERE_MM:
+                    return self._correlation(scan, other.pose)
+        return -1.0
+
+    def _coarse(self, scan: _Scan, start: Array) -> _Trial:
+        if self.method == "block":
+            return _Trial(*refine(self._prepared(LEVELS[0]), scan.smooth, start))
+        level = levels.LABYRINTH_COARSE
+        return _Trial(*align(self.fixed(level), scan.hu, start, level, COARSE_DESCENT))
+
+    def _middle(self, scan: _Scan, start: _Trial) -> _Trial:
+        if self.method == "block":
+            return _Trial(*refine(self._prepared(LEVELS[1]), scan.smooth, start.pose))
+        level = levels.LABYRINTH
+        return _Trial(*align(self.fixed(level), scan.hu, start.pose, level, MIDDLE_DESCENT))
+
+    def _polish(self, scan: _Scan, start: _Trial) -> _Trial:
+        level = levels.COCHLEA
+        return _Trial(*align(self.fixed(level), scan.hu, start.pose, level, POLISH), start.residual_mm)
+
+    def _correlation(self, scan: _Scan, place: Array) -> float:
+        return levels.correlation(self.fixed(levels.CROP), scan.hu, place, levels.CROP)
+
+    def fixed(self, level: Level) -> Fixed:
+        """The reference at a level."""
+        if level not in self._fixed:
+            self._fixed[level] = levels.fixed(self.reference, level)
+        return self._fixed[level]
+
+    def _prepared(self, step: BlockLevel) -> Prepared:
+        if step not in self._blocks:
+            self._blocks[step] = prepare_blocks(self.reference, step)
+        return self._blocks[step]
+
+
+def distinct_ears(fits: list[Fit]) -> list[Fit]:
+    """Drop a fit that lies where a better one of the other side lies: it is that ear, mirrored."""
+    kept: list[Fit] = []
+    for fit in sorted(fits, key=lambda item: -item.ncc):
+        if not any(at_one_place(fit.matrix, other.matrix) for other in kept):
+            kept.append(fit)
+    return kept
+
+
+def mirror_rival(fit: Fit, fits: list[Fit]) -> float:
+    """Correlation of the other side's fit at the same place as ``fit``; -1 when there is none."""
+    others = [other for other in fits if other.mirrored is not fit.mirrored]
+    near = [other for other in others if at_one_place(other.matrix, fit.matrix)]
+    return max((other.ncc for other in near), default=-1.0)
+
+
+def at_one_place(first: Array, second: Array) -> bool:
+    """Whether two poses (4, 4) are of one ear, on whichever side each."""
+    return bool(np.linalg.norm(first[:3, 3] - second[:3, 3]) <= SAME_EAR_MM)
+
+
+def distance_mm(first: Array, second: Array) -> float:
+    """Largest distance between where two poses (4, 4) put the corners of the lumen's box."""
+    apart = LUMEN_BOX_MM @ (first - second)[:3, :3].T + (first - second)[:3, 3]
+    return float(np.linalg.norm(apart, axis=1).max())

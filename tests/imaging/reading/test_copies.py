@@ -1,0 +1,72 @@
+"""The same scan in several volume files is one person's."""
+
+import shutil
+
+import nibabel
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from medlangevin.imaging.cohort.preprocess import preprocess
+from medlangevin.imaging.cohort.summary import describe
+from medlangevin.imaging.reading.copies import without_copies
+from medlangevin.imaging.reading.ingest import ingest
+
+
+def write(path, *, seed=0, origin=(3.1, -7.7, 12.9)):
+    image = sitk.GetImageFromArray(np.random.default_rng(seed).integers(-1000, 2000, (9, 8, 7)).astype(np.int16))
+    image.SetOrigin(origin)
+    image.SetSpacing((0.31, 0.31, 0.47))
+    sitk.WriteImage(image, str(path))
+    return path
+
+
+@pytest.fixture
+def raw(tmp_path):
+    (tmp_path / "raw" / "deep").mkdir(parents=True)
+    return tmp_path / "raw"
+
+
+def names(raw):
+    return [[item.volume_file.name for item in part] for part in without_copies(ingest(raw).series)]
+
+
+def test_copies_in_other_names_packings_and_formats_are_found(raw):
+    first = write(raw / "a.nii.gz")
+    shutil.copy(first, raw / "z.nii.gz")
+    write(raw / "b.nii")
+    write(raw / "c.nrrd")
+    volume = nibabel.load(first)
+    nibabel.save(nibabel.Nifti1Image(volume.get_fdata()[..., None], volume.affine), raw / "deep" / "a.nii.gz")
+    assert names(raw) == [["a.nii.gz"], ["b.nii", "c.nrrd", "a.nii.gz", "z.nii.gz"]]
+
+
+def test_other_values_or_another_place_is_another_scan(raw):
+    write(raw / "a.nii.gz")
+    write(raw / "b.nii.gz", seed=1)
+    write(raw / "c.nii.gz", origin=(3.1, -7.7, 13.0))
+    volume = nibabel.load(raw / "a.nii.gz")
+    values = volume.get_fdata()
+    values[4, 4, 4] += 1
+    nibabel.save(nibabel.Nifti1Image(values, volume.affine), raw / "d.nii.gz")
+    assert names(raw) == [["a.nii.gz", "b.nii.gz", "c.nii.gz", "d.nii.gz"], []]
+
+
+def test_files_that_cannot_be_read_are_no_copies(raw):
+    for name in ("a.nii.gz", "b.nii.gz", "c.nrrd", "d.nrrd"):
+        (raw / name).write_text("")
+    whole = write(raw / "e.nii").read_bytes()
+    for name in ("f.nii", "g.nii"):
+        (raw / name).write_bytes(whole[: len(whole) // 2])
+    assert names(raw)[1] == []
+
+
+@pytest.mark.usefixtures("stubbed_pipeline")
+def test_one_scan_under_two_names_is_one_person_and_said(raw, tmp_path):
+    for name in ("named_b.nii.gz", "named_a.nii.gz"):
+        write(raw / name)
+    summary = preprocess(raw, tmp_path / "out")
+    assert summary.persons == 1
+    assert [(note.folder.name, note.what_to_do) for note in summary.notes] == [("named_b.nii.gz", "nothing")]
+    assert "named_b.nii.gz: another file holds the same values at the same place, and is used" in describe(summary)
+    assert not any(b"named_" in path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file())
