@@ -32,6 +32,7 @@ training:
 """
 EARS = 24
 PICTURES = {
+    "report.html": "all of it on one page, with a viewer",
     "cochlea/qc/index.html": "every crop with the reference's outline: is the ear where it should be?",
     "runs/demo/samples/curves.png": "learning curves",
     "runs/demo/samples/reconstructions.png": "held-out ears beside their reconstructions",
@@ -47,8 +48,8 @@ PICTURES = {
 def demo(ctx: click.Context, out: Path, seed: int) -> None:
     """Run the whole job on an embedded data set, in two to five minutes.
 
-    Phantom CT as DICOM, preprocess, a short training, generate, shape: the same commands as for your own data, each
-    printed before it runs. Interrupted, the same command goes on where it stopped.
+    Phantom CT as DICOM, preprocess, a short training, generate, shape, report: the same commands as for your own data,
+    each printed before it runs. Interrupted, the same command goes on where it stopped.
 
     \b
     Example:
@@ -66,6 +67,7 @@ def demo(ctx: click.Context, out: Path, seed: int) -> None:
         ["train", str(config), "--resume"],
         ["generate", f"{out}/runs/demo", "--count", "24", "--out", f"{out}/synthetic"],
         ["shape", f"{out}/synthetic", "--compare", f"{out}/cochlea"],
+        ["report", f"{out}/runs/demo", "--synthetic", f"{out}/synthetic", "--out", f"{out}/report.html"],
     ):
         click.secho(f"\n[{time.monotonic() - started:4.0f} s] $ medlangevin {' '.join(argv)}", bold=True)
         try:

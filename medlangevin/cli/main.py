@@ -12,6 +12,7 @@ from medlangevin.cli.evaluate import evaluate
 from medlangevin.cli.generate import generate
 from medlangevin.cli.phantom import phantom
 from medlangevin.cli.preprocess import preprocess
+from medlangevin.cli.report import report
 from medlangevin.cli.shape import shape
 from medlangevin.cli.toy import toy
 from medlangevin.cli.train import train
@@ -64,10 +65,11 @@ def main() -> None:
     medlangevin train configs/cochlea_qsl.yaml
     medlangevin generate runs/cochlea_qsl --count 50 --out synthetic/
     medlangevin shape synthetic/ --compare data/cochlea
+    medlangevin report runs/cochlea_qsl --synthetic synthetic/ --out report.html
 
     No data at hand? medlangevin demo --out demo_output
     """
 
 
-for command in (preprocess, train, evaluate, generate, shape, phantom, demo, toy, benchmark):
+for command in (preprocess, train, evaluate, generate, shape, report, phantom, demo, toy, benchmark):
     main.add_command(command)

@@ -1,12 +1,23 @@
-"""A table of two tiny models on two tiny sets, trained once."""
+"""A table of two tiny models on two tiny sets, and a run on tiny crops, each trained once."""
 
+import json
+from pathlib import Path
+
+import matplotlib.image
+import nibabel
 import numpy as np
 import pytest
 import torch
 import yaml
 
+from medlangevin.config import parse_config
 from medlangevin.evaluation.benchmark.prepare import Benchmark, prepare
 from medlangevin.evaluation.benchmark.run import run
+from medlangevin.reports.run_pictures import draw_run
+from medlangevin.training.train import train
+
+AFFINE = np.array([[-0.2, 0, 0, 1.6], [0, -0.2, 0, 1.2], [0, 0, 0.2, -1.0], [0, 0, 0, 1]])
+CROP_SHAPE = (16, 12, 10)
 
 
 @pytest.fixture(scope="session")
@@ -54,3 +65,35 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Benchmark:
     assert run(benchmark) == {}
     torch.set_num_threads(threads)
     return benchmark
+
+
+@pytest.fixture(scope="session")
+def crop_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A VAE trained for two epochs on six ears, two more to validate on, each with what preprocess says of it."""
+    root = tmp_path_factory.mktemp("crops")
+    random = np.random.default_rng(0)
+    listing: dict[str, list[dict[str, str]]] = {"training": [], "validation": [], "test": []}
+    (root / "qc").mkdir()
+    for number in range(8):
+        hu = 500 + 400 * np.indices(CROP_SHAPE)[number % 3] / 10 + random.normal(0, 50, CROP_SHAPE)
+        name = f"sub-{number:010x}_side-R_ct"
+        nibabel.save(nibabel.Nifti1Image(hu.astype(np.int16), AFFINE), root / f"{name}.nii.gz")
+        verdict = {"verdict": "review", "why": "a <b>doubt</b>"} if number == 3 else {"verdict": "ok", "why": ""}
+        (root / f"{name}.json").write_text(json.dumps({**verdict, "ncc": 0.9 - number / 100}))
+        matplotlib.image.imsave(root / "qc" / f"{name}.png", np.full((4, 4), number))
+        split = "training" if number < 6 else "validation"
+        listing[split].append({"image": f"{name}.nii.gz", "subject": f"{number:010x}", "side": "R", "split": split})
+    (root / "dataset.json").write_text(json.dumps(listing))
+    config = parse_config(
+        {
+            "name": "a_run",
+            "output_dir": str(root / "runs"),
+            "data": {"root": str(root)},
+            "model": {"kind": "vae", "latent_dim": 3, "network": {"channels": [2], "hidden": 4}},
+            "training": {"epochs": 2, "batch_size": 3, "accelerator": "cpu"},
+        },
+        source="test",
+    )
+    directory = train(config)
+    draw_run(directory)
+    return directory

@@ -1,0 +1,32 @@
+"""medlangevin report."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The HTML file to write.")
+@click.option("--data", type=click.Path(path_type=Path), help="The crops, if not where the run's config says.")
+@click.option(
+    "--synthetic",
+    type=click.Path(path_type=Path),
+    help="A folder that generate wrote; with what shape --compare and audit found in it.",
+)
+@click.option("--without-real", is_flag=True, help="No picture or volume of a real ear, for a page that is passed on.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the synthetic volumes in the viewer.")
+def report(run: Path, out: Path, data: Path | None, synthetic: Path | None, without_real: bool, seed: int) -> None:
+    """Write one HTML page on a trained RUN that opens anywhere, without a network.
+
+    Data and quality of registration, learning curves, likelihood, samples beside real ears, shape comparison, and a
+    viewer with real and synthetic volumes and a slider for each leading direction in latent space.
+
+    \b
+    Example:
+      medlangevin report runs/cochlea_qsl --synthetic synthetic/ --out report.html
+    """
+    from medlangevin.reports.report import write_report
+
+    path = write_report(run, out, data_root=data, synthetic=synthetic, with_real=not without_real, seed=seed)
+    click.echo(f"report {path} ({path.stat().st_size / 1e6:.1f} MB)")

@@ -1,0 +1,131 @@
+"""One self-contained page on a run: its data, how it learned, what it makes, and how that compares."""
+
+import html
+from importlib.resources import files
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from medlangevin import __version__
+from medlangevin.datasets.crops import CropDataset, choose_splits
+from medlangevin.datasets.datalist import CropIndex, read_index
+from medlangevin.datasets.window import to_hu
+from medlangevin.errors import MedlangevinError
+from medlangevin.evaluation.generation import draw_volume
+from medlangevin.evaluation.latent_directions import latent_directions
+from medlangevin.io import write_text
+from medlangevin.reports.report_sections import Section, data_section, run_sections, synthetic_sections
+from medlangevin.reports.viewer import Direction, Volume, viewer
+from medlangevin.training.randomness import generator
+from medlangevin.training.run import Run, load_run
+
+REAL_EARS, SYNTHETIC_EARS = 6, 8
+DIRECTIONS, STEPS, REACH_SD = 4, 9, 2.0
+# Ears from which the directions are taken, and posterior draws of each.
+DIRECTION_EARS, DIRECTION_DRAWS = 200, 8
+
+
+class ReportSource(NamedTuple):
+    """What a report is made of. ``crops``: the data; ``synthetic``: a folder of ``generate``, with what others made of
+    it."""
+
+    run: Run
+    crops: CropIndex
+    synthetic: Path | None
+    with_real: bool
+
+
+def write_report(
+    run_dir: Path | str,
+    out: Path | str,
+    *,
+    data_root: Path | str | None = None,
+    synthetic: Path | str | None = None,
+    with_real: bool = True,
+    seed: int = 0,
+) -> Path:
+    """Write one HTML file that needs nothing else, not even a network; its path.
+
+    ``data_root``: the crops if not where the run's config says. ``with_real``: False keeps every picture and volume of
+    a real ear out, for a page that leaves the house. Raises MedlangevinError, one line, before anything is written.
+    """
+    out = Path(out)
+    if out.is_dir():
+        raise MedlangevinError(f"{out} is a folder; give --out the name of a file, such as report.html")
+    run = load_run(run_dir)
+    run.crop_grid()  # refuses a run of images
+    folder = None if synthetic is None else Path(synthetic)
+    if folder is not None and not folder.is_dir():
+        raise MedlangevinError(f"{folder} is no folder; give --synthetic a folder that medlangevin generate wrote")
+    source = ReportSource(run, read_index(data_root or run.config.data.root), folder, with_real)
+    sections = [
+        *run_sections(source.run),
+        data_section(run, source.crops, with_real=with_real),
+        *synthetic_sections(run, source.crops, folder, with_real=with_real),
+        Section("viewer", "Look at the volumes", _viewer(source, seed)),
+    ]
+    write_text(out, _page(run, sections, with_real=with_real))
+    return out
+
+
+def _viewer(source: ReportSource, seed: int) -> str:
+    run, window = source.run, source.run.config.data.window_hu
+    volumes = []
+    if source.with_real:
+        held_out = choose_splits(source.crops).validation[:REAL_EARS]
+        crops = CropDataset(held_out, source.crops.shape, window_hu=window, cache_mb=0)
+        for position, ear in enumerate(held_out):
+            hu = to_hu(crops[position][0], window).numpy()
+            volumes.append(Volume(f"real-{position + 1}", f"real: sub-{ear.subject} side {ear.side} (validation)", hu))
+    for number in range(1, SYNTHETIC_EARS + 1):
+        hu, _ = draw_volume(run, number, seed=seed, noise=False)
+        volumes.append(Volume(f"synthetic-{number}", f"SYNTHETIC {number}, seed {seed}", hu))
+    return viewer(volumes, _directions(source), affine=run.crop_grid().affine, window_hu=window)
+
+
+@torch.no_grad()
+def _directions(source: ReportSource) -> list[Direction]:
+    """The leading latent directions of the training ears, each as volumes from -2 to 2 standard deviations."""
+    run, window = source.run, source.run.config.data.window_hu
+    ears = choose_splits(source.crops).training[:DIRECTION_EARS]
+    crops = CropDataset(ears, source.crops.shape, window_hu=window, cache_mb=0)
+    x = torch.stack([crops[position] for position in range(len(crops))])
+    found = latent_directions(
+        run.model, x, count=DIRECTIONS, draws=DIRECTION_DRAWS, generator=generator(run.config.seed, "directions")
+    )
+    steps = torch.linspace(-REACH_SD, REACH_SD, STEPS)
+    directions = []
+    for number in range(len(found.axes)):
+        label = f"direction {number + 1} ({100 * found.share[number]:.0f} % of the variance of posterior means)"
+        volumes = []
+        for step, latent in zip(steps.tolist(), found.along(number, steps), strict=True):
+            hu = to_hu(run.model.decode(latent[None])[0, 0], window).numpy()
+            text = f"SYNTHETIC, direction {number + 1} at {step:+.1f} standard deviations"
+            volumes.append(Volume(f"direction-{number + 1}-{step:+.1f}", text, hu))
+        directions.append(Direction(label, volumes))
+    return directions
+
+
+def _page(run: Run, sections: list[Section], *, with_real: bool) -> str:
+    style = (files("medlangevin.reports") / "page" / "page.css").read_text(encoding="utf-8")
+    links = "".join(f'<a href="#{item.key}">{html.escape(item.title)}</a>' for item in sections)
+    body = "\n".join(
+        f'<section id="{item.key}"><h2>{html.escape(item.title)}</h2>\n{item.body}\n</section>' for item in sections
+    )
+    real = (
+        "It shows crops of real ears under pseudonyms: treat it as you treat them."
+        if with_real
+        else "No picture or volume of a real ear is in it."
+    )
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{html.escape(run.name)}: report</title>
+<style>
+{style}</style></head><body>
+<h1>{html.escape(run.name)}</h1>
+<p>Made by medlangevin {__version__}. {real} Volumes and pictures called SYNTHETIC show no person.</p>
+<nav>{links}</nav>
+{body}
+</body></html>
+"""

@@ -1,0 +1,129 @@
+"""The sections of the report page, each from files that other commands wrote."""
+
+import html
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+from medlangevin.datasets.datalist import SPLITS, CropIndex
+from medlangevin.errors import MedlangevinError
+from medlangevin.evaluation.generation import MARKER, PICTURE
+from medlangevin.evaluation.likelihood import RESULTS, format_result
+from medlangevin.io import read_json
+from medlangevin.reports.report_parts import missing, picture, table, tsv_table
+from medlangevin.training.metrics import read_metrics
+from medlangevin.training.run import METRICS, Run
+
+# Pictures of this many ears: the least trusted ones.
+QC_PICTURES = 6
+_ENVIRONMENT = ("medlangevin", "torch", "python", "device", "platform")
+
+
+class Section(NamedTuple):
+    """``key``: its anchor; ``body``: HTML."""
+
+    key: str
+    title: str
+    body: str
+
+
+def run_sections(run: Run) -> list[Section]:
+    """What was trained, how it learned, and what ``evaluate`` found."""
+    return [
+        Section("run", "The run", _facts(run)),
+        Section("learning", "Learning curves", _picture_of_run(run, "curves", "ELBO and the parts of the loss")),
+        Section("likelihood", "Likelihood", _likelihood(run)),
+    ]
+
+
+def _facts(run: Run) -> str:
+    rows = read_metrics(run.directory / METRICS)
+    config = run.config
+    facts: list[tuple[str, object]] = [
+        ("model", config.model.kind),
+        ("latent dimensions", run.model.latent_dim),
+        ("parameters", sum(item.numel() for item in run.model.parameters())),
+        ("epochs", f"{int(rows[-1]['epoch']) if rows else 0}; this page: the best one, {run.state.epoch}"),
+        ("batch size", config.training.batch_size),
+        ("seed", config.seed),
+    ]
+    environment = run.directory / "environment.json"
+    if environment.is_file():
+        about = read_json(environment)
+        facts += [(name, str(about[name])) for name in _ENVIRONMENT if isinstance(about, dict) and name in about]
+    return table(["", ""], facts)
+
+
+def _picture_of_run(run: Run, name: str, caption: str) -> str:
+    path = run.directory / "samples" / f"{name}.png"
+    if path.is_file():
+        return picture(path, caption)
+    return missing("Not drawn yet", f"medlangevin train {run.directory}/config.yaml --resume")
+
+
+def _likelihood(run: Run) -> str:
+    path = run.directory / RESULTS
+    if not path.is_file():
+        return missing("Not evaluated yet", f"medlangevin evaluate {run.directory}")
+    results = read_json(path)
+    try:
+        texts = [f"{split}:\n{format_result(results[split])}" for split in SPLITS if split in results]
+    except (KeyError, TypeError) as error:
+        raise MedlangevinError(f"{path} is damaged; delete it and evaluate again") from error
+    return "".join(f"<pre>{html.escape(text)}</pre>" for text in texts)
+
+
+def data_section(run: Run, index: CropIndex, *, with_real: bool) -> Section:
+    """The crops: how many, what their registration was judged, and pictures of the least trusted."""
+    rows = [(name, len(index.split(name)), len({ear.subject for ear in index.split(name)})) for name in SPLITS]
+    body = table(["split", "ears", "people"], rows)
+    body += f"<p>Validated on {html.escape(str(run.data.get('validation_source', 'unknown')))}.</p>"
+    records = []
+    for name in SPLITS:
+        for ear in index.split(name):
+            sidecar = ear.image.with_name(ear.image.name.removesuffix(".nii.gz") + ".json")
+            if sidecar.is_file():
+                records.append((ear, read_json(sidecar)))
+    if not records:
+        return Section("data", "The data", body + missing("No registration figures", "medlangevin preprocess"))
+    verdicts = Counter(str(record.get("verdict")) for _, record in records)
+    listed = ", ".join(f"{count} {word}" for word, count in sorted(verdicts.items()))
+    body += f"<p>Registration: {html.escape(listed)} (ears without a crop: see qc/index.html of the data).</p>"
+    if with_real:
+        records.sort(key=lambda item: (item[1].get("verdict") == "ok", item[1].get("ncc") or 0.0))
+        shown = []
+        for ear, record in records[:QC_PICTURES]:
+            path = index.root / "qc" / f"{ear.image.name.removesuffix('.nii.gz')}.png"
+            if path.is_file():
+                why = record.get("why") or f"correlation {record.get('ncc', float('nan')):.2f}"
+                shown.append(picture(path, f"sub-{ear.subject} side {ear.side}: {record.get('verdict')}, {why}"))
+        body += f'<p>The {len(shown)} least trusted:</p><div class="few">{"".join(shown)}</div>' if shown else ""
+    return Section("data", "The data", body)
+
+
+def synthetic_sections(run: Run, index: CropIndex, synthetic: Path | None, *, with_real: bool) -> list[Section]:
+    """Samples beside real ears, and what ``shape`` found in ``synthetic``."""
+    samples = '<p class="synthetic">SYNTHETIC: these volumes show no person.</p>'
+    if synthetic is not None and (synthetic / PICTURE).is_file() and (synthetic / MARKER).is_file():
+        samples += picture(synthetic / PICTURE, f"SYNTHETIC cochleae in {synthetic.name}")
+    else:
+        samples += _picture_of_run(run, "samples", "SYNTHETIC cochleae drawn at the end of the training")
+    if with_real:
+        samples += _picture_of_run(run, "reconstructions", "Validation ears, each beside its reconstruction")
+    return [
+        Section("samples", "Samples beside real ears", samples),
+        Section("shape", "Shape", _shape(run, index, synthetic)),
+    ]
+
+
+def _shape(run: Run, index: CropIndex, synthetic: Path | None) -> str:
+    folder = None if synthetic is None else synthetic / "shape"
+    if folder is None or not (folder / "comparison.tsv").is_file():
+        made = synthetic or Path("synthetic")
+        commands = f"medlangevin generate {run.directory} --count 100 --out {made}; " if synthetic is None else ""
+        commands += f"medlangevin shape {made} --compare {index.root}"
+        return missing("Not compared yet (then give the folder with --synthetic)", commands)
+    body = tsv_table(folder / "comparison.tsv")
+    if (folder / "comparison.png").is_file():
+        body += picture(folder / "comparison.png", "Each measure in both populations")
+    return body

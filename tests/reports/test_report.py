@@ -1,0 +1,115 @@
+"""The report page: what it holds, what it leaves out, and what it refuses."""
+
+import base64
+import gzip
+import json
+import re
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from medlangevin.cli.main import main
+from medlangevin.errors import MedlangevinError
+from medlangevin.evaluation.generation import draw_volume, generate
+from medlangevin.reports.montage import draw_generated
+from medlangevin.reports.report import write_report
+from medlangevin.reports.viewer import Volume, viewer
+from medlangevin.training.run import load_run
+
+AFFINE = np.array([[-0.2, 0, 0, 1.6], [0, -0.2, 0, 1.2], [0, 0, 0.2, -1.0], [0, 0, 0, 1]])
+
+
+def held(page: str) -> dict:
+    """The volumes inside a page."""
+    found = re.search(r'<script type="application/json" id="volumes">(.*?)</script>', page, re.DOTALL)
+    assert found
+    return json.loads(found[1])
+
+
+def image(volume: dict) -> nibabel.Nifti1Image:
+    return nibabel.Nifti1Image.from_bytes(gzip.decompress(base64.b64decode(volume["nifti"])))
+
+
+def test_a_volume_comes_back_from_the_page_on_its_grid_within_half_a_grey_step() -> None:
+    hu = np.random.default_rng(0).uniform(-1500, 3500, (5, 4, 3))
+    page = viewer([Volume("v", "a </script> label", hu)], [], affine=AFFINE, window_hu=(-1000.0, 3000.0))
+    (volume,) = held(page)["volumes"]
+    assert volume["label"] == "a </script> label"
+    back = image(volume)
+    np.testing.assert_allclose(back.affine, AFFINE, atol=1e-6)
+    assert np.abs(back.get_fdata() - hu.clip(-1000, 3000)).max() <= 4000 / 255 / 2 + 1e-3
+
+
+def test_the_page_holds_data_curves_samples_and_volumes_and_asks_no_network_for_anything(
+    crop_run: Path, tmp_path: Path
+) -> None:
+    page = write_report(crop_run, tmp_path / "report.html").read_text()
+    for key in ("run", "learning", "likelihood", "data", "samples", "shape", "viewer"):
+        assert f'<section id="{key}">' in page
+    assert "7 ok, 1 review" in page
+    assert "a &lt;b&gt;doubt&lt;/b&gt;" in page
+    assert "<b>doubt" not in page
+    assert page.count('<img src="data:image/png;base64,') == 6 + 3  # pictures of ears; curves, samples, reconstructions
+    # Outside the viewer's own script nothing is loaded from anywhere.
+    outside = re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL)
+    assert not re.search(r'(src|href)="(?!data:|#)', outside)
+    identifiers = re.findall(r'<\w+[^>]* id="([^"]*)"', outside)
+    assert len(identifiers) == len(set(identifiers))
+    # What is not there yet says how to make it.
+    assert "medlangevin evaluate" in page
+    assert "--compare" in page
+
+
+def test_synthetic_volumes_and_directions_are_those_of_the_model(crop_run: Path, tmp_path: Path) -> None:
+    data = held(write_report(crop_run, tmp_path / "report.html", seed=4).read_text())
+    real = [item for item in data["volumes"] if item["name"].startswith("real")]
+    synthetic = [item for item in data["volumes"] if item["name"].startswith("synthetic")]
+    assert (len(real), len(synthetic)) == (2, 8)
+    run = load_run(crop_run)
+    hu, _ = draw_volume(run, 2, seed=4, noise=False)
+    low, high = data["window"]
+    assert np.abs(image(synthetic[1]).get_fdata() - hu.clip(low, high)).max() <= (high - low) / 255 / 2 + 1e-3
+    assert all("SYNTHETIC" in item["label"] for item in synthetic)
+    assert 1 <= len(data["directions"]) <= 3
+    for direction in data["directions"]:
+        assert len(direction["volumes"]) == 9
+        assert all("SYNTHETIC" in item["label"] for item in direction["volumes"])
+
+
+def test_a_page_without_real_ears_holds_none_and_no_pseudonym(crop_run: Path, tmp_path: Path) -> None:
+    page = write_report(crop_run, tmp_path / "report.html", with_real=False).read_text()
+    assert not any(item["name"].startswith("real") for item in held(page)["volumes"])
+    assert not re.search(r"sub-[0-9a-f]{10}", page)
+    assert page.count('<img src="data:image/png;base64,') == 2  # curves and samples
+
+
+def test_shape_comparison_and_montage_of_a_synthetic_folder_are_shown(crop_run: Path, tmp_path: Path) -> None:
+    synthetic = tmp_path / "made"
+    generate(crop_run, synthetic, count=2)
+    draw_generated(synthetic)
+    (synthetic / "shape").mkdir()
+    (synthetic / "shape" / "comparison.tsv").write_text("measure\tks_p\nvolume_mm3\t0.123456\nb_over_a\t\n")
+    page = write_report(crop_run, tmp_path / "report.html", synthetic=synthetic).read_text()
+    assert '<td>volume_mm3</td><td class="number">0.1235</td>' in page
+    assert "SYNTHETIC cochleae in made" in page
+
+
+def test_the_same_run_gives_the_same_page(crop_run: Path, tmp_path: Path) -> None:
+    first, second = (write_report(crop_run, tmp_path / f"{name}.html").read_bytes() for name in "ab")
+    assert first == second
+
+
+def test_bad_input_is_one_line_and_writes_nothing(crop_run: Path, tmp_path: Path) -> None:
+    with pytest.raises(MedlangevinError, match="name of a file"):
+        write_report(crop_run, tmp_path)
+    with pytest.raises(MedlangevinError, match="medlangevin generate wrote"):
+        write_report(crop_run, tmp_path / "report.html", synthetic=tmp_path / "absent")
+    with pytest.raises(MedlangevinError, match="preprocess"):
+        write_report(crop_run, tmp_path / "report.html", data_root=tmp_path / "absent")
+    assert not (tmp_path / "report.html").exists()
+    result = CliRunner().invoke(main, ["report", str(tmp_path / "no"), "--out", str(tmp_path / "x.html")])
+    assert result.exit_code == 2
+    assert "does not exist" in result.output
