@@ -29,6 +29,8 @@ MIN_OVERLAP = 0.8
 # Flat regions (air, brain) have no variance to correlate with: this keeps their score near zero.
 NOISE_FLOOR_HU = 100.0
 CANDIDATE_DISTANCE_MM = 4.0
+# An ear and its mirror image share vestibule and cochlea when their balls have one centre, more or less.
+ABOUT_MM = 10.0
 OUTSIDE = -32000.0
 
 
@@ -93,16 +95,19 @@ def prepare(reference: Reference) -> Templates:
     return Templates(turns, [_template(image, rotation) for rotation in turns])
 
 
-def search(smooth: sitk.Image, templates: Templates, *, count: int = 4) -> list[Candidate]:
+def search(smooth: sitk.Image, templates: Templates, *, count: int = 4, about: Array | None = None) -> list[Candidate]:
     """The ``count`` best places in a scan for each side, best first.
 
-    ``smooth``: HU in LPS, clipped and smoothed by SEARCH_SIGMA_MM; shear allowed.
+    ``smooth``: HU in LPS, clipped and smoothed by SEARCH_SIGMA_MM; shear allowed. ``about``: only where the reference's
+    ball has its centre within ABOUT_MM of this point, (3,) LPS.
     """
     volume = _search_volume(smooth)
     found: list[Candidate] = []
     for mirrored in (False, True):
         seen = _mirror(volume) if mirrored else volume
         score, which = _score(seen, templates.balls)
+        if about is not None:
+            score = torch.where(_near(seen, about * np.array([-1.0 if mirrored else 1.0, 1.0, 1.0])), score, -1.0)
         for value, number, centre in _peaks(score, which, seen.origin, count):
             turn = templates.turns[number]
             second = templates.turns[_second_best(seen, templates.balls, centre, number)]
@@ -128,6 +133,15 @@ def _search_volume(smooth: sitk.Image) -> _Volume:
     valid = (values > OUTSIDE / 2).to(torch.float32)
     mean = (values * valid).sum() / valid.sum().clamp(min=1)
     return _Volume((values - mean) * valid, valid, low)
+
+
+def _near(volume: _Volume, point: Array) -> torch.Tensor:
+    """The voxels within ABOUT_MM of a point, bool, (z, y, x)."""
+    x, y, z = (
+        torch.from_numpy((start + SEARCH_SPACING_MM * np.arange(size) - at) ** 2)
+        for start, size, at in zip(volume.origin, reversed(volume.values.shape), point, strict=True)
+    )
+    return z[:, None, None] + y[:, None] + x <= ABOUT_MM**2
 
 
 def _mirror(volume: _Volume) -> _Volume:

@@ -13,6 +13,7 @@ from medlangevin.imaging.registration.block_registration import LEVELS, BlockLev
 from medlangevin.imaging.registration.correlation import Descent, align
 from medlangevin.imaging.registration.levels import Fixed, Level
 from medlangevin.imaging.registration.localise import (
+    BALL_CENTRE_MM,
     SEARCH_SIGMA_MM,
     Array,
     Candidate,
@@ -32,8 +33,6 @@ HOPELESS_NCC = 0.4
 NEARLY_AS_GOOD = 0.15
 # A fit further off than this is another place, not the same one found less well.
 ELSEWHERE_MM = 4.0
-# Starts of one side looked for about one ear; they lie 4 mm apart, so these fill the place.
-STARTS_AT_ONE_PLACE = 8
 # Corners of a box about the cochlear lumen: what they move by is what the lumen's points move by, at most.
 LUMEN_BOX_MM = np.array([[x, y, z] for x in (-4.5, 4.5) for y in (-3.5, 3.5) for z in (-3.0, 3.0)])
 COARSE_DESCENT = Descent(60, 1.0, 0.02)
@@ -102,15 +101,13 @@ class Matcher:
     def mirrored_ncc(self, scan: sitk.Image, fit: Fit) -> float:
         """``ncc`` of the best fit of the other side that starts at the very place of ``fit``.
 
-        ``scan``: HU in LPS, best only what lies about that place, so that nothing elsewhere is found instead.
-        -1 when nothing of that side correlates there at all.
+        ``scan``: HU in LPS, best only what lies about that place. -1 when nothing of that side correlates there at all.
         """
         views = _Scan(scan, clipped(scan, SEARCH_SIGMA_MM))
-        found = search(views.smooth, self.templates, count=STARTS_AT_ONE_PLACE)
-        near = [
-            item.pose for item in found if item.mirrored is not fit.mirrored and at_one_place(item.pose, fit.matrix)
-        ]
-        return self._correlation(views, self._descend(views, near)[1].pose) if near else -1.0
+        centre = fit.matrix[:3, :3] @ np.array(BALL_CENTRE_MM) + fit.matrix[:3, 3]
+        found = search(views.smooth, self.templates, about=centre)
+        starts = [item.pose for item in found if item.mirrored is not fit.mirrored]
+        return self._correlation(views, self._descend(views, starts)[1].pose) if starts else -1.0
 
     def _best(self, scan: _Scan, candidates: list[Candidate]) -> Fit | None:
         """The best fit from candidates of one side."""
