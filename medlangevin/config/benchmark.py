@@ -1,4 +1,4 @@
-"""The schema of a benchmark table: which models on which image sets with which seeds, and what is measured."""
+"""The schema of a benchmark table: which models on which image sets or crops with which seeds, and what is measured."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -69,9 +69,13 @@ Controls = Annotated[tuple[Word, ...], AfterValidator(_different)]
 
 
 class Settings(Section):
-    """A part of a training configuration: what is not given comes from the parts merged before it."""
+    """A part of a training configuration: what is not given comes from the parts merged before it.
+
+    ``data``: crops of ears, in place of ``images``.
+    """
 
     images: dict[str, Any] = Field(default_factory=dict)
+    data: dict[str, Any] = Field(default_factory=dict)
     model: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
 

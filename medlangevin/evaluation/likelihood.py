@@ -53,7 +53,7 @@ def evaluate(
     results = read_json(results_path) if results_path.exists() else {}
     if not isinstance(results, dict):
         raise MedlangevinError(f"{results_path} is damaged; delete it and evaluate again")
-    measure = _evaluate_crops if run.config.images is None else image_run.evaluate_image_run
+    measure = evaluate_crops if run.config.images is None else image_run.evaluate_image_run
     about = {"run": run.name, "model": run.config.model.kind, "checkpoint": checkpoint, "epoch": run.state.epoch}
     result = about | measure(
         run,
@@ -67,7 +67,7 @@ def evaluate(
     return result
 
 
-def _evaluate_crops(
+def evaluate_crops(
     run: Run,
     *,
     split: SplitName,
@@ -75,8 +75,9 @@ def _evaluate_crops(
     seed: int,
     data_root: Path | str | None,
     annealing: dict[str, int] | None,
+    elbo_draws: int = ELBO_DRAWS,
 ) -> dict[str, Any]:
-    """The figures of ``evaluate`` for a run of crops, and ear by ear."""
+    """The figures of ``evaluate`` for a run of crops, and ear by ear; ``annealing``: temperatures and chains."""
     index = read_index(data_root or run.config.data.root)
     shape = run.crop_grid().shape
     if index.shape != shape:
@@ -88,7 +89,7 @@ def _evaluate_crops(
             f"{len(known)} people of the test split of {index.root} (sub-{known[0]}, ...) were trained or validated on "
             f"by run {run.name}, so this is no test; evaluate with the data it was trained on, or train again"
         )
-    rows = _evaluate_ears(run, ears, index, samples=samples, seed=seed)
+    rows = _evaluate_ears(run, ears, index, samples=samples, elbo_draws=elbo_draws, seed=seed)
     if annealing is not None:
         rows = _anneal_ears(run, ears, index, rows, **annealing, seed=seed)
     result: dict[str, Any] = {
@@ -150,7 +151,7 @@ def _ears(index: CropIndex, split: SplitName) -> tuple[tuple[Ear, ...], str]:
 
 
 def _evaluate_ears(
-    run: Run, ears: tuple[Ear, ...], index: CropIndex, *, samples: int, seed: int
+    run: Run, ears: tuple[Ear, ...], index: CropIndex, *, samples: int, elbo_draws: int, seed: int
 ) -> list[dict[str, Any]]:
     data = CropDataset(ears, index.shape, window_hu=run.config.data.window_hu, cache_mb=0)
     rows: list[dict[str, Any]] = []
@@ -158,7 +159,7 @@ def _evaluate_ears(
         for position, ear in enumerate(ears):
             x = data[position][None]
             name = f"{ear.subject}/{ear.side}"  # an ear's noise is its own, whatever else is evaluated with it
-            draws = x.expand(ELBO_DRAWS, *x.shape[1:])
+            draws = x.expand(elbo_draws, *x.shape[1:])
             elbo = run.model.elbo(draws, generator(seed, "elbo", name)).mean().item()
             nll = -run.model.log_likelihood(x, samples, generator(seed, "nll", name)).item()
             rows.append({"subject": ear.subject, "side": ear.side, "elbo": elbo, "nll": nll})

@@ -5,10 +5,16 @@ from typing import NamedTuple
 
 import matplotlib
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from torch import Tensor
 
+from medlangevin.config import DataConfig
+from medlangevin.datasets.crops import CropDataset, choose_splits
+from medlangevin.datasets.datalist import read_index
+from medlangevin.datasets.slices import strip
 from medlangevin.evaluation.benchmark.cells import Cell
 from medlangevin.evaluation.benchmark.prepare import Benchmark
 from medlangevin.evaluation.benchmark.records import record_path
@@ -127,7 +133,7 @@ def _save_samples(benchmark: Benchmark, cells: list[Cell], path: Path, *, title:
         run = load_run(cell.config.run_dir)
         label = benchmark.table.rows[cell.row].label
         samples = run.model.sample(COLUMNS**2, generator(cell.seed, "samples"))
-        show_tiles(left, tile(samples, COLUMNS))
+        show_tiles(left, tile(flat(samples), COLUMNS))
         left.set_title(f"{label}\nseed {cell.seed}, epoch {run.state.epoch}: samples (mean images)", fontsize=8)
         _show_reconstructions(right, run, cell)
     with atomic_path(path) as temporary:
@@ -135,11 +141,26 @@ def _save_samples(benchmark: Benchmark, cells: list[Cell], path: Path, *, title:
 
 
 def _show_reconstructions(axes: Axes, run: Run, cell: Cell) -> None:
-    if cell.config.images is None:
-        return
-    split, images = held_out_images(cell.config.images)
-    count = min(len(images), COLUMNS**2 // 2) // COLUMNS * COLUMNS
     noise = generator(cell.seed, "pictures")
-    x = images.batch(slice(0, count), generator=noise)
-    show_tiles(axes, tile(above_each_other(x, run.model.reconstruct(x, noise), COLUMNS), COLUMNS))
-    axes.set_title(f"{split} images, below each row its reconstructions", fontsize=8)
+    if cell.config.images is None:
+        split, x = "validation", _held_out_ears(cell.config.data)
+    else:
+        split, images = held_out_images(cell.config.images)
+        x = images.batch(slice(0, min(len(images), COLUMNS**2 // 2)), generator=noise)
+    columns = min(COLUMNS, len(x))
+    x = x[: len(x) // columns * columns]
+    show_tiles(axes, tile(above_each_other(flat(x), flat(run.model.reconstruct(x, noise)), columns), columns))
+    noun = "ears" if cell.config.images is None else "images"
+    axes.set_title(f"{split} {noun}, below each row its reconstructions", fontsize=8)
+
+
+def _held_out_ears(data: DataConfig) -> Tensor:
+    index = read_index(data.root)
+    ears = choose_splits(index).validation[: COLUMNS**2 // 2]
+    crops = CropDataset(ears, index.shape, window_hu=data.window_hu, cache_mb=0)
+    return torch.stack([crops[position] for position in range(len(crops))])
+
+
+def flat(images: Tensor) -> Tensor:
+    """Images (N, C, H, W) as they are; of crops (N, 1, i, j, k) the middle slices side by side, (N, 1, h, w)."""
+    return images if images.ndim == 4 else torch.stack([strip(crop[0])[None] for crop in images])

@@ -25,15 +25,16 @@ class Cell(NamedTuple):
 
 
 def make_cells(
-    table: BenchmarkConfig, out: Path, *, source: str, images: Mapping[str, Any] | None = None
+    table: BenchmarkConfig, out: Path, *, source: str, place: Mapping[str, Any] | None = None
 ) -> tuple[Cell, ...]:
     """The cells of ``table`` in its order: data set by data set, row by row, seed by seed.
 
-    ``source``: the file of the table, for errors; ``images``: settings that win over those of the file. Raises
+    ``source``: the file of the table, for errors; ``place``: settings of images or crops (``root``,
+    ``download``) that win over those of the file. Raises
     MedlangevinError, one line that names row, data set and key, when a cell's configuration is not valid.
     """
     return tuple(
-        _make_cell(table, row, data_set, seed, out, source, dict(images or {}))
+        _make_cell(table, row, data_set, seed, out, source, dict(place or {}))
         for data_set in table.data_sets
         for row in table.rows
         for seed in table.rows[row].seeds.get(data_set, ())
@@ -53,12 +54,15 @@ def select(cells: tuple[Cell, ...], patterns: Iterable[str]) -> tuple[Cell, ...]
 
 
 def _make_cell(
-    table: BenchmarkConfig, row: str, data_set: str, seed: int, out: Path, source: str, images: dict[str, Any]
+    table: BenchmarkConfig, row: str, data_set: str, seed: int, out: Path, source: str, place: dict[str, Any]
 ) -> Cell:
     name = cell_id(row, data_set, seed)
-    settings = merge({"images": {}}, *(_given(part) for part in _parts(table, table.rows[row], data_set)))
-    raw = {**merge(settings, {"images": images}), "name": name, "output_dir": str(out / "runs"), "seed": seed}
+    settings = merge(*(_given(part) for part in _parts(table, table.rows[row], data_set)))
     where = f"{source}, row {row}, data set {data_set}"
+    kind = "data" if "data" in settings else "images"
+    if kind == "data" and "download" in place:
+        raise MedlangevinError(f"{where}: crops are not downloaded; leave --download out")
+    raw = {**merge({kind: {}}, settings, {kind: place}), "name": name, "output_dir": str(out / "runs"), "seed": seed}
     config = parse_config(raw, source=where)
     _require_measurable(config, table.evaluation, where)
     return Cell(name, row, data_set, seed, config)
@@ -72,6 +76,7 @@ def _require_measurable(config: Config, evaluation: ImageEvaluation, where: str)
             "run the command several times to train several cells at once"
         )
     if config.images is None:
+        _require_measurable_ears(evaluation, where)
         return
     if evaluation.split == "validation" and config.images.train_on == "all":
         raise MedlangevinError(
@@ -82,6 +87,15 @@ def _require_measurable(config: Config, evaluation: ImageEvaluation, where: str)
             f"{where}: evaluation.inception is for digits, not for {config.images.set}; leave it out or give this "
             "data set a table of its own"
         )
+
+
+def _require_measurable_ears(evaluation: ImageEvaluation, where: str) -> None:
+    if evaluation.inception is not None:
+        raise MedlangevinError(f"{where}: evaluation.inception is for digits, not for crops of ears; leave it out")
+    for name in ("importance", "annealing"):
+        section = getattr(evaluation, name)
+        if section is not None and "images" in section.model_fields_set:
+            raise MedlangevinError(f"{where}: evaluation.{name}.images has no effect on ears, as all are measured")
 
 
 def _parts(table: BenchmarkConfig, row: RowConfig, data_set: str) -> tuple[Settings, ...]:

@@ -7,12 +7,14 @@ import torch
 
 from medlangevin.config import Config
 from medlangevin.config.evaluation import ImageEvaluation
+from medlangevin.datasets.datalist import read_index
 from medlangevin.datasets.images import data_root, load_images
 from medlangevin.errors import MedlangevinError
 from medlangevin.evaluation.benchmark.cells import Cell
 from medlangevin.evaluation.benchmark.folder import CACHE
 from medlangevin.evaluation.benchmark.records import Record, described
 from medlangevin.evaluation.benchmark.training_figures import training_figures
+from medlangevin.evaluation.crops import evaluate_ears
 from medlangevin.evaluation.digits import require_digits
 from medlangevin.evaluation.images import evaluate_images
 from medlangevin.io import read_json
@@ -36,7 +38,10 @@ def measure(cell: Cell, evaluation: ImageEvaluation, *, out: Path, command: str)
             f"{run_dir / METRICS} is gone, and with it what is known of the training; restore it, or move the run away "
             "to train the cell again"
         )
-    figures = evaluate_images(run, evaluation, seed=cell.seed, cache=out / CACHE)
+    if cell.config.images is None:
+        figures = evaluate_ears(run, evaluation, seed=cell.seed)
+    else:
+        figures = evaluate_images(run, evaluation, seed=cell.seed, cache=out / CACHE)
     return Record(
         id=cell.id,
         row=cell.row,
@@ -49,7 +54,7 @@ def measure(cell: Cell, evaluation: ImageEvaluation, *, out: Path, command: str)
         torch=torch.__version__,
         date=now(),
         command=command,
-        images_sha256=str(run.data["sha256"]),
+        images_sha256=str(run.data["sha256" if cell.config.images is not None else "ears_sha256"]),
         configuration=described(cell.config),
         evaluation=evaluation.model_dump(mode="json"),
     )
@@ -58,6 +63,9 @@ def measure(cell: Cell, evaluation: ImageEvaluation, *, out: Path, command: str)
 def _require_figures(config: Config, evaluation: ImageEvaluation) -> None:
     """Raise MedlangevinError for what would otherwise come out only after the training."""
     if config.images is None:
+        index = read_index(config.data.root)
+        if evaluation.split == "test" and not index.test:
+            raise MedlangevinError(f"{index.root} has no test ears; set evaluation.split to validation")
         return
     splits = load_splits(config.images)
     splits.split("valid" if evaluation.split == "validation" else "test")

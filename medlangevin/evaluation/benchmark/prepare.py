@@ -41,14 +41,14 @@ def prepare(
 ) -> Benchmark:
     """Read a table and check the configurations of all its cells; nothing is written.
 
-    ``data_root`` and ``download`` win over images.root and images.download of the table; ``only``: patterns of cell
+    ``data_root`` and ``download`` win over the root and images.download of the table; ``only``: patterns of cell
     ids. Raises MedlangevinError, one line, for a bad table, a pattern that matches nothing, and a folder of another
     table.
     """
     out = Path(out)
     table = load_benchmark(config)
-    images = ({} if data_root is None else {"root": str(data_root)}) | ({"download": True} if download else {})
-    cells = make_cells(table, out, source=str(config), images=images)
+    place = ({} if data_root is None else {"root": str(data_root)}) | ({"download": True} if download else {})
+    cells = make_cells(table, out, source=str(config), place=place)
     selected = select(cells, only)
     folder.require_ours(out, table)
     root = "" if data_root is None else f" --data-root {_as_typed(data_root)}"

@@ -20,6 +20,9 @@ FORMAT = 1
 # Where a cell was trained is not part of what was measured.
 _PLACES = (
     "output_dir",
+    "data.root",
+    "data.cache_mb",
+    "data.num_workers",
     "images.root",
     "images.download",
     "training.accelerator",
@@ -31,7 +34,7 @@ _PLACES = (
 
 class Record(NamedTuple):
     """A measured cell. ``seconds``: of training, all sessions together; ``date``: UTC, when it was measured;
-    ``images_sha256``: of the image set, all splits, as data.json of the run has it.
+    ``images_sha256``: of the image set, all splits, or of which ears, as data.json of the run has it.
     """
 
     id: str

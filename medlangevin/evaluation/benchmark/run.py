@@ -1,5 +1,8 @@
 """A whole table: its cells one after the other, each of them once, whatever interrupts."""
 
+from pathlib import Path
+
+from medlangevin.datasets.datalist import read_index
 from medlangevin.errors import MedlangevinError, PartialFailureError
 from medlangevin.evaluation.benchmark import folder
 from medlangevin.evaluation.benchmark.cells import Cell
@@ -25,12 +28,12 @@ def run(benchmark: Benchmark) -> dict[str, str]:
 
     A cell that another process is working on is left to it. A cell that fails is put on record and the others go on.
     Returns the failed ones among those selected: cell id and reason. Raises MedlangevinError, before anything is
-    written, when no image set that it needs is there, or when a selected cell was measured or trained with another
-    configuration.
+    written, when no image set and no crops that it needs are there, or when a selected cell was measured or trained
+    with another configuration.
     """
     for cell in benchmark.selected:
         require_same_settings(cell, benchmark.table, benchmark.out)
-    _require_images(benchmark)
+    _require_data(benchmark)
     folder.claim(benchmark.out, benchmark.table)
     _report_strangers(benchmark)
     count = len(benchmark.selected)
@@ -88,13 +91,16 @@ def _measure_once(cell: Cell, benchmark: Benchmark) -> str | None:
     return None
 
 
-def _require_images(benchmark: Benchmark) -> None:
-    """Raise MedlangevinError when none of the sets that the cells still need can be read."""
-    wanted = [cell.config.images for cell in benchmark.selected if not record_path(benchmark.out, cell.id).is_file()]
+def _require_data(benchmark: Benchmark) -> None:
+    """Raise MedlangevinError when none of the image sets and crops that the cells still need can be read."""
+    wanted = [cell.config for cell in benchmark.selected if not record_path(benchmark.out, cell.id).is_file()]
     problem: MedlangevinError | None = None
-    for images in dict.fromkeys(one for one in wanted if one is not None):
+    for data in dict.fromkeys(config.images or Path(config.data.root) for config in wanted):
         try:
-            load_splits(images)
+            if isinstance(data, Path):
+                read_index(data)
+            else:
+                load_splits(data)
             return
         except MedlangevinError as error:
             problem = problem or error

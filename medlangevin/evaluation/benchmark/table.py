@@ -43,10 +43,10 @@ _NOT_COMPARABLE = (
 )
 _ARROWS = {"lower": " ↓", "higher": " ↑", None: ""}
 _LEGEND = (
-    "± is the standard deviation over seeds (sd); of a single seed it is the standard error over images (se), which "
-    "knows nothing of other seeds (of the Inception Score: over ten parts of the samples). ↓ lower is better, ↑ higher "
-    "is better. Bold: better than the next model by more than both ± together (root of the sum of squares). – : the "
-    "model has no such figure."
+    "± is the standard deviation over seeds (sd); of a single seed it is the standard error over images or ears (se), "
+    "which knows nothing of other seeds (of the Inception Score: over ten parts of the samples). ↓ lower is better, "
+    "↑ higher is better. Bold: better than the next model by more than both ± together (root of the sum of squares). "
+    "– : the model has no such figure."
 )
 
 

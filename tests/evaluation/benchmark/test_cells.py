@@ -12,7 +12,7 @@ from medlangevin.evaluation.benchmark.cells import Cell, make_cells, merge, sele
 
 def cells_of(definition: dict[str, Any], images: dict[str, Any] | None = None) -> dict[str, Cell]:
     table = BenchmarkConfig.model_validate(definition)
-    return {cell.id: cell for cell in make_cells(table, Path("out"), source="tiny.yaml", images=images)}
+    return {cell.id: cell for cell in make_cells(table, Path("out"), source="tiny.yaml", place=images)}
 
 
 def test_mappings_are_merged_key_by_key_and_the_last_value_wins() -> None:
