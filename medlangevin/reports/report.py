@@ -62,7 +62,7 @@ def write_report(
     sections = [
         *run_sections(source.run),
         data_section(run, source.crops, with_real=with_real),
-        *synthetic_sections(run, source.crops, folder, with_real=with_real),
+        *synthetic_sections(run, folder, with_real=with_real),
         Section("viewer", "Look at the volumes", _viewer(source, seed)),
     ]
     write_text(out, _page(run, sections, with_real=with_real))

@@ -58,13 +58,13 @@ def _picture_of_run(run: Run, name: str, caption: str) -> str:
     path = run.directory / "samples" / f"{name}.png"
     if path.is_file():
         return picture(path, caption)
-    return missing("Not drawn yet", f"medlangevin train {run.directory}/config.yaml --resume")
+    return missing("Not drawn yet", "medlangevin train CONFIG --resume")
 
 
 def _likelihood(run: Run) -> str:
     path = run.directory / RESULTS
     if not path.is_file():
-        return missing("Not evaluated yet", f"medlangevin evaluate {run.directory}")
+        return missing("Not evaluated yet", "medlangevin evaluate RUN")
     results = read_json(path)
     try:
         texts = [f"{split}:\n{format_result(results[split])}" for split in SPLITS if split in results]
@@ -101,7 +101,7 @@ def data_section(run: Run, index: CropIndex, *, with_real: bool) -> Section:
     return Section("data", "The data", body)
 
 
-def synthetic_sections(run: Run, index: CropIndex, synthetic: Path | None, *, with_real: bool) -> list[Section]:
+def synthetic_sections(run: Run, synthetic: Path | None, *, with_real: bool) -> list[Section]:
     """Samples beside real ears, and what ``shape`` found in ``synthetic``."""
     samples = '<p class="synthetic">SYNTHETIC: these volumes show no person.</p>'
     if synthetic is not None and (synthetic / PICTURE).is_file() and (synthetic / MARKER).is_file():
@@ -112,16 +112,15 @@ def synthetic_sections(run: Run, index: CropIndex, synthetic: Path | None, *, wi
         samples += _picture_of_run(run, "reconstructions", "Validation ears, each beside its reconstruction")
     return [
         Section("samples", "Samples beside real ears", samples),
-        Section("shape", "Shape", _shape(run, index, synthetic)),
+        Section("shape", "Shape", _shape(synthetic)),
     ]
 
 
-def _shape(run: Run, index: CropIndex, synthetic: Path | None) -> str:
+def _shape(synthetic: Path | None) -> str:
     folder = None if synthetic is None else synthetic / "shape"
     if folder is None or not (folder / "comparison.tsv").is_file():
-        made = synthetic or Path("synthetic")
-        commands = f"medlangevin generate {run.directory} --count 100 --out {made}; " if synthetic is None else ""
-        commands += f"medlangevin shape {made} --compare {index.root}"
+        commands = "medlangevin generate RUN --count 100 --out synthetic; " if synthetic is None else ""
+        commands += "medlangevin shape synthetic --compare DATA"
         return missing("Not compared yet (then give the folder with --synthetic)", commands)
     body = tsv_table(folder / "comparison.tsv")
     if (folder / "comparison.png").is_file():

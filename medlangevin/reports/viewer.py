@@ -52,7 +52,7 @@ def viewer(
     # "</script>" inside a label would end the element.
     text = json.dumps(data).replace("<", "\\u003c")
     # NiiVue paints the element around its canvas black.
-    return f"""<div>
+    return f"""<div id="frame">
 <canvas id="canvas" tabindex="0" aria-label="The volume named below, in three planes"></canvas>
 </div>
 <p>Shown: <span id="shown" role="status">loading</span></p>
