@@ -64,9 +64,9 @@ class Measures:
     lateral_wall_mm: float = _measure(
         "Lateral wall",
         "mm",
-        "Length in space of the lateral wall, from the round window's angle to the end of the duct: the outermost points "
-        "of the cross-sections every 5 degrees, smoothed over 45 degrees; before 30 degrees the wall's radius is "
-        "continued as for A",
+        "Length in space of the lateral wall, from the round window's angle to the end of the duct: the outermost "
+        "points of the cross-sections every 5 degrees, smoothed over 45 degrees; before 30 degrees the wall's radius "
+        "is continued as for A",
     )
     cdl_corti_a_mm: float = _measure(
         "Duct length (organ of Corti) from A",
@@ -89,9 +89,9 @@ class Measures:
     mean_area_mm2: float = _measure(
         "Mean cross-section, first turn",
         "mm2",
-        "Mean area of the duct's cross-sections by half-planes through the modiolar axis, every 5 degrees from 30 (clear "
-        "of the round window) to 360 degrees from the round window (cylindrical coordinates of Verbist et al. 2010, "
-        "Otol Neurotol 31:722)",
+        "Mean area of the duct's cross-sections by half-planes through the modiolar axis, every 5 degrees from 30 "
+        "(clear of the round window) to 360 degrees from the round window (cylindrical coordinates of Verbist et al. "
+        "2010, Otol Neurotol 31:722)",
     )
     note: str = ""
 
@@ -155,7 +155,9 @@ def analyse_lumen(lumen: Lumen) -> Analysis:
         if math.isnan(values["turns"]):
             notes.append("turns, lateral wall: the apical turns are not resolved")
     else:
-        notes.append("A, B, height, turns, lengths, cross-sections: the lumen does not coil once about the modiolar axis")
+        notes.append(
+            "A, B, height, turns, lengths, cross-sections: the lumen does not coil once about the modiolar axis"
+        )
     return Analysis(Measures(**values, note="; ".join(notes)), lumen, cuts)
 
 
