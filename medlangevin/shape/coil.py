@@ -116,8 +116,8 @@ def height(uvh_vertices: Array) -> float:
     offset = uvh_vertices[:, :2] - SPIRAL_CENTRE_UV
     angle = (np.degrees(np.arctan2(offset[:, 1], offset[:, 0])) - ROUND_WINDOW_ANGLE_DEG) % 360.0
     before_window = (angle > 300.0) & (np.hypot(*offset.T) > 3.0)
-    # Quantiles next to the extremes: one vertex of noise is not height.
-    low, high = np.quantile(uvh_vertices[~before_window, 2], [0.001, 0.999])
+    # Quantiles next to the extremes, two or three vertices in: one vertex of noise is not height.
+    low, high = np.quantile(uvh_vertices[~before_window, 2], [0.0001, 0.9999])
     return float(high - low)
 
 

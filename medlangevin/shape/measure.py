@@ -65,7 +65,7 @@ class Measures:
         "Lateral wall",
         "mm",
         "Length in space of the lateral wall, from the round window's angle to the end of the duct: the outermost "
-        "points of the cross-sections every 5 degrees, smoothed over 45 degrees; before 30 degrees the wall's radius "
+        "points of the cross-sections every 5 degrees, smoothed over 75 degrees; before 30 degrees the wall's radius "
         "is continued as for A",
     )
     cdl_corti_a_mm: float = _measure(

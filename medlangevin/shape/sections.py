@@ -17,7 +17,7 @@ from medlangevin.shape.segment import Lumen
 
 Array = NDArray[np.float64]
 
-_WINDOW_DEG = 45.0  # the wall is smoothed over this: longer than noise, shorter than a turn's own curves
+_WINDOW_DEG = 75.0  # the wall is smoothed over this: longer than noise, shorter than a turn's own curves
 _NEAR_MM = 0.3
 _HEIGHT_FROM_DEG = 60.0  # the wall's height before the first section is the mean up to here
 
