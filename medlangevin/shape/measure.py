@@ -150,6 +150,7 @@ def analyse_lumen(lumen: Lumen) -> Analysis:
     if path.angle_deg.size and path.angle_deg[-1] >= 360.0:
         cuts = sections.cut_sections(lumen, path)
         values |= _coil_values(lumen, path, cuts, frame.to_modiolar(mesh.vertices))
+        cuts = _up_to_the_end(cuts, path, values["turns"])
         if math.isnan(values["a_mm"]) or math.isnan(values["b_mm"]):
             notes.append("A or B: no lateral wall on a ray from the axis")
         if math.isnan(values["turns"]):
@@ -159,6 +160,13 @@ def analyse_lumen(lumen: Lumen) -> Analysis:
             "A, B, height, turns, lengths, cross-sections: the lumen does not coil once about the modiolar axis"
         )
     return Analysis(Measures(**values, note="; ".join(notes)), lumen, cuts)
+
+
+def _up_to_the_end(cuts: Sections, path: coil.Path, turns: float) -> Sections:
+    """The sections of the duct itself: beyond its end a path goes on in the turn below."""
+    highest = float(path.angle_deg[path.height_mm.argmax()])
+    end = max(360.0, highest if math.isnan(turns) else 360.0 * turns)
+    return Sections(*(values[cuts.angle_deg <= end] for values in cuts))
 
 
 def _coil_values(lumen: Lumen, path: coil.Path, cuts: Sections, vertices: NDArray[np.float64]) -> dict[str, float]:

@@ -29,7 +29,12 @@ def write_population(population: Population, folder: Path) -> Path:
 _SECTION_COLUMNS = {
     "population": ("Population", "Name of the folder's table", ""),
     "volume": ("Volume", "Name of the file without its ending", ""),
-    "angle_deg": ("Angle", "From the round window towards the apex, about the modiolar axis", "degrees"),
+    "angle_deg": (
+        "Angle",
+        "From the round window towards the apex, about the modiolar axis, up to the duct's end (where that is not "
+        "resolved, up to the duct's highest point)",
+        "degrees",
+    ),
     "area_mm2": (
         "Cross-section",
         "Area of the duct in the half-plane through the modiolar axis at this angle (Verbist et al. 2010); turns that "
