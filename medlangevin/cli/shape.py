@@ -2,8 +2,12 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from medlangevin.shape.mesh_file import MeshFormat, MeshSpace
 
 
 @click.command()
@@ -11,25 +15,51 @@ import click
 @click.option("--compare", "other", type=click.Path(path_type=Path), help="A second folder, to compare FOLDER with.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where to write.  [default: FOLDER/shape]")
 @click.option(
+    "--mesh",
+    type=click.Choice(["stl", "ply", "vtk"]),
+    help="Also write every lumen's wall as a mesh, to OUT/meshes/.",
+)
+@click.option(
+    "--mesh-space",
+    type=click.Choice(["LPS", "RAS"], case_sensitive=False),
+    help="Coordinates of the meshes (mm of the reference frame, right ear).  [default: LPS]",
+)
+@click.option(
     "--workers", type=click.IntRange(min=1), default=os.cpu_count() or 1, show_default="all cores", help="Processes."
 )
-def shape(folder: Path, other: Path | None, out: Path | None, workers: int) -> None:
+def shape(
+    folder: Path,
+    other: Path | None,
+    out: Path | None,
+    mesh: "MeshFormat | None",
+    mesh_space: "MeshSpace | None",
+    workers: int,
+) -> None:
     """Measure the cochleae in FOLDER (from preprocess or generate, or any NIfTI crops in the reference frame).
 
-    Writes a table per folder (volume, surface, extents, A, B, height, turns; what cannot be found is left empty) with a
-    JSON file that defines its columns; with --compare also comparison.tsv and comparison.png.
+    Writes a table per folder (volume, surface, extents, A, B, height, turns, lateral wall, duct lengths, mean
+    cross-section; what cannot be found is left empty) and cross_sections.tsv (area along the duct), with JSON files
+    that define their columns; with --compare also comparison.tsv (measure by measure), comparison_sets.tsv (both sets
+    as wholes; FOLDER is judged by the other) and comparison.png.
 
     \b
     Example:
       medlangevin shape synthetic/ --compare data/cochlea
+      medlangevin shape data/cochlea --mesh stl --mesh-space RAS
     """
-    from medlangevin.errors import PartialFailureError
+    from medlangevin.errors import MedlangevinError, PartialFailureError
     from medlangevin.reports.shape_comparison import format_table, report_shape
 
-    report = report_shape(folder, other=other, out=out, workers=workers)
+    if mesh_space and not mesh:
+        raise MedlangevinError("--mesh-space says nothing without --mesh; add --mesh stl, ply or vtk")
+    space = mesh_space or "LPS"
+    report = report_shape(folder, other=other, out=out, workers=workers, mesh=mesh, mesh_space=space)
     click.echo(format_table(report))
     for table in report.tables:
         click.echo(f"table {table}")
+    if mesh:
+        place = (out or folder / "shape") / "meshes"
+        click.echo(f"meshes {place} ({mesh}, {space} mm of the reference frame, left ears mirrored to right)")
     if report.figure:
         click.echo(f"picture {report.figure}")
     if report.failures:

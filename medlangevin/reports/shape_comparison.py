@@ -1,40 +1,50 @@
-"""Shape report of a folder: tables, and one figure of histograms when there is a second folder to compare with."""
+"""Shape report of a folder: tables, meshes, and a comparison with a figure when there is a second folder."""
 
 import math
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from medlangevin.errors import MedlangevinError
-from medlangevin.io import atomic_path, write_text
+from medlangevin.io import write_text
+from medlangevin.reports.shape_figure import draw_comparison
 from medlangevin.shape.compare import Comparison, compare, write_comparison
+from medlangevin.shape.compare_sets import SetComparison, compare_sets, write_set_comparison
 from medlangevin.shape.measure import measure_fields
-from medlangevin.shape.population import Population, measure_folder, write_population
+from medlangevin.shape.mesh_file import MeshFormat, MeshSpace
+from medlangevin.shape.population import MeshExport, Population, measure_folder
+from medlangevin.shape.tables import write_population, write_sections
 from medlangevin.shape.volumes import find_volumes
 
-_COLOURS = ("#0072b2", "#d55e00")  # Okabe and Ito: distinct to colour-blind readers as well
-_COLUMNS = 4
+_OWN_NAMES = ("comparison", "comparison_sets", "cross_sections", "failures")
 
 
 class ShapeReport(NamedTuple):
-    """What was measured and where it was written; without a second folder no ``comparisons`` and no ``figure``."""
+    """What was measured and where it was written; without a second folder no ``comparisons``, ``sets``, ``figure``."""
 
     populations: tuple[Population, ...]
     comparisons: tuple[Comparison, ...]
+    sets: SetComparison | None
     tables: tuple[Path, ...]
     figure: Path | None
     failures: Path | None
 
 
-def report_shape(folder: Path, *, other: Path | None = None, out: Path | None = None, workers: int = 1) -> ShapeReport:
-    """Measure ``folder`` (and ``other``), write a table each, and compare them in a table and a figure.
+def report_shape(
+    folder: Path,
+    *,
+    other: Path | None = None,
+    out: Path | None = None,
+    workers: int = 1,
+    mesh: MeshFormat | None = None,
+    mesh_space: MeshSpace = "LPS",
+) -> ShapeReport:
+    """Measure ``folder`` (and ``other``), write a table each, and compare them in two tables and a figure.
 
-    ``out`` defaults to ``folder/shape``. Files that cannot be read are listed in ``failures.tsv`` there. Raises
-    MedlangevinError before anything is written when a folder holds no volume or none that can be read.
+    With ``mesh``, walls go to ``out``/meshes/<population>/<volume>.<mesh>, in mm of ``mesh_space``. ``out`` defaults to
+    ``folder/shape``. Files that cannot be read are listed in ``failures.tsv`` there. Raises MedlangevinError before
+    anything is written when a folder holds no volume or none that can be read.
     """
     out = folder / "shape" if out is None else out
     if out.exists() and not out.is_dir():
@@ -46,16 +56,25 @@ def report_shape(folder: Path, *, other: Path | None = None, out: Path | None = 
         find_volumes(item)  # both are checked before long work on the first
     names = _distinct_names(folders)
     populations = tuple(
-        measure_folder(item, workers=workers, name=name) for item, name in zip(folders, names, strict=True)
+        measure_folder(
+            item,
+            workers=workers,
+            name=name,
+            meshes=MeshExport(out / "meshes" / name, mesh, mesh_space) if mesh else None,
+        )
+        for item, name in zip(folders, names, strict=True)
     )
     tables = tuple(write_population(population, out) for population in populations)
+    tables += (write_sections(populations, out),)
     comparisons: tuple[Comparison, ...] = ()
-    figure = None
+    sets = figure = None
     if len(populations) == 2:
         first, second = populations
         comparisons = tuple(compare(first, second))
         tables += (write_comparison(list(comparisons), out, first=first.name, second=second.name),)
-        figure = draw_comparison(first, second, comparisons, out / "comparison.png")
+        sets = compare_sets(first, second)
+        tables += (write_set_comparison(sets, out, first=first.name, second=second.name),)
+        figure = draw_comparison(first, second, comparisons, sets, out / "comparison.png")
     failures = [(population.name, *failure) for population in populations for failure in population.failures]
     listing = out / "failures.tsv"
     if failures:
@@ -63,7 +82,7 @@ def report_shape(folder: Path, *, other: Path | None = None, out: Path | None = 
         write_text(listing, "".join("\t".join(row) + "\n" for row in rows))
     else:
         listing.unlink(missing_ok=True)
-    return ShapeReport(populations, comparisons, tables, figure, listing if failures else None)
+    return ShapeReport(populations, comparisons, sets, tables, figure, listing if failures else None)
 
 
 def _distinct_names(folders: list[Path]) -> list[str]:
@@ -73,69 +92,28 @@ def _distinct_names(folders: list[Path]) -> list[str]:
     if len(set(names)) < len(names):
         names = [f"{name}-{number}" for number, name in enumerate(names, start=1)]
     # These names become file names beside the comparison's own.
-    return [f"{name}-volumes" if name in ("comparison", "failures") else name for name in names]
-
-
-def draw_comparison(first: Population, second: Population, comparisons: tuple[Comparison, ...], path: Path) -> Path:
-    """Draw one histogram panel per measure for both populations and write it as PNG."""
-    fields = measure_fields()
-    rows = math.ceil(len(fields) / _COLUMNS)
-    figure = Figure(figsize=(4.0 * _COLUMNS, 3.2 * rows), layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
-    for item, comparison, axes in zip(fields, comparisons, panels, strict=False):
-        units = item.metadata["units"]
-        _draw_panel(axes, [first.column(item.name), second.column(item.name)], [first.name, second.name], comparison)
-        axes.set_title(f"{item.metadata['title']}\n{panel_caption(comparison, units)}", fontsize=9)
-        axes.set_xlabel(f"{item.metadata['title']} ({units})" if units else item.metadata["title"])
-        axes.set_ylabel("share per unit")
-    for axes in panels[len(fields) :]:
-        axes.set_axis_off()
-    figure.suptitle(f"Cochlear shape: {first.name} and {second.name}")
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=110)
-    return path
-
-
-def panel_caption(comparison: Comparison, units: str) -> str:
-    """The line above a panel: distance, test and counts; or that a population has too few values."""
-    if math.isnan(comparison.wasserstein):
-        return f"too few values (n = {comparison.first_count} and {comparison.second_count})"
-    distance = f"Wasserstein {comparison.wasserstein:.3g} {units}".rstrip()
-    return f"{distance}, KS p = {comparison.ks_p:.2g}, n = {comparison.first_count} and {comparison.second_count}"
-
-
-def _draw_panel(axes: Axes, samples: list[np.ndarray], names: list[str], comparison: Comparison) -> None:
-    finite = [values[np.isfinite(values)] for values in samples]
-    joined = np.concatenate(finite)
-    if joined.size == 0:
-        axes.text(0.5, 0.5, "not found in any volume", ha="center", va="center", transform=axes.transAxes)
-        return
-    span = max(float(np.ptp(joined)), 1e-6)
-    bins = np.linspace(joined.min() - 0.02 * span, joined.max() + 0.02 * span, 16).tolist()
-    for values, name, colour in zip(finite, names, _COLOURS, strict=True):
-        if values.size:
-            label = f"{name} (n = {values.size})"
-            axes.hist(values, bins=bins, density=True, color=colour, alpha=0.45, label=label)
-            axes.hist(values, bins=bins, density=True, histtype="step", color=colour, linewidth=1.5)
-            axes.axvline(float(values.mean()), color=colour, linestyle="--", linewidth=1.2)
-    axes.legend(fontsize=8)
+    return [f"{name}-volumes" if name in _OWN_NAMES else name for name in names]
 
 
 def format_table(report: ShapeReport) -> str:
     """Mean, standard deviation and count of every measure as plain text, one line each."""
     width = max(len(population.name) for population in report.populations)
     width = max(width, 26)
-    head = f"{'measure':<16}" + "".join(f"  {population.name:>{width}}" for population in report.populations)
+    head = f"{'measure':<18}" + "".join(f"  {population.name:>{width}}" for population in report.populations)
     lines = [head + ("   Wasserstein     KS p" if report.comparisons else "")]
     for index, item in enumerate(measure_fields()):
-        line = f"{item.name:<16}"
+        line = f"{item.name:<18}"
         for population in report.populations:
             line += f"  {_summary(population.column(item.name)):>{width}}"
         if report.comparisons:
             row = report.comparisons[index]
             line += f"  {_number(row.wasserstein):>12}  {_number(row.ks_p):>7}"
         lines.append(line)
+    if report.sets:
+        lines += ["", f"{'both sets':<24}  {'value':>10}  {'p':>7}"]
+        lines += [
+            f"{row.statistic:<24}  {_number(row.value):>10}  {_number(row.p):>7}" for row in report.sets.statistics
+        ]
     return "\n".join(lines)
 
 

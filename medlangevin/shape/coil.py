@@ -82,18 +82,22 @@ def a_value(lumen: Lumen) -> float:
     Escudé et al. 2006, measured perpendicular to the modiolar axis; NaN when a wall is not found. At the round window
     itself the lumen opens to the window and the vestibule, so the wall there is continued from what follows it.
     """
-    return _wall_at_round_window(lumen) + _wall_near(lumen, 180.0)
+    return float(wall_from_round_window(lumen, np.zeros(1))[0]) + _wall_near(lumen, 180.0)
 
 
-def _wall_at_round_window(lumen: Lumen) -> float:
+def wall_from_round_window(lumen: Lumen, angle_deg: Array) -> Array:
+    """Lateral wall radius in mm at angles (n,) of 0 to 60 degrees, by the parabola that continues the wall to 0.
+
+    All NaN where the wall there is not a cochlear one.
+    """
     walls = np.array([lateral_wall_radius(lumen, angle) for angle in _CONTINUED_DEG])
     found = np.isfinite(walls)
     if found.mean() < 0.8:
-        return float("nan")
+        return np.full(angle_deg.shape, np.nan)
     fit = np.polynomial.Polynomial.fit(_CONTINUED_DEG[found], walls[found], 2)
     if np.abs(fit(_CONTINUED_DEG[found]) - walls[found]).mean() > _ROUGHEST_WALL_MM:
-        return float("nan")
-    return float(fit(0.0))
+        return np.full(angle_deg.shape, np.nan)
+    return np.asarray(fit(angle_deg))
 
 
 def b_value(lumen: Lumen) -> float:
@@ -112,8 +116,8 @@ def height(uvh_vertices: Array) -> float:
     offset = uvh_vertices[:, :2] - SPIRAL_CENTRE_UV
     angle = (np.degrees(np.arctan2(offset[:, 1], offset[:, 0])) - ROUND_WINDOW_ANGLE_DEG) % 360.0
     before_window = (angle > 300.0) & (np.hypot(*offset.T) > 3.0)
-    # Quantiles next to the extremes: one vertex of noise is not height.
-    low, high = np.quantile(uvh_vertices[~before_window, 2], [0.001, 0.999])
+    # Quantiles next to the extremes, two or three vertices in: one vertex of noise is not height.
+    low, high = np.quantile(uvh_vertices[~before_window, 2], [0.0001, 0.9999])
     return float(high - low)
 
 

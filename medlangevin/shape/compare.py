@@ -1,6 +1,7 @@
-"""Two populations, measure by measure: how far apart, and whether the difference can be chance."""
+"""Two populations, measure by measure: how far apart, how well that is known, and whether it can be chance."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +12,9 @@ from scipy import stats
 from medlangevin.io import write_json, write_text
 from medlangevin.shape.measure import measure_fields
 from medlangevin.shape.population import Population
+from medlangevin.shape.resampling import bootstrap_interval
+
+Array = NDArray[np.float64]
 
 _MIN_COUNT = 2
 
@@ -26,10 +30,15 @@ class Comparison(NamedTuple):
     second_mean: float
     second_sd: float
     wasserstein: float
+    wasserstein_low: float
+    wasserstein_high: float
     ks_statistic: float
+    ks_low: float
+    ks_high: float
     ks_p: float
 
 
+_INTERVAL = "of its 95 % interval (percentiles of 500 bootstrap samples of subjects)"
 _DEFINITIONS = {
     "measure": "Column of the population tables",
     "first_count": "Values in the first population (missing ones left out)",
@@ -39,28 +48,69 @@ _DEFINITIONS = {
     "second_mean": "Mean in the second population",
     "second_sd": "Standard deviation in the second population (n - 1)",
     "wasserstein": "Wasserstein-1 distance between the two samples, in the measure's units",
+    "wasserstein_low": f"Lower end {_INTERVAL}. A distance is never below 0, so this is not a test of 0",
+    "wasserstein_high": f"Upper end {_INTERVAL}",
     "ks_statistic": "Two-sample Kolmogorov-Smirnov statistic",
-    "ks_p": "Its two-sided p value",
+    "ks_low": f"Lower end {_INTERVAL}",
+    "ks_high": f"Upper end {_INTERVAL}",
+    "ks_p": "Its two-sided p value, every volume taken as independent; not corrected for the number of measures",
 }
 
 
 def compare(first: Population, second: Population) -> list[Comparison]:
     """Compare two populations in every measure; missing values are left out."""
-    return [compare_samples(item.name, first.column(item.name), second.column(item.name)) for item in measure_fields()]
+    return [
+        compare_samples(item.name, first.column(item.name), second.column(item.name), first.subjects, second.subjects)
+        for item in measure_fields()
+    ]
 
 
-def compare_samples(name: str, first: NDArray[np.float64], second: NDArray[np.float64]) -> Comparison:
-    """Compare two samples (n,) and (m,) of one measure; NaN entries are left out."""
-    first, second = first[np.isfinite(first)], second[np.isfinite(second)]
-    distance = statistic = p_value = float("nan")
+def compare_samples(
+    name: str,
+    first: Array,
+    second: Array,
+    first_subjects: Sequence[str] | None = None,
+    second_subjects: Sequence[str] | None = None,
+) -> Comparison:
+    """Compare two samples (n,) and (m,) of one measure; NaN entries are left out.
+
+    Without subjects every value is a subject's only one.
+    """
+    first, first_subjects = _found(first, first_subjects)
+    second, second_subjects = _found(second, second_subjects)
+    nan = float("nan")
+    statistics = (nan,) * 7
     if min(first.size, second.size) >= _MIN_COUNT:
-        distance = float(stats.wasserstein_distance(first, second))
-        test = stats.ks_2samp(first, second)
-        statistic, p_value = float(test.statistic), float(test.pvalue)
-    return Comparison(name, *_summary(first), *_summary(second), distance, statistic, p_value)
+        sets = first, second, first_subjects, second_subjects
+        statistics = (
+            wasserstein(first, second),
+            *bootstrap_interval(wasserstein, *sets),
+            ks_statistic(first, second),
+            *bootstrap_interval(ks_statistic, *sets),
+            float(stats.ks_2samp(first, second).pvalue),
+        )
+    return Comparison(name, *_summary(first), *_summary(second), *statistics)
 
 
-def _summary(values: NDArray[np.float64]) -> tuple[int, float, float]:
+def wasserstein(first: Array, second: Array) -> float:
+    """Wasserstein-1 distance between two samples (n,) and (m,), in their units."""
+    return float(stats.wasserstein_distance(first, second))
+
+
+def ks_statistic(first: Array, second: Array) -> float:
+    """Largest difference between the distribution functions of two samples (n,) and (m,)."""
+    both = np.concatenate([first, second])
+    shares = [np.searchsorted(np.sort(item), both, side="right") / item.size for item in (first, second)]
+    return float(np.abs(shares[0] - shares[1]).max())
+
+
+def _found(values: Array, subjects: Sequence[str] | None) -> tuple[Array, list[str]]:
+    names = [str(index) for index in range(values.size)] if subjects is None else subjects
+    on = np.isfinite(values)
+    return values[on], [name for name, kept in zip(names, on, strict=True) if kept]
+
+
+def _summary(values: Array) -> tuple[int, float, float]:
     mean = float(values.mean()) if values.size else float("nan")
     deviation = float(values.std(ddof=1)) if values.size >= _MIN_COUNT else float("nan")
     return int(values.size), mean, deviation
@@ -71,9 +121,14 @@ def write_comparison(comparisons: list[Comparison], folder: Path, *, first: str,
     table = folder / "comparison.tsv"
     columns: dict[str, object] = {key: {"Description": text} for key, text in _DEFINITIONS.items()}
     write_json(folder / "comparison.json", {"first": first, "second": second, "columns": columns})
-    rows = [list(Comparison._fields), *([_cell(value) for value in row] for row in comparisons)]
-    write_text(table, "".join("\t".join(row) + "\n" for row in rows))
+    write_rows(table, Comparison._fields, comparisons)
     return table
+
+
+def write_rows(table: Path, header: Sequence[str], rows: Sequence[Sequence[str | int | float]]) -> None:
+    """Write a table of tab-separated values; NaN becomes an empty cell."""
+    lines = [list(header), *([_cell(value) for value in row] for row in rows)]
+    write_text(table, "".join("\t".join(line) + "\n" for line in lines))
 
 
 def _cell(value: str | int | float) -> str:

@@ -3,13 +3,14 @@
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medlangevin.shape import coil, frame, surface
+from medlangevin.shape import coil, duct_length, frame, sections, surface
 from medlangevin.shape.levels import NoLumenError
+from medlangevin.shape.sections import Sections
 from medlangevin.shape.segment import Lumen, segment_lumen
 
 NAN = float("nan")
@@ -60,7 +61,47 @@ class Measures:
         "turns",
         "Turns of the duct's centre about the modiolar axis, from the round window to the end of the lumen",
     )
+    lateral_wall_mm: float = _measure(
+        "Lateral wall",
+        "mm",
+        "Length in space of the lateral wall, from the round window's angle to the end of the duct: the outermost "
+        "points of the cross-sections every 5 degrees, smoothed over 75 degrees; before 30 degrees the wall's radius "
+        "is continued as for A",
+    )
+    cdl_corti_a_mm: float = _measure(
+        "Duct length (organ of Corti) from A",
+        "mm",
+        "4.16 A - 4: CDL(oc) of Alexiades et al. 2015 (Otol Neurotol 36:904), with A as defined here; with A from the "
+        "centre of the round window, as in that paper, it is shorter",
+    )
+    cdl_insertion_a_mm: float = _measure(
+        "Duct length (electrode path) from A",
+        "mm",
+        "4.16 A - 2.7: CDL(i), along the lateral wall where an electrode lies, of Alexiades et al. 2015 (Otol Neurotol "
+        "36:904), with A as defined here",
+    )
+    cdl_wall_ab_mm: float = _measure(
+        "Lateral wall from A and B",
+        "mm",
+        "1.71 (1.18 A + 2.69 B - sqrt(0.72 A B)) + 0.18: the elliptic-circular approximation of Schurzig et al. 2018 "
+        "(OTO Open 2(4), doi 10.1177/2473974X18800238), with A and B as defined here",
+    )
+    mean_area_mm2: float = _measure(
+        "Mean cross-section, first turn",
+        "mm2",
+        "Mean area of the duct's cross-sections by half-planes through the modiolar axis, every 5 degrees from 30 "
+        "(clear of the round window) to 360 degrees from the round window (cylindrical coordinates of Verbist et al. "
+        "2010, Otol Neurotol 31:722)",
+    )
     note: str = ""
+
+
+class Analysis(NamedTuple):
+    """All that was found in one volume: without a lumen, ``lumen`` is None; without a coil, ``sections``."""
+
+    measures: Measures
+    lumen: Lumen | None = None
+    sections: Sections | None = None
 
 
 def measure_fields() -> list[dataclasses.Field[Any]]:
@@ -69,23 +110,33 @@ def measure_fields() -> list[dataclasses.Field[Any]]:
 
 
 def measure(hu: NDArray[np.generic], affine: NDArray[np.float64]) -> Measures:
+    """The measures of ``analyse`` alone."""
+    return analyse(hu, affine).measures
+
+
+def analyse(hu: NDArray[np.generic], affine: NDArray[np.float64]) -> Analysis:
     """Segment the lumen of a crop in the reference frame and measure it.
 
     ``hu``: (i, j, k); ``affine``: (4, 4) voxel to RAS mm. A volume without a lumen gives measures that are all missing
     and a note that says why; it is never an error.
     """
     try:
-        return measure_lumen(segment_lumen(hu, affine))
+        lumen = segment_lumen(hu, affine)
     except NoLumenError as error:
-        return Measures(note=f"nothing measured: {error}")
+        return Analysis(Measures(note=f"nothing measured: {error}"))
+    return analyse_lumen(lumen)
 
 
 def measure_lumen(lumen: Lumen) -> Measures:
+    """The measures of ``analyse_lumen`` alone."""
+    return analyse_lumen(lumen).measures
+
+
+def analyse_lumen(lumen: Lumen) -> Analysis:
     """Measure a segmented lumen."""
     mesh = surface.mesh_of(lumen.level, lumen.affine)
     volume, _ = surface.volume_and_centroid(mesh)
     extents = surface.principal_extents(mesh)
-    vertices = frame.to_modiolar(mesh.vertices)
     notes = list(lumen.notes)
     values = {
         "volume_mm3": volume,
@@ -95,15 +146,44 @@ def measure_lumen(lumen: Lumen) -> Measures:
         "extent_3_mm": float(extents[2]),
     }
     path = coil.trace(lumen)
+    cuts = None
     if path.angle_deg.size and path.angle_deg[-1] >= 360.0:
-        values["a_mm"], values["b_mm"] = coil.a_value(lumen), coil.b_value(lumen)
-        values["height_mm"] = coil.height(vertices)
-        values["turns"] = coil.turns(path, float(vertices[:, 2].max()))
-        values["b_over_a"] = values["b_mm"] / values["a_mm"]
+        cuts = sections.cut_sections(lumen, path)
+        values |= _coil_values(lumen, path, cuts, frame.to_modiolar(mesh.vertices))
+        cuts = _up_to_the_end(cuts, path, values["turns"])
         if math.isnan(values["a_mm"]) or math.isnan(values["b_mm"]):
             notes.append("A or B: no lateral wall on a ray from the axis")
         if math.isnan(values["turns"]):
-            notes.append("turns: the apical turns are not resolved")
+            notes.append("turns, lateral wall: the apical turns are not resolved")
     else:
-        notes.append("A, B, height, turns: the lumen does not coil once about the modiolar axis")
-    return Measures(**values, note="; ".join(notes))
+        notes.append(
+            "A, B, height, turns, lengths, cross-sections: the lumen does not coil once about the modiolar axis"
+        )
+    return Analysis(Measures(**values, note="; ".join(notes)), lumen, cuts)
+
+
+def _up_to_the_end(cuts: Sections, path: coil.Path, turns: float) -> Sections:
+    """The sections of the duct itself: beyond its end a path goes on in the turn below."""
+    highest = float(path.angle_deg[path.height_mm.argmax()])
+    end = max(360.0, highest if math.isnan(turns) else 360.0 * turns)
+    return Sections(*(values[cuts.angle_deg <= end] for values in cuts))
+
+
+def _coil_values(lumen: Lumen, path: coil.Path, cuts: Sections, vertices: NDArray[np.float64]) -> dict[str, float]:
+    """What is measured along the coil; ``vertices``: the wall (n, 3) in modiolar coordinates."""
+    a, b = coil.a_value(lumen), coil.b_value(lumen)
+    turns = coil.turns(path, float(vertices[:, 2].max()))
+    step = float(path.angle_deg[1] - path.angle_deg[0])
+    start = coil.wall_from_round_window(lumen, np.arange(0.0, path.angle_deg[0], step))
+    return {
+        "a_mm": a,
+        "b_mm": b,
+        "b_over_a": b / a,
+        "height_mm": coil.height(vertices),
+        "turns": turns,
+        "lateral_wall_mm": sections.wall_length(cuts, start, end_deg=360.0 * turns),
+        "cdl_corti_a_mm": duct_length.organ_of_corti_from_a(a),
+        "cdl_insertion_a_mm": duct_length.insertion_path_from_a(a),
+        "cdl_wall_ab_mm": duct_length.lateral_wall_from_a_and_b(a, b),
+        "mean_area_mm2": sections.mean_area(cuts),
+    }

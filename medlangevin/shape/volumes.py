@@ -1,5 +1,6 @@
 """Which volumes a folder holds, and reading one of them."""
 
+import re
 import zlib
 from pathlib import Path
 from typing import NamedTuple
@@ -17,23 +18,26 @@ _ENDINGS = ("*.nii", "*.nii.gz")
 
 
 class Volume(NamedTuple):
-    """One volume: its ``name`` in tables and its file."""
+    """One volume: its ``name`` in tables, its file, and the ``subject`` whose ear it shows."""
 
     name: str
     path: Path
+    subject: str
 
 
 def find_volumes(folder: Path | str) -> list[Volume]:
     """The volumes of a folder, sorted by name.
 
     What ``dataset.json`` lists (all splits) where there is one, else the NIfTI files in the folder, else those in its
-    ``crops`` folder. Raises MedlangevinError when the folder is absent or holds none.
+    ``crops`` folder. The subject is the listing's, else what the file's name says (``sub-<subject>_...``), else each
+    volume is a subject of its own. Raises MedlangevinError when the folder is absent or holds none.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise MedlangevinError(f"{folder} is not a folder; give one with NIfTI crops (from preprocess or generate)")
     listing = folder / "dataset.json"
-    paths = _listed(listing) if listing.is_file() else []
+    subjects = _listed(listing) if listing.is_file() else {}
+    paths = list(subjects)
     for place in (folder, folder / "crops"):
         if not paths:
             paths = [path for ending in _ENDINGS for path in place.glob(ending) if not path.name.startswith(".")]
@@ -41,17 +45,23 @@ def find_volumes(folder: Path | str) -> list[Volume]:
         raise MedlangevinError(
             f"no NIfTI volumes (*.nii, *.nii.gz) in {folder}; give the output of preprocess or generate"
         )
-    return sorted(Volume(_stem(path), path) for path in paths)
+    return sorted(Volume(_stem(path), path, subjects.get(path) or _subject(_stem(path))) for path in paths)
 
 
-def _listed(listing: Path) -> list[Path]:
+def _subject(stem: str) -> str:
+    named = re.match(r"sub-([^_]+)", stem)
+    return named.group(1) if named else stem
+
+
+def _listed(listing: Path) -> dict[Path, str]:
+    """The files that a listing names, and the subject of each ("" where it names none)."""
     raw = read_json(listing)
     if not isinstance(raw, dict) or not all(isinstance(raw.get(split, []), list) for split in SPLITS):
         raise MedlangevinError(f"{listing} is damaged; run medlangevin preprocess again")
     entries = [entry for split in SPLITS for entry in raw.get(split, [])]
     if not all(isinstance(entry, dict) and isinstance(entry.get("image"), str) for entry in entries):
         raise MedlangevinError(f"{listing}: every ear needs 'image'; run medlangevin preprocess again")
-    return [listing.parent / entry["image"] for entry in entries]
+    return {listing.parent / entry["image"]: str(entry.get("subject") or "") for entry in entries}
 
 
 def _stem(path: Path) -> str:

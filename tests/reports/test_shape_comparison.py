@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import nibabel
 import numpy as np
 import pytest
@@ -6,10 +8,13 @@ from matplotlib.image import imread
 
 from medlangevin.cli.shape import shape
 from medlangevin.errors import MedlangevinError, PartialFailureError
-from medlangevin.reports.shape_comparison import draw_comparison, format_table, panel_caption, report_shape
+from medlangevin.io import read_json
+from medlangevin.reports.shape_comparison import format_table, report_shape
+from medlangevin.reports.shape_figure import draw_comparison, panel_caption
 from medlangevin.shape.compare import compare, compare_samples
+from medlangevin.shape.compare_sets import compare_sets
 from medlangevin.shape.measure import Measures
-from medlangevin.shape.population import Population
+from medlangevin.shape.population import Ear, Population
 
 AFFINE = np.diag([-0.2, -0.2, 0.2, 1.0])
 AFFINE[:3, 3] = [6.3, 4.45, -4.5]
@@ -34,8 +39,8 @@ def _folder(path, radii):
 
 def _population(name, seed, count=30):
     rng = np.random.default_rng(seed)
-    rows = tuple(Measures(volume_mm3=rng.normal(72, 9), a_mm=rng.normal(9.2, 0.4)) for _ in range(count))
-    return Population(name, tuple(str(index) for index in range(count)), rows)
+    rows = [Measures(volume_mm3=rng.normal(72, 9), a_mm=rng.normal(9.2, 0.4)) for _ in range(count)]
+    return Population(name, tuple(Ear(str(index), row, str(index), Path("gone")) for index, row in enumerate(rows)))
 
 
 def test_two_folders_give_tables_a_comparison_and_a_figure(tmp_path):
@@ -46,6 +51,10 @@ def test_two_folders_give_tables_a_comparison_and_a_figure(tmp_path):
         "comparison.json",
         "comparison.png",
         "comparison.tsv",
+        "comparison_sets.json",
+        "comparison_sets.tsv",
+        "cross_sections.json",
+        "cross_sections.tsv",
         "real.json",
         "real.tsv",
         "synthetic.json",
@@ -57,6 +66,13 @@ def test_two_folders_give_tables_a_comparison_and_a_figure(tmp_path):
     table = format_table(report)
     assert "volume_mm3" in table
     assert "(3 of 3)" in table
+    rows = [line.split("\t") for line in (first / "shape" / "comparison_sets.tsv").read_text().splitlines()]
+    described = read_json(first / "shape" / "comparison_sets.json")
+    assert set(described["columns"]) == set(rows[0])
+    assert set(described["statistics"]) == {row[0] for row in rows[1:]}
+    cells = {row[0]: row for row in rows[1:]}
+    assert cells["mmd2"][1] == ""  # two and three ears are too few
+    assert 0 < float(cells["ms_ssim_second"][1]) < 1
 
 
 def test_folders_of_one_name_do_not_overwrite_each_other(tmp_path):
@@ -69,7 +85,9 @@ def test_folders_of_one_name_do_not_overwrite_each_other(tmp_path):
 
 def test_the_figure_is_drawn_even_where_measures_are_missing(tmp_path):
     first, second = _population("one", 1), _population("two", 2)
-    path = draw_comparison(first, second, tuple(compare(first, second)), tmp_path / "figure.png")
+    path = draw_comparison(
+        first, second, tuple(compare(first, second)), compare_sets(first, second), tmp_path / "figure.png"
+    )
     picture = imread(path)
     assert picture.shape[1] > 1000
     colours = (picture[..., :3] * 255).round().astype(int)
@@ -125,3 +143,22 @@ def test_out_that_is_a_file_is_an_error(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(MedlangevinError, match="is a file"):
         report_shape(_folder(tmp_path / "ears", [0.8]), out=tmp_path / "file")
+
+
+@pytest.mark.parametrize("space", ["lps", "RAS"])
+def test_the_command_writes_meshes_and_says_in_which_coordinates(tmp_path, space):
+    folder = _folder(tmp_path / "ears", [0.8])
+    arguments = [str(folder), "--mesh", "stl", "--mesh-space", space]
+    result = CliRunner().invoke(shape, arguments, standalone_mode=False)
+    assert result.exception is None, result.output
+    assert f"(stl, {space.upper()} mm" in result.output
+    mesh = folder / "shape" / "meshes" / "ears" / "synthetic-0_ct.stl"
+    assert f"SPACE={space.upper()}".encode() in mesh.read_bytes()[:80]
+
+
+def test_coordinates_without_a_mesh_are_an_error_before_anything_is_written(tmp_path):
+    folder = _folder(tmp_path / "ears", [0.8])
+    result = CliRunner().invoke(shape, [str(folder), "--mesh-space", "RAS"], standalone_mode=False)
+    assert isinstance(result.exception, MedlangevinError)
+    assert "--mesh" in str(result.exception)
+    assert not (folder / "shape").exists()

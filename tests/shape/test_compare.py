@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
+from scipy import stats
 
 from medlangevin.io import read_json
-from medlangevin.shape.compare import compare, compare_samples, write_comparison
+from medlangevin.shape.compare import compare, compare_samples, ks_statistic, write_comparison
 from medlangevin.shape.measure import Measures
-from medlangevin.shape.population import Population
+from medlangevin.shape.population import Ear, Population
 
 
 def test_wasserstein_and_ks_of_samples_with_known_answers():
@@ -27,18 +28,22 @@ def test_equal_samples_are_no_distance_apart():
 def test_missing_values_are_left_out_and_too_few_give_no_statistics():
     nan = float("nan")
     with_gaps = compare_samples("a_mm", np.array([nan, 0.0, 1.0, 3.0]), np.array([8.0, nan, 5.0, 6.0]))
-    assert with_gaps == compare_samples("a_mm", np.array([0.0, 1.0, 3.0]), np.array([8.0, 5.0, 6.0]))
+    assert with_gaps[:8] == compare_samples("a_mm", np.array([0.0, 1.0, 3.0]), np.array([8.0, 5.0, 6.0]))[:8]
     single = compare_samples("a_mm", np.array([1.0, nan]), np.array([1.0, 2.0]))
     assert (single.first_count, single.first_mean) == (1, 1.0)
-    assert np.isnan([single.first_sd, single.wasserstein, single.ks_statistic, single.ks_p]).all()
+    assert np.isnan(
+        [single.first_sd, single.wasserstein, single.ks_statistic, single.wasserstein_low, single.ks_high, single.ks_p]
+    ).all()
     empty = compare_samples("a_mm", np.array([nan]), np.array([nan]))
     assert empty.first_count == 0
     assert np.isnan(empty.first_mean)
 
 
 def test_comparison_table_leaves_what_is_missing_empty(tmp_path):
-    first = Population("one", ("x", "y"), (Measures(volume_mm3=70.0), Measures(volume_mm3=72.0)))
-    second = Population("two", ("z", "w"), (Measures(volume_mm3=71.0), Measures(volume_mm3=75.0)))
+    first, second = (
+        Population(name, tuple(Ear(str(value), Measures(volume_mm3=value), str(value), tmp_path) for value in values))
+        for name, values in (("one", (70.0, 72.0)), ("two", (71.0, 75.0)))
+    )
     table = write_comparison(compare(first, second), tmp_path, first="one", second="two")
     header, volume, surface, *_ = [line.split("\t") for line in table.read_text().splitlines()]
     assert dict(zip(header, volume, strict=True))["wasserstein"] == "2"
@@ -47,3 +52,48 @@ def test_comparison_table_leaves_what_is_missing_empty(tmp_path):
     described = read_json(tmp_path / "comparison.json")
     assert described["second"] == "two"
     assert set(described["columns"]) == set(header)
+
+
+def test_shifted_gaussians_have_the_distances_of_the_closed_form():
+    # N(0, 1) and N(1, 1): Wasserstein-1 is the shift; Kolmogorov-Smirnov is 2 Phi(1 / 2) - 1.
+    rng = np.random.default_rng(0)
+    count = 2000
+    row = compare_samples("a_mm", rng.normal(0, 1, count), rng.normal(1, 1, count))
+    # W1 of shifted samples is about the difference of means (standard error sqrt(2 / n)); KS is a difference of two
+    # shares (standard error below sqrt(1 / (2 n))), its maximum a little above. 4.5 of each: false alarm below 1e-5.
+    assert row.wasserstein == pytest.approx(1.0, abs=4.5 * np.sqrt(2 / count))
+    expected = 2 * stats.norm.cdf(0.5) - 1
+    assert row.ks_statistic == pytest.approx(expected, abs=4.5 * np.sqrt(1 / (2 * count)))
+    assert row.wasserstein_low < 1.0 < row.wasserstein_high
+    assert row.ks_low < expected < row.ks_high
+    # A 95 % interval of a difference of means is 2 * 1.96 standard errors wide; its ends are known to about a tenth.
+    assert row.wasserstein_high - row.wasserstein_low == pytest.approx(3.92 * np.sqrt(2 / count), rel=0.3)
+    assert row.ks_p < 1e-50
+
+
+def test_equal_distributions_give_uniform_ks_p_values():
+    rng = np.random.default_rng(1)
+    p = [stats.ks_2samp(*rng.standard_normal((2, 40))).pvalue for _ in range(300)]
+    ours = [ks_statistic(*pair) for pair in rng.standard_normal((20, 2, 40))]
+    theirs = np.random.default_rng(1)
+    theirs.standard_normal((300, 2, 40))
+    assert ours == pytest.approx([stats.ks_2samp(*pair).statistic for pair in theirs.standard_normal((20, 2, 40))])
+    # The statistic is discrete, so p is at least uniform: P(p <= t) <= t, binomial at a false alarm of 1e-4.
+    for level in (0.05, 0.2, 0.5):
+        share = (np.array(p) <= level).sum()
+        assert stats.binom.ppf(1e-4, 300, 0.5 * level) <= share <= stats.binom.ppf(1 - 1e-4, 300, level)
+
+
+@pytest.mark.parametrize("twins_first", [True, False])
+def test_two_ears_of_a_person_count_as_one_draw_in_the_intervals(twins_first):
+    rng = np.random.default_rng(2)
+    twins, steady = np.repeat(rng.normal(0, 1, 40), 2), np.full(80, 4.0)
+    people, each_its_own = [str(index // 2) for index in range(80)], [str(index) for index in range(80)]
+    order = 1 if twins_first else -1
+    samples = (twins, steady)[::order]
+    alone = compare_samples("a_mm", *samples)
+    whole = compare_samples("a_mm", *samples, *(people, each_its_own)[::order])
+    assert whole.wasserstein == alone.wasserstein
+    # Half as many independent values make an interval wider by the root of 2; 500 draws tell a width to about 5 %.
+    ratio = (whole.wasserstein_high - whole.wasserstein_low) / (alone.wasserstein_high - alone.wasserstein_low)
+    assert ratio == pytest.approx(np.sqrt(2), rel=0.2)

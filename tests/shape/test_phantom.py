@@ -46,6 +46,7 @@ def results(affine):
         ("b_value_mm", "b_mm", 0.15),
         ("height_mm", "height_mm", 0.3),
         ("turns", "turns", 0.2),
+        ("lateral_wall_mm", "lateral_wall_mm", 1.2),
     ],
 )
 def test_each_measure_is_close_to_the_truth(results, key, name, tolerance):

@@ -4,7 +4,8 @@ import pytest
 
 from medlangevin.errors import MedlangevinError
 from medlangevin.io import read_json, write_json
-from medlangevin.shape.population import measure_folder, write_population
+from medlangevin.shape.population import MeshExport, measure_folder
+from medlangevin.shape.tables import write_population, write_sections
 from medlangevin.shape.volumes import find_volumes, read_volume
 
 
@@ -35,12 +36,40 @@ def test_a_folder_becomes_a_table_with_defined_columns(folder, tmp_path):
     assert rows[3][0] == "c_ct"
     assert set(rows[3][1:-1]) == {""}
     assert "no contrast" in rows[3][-1]
-    assert float(rows[1][rows[0].index("volume_mm3")]) == pytest.approx(population.measures[0].volume_mm3, abs=1e-4)
+    assert float(rows[1][rows[0].index("volume_mm3")]) == pytest.approx(
+        population.ears[0].measures.volume_mm3, abs=1e-4
+    )
 
 
 def test_more_processes_give_the_same_table(folder):
     # repr, as NaN (a missing measure) is not equal to itself.
-    assert repr(measure_folder(folder, workers=2)) == repr(measure_folder(folder, workers=1))
+    two, one = measure_folder(folder, workers=2), measure_folder(folder, workers=1)
+    assert repr(two) == repr(one)
+    assert (two.ears[0].distance == one.ears[0].distance).all()
+
+
+def test_meshes_and_cross_sections_are_written_for_every_ear_that_has_them(folder, tmp_path):
+    out = tmp_path / "out"
+    population = measure_folder(folder, meshes=MeshExport(out / "meshes", "ply", "RAS"))
+    assert sorted(path.name for path in (out / "meshes").iterdir()) == ["a_ct.ply", "b_ct.ply"]
+    assert b"SPACE=RAS" in (out / "meshes" / "a_ct.ply").read_bytes()[:200]
+    table = write_sections([population], out)
+    rows = [line.split("\t") for line in table.read_text().splitlines()]
+    assert set(read_json(out / "cross_sections.json")) == set(rows[0])
+    assert {row[1] for row in rows[1:]} == {"a_ct", "b_ct"}
+    first = dict(zip(rows[0], rows[1], strict=True))
+    assert (first["population"], first["angle_deg"]) == ("ears", "30")
+    areas = [float(row[3]) for row in rows[1:] if row[1] == "a_ct" and float(row[2]) <= 360]
+    assert np.mean(areas) == pytest.approx(population.column("mean_area_mm2")[0], abs=1e-3)
+
+
+def test_subjects_come_from_the_listing_then_the_name_then_the_volume(tmp_path):
+    for name in ("sub-7_side-L_ct.nii.gz", "sub-7_side-R_ct.nii.gz", "other.nii"):
+        (tmp_path / name).touch()
+    assert [item.subject for item in find_volumes(tmp_path)] == ["other", "7", "7"]
+    entries = [{"image": "other.nii", "subject": "x"}, {"image": "sub-7_side-L_ct.nii.gz"}]
+    write_json(tmp_path / "dataset.json", {"training": entries})
+    assert [item.subject for item in find_volumes(tmp_path)] == ["x", "7"]
 
 
 def test_files_that_cannot_be_read_are_listed_and_skipped(folder, spiral_ct, affine):
