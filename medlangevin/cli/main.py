@@ -11,6 +11,7 @@ from medlangevin.cli.demo import demo
 from medlangevin.cli.evaluate import evaluate
 from medlangevin.cli.generate import generate
 from medlangevin.cli.phantom import phantom
+from medlangevin.cli.posterior import posterior
 from medlangevin.cli.preprocess import preprocess
 from medlangevin.cli.shape import shape
 from medlangevin.cli.toy import toy
@@ -69,5 +70,5 @@ def main() -> None:
     """
 
 
-for command in (preprocess, train, evaluate, generate, shape, phantom, demo, toy, benchmark):
+for command in (preprocess, train, evaluate, generate, posterior, shape, phantom, demo, toy, benchmark):
     main.add_command(command)

@@ -29,7 +29,7 @@ TRAVERSE_SD = 2.0
 
 @dataclass(frozen=True)
 class Latents:
-    """``count`` latent vectors: ``at(i)``, i from 1, (d,). ``about`` goes into all sidecars, ``note(i)`` into its own."""
+    """``count`` latent vectors: ``at(i)``, i from 1, (d,). ``about`` goes into all sidecars, ``note(i)`` into one."""
 
     count: int
     at: Callable[[int], Tensor]
