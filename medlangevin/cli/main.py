@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from medlangevin import __version__
+from medlangevin.cli.audit import audit
 from medlangevin.cli.benchmark import benchmark
 from medlangevin.cli.demo import demo
 from medlangevin.cli.evaluate import evaluate
@@ -70,5 +71,5 @@ def main() -> None:
     """
 
 
-for command in (preprocess, train, evaluate, generate, posterior, shape, phantom, demo, toy, benchmark):
+for command in (preprocess, train, evaluate, generate, posterior, audit, shape, phantom, demo, toy, benchmark):
     main.add_command(command)
