@@ -8,24 +8,84 @@ import click
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--count", type=click.IntRange(min=1), required=True, help="How many volumes to draw.")
+@click.option("--count", type=click.IntRange(min=1), help="How many volumes to draw; not for --traverse.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write them to.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same volumes.")
 @click.option("--noise", is_flag=True, help="Add the noise that the model has learned; without it, smooth means.")
+@click.option("--like", type=click.Path(path_type=Path), metavar="IMAGE", help="Draw around this ear's crop.")
+@click.option(
+    "--strength",
+    type=click.FloatRange(0, 1),
+    help="With --like: 0 the reconstruction at the posterior mean, 1 full posterior draws.  [default: 1]",
+)
+@click.option(
+    "--between",
+    type=(click.Path(path_type=Path), click.Path(path_type=Path)),
+    metavar="IMAGE IMAGE",
+    help="Go from one ear to the other in --count volumes, ends included.",
+)
+@click.option("--traverse", is_flag=True, help="Go along the leading latent directions of the training crops.")
+@click.option("--directions", type=click.IntRange(min=1), help="With --traverse: how many.  [default: 3]")
+@click.option("--steps", type=click.IntRange(min=2), help="With --traverse: volumes for each.  [default: 5]")
+@click.option("--data", type=click.Path(path_type=Path), help="With --traverse: the crops, if not where the run says.")
 @click.option("--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True)
-def generate(run: Path, count: int, out: Path, seed: int, noise: bool, checkpoint: Literal["best", "last"]) -> None:
+def generate(
+    run: Path,
+    count: int | None,
+    out: Path,
+    seed: int,
+    noise: bool,
+    like: Path | None,
+    strength: float | None,
+    between: tuple[Path, Path] | None,
+    traverse: bool,
+    directions: int | None,
+    steps: int | None,
+    data: Path | None,
+    checkpoint: Literal["best", "last"],
+) -> None:
     """Draw synthetic cochleae from a trained RUN.
 
     Writes NIfTI volumes in HU on the grid of the training crops, a JSON file each that says SYNTHETIC and holds the
-    latent vector, and montage.png.
+    latent vector, and montage.png. Volume n depends on the run, the seed and n alone. Interrupted, the same command
+    goes on.
+
+    --like draws z = m + S (z_i - m) about an ear: z_i is a draw of the model's posterior of the latent given the
+    image, m that posterior's mean, S the --strength. --between follows the great circle between two posterior means,
+    norms changing linearly. --traverse goes 2 standard deviations to either side along the principal directions of
+    the training crops' latents.
 
     \b
-    Example:
+    Examples:
       medlangevin generate runs/cochlea_qsl --count 50 --out synthetic/
+      medlangevin generate runs/cochlea_qsl --like ear_ct.nii.gz --strength 0.5 --count 10 --out like_it/
+      medlangevin generate runs/cochlea_qsl --between a_ct.nii.gz b_ct.nii.gz --count 7 --out path/
+      medlangevin generate runs/cochlea_qsl --traverse --directions 3 --steps 5 --out directions/
     """
+    from medlangevin.errors import MedlangevinError
     from medlangevin.evaluation.generation import generate as generate_volumes
     from medlangevin.reports.montage import draw_generated
 
-    paths = generate_volumes(run, out, count=count, seed=seed, noise=noise, checkpoint=checkpoint)
+    if strength is not None and like is None:
+        raise MedlangevinError("--strength belongs to --like; add it or leave --strength out")
+    if not traverse and (directions, steps, data) != (None, None, None):
+        raise MedlangevinError("--directions, --steps and --data belong to --traverse; add it or leave them out")
+    if traverse and count is not None:
+        raise MedlangevinError("--traverse draws --directions times --steps volumes; leave --count out")
+    if not traverse and count is None:
+        raise MedlangevinError("--count is missing; say how many volumes to draw")
+    paths = generate_volumes(
+        run,
+        out,
+        count=count,
+        seed=seed,
+        noise=noise,
+        checkpoint=checkpoint,
+        like=like,
+        strength=1.0 if strength is None else strength,
+        between=between,
+        traverse=(directions or 3, steps or 5) if traverse else None,
+        data_root=data,
+    )
     click.echo(f"{len(paths)} synthetic volumes in {out}")
-    click.echo(f"picture {draw_generated(out)}")
+    click.echo(f"picture {draw_generated(out, columns=(steps or 5) if traverse else None)}")

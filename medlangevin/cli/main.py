@@ -6,11 +6,13 @@ from typing import Any
 import click
 
 from medlangevin import __version__
+from medlangevin.cli.audit import audit
 from medlangevin.cli.benchmark import benchmark
 from medlangevin.cli.demo import demo
 from medlangevin.cli.evaluate import evaluate
 from medlangevin.cli.generate import generate
 from medlangevin.cli.phantom import phantom
+from medlangevin.cli.posterior import posterior
 from medlangevin.cli.preprocess import preprocess
 from medlangevin.cli.report import report
 from medlangevin.cli.shape import shape
@@ -71,5 +73,5 @@ def main() -> None:
     """
 
 
-for command in (preprocess, train, evaluate, generate, shape, report, phantom, demo, toy, benchmark):
+for command in (preprocess, train, evaluate, generate, posterior, audit, shape, report, phantom, demo, toy, benchmark):
     main.add_command(command)

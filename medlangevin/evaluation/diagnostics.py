@@ -78,6 +78,12 @@ def save_inference_data(data: "InferenceData", path: Path | str) -> None:
         data.to_netcdf(str(temporary))
 
 
+def load_positions(path: Path | str) -> np.ndarray:
+    """The draws (chains, draws, d) of a file that ``save_inference_data`` wrote."""
+    data = _arviz().from_netcdf(str(path))
+    return np.asarray(data["posterior"]["z"].values)
+
+
 def summary(data: "InferenceData", *, num_gradients: int | None = None) -> pd.DataFrame:
     """One row per latent dimension: mean, sd, mcse_mean, mcse_sd, ess_bulk, ess_tail, r_hat.
 

@@ -7,11 +7,14 @@ from typing import Any
 import nibabel
 import numpy as np
 import torch
+from torch import Tensor
 
 from medlangevin import __version__
 from medlangevin.datasets.window import to_hu
 from medlangevin.errors import MedlangevinError
-from medlangevin.io import atomic_path, read_json, write_json
+from medlangevin.evaluation import latents as sources
+from medlangevin.evaluation.latents import Latents
+from medlangevin.io import atomic_path, read_json, sweep, write_json
 from medlangevin.progress import progress
 from medlangevin.training.checkpoint import WEIGHTS
 from medlangevin.training.randomness import generator
@@ -25,23 +28,41 @@ def generate(
     run_dir: Path | str,
     out: Path | str,
     *,
-    count: int,
+    count: int | None = None,
     seed: int = 0,
     noise: bool = False,
     checkpoint: CheckpointName = "best",
+    like: Path | None = None,
+    strength: float = 1.0,
+    between: tuple[Path, Path] | None = None,
+    traverse: tuple[int, int] | None = None,
+    data_root: Path | None = None,
 ) -> list[Path]:
-    """Write ``count`` synthetic ears into ``out``; the paths of the volumes.
+    """Write synthetic ears into ``out``; the paths of the volumes.
 
     ``synthetic-0001_ct.nii.gz`` (int16 HU, on the grid of the crops the run was trained on), a JSON sidecar each, and
-    generation.json. Mean images of the decoder; ``noise`` adds the noise the likelihood has learned. Volume n depends
-    on the run, ``seed`` and n alone. Raises MedlangevinError before anything is written when ``out`` holds other files.
+    generation.json. Mean images of the decoder; ``noise`` adds the noise the likelihood has learned. Latents come from
+    the prior, or (``medlangevin.evaluation.latents``) ``like`` an ear with ``strength``, ``between`` two ears, or
+    ``traverse`` (directions, steps) over the training crops in ``data_root``. Volume n depends on the run, these, the
+    ``seed`` and n alone. One volume is in memory at a time. What the same call wrote before it was interrupted is kept.
+    Raises MedlangevinError before anything is written when the input is wrong or ``out`` holds other files.
     """
-    if count < 1:
+    if traverse is None and (count is None or count < 1):
         raise MedlangevinError(f"--count {count}: at least 1 volume has to be asked for")
+    if sum(choice is not None for choice in (like, between, traverse)) > 1:
+        raise MedlangevinError("--like, --between and --traverse exclude one another; give one of them")
     out = Path(out)
     _require_ours(out)
     run = load_run(run_dir, checkpoint=checkpoint)
     affine = run.crop_grid().affine
+    if like is not None:
+        latents = sources.like(run, Path(like), strength=strength, count=count or 1, seed=seed)
+    elif between is not None:
+        latents = sources.between(run, *between, count=count or 1)
+    elif traverse is not None:
+        latents = sources.traverse(run, directions=traverse[0], steps=traverse[1], data_root=data_root)
+    else:
+        latents = sources.from_prior(run, count=count or 1, seed=seed)
     weights = checkpoint_folder(run.directory, checkpoint) / WEIGHTS
     about: dict[str, Any] = {
         "SYNTHETIC": True,
@@ -54,30 +75,41 @@ def generate(
         "seed": seed,
         "noise": noise,
         "software": f"medlangevin {__version__}",
+        **latents.about,
     }
-    draw_volume(run, 1, seed=seed, noise=noise)  # a run that cannot draw must not cost the volumes that are there
-    for stale in [*out.glob("synthetic-*_ct.nii.gz"), *out.glob("synthetic-*_ct.json"), out / PICTURE]:
-        stale.unlink(missing_ok=True)
-    write_json(out / MARKER, about | {"count": count, "window_hu": list(run.config.data.window_hu)})
+    if like is not None or between is not None:
+        inputs = [like] if like is not None else list(between or ())
+        about["description"] = "Synthetic volume drawn from a generative model, conditioned on a real ear."
+        about["images_sha256"] = [hashlib.sha256(Path(image).read_bytes()).hexdigest() for image in inputs if image]
+    draw_volume(run, latents.at(1), 1, seed=seed, noise=noise)  # a run that cannot draw must not cost what is there
+    _make_room(out, about, latents.count)
+    write_json(out / MARKER, about | {"count": latents.count, "window_hu": list(run.config.data.window_hu)})
+    return _write(run, out, latents, about, affine, seed=seed, noise=noise)
+
+
+def _write(
+    run: Run, out: Path, latents: Latents, about: dict[str, Any], affine: np.ndarray, *, seed: int, noise: bool
+) -> list[Path]:
     paths = []
-    with progress(count, "volume") as track:
-        for index in range(1, count + 1):
-            hu, latent = draw_volume(run, index, seed=seed, noise=noise)
-            path = out / f"synthetic-{index:04d}_ct.nii.gz"
-            write_volume(path, hu, affine)
-            write_json(out / f"synthetic-{index:04d}_ct.json", about | {"index": index, "latent": latent.tolist()})
+    with progress(latents.count, "volume") as track:
+        for index in range(1, latents.count + 1):
+            path, sidecar = _names(out, index)
             paths.append(path)
+            if not (path.is_file() and sidecar.is_file()):
+                latent = latents.at(index)
+                write_volume(path, draw_volume(run, latent, index, seed=seed, noise=noise), affine)
+                # The sidecar comes last: where it is, its volume is whole.
+                write_json(sidecar, about | {"index": index, **latents.note(index), "latent": latent.tolist()})
             track.advance(index)
     return paths
 
 
 @torch.no_grad()
-def draw_volume(run: Run, index: int, *, seed: int, noise: bool) -> tuple[np.ndarray, torch.Tensor]:
-    """Synthetic volume number ``index``: HU (i, j, k) float32, and its latent vector (d,).
+def draw_volume(run: Run, latent: Tensor, index: int, *, seed: int, noise: bool) -> np.ndarray:
+    """The ear of ``latent`` (d,), HU (i, j, k) float32; ``index`` and ``seed`` choose its noise.
 
-    Each is decoded alone from its own generators, so that it does not depend on how many are drawn together.
+    Each is decoded alone, so that it does not depend, even by rounding, on how many are drawn together.
     """
-    latent = torch.randn(run.model.latent_dim, generator=generator(seed, "latent", index))
     if noise:
         output = run.model.decoder(latent[None])
         image = run.model.likelihood.sample(output, generator(seed, "noise", index))
@@ -86,7 +118,27 @@ def draw_volume(run: Run, index: int, *, seed: int, noise: bool) -> tuple[np.nda
     hu = to_hu(image[0, 0], run.config.data.window_hu)
     if not torch.isfinite(hu).all():
         raise MedlangevinError(f"run {run.directory} draws volumes with NaN or infinite values; train it again")
-    return hu.numpy(), latent
+    return hu.numpy()
+
+
+def _names(out: Path, index: int) -> tuple[Path, Path]:
+    stem = f"synthetic-{index:04d}_ct"
+    return out / f"{stem}.nii.gz", out / f"{stem}.json"
+
+
+def _make_room(out: Path, about: dict[str, Any], count: int) -> None:
+    """Remove what another call wrote; of an earlier call with the same settings keep the first ``count`` volumes."""
+    before = read_json(out / MARKER) if (out / MARKER).is_file() else {}
+    same = {key: value for key, value in before.items() if key not in ("count", "window_hu")}
+    mine = {key: value for key, value in about.items() if key != "count"}
+    # A path's points depend on their number, so there the count has to agree as well.
+    is_same = same == mine and (about["mode"] == "prior" or about["mode"] == "like" or before.get("count") == count)
+    kept = {path for index in range(1, count + 1) for path in _names(out, index)} if is_same else set()
+    for stale in [*out.glob("synthetic-*_ct.nii.gz"), *out.glob("synthetic-*_ct.json"), out / PICTURE]:
+        if stale not in kept:
+            stale.unlink(missing_ok=True)
+    if out.is_dir():
+        sweep(out)
 
 
 def write_volume(path: Path, hu: np.ndarray, affine: np.ndarray) -> None:

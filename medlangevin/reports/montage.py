@@ -51,8 +51,8 @@ def save_montage(
         figure.savefig(temporary, dpi=150, format="png", metadata={"Software": "medlangevin"})
 
 
-def draw_generated(folder: Path | str) -> Path:
-    """Write the montage of a folder that ``generate`` filled; its path."""
+def draw_generated(folder: Path | str, *, columns: int | None = None) -> Path:
+    """Write the montage of a folder that ``generate`` filled; its path. ``columns``: tiles in a row, if not square."""
     folder = Path(folder)
     about = read_json(folder / MARKER)
     paths = sorted(folder.glob("synthetic-*_ct.nii.gz"))
@@ -63,6 +63,7 @@ def draw_generated(folder: Path | str) -> Path:
         labels=[path.name.removesuffix("_ct.nii.gz") for path in paths],
         title=f"SYNTHETIC cochleae from {about['run']}, seed {about['seed']}",
         window=tuple(about["window_hu"]),
+        columns=columns,
         total=len(paths),
     )
     return folder / PICTURE

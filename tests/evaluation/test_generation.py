@@ -9,7 +9,10 @@ import pytest
 import torch
 
 from medlangevin.errors import MedlangevinError
+from medlangevin.evaluation import latents as sources
+from medlangevin.evaluation.ear_image import read_ear
 from medlangevin.evaluation.generation import draw_volume, generate, write_volume
+from medlangevin.training.randomness import generator
 from medlangevin.training.run import load_run
 
 AFFINE = np.array([[-0.2, 0, 0, 6.3], [0, -0.2, 0, 4.4], [0, 0, 0.2, -4.5], [0, 0, 0, 1]])
@@ -49,7 +52,7 @@ def test_volume_depends_on_seed_and_number_alone(run: Path, tmp_path: Path) -> N
 
 def test_latent_vectors_follow_the_prior(run: Path) -> None:
     loaded = load_run(run)
-    latents = torch.stack([draw_volume(loaded, index, seed=0, noise=False)[1] for index in range(1000)])
+    latents = torch.stack([sources.from_prior(loaded, count=1000, seed=0).at(index) for index in range(1000)])
     # 3 means and 3 variances of 1,000 draws: standard errors 0.032 and 0.045; at 5 of them a false alarm in 3e5.
     assert latents.mean(0).abs().max() < 5 * 0.032
     assert (latents.var(0) - 1).abs().max() < 5 * 0.045
@@ -57,7 +60,10 @@ def test_latent_vectors_follow_the_prior(run: Path) -> None:
 
 def test_noise_has_the_learned_scale(run: Path) -> None:
     loaded = load_run(run)
-    pairs = [[draw_volume(loaded, index, seed=0, noise=noise)[0] for noise in (True, False)] for index in range(50)]
+    at = sources.from_prior(loaded, count=50, seed=0).at
+    pairs = [
+        [draw_volume(loaded, at(index), index, seed=0, noise=noise) for noise in (True, False)] for index in range(50)
+    ]
     differences = np.stack([noisy - clean for noisy, clean in pairs])
     scale = loaded.model.likelihood.scale.item() * 3500
     # 12,000 numbers: the relative standard error of their deviation is 1 / sqrt(24,000) = 0.0065; 5 of them.
@@ -99,3 +105,64 @@ def test_values_beyond_int16_are_clipped_not_wrapped(tmp_path: Path) -> None:
     hu = np.array([[[-40000.0, -0.6, 0.4, 40000.0]]])
     write_volume(tmp_path / "a.nii.gz", hu, AFFINE)
     assert np.asarray(nibabel.load(tmp_path / "a.nii.gz").dataobj).ravel().tolist() == [-32768, -1, 0, 32767]
+
+
+def test_strength_zero_is_the_reconstruction_at_the_mean_and_one_is_a_posterior_draw(run: Path) -> None:
+    loaded = load_run(run)
+    ear = run.parent.parent / "0_ct.nii.gz"
+    x = read_ear(ear, loaded)
+    at_mean, half, full = (sources.like(loaded, ear, strength=s, count=2, seed=3) for s in (0.0, 0.5, 1.0))
+    mean = sources.posterior_mean(loaded.model, x)
+    torch.testing.assert_close(at_mean.at(1), mean)
+    torch.testing.assert_close(at_mean.at(2), mean)
+    torch.testing.assert_close(full.at(2), loaded.model.posterior_sample(x, 1, generator(3, "posterior", 2))[0, 0])
+    torch.testing.assert_close(half.at(2), 0.5 * (mean + full.at(2)))
+
+
+def test_the_path_between_two_ears_keeps_its_ends_and_its_norm() -> None:
+    first, second = torch.tensor([3.0, 0.0, 0.0]), torch.tensor([0.0, 5.0, 0.0])
+    torch.testing.assert_close(sources.spherical(first, second, 0.0), first)
+    torch.testing.assert_close(sources.spherical(first, second, 1.0), second, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(sources.spherical(first, second, 0.5), torch.tensor([4.0, 4.0, 0.0]) / 2**0.5)
+    torch.testing.assert_close(sources.spherical(first, 2 * first, 0.5), 1.5 * first)
+
+
+def test_a_traversal_goes_two_deviations_to_either_side_of_the_mean(run: Path) -> None:
+    loaded = load_run(run)
+    mean, deviations, axes = sources.aggregated_posterior(loaded)
+    latents = sources.traverse(loaded, directions=2, steps=3)
+    assert latents.count == 6
+    torch.testing.assert_close(latents.at(2).double(), mean, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(latents.at(6).double(), mean + 2 * deviations[1] * axes[1], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(axes @ axes.T, torch.eye(3, dtype=torch.float64))
+    assert (deviations.diff() <= 0).all()
+
+
+def test_an_interrupted_call_goes_on_and_ends_as_if_undisturbed(run: Path, tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    ear = run.parent.parent / "1_ct.nii.gz"
+    generate(run, whole, count=3, like=ear)
+    paths = generate(run, cut, count=3, like=ear)
+    kept = paths[0].stat().st_mtime_ns
+    paths[1].unlink()
+    (cut / "synthetic-0003_ct.json").unlink()
+    generate(run, cut, count=3, like=ear)
+    assert paths[0].stat().st_mtime_ns == kept
+    for path in sorted(whole.glob("synthetic-*")):
+        if path.suffix == ".json":
+            assert path.read_bytes() == (cut / path.name).read_bytes()
+        else:
+            volumes = [np.asarray(nibabel.load(folder / path.name).dataobj) for folder in (whole, cut)]
+            np.testing.assert_array_equal(*volumes)
+
+
+def test_an_image_off_the_grid_is_one_line_and_writes_nothing(run: Path, tmp_path: Path) -> None:
+    write_volume(tmp_path / "shape.nii.gz", np.zeros((4, 6, 5)), AFFINE)
+    write_volume(tmp_path / "place.nii.gz", np.zeros((8, 6, 5)), AFFINE + 0.1)
+    with pytest.raises(MedlangevinError, match="has 4 x 6 x 5 voxels"):
+        generate(run, tmp_path / "out", count=1, like=tmp_path / "shape.nii.gz")
+    with pytest.raises(MedlangevinError, match="another grid"):
+        generate(run, tmp_path / "out", count=2, between=(tmp_path / "place.nii.gz",) * 2)
+    with pytest.raises(MedlangevinError, match="between 0"):
+        generate(run, tmp_path / "out", count=2, like=tmp_path / "place.nii.gz", strength=1.5)
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,31 @@
+"""medlangevin audit."""
+
+from pathlib import Path
+from typing import Literal
+
+import click
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--synthetic", type=click.Path(path_type=Path), required=True, help="Folder that generate wrote.")
+@click.option("--data", type=click.Path(path_type=Path), help="The crops, if not where the run's config says.")
+@click.option("--out", type=click.Path(path_type=Path), help="Where to write.  [default: SYNTHETIC/audit]")
+@click.option("--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True)
+def audit(run: Path, synthetic: Path, data: Path | None, out: Path | None, checkpoint: Literal["best", "last"]) -> None:
+    """Tell whether synthetic ears are copies of the ears that RUN was trained on.
+
+    Compares each with its nearest training ear, in the images and in the latents, and with how near held-out ears
+    come. Writes audit.tsv, audit.json and nearest_pairs.png, which shows real ears: keep it where the data are.
+
+    \b
+    Example:
+      medlangevin audit runs/cochlea_qsl --synthetic synthetic/ --data data/cochlea
+    """
+    from medlangevin.evaluation.memorisation import audit as audit_run
+    from medlangevin.evaluation.memorisation import format_audit
+    from medlangevin.reports.memorisation import draw_pairs
+
+    out = out or synthetic / "audit"
+    click.echo(format_audit(audit_run(run, synthetic, data, out, checkpoint=checkpoint)))
+    click.echo(f"picture {draw_pairs(out)}")

@@ -1,0 +1,35 @@
+"""One ear's image as a model's input: on the grid of the crops, or refused in one line."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from medlangevin.datasets.window import to_unit
+from medlangevin.errors import MedlangevinError
+from medlangevin.shape.volumes import read_volume
+from medlangevin.training.run import Run
+
+# The tolerance of affines of one cohort, mm (datasets.datalist).
+_SAME_GRID_MM = 1e-3
+
+
+def read_ear(path: Path | str, run: Run) -> torch.Tensor:
+    """The crop ``path`` in the units of ``run``'s model, (1, 1, i, j, k) float32 in [0, 1].
+
+    Raises MedlangevinError, one line, when it cannot be read or does not lie on the grid the run was trained on.
+    """
+    path, grid = Path(path), run.crop_grid()
+    hu, affine = read_volume(path)
+    advice = "give a crop that medlangevin preprocess wrote for the same reference"
+    if hu.shape != grid.shape:
+        raise MedlangevinError(
+            f"{path} has {_by(hu.shape)} voxels, the crops of run {run.name} have {_by(grid.shape)}; {advice}"
+        )
+    if not np.allclose(affine, grid.affine, atol=_SAME_GRID_MM):
+        raise MedlangevinError(f"{path} lies on another grid than the crops of run {run.name}; {advice}")
+    return to_unit(torch.from_numpy(hu.copy()), run.config.data.window_hu)[None, None]
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return " x ".join(str(size) for size in shape)

@@ -1,0 +1,217 @@
+"""Does a model copy its training ears? Nearest training neighbours of synthetic ears against those of held-out ears.
+
+In two spaces: images, averaged over 2 x 2 x 2 voxels so that noise and shifts below a voxel count little, root mean
+square in HU; and latents, the mean of 8 posterior draws of the (real or synthetic) image, Euclidean.
+
+The score of an ear is the distance to its nearest training ear over that to the nearest ear of anybody else: near 0
+for a copy, near 1 for an ear that resembles many alike. A distance alone would accuse every smooth mean image, which
+lies nearer to all ears than a noisy scan does. A synthetic ear is flagged where its score is below that of every
+held-out real ear, in both spaces: of n held-out ears and a fresh one, exchangeable, the fresh one has the lowest score
+with probability 1 / (n + 1), so at most that share of fresh ears is flagged in error.
+
+Over all ears together, the rank test of Meehan et al. (2020, A non-parametric test to detect data-copying in generative
+models), on one cell and with these scores: Mann-Whitney's U of synthetic against held-out scores, one-sided.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import stats
+
+from medlangevin import __version__
+from medlangevin.datasets.crops import CropDataset, choose_splits
+from medlangevin.datasets.datalist import Ear, read_index
+from medlangevin.errors import MedlangevinError
+from medlangevin.evaluation.ear_image import read_ear
+from medlangevin.io import sweep, write_json, write_text
+from medlangevin.progress import progress
+from medlangevin.shape.volumes import Volume, find_volumes
+from medlangevin.training.randomness import generator
+from medlangevin.training.run import CheckpointName, Run, load_run
+
+TABLE, RESULT, PICTURE = "audit.tsv", "audit.json", "nearest_pairs.png"
+# Ears compared at a time: memory holds these and one training ear, whatever the size of the cohort.
+BLOCK = 64
+_POSTERIOR_DRAWS = 8
+_SPACES = ("image", "latent")
+Array = NDArray[np.float64]
+
+
+class Neighbours(NamedTuple):
+    """Of each query (n,): ``distance`` to the nearest training ear, its ``position``, and to the nearest of others."""
+
+    distance: Array
+    position: NDArray[np.int64]
+    other: Array
+
+    @property
+    def score(self) -> Array:
+        """Nearest over second nearest, in [0, 1]; 1 where both are 0, as for a training set of doubles."""
+        return np.divide(self.distance, self.other, out=np.ones_like(self.distance), where=self.other > 0)
+
+
+def nearest(queries: Array, training: Iterator[tuple[Array, str]]) -> Neighbours:
+    """Neighbours of ``queries`` (n, d) among (vector (d,), person) pairs, seen one at a time; RMS over d.
+
+    ``other`` is the nearest among people other than the nearest ear's: a person's two ears are alike. Infinite where
+    there is nobody else.
+    """
+    first, second = np.full(len(queries), np.inf), np.full(len(queries), np.inf)
+    position = np.full(len(queries), -1)
+    owner = np.full(len(queries), "", dtype=object)
+    for number, (vector, person) in enumerate(training):
+        distance = np.sqrt(np.mean((queries - vector) ** 2, axis=1))
+        closer, same = distance < first, owner == person
+        # The former nearest becomes the nearest other, unless it is the same person's ear.
+        second = np.where(closer & ~same, first, np.where(~closer & ~same, np.minimum(second, distance), second))
+        position, owner = np.where(closer, number, position), np.where(closer, person, owner)
+        first = np.where(closer, distance, first)
+    return Neighbours(first, position, second)
+
+
+def p_values(synthetic: Array, held_out: Array) -> Array:
+    """(1 + number of held-out scores not above the synthetic one) / (n + 1): small for a copy. Conformal, exact."""
+    return (1 + (held_out[None, :] <= synthetic[:, None]).sum(1)) / (len(held_out) + 1)
+
+
+def copying_test(synthetic: Array, held_out: Array) -> dict[str, float]:
+    """Meehan et al.'s statistic, z of Mann-Whitney's U (far below 0: copies), and its one-sided p value."""
+    n, m = len(synthetic), len(held_out)
+    result = stats.mannwhitneyu(synthetic, held_out, alternative="less")
+    z = (float(result.statistic) - n * m / 2) / math.sqrt(n * m * (n + m + 1) / 12)
+    return {"z": z, "p": float(result.pvalue)}
+
+
+def audit(
+    run_dir: Path | str,
+    synthetic: Path | str,
+    data_root: Path | str | None,
+    out: Path | str,
+    *,
+    checkpoint: CheckpointName = "best",
+) -> dict[str, Any]:
+    """Compare the ears in ``synthetic`` with the training ears of a run; the result, also in ``audit.json``.
+
+    ``audit.tsv`` has a row a synthetic ear: its nearest training ear, distances, scores and p values in both spaces,
+    and whether it is flagged. Held-out ears are those of the validation and test splits. Raises MedlangevinError, one
+    line and before anything is written, where there are none, or fewer than two people were trained on.
+    """
+    out = Path(out)
+    if out.exists() and not out.is_dir():
+        raise MedlangevinError(f"--out {out} is a file; give a folder")
+    run = load_run(run_dir, checkpoint=checkpoint)
+    index = read_index(data_root or run.config.data.root)
+    if index.shape != run.crop_grid().shape:
+        raise MedlangevinError(f"the crops in {index.root} have shape {index.shape}, not those of run {run.name}")
+    splits = choose_splits(index)
+    people = {ear.subject for ear in splits.training}
+    held_out = [ear for ear in (*splits.validation, *index.test) if ear.subject not in people]
+    if not held_out:
+        raise MedlangevinError(
+            f"{index.root} holds no ears that run {run.name} was not trained on, so there is nothing to compare with; "
+            "give a --data with a validation or test split"
+        )
+    if len(people) < 2:
+        raise MedlangevinError(f"{index.root} has training ears of fewer than two people; copies cannot be told")
+    volumes = find_volumes(synthetic)
+    found = {
+        "synthetic": _neighbours(run, [volume.path for volume in volumes], splits.training, "synthetic"),
+        "held_out": _neighbours(run, [ear.image for ear in held_out], splits.training, "held-out ear"),
+    }
+    result = _result(volumes, splits.training, found)
+    result |= {
+        "run": run.name,
+        "synthetic": str(synthetic),
+        "data": str(index.root),
+        "held_out": len(held_out),
+        "held_out_from": f"{splits.validation_source}, and the test split",
+        "training": len(splits.training),
+        "false_flag_rate_at_most": 1 / (len(held_out) + 1),
+        "software": f"medlangevin {__version__}",
+    }
+    if out.is_dir():
+        sweep(out)
+    rows = result["ears"]
+    lines = [list(rows[0]), *([_cell(value) for value in row.values()] for row in rows)]
+    write_text(out / TABLE, "".join("\t".join(line) + "\n" for line in lines))
+    write_json(out / RESULT, result)
+    return result
+
+
+def _neighbours(run: Run, paths: Sequence[Path], training: Sequence[Ear], label: str) -> dict[str, Neighbours]:
+    """Neighbours in both spaces, ``BLOCK`` queries at a time, the training ears read once for each block."""
+    low, high = run.config.data.window_hu
+    data = CropDataset(training, run.crop_grid().shape, window_hu=run.config.data.window_hu, cache_mb=0)
+    parts: dict[str, list[Neighbours]] = {space: [] for space in _SPACES}
+    with progress(len(paths), label) as track:
+        for start in range(0, len(paths), BLOCK):
+            embedded = [_embed(run, read_ear(path, run)) for path in paths[start : start + BLOCK]]
+            known = [_embed(run, data[number][None])[1] for number in range(len(training))]
+            images = ((_coarse(data[number][None]), ear.subject) for number, ear in enumerate(training))
+            near = nearest(np.stack([image for image, _ in embedded]), images)
+            scaled = Neighbours(near.distance * (high - low), near.position, near.other * (high - low))
+            parts["image"].append(scaled)
+            people = (ear.subject for ear in training)
+            latents = np.stack([latent for _, latent in embedded])
+            parts["latent"].append(nearest(latents, zip(known, people, strict=True)))
+            track.advance(start + len(embedded))
+    return {space: Neighbours(*(np.concatenate(part) for part in zip(*parts[space], strict=True))) for space in parts}
+
+
+def _embed(run: Run, x: torch.Tensor) -> tuple[Array, Array]:
+    """The coarse image and the latent of one ear (1, 1, i, j, k)."""
+    draws = run.model.posterior_sample(x, _POSTERIOR_DRAWS, generator(0, "audit"))
+    return _coarse(x), draws.mean((0, 1)).double().numpy()
+
+
+def _coarse(x: torch.Tensor) -> Array:
+    return torch.nn.functional.avg_pool3d(x, 2, ceil_mode=True).flatten().double().numpy()
+
+
+def _result(
+    volumes: Sequence[Volume], training: Sequence[Ear], found: dict[str, dict[str, Neighbours]]
+) -> dict[str, Any]:
+    scores = {group: {space: found[group][space].score for space in _SPACES} for group in found}
+    p = {space: p_values(scores["synthetic"][space], scores["held_out"][space]) for space in _SPACES}
+    lowest = 1 / (len(scores["held_out"]["image"]) + 1)
+    rows = []
+    for number, volume in enumerate(volumes):
+        row: dict[str, Any] = {"volume": volume.name}
+        for space in _SPACES:
+            near = found["synthetic"][space]
+            row[f"{space}_nearest"] = training[near.position[number]].image.name
+            row[f"{space}_distance"] = float(near.distance[number])
+            row[f"{space}_score"] = float(scores["synthetic"][space][number])
+            row[f"{space}_p"] = float(p[space][number])
+        row["copy"] = all(p[space][number] <= lowest * (1 + 1e-9) for space in _SPACES)
+        rows.append(row)
+    return {
+        "copies": [row["volume"] for row in rows if row["copy"]],
+        "copying_test": {space: copying_test(*(scores[group][space] for group in found)) for space in _SPACES},
+        "held_out_scores": {space: scores["held_out"][space].tolist() for space in _SPACES},
+        "ears": rows,
+    }
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
+def format_audit(result: dict[str, Any]) -> str:
+    """What was found, in a few lines."""
+    rows = result["ears"]
+    lines = [
+        f"{len(result['copies'])} of {len(rows)} synthetic ears look like copies of a training ear "
+        f"(by chance at most {result['false_flag_rate_at_most']:.1%} of fresh ears would; "
+        f"{result['training']} training, {result['held_out']} held-out ears)"
+    ]
+    for space, test in result["copying_test"].items():
+        lines.append(f"  all together, {space}: z = {test['z']:+.2f}, p = {test['p']:.3g} (small: too near)")
+    return "\n".join([*lines, *(f"  copy: {name}" for name in result["copies"])])
