@@ -5,25 +5,20 @@ from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-
 from medlangevin import __version__
 from medlangevin.datasets.crops import CropDataset, choose_splits
 from medlangevin.datasets.datalist import CropIndex, read_index
 from medlangevin.datasets.window import to_hu
 from medlangevin.errors import MedlangevinError
 from medlangevin.evaluation.generation import draw_volume
-from medlangevin.evaluation.latent_directions import latent_directions
+from medlangevin.evaluation.latents import from_prior, traverse
 from medlangevin.io import write_text
 from medlangevin.reports.report_sections import Section, data_section, run_sections, synthetic_sections
 from medlangevin.reports.viewer import Direction, Volume, viewer
-from medlangevin.training.randomness import generator
 from medlangevin.training.run import Run, load_run
 
 REAL_EARS, SYNTHETIC_EARS = 6, 8
-DIRECTIONS, STEPS, REACH_SD = 4, 9, 2.0
-# Ears from which the directions are taken, and posterior draws of each.
-DIRECTION_EARS, DIRECTION_DRAWS = 200, 8
+DIRECTIONS, STEPS = 4, 9
 
 
 class ReportSource(NamedTuple):
@@ -78,32 +73,28 @@ def _viewer(source: ReportSource, seed: int) -> str:
         for position, ear in enumerate(held_out):
             hu = to_hu(crops[position][0], window).numpy()
             volumes.append(Volume(f"real-{position + 1}", f"real: sub-{ear.subject} side {ear.side} (validation)", hu))
+    drawn = from_prior(run, count=SYNTHETIC_EARS, seed=seed)
     for number in range(1, SYNTHETIC_EARS + 1):
-        hu, _ = draw_volume(run, number, seed=seed, noise=False)
+        hu = draw_volume(run, drawn.at(number), number, seed=seed, noise=False)
         volumes.append(Volume(f"synthetic-{number}", f"SYNTHETIC {number}, seed {seed}", hu))
     return viewer(volumes, _directions(source), affine=run.crop_grid().affine, window_hu=window)
 
 
-@torch.no_grad()
 def _directions(source: ReportSource) -> list[Direction]:
     """The leading latent directions of the training ears, each as volumes from -2 to 2 standard deviations."""
-    run, window = source.run, source.run.config.data.window_hu
-    ears = choose_splits(source.crops).training[:DIRECTION_EARS]
-    crops = CropDataset(ears, source.crops.shape, window_hu=window, cache_mb=0)
-    x = torch.stack([crops[position] for position in range(len(crops))])
-    found = latent_directions(
-        run.model, x, count=DIRECTIONS, draws=DIRECTION_DRAWS, generator=generator(run.config.seed, "directions")
-    )
-    steps = torch.linspace(-REACH_SD, REACH_SD, STEPS)
-    directions = []
-    for number in range(len(found.axes)):
-        label = f"direction {number + 1} ({100 * found.share[number]:.0f} % of the variance of posterior means)"
-        volumes = []
-        for step, latent in zip(steps.tolist(), found.along(number, steps), strict=True):
-            hu = to_hu(run.model.decode(latent[None])[0, 0], window).numpy()
-            text = f"SYNTHETIC, direction {number + 1} at {step:+.1f} standard deviations"
-            volumes.append(Volume(f"direction-{number + 1}-{step:+.1f}", text, hu))
-        directions.append(Direction(label, volumes))
+    run = source.run
+    latents = traverse(run, directions=min(DIRECTIONS, run.model.latent_dim), steps=STEPS, data_root=source.crops.root)
+    deviations = latents.about["standard_deviations"]
+    directions = [
+        Direction(f"direction {number} (standard deviation {deviation:.2f} in latent space)", [])
+        for number, deviation in enumerate(deviations, start=1)
+    ]
+    for index in range(1, latents.count + 1):
+        note = latents.note(index)
+        number, step = note["direction"], note["position_sd"]
+        hu = draw_volume(run, latents.at(index), index, seed=0, noise=False)
+        label = f"SYNTHETIC, direction {number} at {step:+.1f} standard deviations"
+        directions[number - 1].volumes.append(Volume(f"direction-{number}-{step:+.1f}", label, hu))
     return directions
 
 

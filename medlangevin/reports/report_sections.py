@@ -9,6 +9,8 @@ from medlangevin.datasets.datalist import SPLITS, CropIndex
 from medlangevin.errors import MedlangevinError
 from medlangevin.evaluation.generation import MARKER, PICTURE
 from medlangevin.evaluation.likelihood import RESULTS, format_result
+from medlangevin.evaluation.memorisation import PICTURE as PAIRS_PICTURE
+from medlangevin.evaluation.memorisation import RESULT, format_audit
 from medlangevin.io import read_json
 from medlangevin.reports.report_parts import missing, picture, table, tsv_table
 from medlangevin.training.metrics import read_metrics
@@ -113,6 +115,7 @@ def synthetic_sections(run: Run, synthetic: Path | None, *, with_real: bool) -> 
     return [
         Section("samples", "Samples beside real ears", samples),
         Section("shape", "Shape", _shape(synthetic)),
+        Section("copies", "Copies of training ears", _copies(synthetic, with_real=with_real)),
     ]
 
 
@@ -123,6 +126,22 @@ def _shape(synthetic: Path | None) -> str:
         commands += "medlangevin shape synthetic --compare DATA"
         return missing("Not compared yet (then give the folder with --synthetic)", commands)
     body = tsv_table(folder / "comparison.tsv")
+    if (folder / "comparison_sets.tsv").is_file():
+        body += f"<h3>As wholes</h3>{tsv_table(folder / 'comparison_sets.tsv')}"
     if (folder / "comparison.png").is_file():
         body += picture(folder / "comparison.png", "Each measure in both populations")
+    return body
+
+
+def _copies(synthetic: Path | None, *, with_real: bool) -> str:
+    folder = None if synthetic is None else synthetic / "audit"
+    if folder is None or not (folder / RESULT).is_file():
+        return missing("Not looked for yet", "medlangevin audit RUN --synthetic synthetic")
+    result = read_json(folder / RESULT)
+    try:
+        body = f"<pre>{html.escape(format_audit(result))}</pre>"
+    except (KeyError, TypeError) as error:
+        raise MedlangevinError(f"{folder / RESULT} is damaged; run medlangevin audit again") from error
+    if with_real and (folder / PAIRS_PICTURE).is_file():
+        body += picture(folder / PAIRS_PICTURE, "Synthetic ears, each beside its nearest training ear")
     return body

@@ -14,6 +14,9 @@ from click.testing import CliRunner
 from medlangevin.cli.main import main
 from medlangevin.errors import MedlangevinError
 from medlangevin.evaluation.generation import draw_volume, generate
+from medlangevin.evaluation.latents import from_prior
+from medlangevin.evaluation.memorisation import audit
+from medlangevin.reports.memorisation import draw_pairs
 from medlangevin.reports.montage import draw_generated
 from medlangevin.reports.report import write_report
 from medlangevin.reports.viewer import Volume, viewer
@@ -69,7 +72,7 @@ def test_synthetic_volumes_and_directions_are_those_of_the_model(crop_run: Path,
     synthetic = [item for item in data["volumes"] if item["name"].startswith("synthetic")]
     assert (len(real), len(synthetic)) == (2, 8)
     run = load_run(crop_run)
-    hu, _ = draw_volume(run, 2, seed=4, noise=False)
+    hu = draw_volume(run, from_prior(run, count=2, seed=4).at(2), 2, seed=4, noise=False)
     low, high = data["window"]
     assert np.abs(image(synthetic[1]).get_fdata() - hu.clip(low, high)).max() <= (high - low) / 255 / 2 + 1e-3
     assert all("SYNTHETIC" in item["label"] for item in synthetic)
@@ -92,7 +95,16 @@ def test_shape_comparison_and_montage_of_a_synthetic_folder_are_shown(crop_run: 
     draw_generated(synthetic)
     (synthetic / "shape").mkdir()
     (synthetic / "shape" / "comparison.tsv").write_text("measure\tks_p\nvolume_mm3\t0.123456\nb_over_a\t\n")
+    (synthetic / "shape" / "comparison_sets.tsv").write_text("statistic\tvalue\nmmd\t0.5\n")
+    audit(crop_run, synthetic, None, synthetic / "audit")
+    draw_pairs(synthetic / "audit")
     page = write_report(crop_run, tmp_path / "report.html", synthetic=synthetic).read_text()
+    assert "of 2 synthetic ears look like copies" in page
+    assert "nearest training ear" in page
+    shared = write_report(crop_run, tmp_path / "shared.html", synthetic=synthetic, with_real=False).read_text()
+    assert "of 2 synthetic ears look like copies" in shared
+    assert "nearest training ear" not in shared
+    assert "<td>mmd</td>" in page
     assert '<td>volume_mm3</td><td class="number">0.1235</td>' in page
     assert "SYNTHETIC cochleae in made" in page
 
