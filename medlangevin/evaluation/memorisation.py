@@ -213,7 +213,5 @@ def format_audit(result: dict[str, Any]) -> str:
         f"{result['training']} training, {result['held_out']} held-out ears)"
     ]
     for space, test in result["copying_test"].items():
-        lines.append(
-            f"  all together, {space}: z = {test['z']:+.2f}, p = {test['p']:.3g} (small: too near)"
-        )
+        lines.append(f"  all together, {space}: z = {test['z']:+.2f}, p = {test['p']:.3g} (small: too near)")
     return "\n".join([*lines, *(f"  copy: {name}" for name in result["copies"])])
