@@ -21,11 +21,11 @@ from medlangevin.cli.main import main
         (["audit", "none", "--synthetic", "s", "--out", "out"], "does not exist"),
     ],
 )
-def test_wrong_use_is_one_line(arguments, words):
-    runner = CliRunner()
-    with runner.isolated_filesystem():
-        result = runner.invoke(main, arguments)
+def test_wrong_use_is_one_line(arguments, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 2
     assert result.stderr.startswith("error: ")
     assert result.stderr.count("\n") == 1
     assert words in result.stderr
+    assert not list(tmp_path.iterdir())
