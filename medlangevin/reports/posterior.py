@@ -31,7 +31,7 @@ def draw_posterior(folder: Path | str) -> Path:
     figure.suptitle(
         f"{about['image']} under {about['run']}: {about['chains']} chains of {about['kernel']}", fontsize=11
     )
-    above, below = figure.subfigures(2, 1, height_ratios=(1, rows), squeeze=False)[:, 0]
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(1, rows)).ravel()
     widest = np.argsort(-z.std((0, 1)))[:_TRACES]
     for axes, dimension in zip(above.subplots(1, len(widest), squeeze=False).flat, widest, strict=True):
         axes.plot(z[:, :, dimension].T, linewidth=0.5)
