@@ -48,7 +48,7 @@ PICTURES = {
 def demo(ctx: click.Context, out: Path, seed: int) -> None:
     """Run the whole job on an embedded data set, in two to five minutes.
 
-    Phantom CT as DICOM, preprocess, a short training, generate, shape, report: the same commands as for your own data,
+    Phantom CT as DICOM, preprocess, a short training, generate, shape, audit, report: the same commands as for your own data,
     each printed before it runs. Interrupted, the same command goes on where it stopped.
 
     \b
@@ -67,6 +67,7 @@ def demo(ctx: click.Context, out: Path, seed: int) -> None:
         ["train", str(config), "--resume"],
         ["generate", f"{out}/runs/demo", "--count", "24", "--out", f"{out}/synthetic"],
         ["shape", f"{out}/synthetic", "--compare", f"{out}/cochlea"],
+        ["audit", f"{out}/runs/demo", "--synthetic", f"{out}/synthetic"],
         ["report", f"{out}/runs/demo", "--synthetic", f"{out}/synthetic", "--out", f"{out}/report.html"],
     ):
         click.secho(f"\n[{time.monotonic() - started:4.0f} s] $ medlangevin {' '.join(argv)}", bold=True)
