@@ -48,8 +48,8 @@ PICTURES = {
 def demo(ctx: click.Context, out: Path, seed: int) -> None:
     """Run the whole job on an embedded data set, in two to five minutes.
 
-    Phantom CT as DICOM, preprocess, a short training, generate, shape, audit, report: the same commands as for your own data,
-    each printed before it runs. Interrupted, the same command goes on where it stopped.
+    Phantom CT as DICOM, preprocess, a short training, generate, shape, audit, report: the same commands as for your own
+    data, each printed before it runs. Interrupted, the same command goes on where it stopped.
 
     \b
     Example:
