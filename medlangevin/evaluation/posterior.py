@@ -144,13 +144,19 @@ def _number(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
+def with_spread(mean: float, sd: float) -> str:
+    """Mean and standard deviation, both to the second significant digit of the latter, and at least to 0.01."""
+    digits = max(2, 1 - math.floor(math.log10(sd))) if sd > 0 else 2
+    return f"{mean:.{digits}f} +- {sd:.{digits}f}"
+
+
 def format_posterior(result: dict[str, Any]) -> str:
     """The spread of every measure given the scan, one line each, and the chains' diagnostics."""
-    lines = [f"{'measure':<14}{'given this scan':>22}   scan itself"]
+    lines = [f"{'measure':<20}{'given this scan':>22}   scan itself"]
     for name, figure in result["measures"].items():
         scan = "-" if figure["scan"] is None else f"{figure['scan']:.2f}"
-        spread = "not found" if figure["sd"] is None else f"{figure['mean']:.2f} +- {figure['sd']:.2f}"
-        lines.append(f"{name:<14}{spread:>22}   {scan:>11}   ({figure['count']} of {result['measured']} draws)")
+        spread = "not found" if figure["sd"] is None else with_spread(figure["mean"], figure["sd"])
+        lines.append(f"{name:<20}{spread:>22}   {scan:>11}   ({figure['count']} of {result['measured']} draws)")
     worst = result["diagnostics"]
 
     def shown(name: str) -> str:

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from medlangevin.evaluation.diagnostics import load_positions
-from medlangevin.evaluation.posterior import CHAINS, SUMMARY, TABLE
+from medlangevin.evaluation.posterior import CHAINS, SUMMARY, TABLE, with_spread
 from medlangevin.io import atomic_path, read_json
 from medlangevin.shape.measure import measure_fields
 
@@ -46,7 +46,8 @@ def draw_posterior(folder: Path | str) -> Path:
             axes.text(0.5, 0.5, "not found in any draw", ha="center", va="center", transform=axes.transAxes)
         else:
             axes.hist(values, bins=20, color="#0072b2", alpha=0.6)
-            title += f"\n{spread['mean']:.2f}" + ("" if spread["sd"] is None else f" +- {spread['sd']:.2f}")
+            one = f"{spread['mean']:.2f}"
+            title += f"\n{one if spread['sd'] is None else with_spread(spread['mean'], spread['sd'])}"
         if spread["scan"] is not None:
             axes.axvline(spread["scan"], color="#d55e00", linestyle="--", label="the scan itself")
             axes.legend(fontsize=7)

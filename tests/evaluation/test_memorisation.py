@@ -117,3 +117,10 @@ def test_without_held_out_ears_it_says_so(cohort: Path, tmp_path: Path):
     with pytest.raises(MedlangevinError, match="nothing to compare with"):
         audit(cohort / "runs/audited", cohort, tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_with_other_files_is_left_alone(cohort: Path, tmp_path: Path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(MedlangevinError, match="did not write"):
+        audit(cohort / "runs/audited", cohort, cohort, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]

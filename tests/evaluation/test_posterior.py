@@ -10,7 +10,7 @@ import torch
 
 from medlangevin.errors import MedlangevinError
 from medlangevin.evaluation.latent_posterior import laplace_approximation, sample_posterior
-from medlangevin.evaluation.posterior import posterior
+from medlangevin.evaluation.posterior import posterior, with_spread
 from medlangevin.likelihoods import Gaussian
 from medlangevin.models.vae import VAE
 
@@ -103,3 +103,11 @@ def test_the_command_writes_chains_tables_and_a_picture(run: Path, tmp_path: Pat
     with pytest.raises(MedlangevinError, match="can be measured"):
         posterior(run, ear, tmp_path / "none", chains=1, draws=4, measured=5)
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("mean", "sd", "text"),
+    [(9.1234, 0.21, "9.12 +- 0.21"), (9.12345, 0.00432, "9.1234 +- 0.0043"), (72.0, 0.0, "72.00 +- 0.00")],
+)
+def test_a_small_spread_is_not_shown_as_none(mean, sd, text):
+    assert with_spread(mean, sd) == text
