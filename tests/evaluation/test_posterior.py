@@ -107,7 +107,7 @@ def test_the_command_writes_chains_tables_and_a_picture(run: Path, tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("mean", "sd", "text"),
-    [(9.1234, 0.21, "9.12 +- 0.21"), (9.12345, 0.00432, "9.1234 +- 0.0043"), (72.0, 0.0, "72.00 +- 0.00")],
+    [(9.1234, 0.21, "9.12 +- 0.21"), (9.12341, 0.00432, "9.1234 +- 0.0043"), (72.0, 0.0, "72.00 +- 0.00")],
 )
 def test_a_small_spread_is_not_shown_as_none(mean, sd, text):
     assert with_spread(mean, sd) == text
