@@ -84,7 +84,7 @@ def test_every_figure_has_a_column() -> None:
         ("rowz", {}, "unknown key 'rowz'; did you mean 'rows'?"),
         ("rows.vae.lable", "x", "unknown key 'rows.vae.lable'; did you mean 'label'?"),
         ("rows.vae.data_sets.mnist.trainin", {}, "unknown key 'rows.vae.data_sets.mnist.trainin'; did you mean"),
-        ("base.seed", 3, "unknown key 'base.seed'; keys here: images, model, training"),
+        ("base.seed", 3, "unknown key 'base.seed'; keys here: images, data, model, training"),
         ("evaluation.annealing.chain", 3, "unknown key 'evaluation.annealing.chain'; did you mean 'chains'?"),
         ("rows", {}, "'rows'"),
         ("rows", ..., "key 'rows' is missing"),

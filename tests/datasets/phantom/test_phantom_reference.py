@@ -16,7 +16,7 @@ from medlangevin.datasets.phantom.scan import MIRROR
 from medlangevin.datasets.phantom.shape import MEAN_SHAPE
 from medlangevin.io import read_json
 
-PACKAGED = Path(str(files("medlangevin.imaging") / "data" / "reference.nii.gz"))
+PACKAGED = Path(str(files("medlangevin.imaging.registration") / "data" / "reference.nii.gz"))
 
 
 def test_packaged_reference_is_what_the_script_makes(tmp_path):
