@@ -25,6 +25,12 @@ def cannot_write(path: Path | str, error: OSError) -> MedlangevinError:
     return MedlangevinError(f"cannot write {path}: {error.strerror or error}; {advice}")
 
 
+def strangers(folder: Path, ours: set[str]) -> set[str]:
+    """The names in ``folder`` that are neither among ``ours`` nor half-written files; none where it does not exist."""
+    names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    return {name for name in names - ours if not name.startswith(PARTIAL)}
+
+
 def sweep(folder: Path | str) -> None:
     """Remove what writers that were killed left unfinished in a folder. Only while nobody else writes there."""
     for unfinished in Path(folder).glob(f"{PARTIAL}*"):

@@ -28,7 +28,7 @@ from medlangevin.datasets.crops import CropDataset, choose_splits
 from medlangevin.datasets.datalist import Ear, read_index
 from medlangevin.errors import MedlangevinError
 from medlangevin.evaluation.ear_image import read_ear
-from medlangevin.io import PARTIAL, sweep, write_json, write_text
+from medlangevin.io import strangers, sweep, write_json, write_text
 from medlangevin.progress import progress
 from medlangevin.shape.volumes import Volume, find_volumes
 from medlangevin.training.randomness import generator
@@ -104,8 +104,7 @@ def audit(
     out = Path(out)
     if out.exists() and not out.is_dir():
         raise MedlangevinError(f"--out {out} is a file; give a folder")
-    names = {entry.name for entry in out.iterdir()} if out.is_dir() else set()
-    if any(not name.startswith(PARTIAL) for name in names - {TABLE, RESULT, PICTURE}):
+    if strangers(out, {TABLE, RESULT, PICTURE}):
         raise MedlangevinError(f"{out} holds files that audit did not write; give an empty or new folder with --out")
     run = load_run(run_dir, checkpoint=checkpoint)
     index = read_index(data_root or run.config.data.root)

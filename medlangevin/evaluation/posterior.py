@@ -14,7 +14,7 @@ from medlangevin.errors import MedlangevinError
 from medlangevin.evaluation.diagnostics import from_chains, save_inference_data, summary
 from medlangevin.evaluation.ear_image import read_ear
 from medlangevin.evaluation.latent_posterior import Kernel, sample_posterior
-from medlangevin.io import sweep, write_json, write_text
+from medlangevin.io import strangers, sweep, write_json, write_text
 from medlangevin.progress import progress
 from medlangevin.samplers import Chains
 from medlangevin.shape.measure import measure, measure_fields
@@ -176,8 +176,5 @@ def format_posterior(result: dict[str, Any]) -> str:
 def _require_ours(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise MedlangevinError(f"{out} is a file; choose a folder with --out")
-    names = {entry.name for entry in out.iterdir()} if out.is_dir() else set()
-    strange = {name for name in names if not name.startswith(".partial-")}
-    strange -= {SUMMARY, TABLE, CHAINS, DIAGNOSTICS, "posterior.png"}
-    if strange:
+    if strangers(out, {SUMMARY, TABLE, CHAINS, DIAGNOSTICS, "posterior.png"}):
         raise MedlangevinError(f"{out} holds files that posterior did not write; choose an empty folder with --out")

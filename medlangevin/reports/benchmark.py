@@ -11,8 +11,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from medlangevin.config import DataConfig
-from medlangevin.datasets.crops import CropDataset, choose_splits
 from medlangevin.datasets.datalist import read_index
 from medlangevin.datasets.slices import strip
 from medlangevin.evaluation.benchmark.cells import Cell
@@ -21,7 +19,7 @@ from medlangevin.evaluation.benchmark.records import record_path
 from medlangevin.io import atomic_path
 from medlangevin.reports.curves import frame_the_end, series
 from medlangevin.reports.image_grid import above_each_other, show_tiles, tile
-from medlangevin.reports.run_pictures import held_out_images
+from medlangevin.reports.run_pictures import held_out_ears, held_out_images
 from medlangevin.training.metrics import Row, read_metrics
 from medlangevin.training.randomness import generator
 from medlangevin.training.run import METRICS, Run, load_run
@@ -143,7 +141,9 @@ def _save_samples(benchmark: Benchmark, cells: list[Cell], path: Path, *, title:
 def _show_reconstructions(axes: Axes, run: Run, cell: Cell) -> None:
     noise = generator(cell.seed, "pictures")
     if cell.config.images is None:
-        split, x = "validation", _held_out_ears(cell.config.data)
+        data = cell.config.data
+        split = "validation"
+        _, x = held_out_ears(read_index(data.root), COLUMNS**2 // 2, window_hu=data.window_hu)
     else:
         split, images = held_out_images(cell.config.images)
         x = images.batch(slice(0, min(len(images), COLUMNS**2 // 2)), generator=noise)
@@ -152,13 +152,6 @@ def _show_reconstructions(axes: Axes, run: Run, cell: Cell) -> None:
     show_tiles(axes, tile(above_each_other(flat(x), flat(run.model.reconstruct(x, noise)), columns), columns))
     noun = "ears" if cell.config.images is None else "images"
     axes.set_title(f"{split} {noun}, below each row its reconstructions", fontsize=8)
-
-
-def _held_out_ears(data: DataConfig) -> Tensor:
-    index = read_index(data.root)
-    ears = choose_splits(index).validation[: COLUMNS**2 // 2]
-    crops = CropDataset(ears, index.shape, window_hu=data.window_hu, cache_mb=0)
-    return torch.stack([crops[position] for position in range(len(crops))])
 
 
 def flat(images: Tensor) -> Tensor:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from medlangevin import __version__
-from medlangevin.datasets.crops import CropDataset, choose_splits
 from medlangevin.datasets.datalist import CropIndex, read_index
 from medlangevin.datasets.window import to_hu
 from medlangevin.errors import MedlangevinError
@@ -14,6 +13,7 @@ from medlangevin.evaluation.generation import draw_volume
 from medlangevin.evaluation.latents import from_prior, traverse
 from medlangevin.io import write_text
 from medlangevin.reports.report_sections import Section, data_section, run_sections, synthetic_sections
+from medlangevin.reports.run_pictures import held_out_ears
 from medlangevin.reports.viewer import Direction, Volume, viewer
 from medlangevin.training.run import Run, load_run
 
@@ -68,11 +68,10 @@ def _viewer(source: ReportSource, seed: int) -> str:
     run, window = source.run, source.run.config.data.window_hu
     volumes = []
     if source.with_real:
-        held_out = choose_splits(source.crops).validation[:REAL_EARS]
-        crops = CropDataset(held_out, source.crops.shape, window_hu=window, cache_mb=0)
-        for position, ear in enumerate(held_out):
-            hu = to_hu(crops[position][0], window).numpy()
-            volumes.append(Volume(f"real-{position + 1}", f"real: sub-{ear.subject} side {ear.side} (validation)", hu))
+        ears, crops = held_out_ears(source.crops, REAL_EARS, window_hu=window)
+        for number, (ear, crop) in enumerate(zip(ears, crops, strict=True), start=1):
+            label = f"real: sub-{ear.subject} side {ear.side} (validation)"
+            volumes.append(Volume(f"real-{number}", label, to_hu(crop[0], window).numpy()))
     drawn = from_prior(run, count=SYNTHETIC_EARS, seed=seed)
     for number in range(1, SYNTHETIC_EARS + 1):
         hu = draw_volume(run, drawn.at(number), number, seed=seed, noise=False)

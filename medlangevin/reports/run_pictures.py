@@ -6,7 +6,7 @@ import torch
 
 from medlangevin.config import ImagesConfig
 from medlangevin.datasets.crops import CropDataset, choose_splits
-from medlangevin.datasets.datalist import read_index
+from medlangevin.datasets.datalist import CropIndex, Ear, read_index
 from medlangevin.datasets.images import ModelImages, model_images
 from medlangevin.reports.curves import save_curves
 from medlangevin.reports.image_grid import above_each_other, save_image_grid
@@ -49,6 +49,15 @@ def held_out_images(settings: ImagesConfig) -> tuple[str, ModelImages]:
     return ("training", splits.train) if splits.test is None else ("test", splits.test)
 
 
+def held_out_ears(
+    index: CropIndex, count: int, *, window_hu: tuple[float, float]
+) -> tuple[tuple[Ear, ...], torch.Tensor]:
+    """The first ``count`` validation ears, and their crops (n, 1, i, j, k) in [0, 1]."""
+    ears = choose_splits(index).validation[:count]
+    crops = CropDataset(ears, index.shape, window_hu=window_hu, cache_mb=0)
+    return ears, torch.stack([crops[position] for position in range(len(crops))])
+
+
 def _draw_images(run: Run, settings: ImagesConfig, reconstructions: Path, samples: Path) -> None:
     split, images = held_out_images(settings)
     noise = generator(run.config.seed, "pictures")
@@ -68,10 +77,7 @@ def _draw_images(run: Run, settings: ImagesConfig, reconstructions: Path, sample
 
 
 def _draw_crops(run: Run, reconstructions: Path, samples: Path) -> None:
-    index = read_index(run.config.data.root)
-    ears = choose_splits(index).validation[:RECONSTRUCTIONS]
-    data = CropDataset(ears, index.shape, window_hu=run.config.data.window_hu, cache_mb=0)
-    x = torch.stack([data[position] for position in range(len(data))])
+    ears, x = held_out_ears(read_index(run.config.data.root), RECONSTRUCTIONS, window_hu=run.config.data.window_hu)
     decoded = run.model.reconstruct(x, generator(run.config.seed, "pictures"))
     pairs = torch.stack([x, decoded], dim=1).flatten(0, 1)[:, 0].numpy()
     labels = [f"{ear.subject} {ear.side} {what}" for ear in ears for what in ("CT", "reconstruction")]
