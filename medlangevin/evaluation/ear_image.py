@@ -1,10 +1,11 @@
-"""One ear's image as a model's input: on the grid of the crops, or refused in one line."""
+"""Ears as a model's input: on the grid of the crops that it was trained on, or refused in one line."""
 
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from medlangevin.datasets.datalist import CropIndex, read_index
 from medlangevin.datasets.window import to_unit
 from medlangevin.errors import MedlangevinError
 from medlangevin.shape.volumes import read_volume
@@ -12,6 +13,15 @@ from medlangevin.training.run import Run
 
 # The tolerance of affines of one cohort, mm (datasets.datalist).
 _SAME_GRID_MM = 1e-3
+
+
+def read_crops(run: Run, data_root: Path | str | None) -> CropIndex:
+    """The crops in ``data_root``, or where the run's config says. Raises MedlangevinError if not of its shape."""
+    index = read_index(data_root or run.config.data.root)
+    shape = run.crop_grid().shape
+    if index.shape != shape:
+        raise MedlangevinError(f"the crops in {index.root} have shape {index.shape}, the run expects {shape}")
+    return index
 
 
 def read_ear(path: Path | str, run: Run) -> torch.Tensor:

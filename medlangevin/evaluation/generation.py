@@ -14,7 +14,7 @@ from medlangevin.datasets.window import to_hu
 from medlangevin.errors import MedlangevinError
 from medlangevin.evaluation import latents as sources
 from medlangevin.evaluation.latents import Latents
-from medlangevin.io import atomic_path, read_json, sweep, write_json
+from medlangevin.io import atomic_path, read_json, strangers, sweep, write_json
 from medlangevin.progress import progress
 from medlangevin.training.checkpoint import WEIGHTS
 from medlangevin.training.randomness import generator
@@ -156,7 +156,7 @@ def write_volume(path: Path, hu: np.ndarray, affine: np.ndarray) -> None:
 def _require_ours(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise MedlangevinError(f"{out} is a file; choose a folder with --out")
-    if not out.is_dir() or all(entry.name.startswith(".partial-") for entry in out.iterdir()):
+    if not out.is_dir() or not strangers(out, set()):
         return
     marker = read_json(out / MARKER) if (out / MARKER).is_file() else None
     if not isinstance(marker, dict) or marker.get("SYNTHETIC") is not True:

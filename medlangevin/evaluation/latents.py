@@ -13,9 +13,8 @@ import torch
 from torch import Tensor
 
 from medlangevin.datasets.crops import CropDataset, choose_splits
-from medlangevin.datasets.datalist import read_index
 from medlangevin.errors import MedlangevinError
-from medlangevin.evaluation.ear_image import read_ear
+from medlangevin.evaluation.ear_image import read_crops, read_ear
 from medlangevin.models import LatentVariableModel
 from medlangevin.progress import progress
 from medlangevin.training.randomness import generator
@@ -137,12 +136,9 @@ def aggregated_posterior(run: Run, data_root: Path | None = None) -> tuple[Tenso
 
     float64; one crop in memory at a time. Each axis points where its largest component is positive.
     """
-    index = read_index(data_root or run.config.data.root)
-    shape = run.crop_grid().shape
-    if index.shape != shape:
-        raise MedlangevinError(f"the crops in {index.root} have shape {index.shape}, the run expects {shape}")
+    index = read_crops(run, data_root)
     ears = choose_splits(index).training
-    data = CropDataset(ears, shape, window_hu=run.config.data.window_hu, cache_mb=0)
+    data = CropDataset(ears, index.shape, window_hu=run.config.data.window_hu, cache_mb=0)
     size = run.model.latent_dim
     total, products = torch.zeros(size, dtype=torch.float64), torch.zeros(size, size, dtype=torch.float64)
     with progress(len(ears), "training ear") as track:

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from medlangevin.datasets.crops import CropDataset, choose_splits
-from medlangevin.datasets.datalist import CropIndex, Ear, read_index
+from medlangevin.datasets.datalist import CropIndex, Ear
 from medlangevin.errors import MedlangevinError
 from medlangevin.evaluation import image_run
 from medlangevin.evaluation.decoder_likelihood import DEFAULT_CHAINS, DEFAULT_TEMPERATURES, decoder_log_likelihood
+from medlangevin.evaluation.ear_image import read_crops
 from medlangevin.evaluation.figure import figure_of
 from medlangevin.io import read_json, write_json
 from medlangevin.progress import progress
@@ -78,10 +79,7 @@ def evaluate_crops(
     elbo_draws: int = ELBO_DRAWS,
 ) -> dict[str, Any]:
     """The figures of ``evaluate`` for a run of crops, and ear by ear; ``annealing``: temperatures and chains."""
-    index = read_index(data_root or run.config.data.root)
-    shape = run.crop_grid().shape
-    if index.shape != shape:
-        raise MedlangevinError(f"the crops in {index.root} have shape {index.shape}, the run expects {shape}")
+    index = read_crops(run, data_root)
     ears, source = _ears(index, split)
     known = sorted({ear.subject for ear in ears} & set(run.data.get("seen_subjects", []))) if split == "test" else []
     if known:
@@ -98,7 +96,7 @@ def evaluate_crops(
         "seed": seed,
         "elbo": mean_and_error([row["elbo"] for row in rows]),
         "nll": mean_and_error([row["nll"] for row in rows]),
-        "nll_per_voxel": mean_and_error([row["nll"] / math.prod(shape) for row in rows]),
+        "nll_per_voxel": mean_and_error([row["nll"] / math.prod(index.shape) for row in rows]),
     }
     if annealing is not None:
         result |= annealing | {name: mean_and_error([row[name] for row in rows]) for name in _ANNEALED}

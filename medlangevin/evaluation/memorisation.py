@@ -25,9 +25,9 @@ from scipy import stats
 
 from medlangevin import __version__
 from medlangevin.datasets.crops import CropDataset, choose_splits
-from medlangevin.datasets.datalist import Ear, read_index
+from medlangevin.datasets.datalist import Ear
 from medlangevin.errors import MedlangevinError
-from medlangevin.evaluation.ear_image import read_ear
+from medlangevin.evaluation.ear_image import read_crops, read_ear
 from medlangevin.io import strangers, sweep, write_json, write_text
 from medlangevin.progress import progress
 from medlangevin.shape.volumes import Volume, find_volumes
@@ -107,9 +107,7 @@ def audit(
     if strangers(out, {TABLE, RESULT, PICTURE}):
         raise MedlangevinError(f"{out} holds files that audit did not write; give an empty or new folder with --out")
     run = load_run(run_dir, checkpoint=checkpoint)
-    index = read_index(data_root or run.config.data.root)
-    if index.shape != run.crop_grid().shape:
-        raise MedlangevinError(f"the crops in {index.root} have shape {index.shape}, not those of run {run.name}")
+    index = read_crops(run, data_root)
     splits = choose_splits(index)
     people = {ear.subject for ear in splits.training}
     held_out = [ear for ear in (*splits.validation, *index.test) if ear.subject not in people]

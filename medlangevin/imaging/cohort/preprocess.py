@@ -33,7 +33,7 @@ from medlangevin.imaging.reading.named_series import choose
 from medlangevin.imaging.reading.rejection import CLOSED_FOLDER, Reason
 from medlangevin.imaging.registration.reference import load_reference
 from medlangevin.imaging.registration.register import Matcher, Method
-from medlangevin.io import PARTIAL
+from medlangevin.io import strangers
 from medlangevin.lock import locked
 from medlangevin.progress import progress
 from medlangevin.workers import run_all
@@ -135,8 +135,7 @@ def _check_folders(raw: Path, out: Path, workers: int) -> None:
         raise MedlangevinError(f"{raw} is not a folder; give the folder of the scans with --raw")
     if out.exists() and not out.is_dir():
         raise MedlangevinError(f"{out} is a file; give a folder with --out")
-    foreign = out.is_dir() and any(not entry.name.startswith(PARTIAL) for entry in out.iterdir())
-    if foreign and not status.is_ours(out):
+    if strangers(out, set()) and not status.is_ours(out):
         raise MedlangevinError(
             f"{out} holds files that preprocess did not write; give an empty or new folder with --out"
         )
