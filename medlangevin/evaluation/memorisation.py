@@ -119,9 +119,10 @@ def audit(
     if len(people) < 2:
         raise MedlangevinError(f"{index.root} has training ears of fewer than two people; copies cannot be told")
     volumes = find_volumes(synthetic)
+    known = _encode(run, splits.training)
     found = {
-        "synthetic": _neighbours(run, [volume.path for volume in volumes], splits.training, "synthetic"),
-        "held_out": _neighbours(run, [ear.image for ear in held_out], splits.training, "held-out ear"),
+        "synthetic": _neighbours(run, [volume.path for volume in volumes], known, "synthetic"),
+        "held_out": _neighbours(run, [ear.image for ear in held_out], known, "held-out ear"),
     }
     result = _result(volumes, splits.training, found)
     result |= {
@@ -143,22 +144,38 @@ def audit(
     return result
 
 
-def _neighbours(run: Run, paths: Sequence[Path], training: Sequence[Ear], label: str) -> dict[str, Neighbours]:
+class _Known(NamedTuple):
+    """The training ears: who they are, how to read one, and the latent of each (d,)."""
+
+    ears: Sequence[Ear]
+    images: CropDataset
+    latents: list[Array]
+
+
+def _encode(run: Run, training: Sequence[Ear]) -> _Known:
+    images = CropDataset(training, run.crop_grid().shape, window_hu=run.config.data.window_hu, cache_mb=0)
+    latents = []
+    with progress(len(training), "training ear") as track:
+        for number in range(len(training)):
+            latents.append(_embed(run, images[number][None])[1])
+            track.advance(number + 1)
+    return _Known(training, images, latents)
+
+
+def _neighbours(run: Run, paths: Sequence[Path], known: _Known, label: str) -> dict[str, Neighbours]:
     """Neighbours in both spaces, ``BLOCK`` queries at a time, the training ears read once for each block."""
     low, high = run.config.data.window_hu
-    data = CropDataset(training, run.crop_grid().shape, window_hu=run.config.data.window_hu, cache_mb=0)
+    people = [ear.subject for ear in known.ears]
     parts: dict[str, list[Neighbours]] = {space: [] for space in _SPACES}
     with progress(len(paths), label) as track:
         for start in range(0, len(paths), BLOCK):
             embedded = [_embed(run, read_ear(path, run)) for path in paths[start : start + BLOCK]]
-            known = [_embed(run, data[number][None])[1] for number in range(len(training))]
-            images = ((_coarse(data[number][None]), ear.subject) for number, ear in enumerate(training))
+            images = ((_coarse(known.images[number][None]), person) for number, person in enumerate(people))
             near = nearest(np.stack([image for image, _ in embedded]), images)
             scaled = Neighbours(near.distance * (high - low), near.position, near.other * (high - low))
             parts["image"].append(scaled)
-            people = (ear.subject for ear in training)
             latents = np.stack([latent for _, latent in embedded])
-            parts["latent"].append(nearest(latents, zip(known, people, strict=True)))
+            parts["latent"].append(nearest(latents, zip(known.latents, people, strict=True)))
             track.advance(start + len(embedded))
     return {space: Neighbours(*(np.concatenate(part) for part in zip(*parts[space], strict=True))) for space in parts}
 

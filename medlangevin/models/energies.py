@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from medlangevin.errors import MedlangevinError
 from medlangevin.samplers import Potential
 
 
@@ -18,26 +19,35 @@ class Energies:
     """U of each image at its latent (N, d_z): ``value`` (N,) in nats and ``gradient`` (N, d_z) for the latents.
 
     One forward pass. With ``parameters_at_once`` a single backward pass gives the gradients of ``parameters`` as well;
-    otherwise a second one, only if they are asked for, and the graph is kept until then.
+    otherwise a second one, only if they are asked for, and the graph is kept until then. These are of ``share`` times
+    the sum of U over the images: for large networks each pass over them afterwards costs as much as the optimiser.
     """
 
     def __init__(
-        self, potential: Potential, latent: Tensor, parameters: Sequence[Tensor], *, parameters_at_once: bool
+        self,
+        potential: Potential,
+        latent: Tensor,
+        parameters: Sequence[Tensor],
+        *,
+        parameters_at_once: bool,
+        share: float = 1.0,
     ) -> None:
         latent = latent.detach().requires_grad_()
         self._parameters = parameters
+        self.share = share
         with torch.enable_grad():
             self._energy = potential(latent)
         self.value = self._energy.detach()
         self._parameter_gradients: tuple[Tensor, ...] | None = None
         if parameters_at_once:
-            self.gradient, *rest = self._differentiate([latent, *parameters])
+            gradient, *rest = self._differentiate([latent, *parameters])
             self._parameter_gradients = tuple(rest)
         else:
-            (self.gradient,) = self._differentiate([latent], keep=True)
+            (gradient,) = self._differentiate([latent], keep=True)
+        self.gradient = gradient / share
 
     def parameter_gradients(self) -> tuple[Tensor, ...]:
-        """The gradient of the sum of U over the images, one tensor for each of ``parameters``."""
+        """The gradient of ``share`` times the sum of U over the images, one tensor for each of ``parameters``."""
         if self._parameter_gradients is None:
             self._parameter_gradients = self._differentiate(self._parameters)
         return self._parameter_gradients
@@ -45,7 +55,8 @@ class Energies:
     def _differentiate(self, inputs: Sequence[Tensor], *, keep: bool = False) -> tuple[Tensor, ...]:
         if not inputs:
             return ()
-        return torch.autograd.grad(self._energy.sum(), inputs, retain_graph=keep, materialize_grads=True)
+        weight = torch.full_like(self._energy, self.share)
+        return torch.autograd.grad(self._energy, inputs, weight, retain_graph=keep, materialize_grads=True)
 
 
 class Visit(NamedTuple):
@@ -59,23 +70,25 @@ class Visit(NamedTuple):
 def mean_energy(visits: Sequence[Visit], features: Tensor, parameters: Sequence[Tensor]) -> Tensor:
     """The energy in nats per image, averaged over all visits: a 0-d float64 tensor with known gradients.
 
-    Its backward pass hands ``parameters`` and ``features`` G (N, d_features) the gradients that the visits hold, so
-    everything that listens to an ordinary backward pass sees them; gradients of gradients there are none. The first
-    visit's gradients are overwritten by the sum: for large networks a copy costs as much as the optimiser.
+    ``visits`` hold energies whose ``share`` is one visit's weight, 1 / (number of visits, repeated ones counted, times
+    number of images). The backward pass hands ``parameters`` and ``features`` G (N, d_features) the gradients that
+    they hold, so everything that listens to an ordinary backward pass sees them; gradients of gradients there are none,
+    and it can be made once. The first visit's gradients are overwritten by the sum, to save a copy.
     """
-    first = visits[0].times
     value = torch.zeros((), dtype=torch.float64, device=features.device)
     feature_gradient = torch.zeros_like(features)
     parameter_gradients = visits[0].energies.parameter_gradients()
-    for energies, weight, times in visits:
-        value += times / first * energies.value.sum()
+    for number, (energies, weight, times) in enumerate(visits):
+        value += times * energies.share * energies.value.sum()
         with torch.autocast(features.device.type, enabled=False):
-            feature_gradient += times / first * (energies.gradient @ weight).to(features.dtype)
-        if energies is not visits[0].energies:
+            feature_gradient += times * energies.share * (energies.gradient @ weight).to(features.dtype)
+        if number > 0:
             for total, part in zip(parameter_gradients, energies.parameter_gradients(), strict=True):
-                total.add_(part, alpha=times / first)
-    scale = first / (sum(visit.times for visit in visits) * len(features))
-    return _Known.apply(value * scale, scale, (feature_gradient, *parameter_gradients), features, *parameters)
+                total.add_(part, alpha=times)
+        elif times > 1:
+            for total in parameter_gradients:
+                total.mul_(times)
+    return _Known.apply(value, (feature_gradient, *parameter_gradients), features, *parameters)
 
 
 def mean_energy_of_shares(
@@ -92,26 +105,32 @@ def mean_energy_of_shares(
 
     value = torch.zeros((), dtype=torch.float64, device=features.device)
     gradients = [torch.zeros_like(features), *(torch.zeros_like(parameter) for parameter in parameters)]
-    for (energies, weight, _), share in zip(visits, shares, strict=True):
+    for (energies, weight, _), share in zip(visits, shares / len(features), strict=True):
         with torch.autocast(features.device.type, enabled=False):
             force = (energies.gradient @ weight).to(features.dtype)
         value += weigh(energies.value.sum(), share)
-        for total, part in zip(gradients, (force, *energies.parameter_gradients()), strict=True):
-            total.add_(weigh(part, share))
-    scale = 1 / len(features)
-    return _Known.apply(value * scale, scale, tuple(gradients), features, *parameters)
+        gradients[0].add_(weigh(force, share))
+        for total, part in zip(gradients[1:], energies.parameter_gradients(), strict=True):
+            total.add_(weigh(part, share / energies.share))
+    return _Known.apply(value, tuple(gradients), features, *parameters)
 
 
 class _Known(torch.autograd.Function):
-    """A value whose gradients for the inputs, ``scale`` times ``gradients``, were computed beforehand."""
+    """A value whose gradients for the inputs, ``gradients``, were computed beforehand; they are handed on once."""
 
     @staticmethod
-    def forward(ctx: Any, value: Tensor, scale: float, gradients: tuple[Tensor, ...], *inputs: Tensor) -> Tensor:
-        ctx.scale, ctx.gradients = scale, gradients
+    def forward(ctx: Any, value: Tensor, gradients: tuple[Tensor, ...], *inputs: Tensor) -> Tensor:
+        ctx.gradients = gradients
         return value.clone()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        upstream = ctx.scale * upstream
-        return None, None, None, *(gradient * upstream.to(gradient.dtype) for gradient in ctx.gradients)
+        # Held by nobody else, they become the parameters' gradients as they are; a second backward pass would find them
+        # changed by whatever was done to those.
+        gradients, ctx.gradients = ctx.gradients, None
+        if gradients is None:
+            raise MedlangevinError("the Langevin loss of an LAE has one backward pass; evaluate it again for another")
+        if upstream.device.type == "cpu" and upstream.item() == 1:
+            return None, None, *gradients
+        return None, None, *(gradient * upstream.to(gradient.dtype) for gradient in gradients)

@@ -177,11 +177,12 @@ class LAE(VAE):
         # A GPU would idle while the host waits for each decision: there all are taken at once.
         on_host = self._decides_on_host(x)
         expect_moves = on_host and self.running_acceptance.item() >= 0.5
+        share = 1 / (self.num_updates * len(x))
 
         def evaluate(weight: Tensor, *, likely_visited: bool) -> tuple[amortized.State, Energies]:
             latent = amortized.latents(weight, rows)
             at_once = likely_visited or not on_host
-            energies = Energies(potential, latent, parameters, parameters_at_once=at_once)
+            energies = Energies(potential, latent, parameters, parameters_at_once=at_once, share=share)
             return amortized.State(weight, latent, energies.value, energies.gradient), energies
 
         state, energies = evaluate(self.encoder.weight.clone(), likely_visited=not expect_moves)
