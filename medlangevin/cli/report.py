@@ -14,13 +14,22 @@ import click
     type=click.Path(path_type=Path),
     help="A folder that generate wrote; with what shape --compare and audit found in it.",
 )
+@click.option("--posterior", type=click.Path(path_type=Path), help="A folder that posterior wrote, of one ear.")
 @click.option("--without-real", is_flag=True, help="No picture or volume of a real ear, for a page that is passed on.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the synthetic volumes in the viewer.")
-def report(run: Path, out: Path, data: Path | None, synthetic: Path | None, without_real: bool, seed: int) -> None:
+def report(
+    run: Path,
+    out: Path,
+    data: Path | None,
+    synthetic: Path | None,
+    posterior: Path | None,
+    without_real: bool,
+    seed: int,
+) -> None:
     """Write one HTML page on a trained RUN that opens anywhere, without a network.
 
-    Data and quality of registration, learning curves, likelihood, samples beside real ears, shape comparison, and a
-    viewer with real and synthetic volumes and a slider for each leading direction in latent space.
+    Data and quality of registration, learning curves, likelihood, samples beside real ears, shape comparison, what a
+    scan leaves open, and a viewer with real and synthetic volumes and a slider for each leading latent direction.
 
     \b
     Example:
@@ -28,5 +37,13 @@ def report(run: Path, out: Path, data: Path | None, synthetic: Path | None, with
     """
     from medlangevin.reports.report import write_report
 
-    path = write_report(run, out, data_root=data, synthetic=synthetic, with_real=not without_real, seed=seed)
+    path = write_report(
+        run,
+        out,
+        data_root=data,
+        synthetic=synthetic,
+        posterior=posterior,
+        with_real=not without_real,
+        seed=seed,
+    )
     click.echo(f"report {path} ({path.stat().st_size / 1e6:.1f} MB)")

@@ -150,13 +150,17 @@ def with_spread(mean: float, sd: float) -> str:
     return f"{mean:.{digits}f} +- {sd:.{digits}f}"
 
 
-def format_posterior(result: dict[str, Any]) -> str:
-    """The spread of every measure given the scan, one line each, and the chains' diagnostics."""
-    lines = [f"{'measure':<20}{'given this scan':>22}   scan itself"]
+def format_posterior(result: dict[str, Any], *, with_scan: bool = True) -> str:
+    """The spread of every measure given the scan, one line each, and the chains' diagnostics.
+
+    ``with_scan``: beside what was measured on the scan itself.
+    """
+    lines = [f"{'measure':<20}{'given this scan':>22}" + ("   scan itself" if with_scan else "")]
     for name, figure in result["measures"].items():
         scan = "-" if figure["scan"] is None else f"{figure['scan']:.2f}"
         spread = "not found" if figure["sd"] is None else with_spread(figure["mean"], figure["sd"])
-        lines.append(f"{name:<20}{spread:>22}   {scan:>11}   ({figure['count']} of {result['measured']} draws)")
+        shown_scan = f"   {scan:>11}" if with_scan else ""
+        lines.append(f"{name:<20}{spread:>22}{shown_scan}   ({figure['count']} of {result['measured']} draws)")
     worst = result["diagnostics"]
 
     def shown(name: str) -> str:

@@ -11,8 +11,15 @@ from medlangevin.datasets.window import to_hu
 from medlangevin.errors import MedlangevinError
 from medlangevin.evaluation.generation import draw_volume
 from medlangevin.evaluation.latents import from_prior, traverse
+from medlangevin.evaluation.posterior import SUMMARY
 from medlangevin.io import write_text
-from medlangevin.reports.report_sections import Section, data_section, run_sections, synthetic_sections
+from medlangevin.reports.report_sections import (
+    Section,
+    data_section,
+    posterior_section,
+    run_sections,
+    synthetic_sections,
+)
 from medlangevin.reports.run_pictures import held_out_ears
 from medlangevin.reports.viewer import Direction, Volume, viewer
 from medlangevin.training.run import Run, load_run
@@ -22,12 +29,10 @@ DIRECTIONS, STEPS = 4, 9
 
 
 class ReportSource(NamedTuple):
-    """What a report is made of. ``crops``: the data; ``synthetic``: a folder of ``generate``, with what others made of
-    it."""
+    """What the viewer is made of; ``crops``: the data."""
 
     run: Run
     crops: CropIndex
-    synthetic: Path | None
     with_real: bool
 
 
@@ -37,13 +42,16 @@ def write_report(
     *,
     data_root: Path | str | None = None,
     synthetic: Path | str | None = None,
+    posterior: Path | str | None = None,
     with_real: bool = True,
     seed: int = 0,
 ) -> Path:
     """Write one HTML file that needs nothing else, not even a network; its path.
 
-    ``data_root``: the crops if not where the run's config says. ``with_real``: False keeps every picture and volume of
-    a real ear out, for a page that leaves the house. Raises MedlangevinError, one line, before anything is written.
+    ``data_root``: the crops if not where the run's config says. ``synthetic``: a folder of ``generate``, with what
+    ``shape`` and ``audit`` made of it; ``posterior``: a folder of ``posterior``. ``with_real``: False keeps every
+    picture, volume and measure of a real ear out, for a page that leaves the house. Raises MedlangevinError, one line,
+    before anything is written.
     """
     out = Path(out)
     if out.is_dir():
@@ -53,11 +61,17 @@ def write_report(
     folder = None if synthetic is None else Path(synthetic)
     if folder is not None and not folder.is_dir():
         raise MedlangevinError(f"{folder} is no folder; give --synthetic a folder that medlangevin generate wrote")
-    source = ReportSource(run, read_index(data_root or run.config.data.root), folder, with_real)
+    chains = None if posterior is None else Path(posterior)
+    if chains is not None and not (chains / SUMMARY).is_file():
+        raise MedlangevinError(
+            f"{chains} holds no {SUMMARY}; give --posterior a folder that medlangevin posterior wrote"
+        )
+    source = ReportSource(run, read_index(data_root or run.config.data.root), with_real)
     sections = [
         *run_sections(source.run),
         data_section(run, source.crops, with_real=with_real),
         *synthetic_sections(run, folder, with_real=with_real),
+        posterior_section(chains, with_real=with_real),
         Section("viewer", "Look at the volumes", _viewer(source, seed)),
     ]
     write_text(out, _page(run, sections, with_real=with_real))

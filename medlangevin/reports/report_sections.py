@@ -11,7 +11,9 @@ from medlangevin.evaluation.generation import MARKER, PICTURE
 from medlangevin.evaluation.likelihood import RESULTS, format_result
 from medlangevin.evaluation.memorisation import PICTURE as PAIRS_PICTURE
 from medlangevin.evaluation.memorisation import RESULT, format_audit
+from medlangevin.evaluation.posterior import SUMMARY, format_posterior
 from medlangevin.io import read_json
+from medlangevin.reports.posterior import PICTURE as POSTERIOR_PICTURE
 from medlangevin.reports.report_parts import missing, picture, table, tsv_table
 from medlangevin.training.metrics import read_metrics
 from medlangevin.training.run import METRICS, Run
@@ -117,6 +119,24 @@ def synthetic_sections(run: Run, synthetic: Path | None, *, with_real: bool) -> 
         Section("shape", "Shape", _shape(synthetic)),
         Section("copies", "Copies of training ears", _copies(synthetic, with_real=with_real)),
     ]
+
+
+def posterior_section(folder: Path | None, *, with_real: bool) -> Section:
+    """What a scan leaves open about each measure: what ``posterior`` wrote into ``folder``."""
+    title = "What a scan leaves open"
+    if folder is None:
+        note = missing("Not sampled, or not given with --posterior", "medlangevin posterior RUN IMAGE --out posterior")
+        return Section("posterior", title, note)
+    result = read_json(folder / SUMMARY)
+    try:
+        # The image's name is a pseudonym, and its own measures are a real ear's.
+        body = f"<p>{html.escape(result['image'])}</p>" if with_real else ""
+        body += f"<pre>{html.escape(format_posterior(result, with_scan=with_real))}</pre>"
+    except (KeyError, TypeError) as error:
+        raise MedlangevinError(f"{folder / SUMMARY} is damaged; run medlangevin posterior again") from error
+    if with_real and (folder / POSTERIOR_PICTURE).is_file():
+        body += picture(folder / POSTERIOR_PICTURE, "Chains, and each measure given the scan")
+    return Section("posterior", title, body)
 
 
 def _shape(synthetic: Path | None) -> str:

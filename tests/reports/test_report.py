@@ -16,8 +16,10 @@ from medlangevin.errors import MedlangevinError
 from medlangevin.evaluation.generation import draw_volume, generate
 from medlangevin.evaluation.latents import from_prior
 from medlangevin.evaluation.memorisation import audit
+from medlangevin.evaluation.posterior import posterior
 from medlangevin.reports.memorisation import draw_pairs
 from medlangevin.reports.montage import draw_generated
+from medlangevin.reports.posterior import draw_posterior
 from medlangevin.reports.report import write_report
 from medlangevin.reports.viewer import Volume, viewer
 from medlangevin.training.run import load_run
@@ -109,6 +111,23 @@ def test_shape_comparison_and_montage_of_a_synthetic_folder_are_shown(crop_run: 
     assert "SYNTHETIC cochleae in made" in page
 
 
+def test_what_a_scan_leaves_open_is_shown_and_without_real_ears_not_whose_scan(crop_run: Path, tmp_path: Path) -> None:
+    ear = next(load_run(crop_run).directory.parents[1].glob("sub-*_ct.nii.gz"))
+    posterior(crop_run, ear, tmp_path / "chains", chains=2, draws=4, warmup=4, measured=2)
+    draw_posterior(tmp_path / "chains")
+    page = write_report(crop_run, tmp_path / "report.html", posterior=tmp_path / "chains").read_text()
+    assert "given this scan" in page
+    assert f"<p>{ear.name}</p>" in page
+    assert "Chains, and each measure" in page
+    shared = write_report(
+        crop_run, tmp_path / "shared.html", posterior=tmp_path / "chains", with_real=False
+    ).read_text()
+    assert "given this scan" in shared
+    assert not re.search(r"sub-[0-9a-f]{10}", shared)
+    assert "scan itself" not in shared
+    assert "Chains, and each measure" not in shared
+
+
 def test_the_same_run_gives_the_same_page(crop_run: Path, tmp_path: Path) -> None:
     first, second = (write_report(crop_run, tmp_path / f"{name}.html").read_bytes() for name in "ab")
     assert first == second
@@ -121,6 +140,8 @@ def test_bad_input_is_one_line_and_writes_nothing(crop_run: Path, tmp_path: Path
         write_report(crop_run, tmp_path / "report.html", synthetic=tmp_path / "absent")
     with pytest.raises(MedlangevinError, match="preprocess"):
         write_report(crop_run, tmp_path / "report.html", data_root=tmp_path / "absent")
+    with pytest.raises(MedlangevinError, match="medlangevin posterior wrote"):
+        write_report(crop_run, tmp_path / "report.html", posterior=tmp_path)
     assert not (tmp_path / "report.html").exists()
     result = CliRunner().invoke(main, ["report", str(tmp_path / "no"), "--out", str(tmp_path / "x.html")])
     assert result.exit_code == 2
