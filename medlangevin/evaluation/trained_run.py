@@ -51,13 +51,17 @@ class TrainedRun(folder.Run):
 
     def sample(self, count: int, *, seed: int = 0, noise: bool = False) -> NDArray[np.float32]:
         """``count`` new ears, (count, i, j, k): those of ``medlangevin generate --seed``, before they are rounded."""
-        self.crop_grid()
+        self.crop_grid()  # refuses a run of 2D images
+        _require_some(count)
         at = sources.from_prior(self, count=count, seed=seed).at
         numbers = range(1, count + 1)
         return np.stack([draw_volume(self, at(number), number, seed=seed, noise=noise) for number in numbers])
 
     def decode(self, latents: Tensor) -> NDArray[np.float32]:
         """The mean ear of each latent, (n, d) -> (n, i, j, k)."""
+        size = self.model.latent_dim
+        if latents.ndim != 2 or latents.shape[1] != size or not len(latents):
+            raise MedlangevinError(f"latents of shape {tuple(latents.shape)}; (n, {size}) is needed, z[None] for one")
         return np.stack([draw_volume(self, latent, 1, seed=0, noise=False) for latent in latents])
 
     def encode(self, ear: Ear) -> Tensor:
@@ -66,6 +70,7 @@ class TrainedRun(folder.Run):
 
     def posterior_sample(self, ear: Ear, count: int, *, seed: int = 0) -> Tensor:
         """``count`` draws of the model's posterior given an ear, (count, d); each by its number and the seed alone."""
+        _require_some(count)
         x = self.image(ear)
         streams = [generator(seed, "posterior", number) for number in range(1, count + 1)]
         return torch.cat([self.model.posterior_sample(x, 1, stream)[0] for stream in streams])
@@ -81,6 +86,11 @@ class TrainedRun(folder.Run):
     def measure(self, hu: NDArray[np.generic]) -> Measures:
         """The shape measures of a volume; NaN, with a note, what is not found."""
         return measure(hu, self.affine)
+
+
+def _require_some(count: int) -> None:
+    if count < 1:
+        raise MedlangevinError(f"count {count}: at least 1 has to be asked for")
 
 
 def load_run(run_dir: Path | str, *, checkpoint: folder.CheckpointName = "best") -> TrainedRun:

@@ -68,6 +68,14 @@ def test_an_ear_may_be_given_as_its_hu(trained: TrainedRun, ear: Path) -> None:
         trained.encode(hu[..., 0])
 
 
+def test_wrong_use_is_one_line(trained: TrainedRun, ear: Path) -> None:
+    for draw in (lambda: trained.sample(0), lambda: trained.posterior_sample(ear, 0)):
+        with pytest.raises(MedlangevinError, match="count 0: at least 1"):
+            draw()
+    with pytest.raises(MedlangevinError, match=r"latents of shape \(3,\); \(n, 3\) is needed, z\[None\] for one"):
+        trained.decode(trained.encode(ear))
+
+
 def test_a_saved_volume_reads_back_on_the_grid(trained: TrainedRun, tmp_path: Path) -> None:
     (ear,) = trained.sample(1)
     trained.save(ear, tmp_path / "new" / "ear.nii.gz")
