@@ -1,3 +1,51 @@
-"""Aligned cochlea crops from temporal-bone CT, Langevin autoencoders, and synthetic cochleae for shape analysis."""
+"""Aligned cochlea crops from temporal-bone CT, Langevin autoencoders, and synthetic cochleae for shape analysis.
+
+What a trained run needs from Python is here (docs/python.md); a name is imported when it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from medlangevin.errors import MedlangevinError
+    from medlangevin.evaluation.bundle import load_bundle
+    from medlangevin.evaluation.generation import generate, write_volume
+    from medlangevin.evaluation.trained_run import TrainedRun, load_run
+    from medlangevin.shape.measure import Measures, measure
+    from medlangevin.shape.volumes import read_volume
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Measures",
+    "MedlangevinError",
+    "TrainedRun",
+    "generate",
+    "load_bundle",
+    "load_run",
+    "measure",
+    "read_volume",
+    "write_volume",
+]
+
+_HOMES = {
+    "Measures": "shape.measure",
+    "MedlangevinError": "errors",
+    "TrainedRun": "evaluation.trained_run",
+    "generate": "evaluation.generation",
+    "load_bundle": "evaluation.bundle",
+    "load_run": "evaluation.trained_run",
+    "measure": "shape.measure",
+    "read_volume": "shape.volumes",
+    "write_volume": "evaluation.generation",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -10,6 +10,7 @@ from medlangevin.cli.audit import audit
 from medlangevin.cli.benchmark import benchmark
 from medlangevin.cli.demo import demo
 from medlangevin.cli.evaluate import evaluate
+from medlangevin.cli.export import export
 from medlangevin.cli.generate import generate
 from medlangevin.cli.phantom import phantom
 from medlangevin.cli.posterior import posterior
@@ -73,5 +74,19 @@ def main() -> None:
     """
 
 
-for command in (preprocess, train, evaluate, generate, posterior, audit, shape, report, phantom, demo, toy, benchmark):
+for command in (
+    preprocess,
+    train,
+    evaluate,
+    generate,
+    posterior,
+    audit,
+    shape,
+    report,
+    export,
+    phantom,
+    demo,
+    toy,
+    benchmark,
+):
     main.add_command(command)

@@ -52,9 +52,9 @@ def generate(
     if sum(choice is not None for choice in (like, between, traverse)) > 1:
         raise MedlangevinError("--like, --between and --traverse exclude one another; give one of them")
     out = Path(out)
-    _require_ours(out)
+    require_ours(out)
     run = load_run(run_dir, checkpoint=checkpoint)
-    affine = run.crop_grid().affine
+    run.crop_grid()  # refuses a run of 2D images before anything is drawn
     if like is not None:
         latents = sources.like(run, Path(like), strength=strength, count=count or 1, seed=seed)
     elif between is not None:
@@ -64,6 +64,17 @@ def generate(
     else:
         latents = sources.from_prior(run, count=count or 1, seed=seed)
     weights = checkpoint_folder(run.directory, checkpoint) / WEIGHTS
+    return write_volumes(run, latents, out, weights=weights, checkpoint=checkpoint, seed=seed, noise=noise)
+
+
+def write_volumes(
+    run: Run, latents: Latents, out: Path, *, weights: Path, checkpoint: CheckpointName, seed: int, noise: bool
+) -> list[Path]:
+    """Write the volumes of ``latents`` as ``generate`` does, into a folder that ``require_ours`` has approved.
+
+    ``weights``: the file that the model was loaded from, the run's ``checkpoint``.
+    """
+    affine = run.crop_grid().affine
     about: dict[str, Any] = {
         "SYNTHETIC": True,
         "description": "Synthetic volume drawn from a generative model; it shows no person.",
@@ -77,10 +88,6 @@ def generate(
         "software": f"medlangevin {__version__}",
         **latents.about,
     }
-    if like is not None or between is not None:
-        inputs = [like] if like is not None else list(between or ())
-        about["description"] = "Synthetic volume drawn from a generative model, conditioned on a real ear."
-        about["images_sha256"] = [hashlib.sha256(Path(image).read_bytes()).hexdigest() for image in inputs if image]
     draw_volume(run, latents.at(1), 1, seed=seed, noise=noise)  # a run that cannot draw must not cost what is there
     _make_room(out, about, latents.count)
     write_json(out / MARKER, about | {"count": latents.count, "window_hu": list(run.config.data.window_hu)})
@@ -153,7 +160,8 @@ def write_volume(path: Path, hu: np.ndarray, affine: np.ndarray) -> None:
         nibabel.save(image, temporary)
 
 
-def _require_ours(out: Path) -> None:
+def require_ours(out: Path) -> None:
+    """Raise MedlangevinError unless ``out`` is absent, empty or a folder that ``generate`` wrote."""
     if out.exists() and not out.is_dir():
         raise MedlangevinError(f"{out} is a file; choose a folder with --out")
     if not out.is_dir() or not strangers(out, set()):

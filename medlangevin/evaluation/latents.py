@@ -3,6 +3,7 @@
 Each source gives latent number i from the seed and i alone, whatever else is drawn.
 """
 
+import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -58,7 +59,7 @@ def like(run: Run, image: Path, *, strength: float, count: int, seed: int) -> La
         draw = run.model.posterior_sample(x, 1, generator(seed, "posterior", index))[0, 0]
         return mean + strength * (draw - mean)
 
-    return Latents(count, at, {"mode": "like", "image": image.name, "strength": strength})
+    return Latents(count, at, {"mode": "like", "image": image.name, "strength": strength, **_conditioned_on(image)})
 
 
 def between(run: Run, first: Path, second: Path, *, count: int) -> Latents:
@@ -73,9 +74,22 @@ def between(run: Run, first: Path, second: Path, *, count: int) -> Latents:
     return Latents(
         count,
         lambda i: spherical(ends[0], ends[1], fraction(i)),
-        {"mode": "between", "images": [first.name, second.name], "path": "spherical", "count": count},
+        {
+            "mode": "between",
+            "images": [first.name, second.name],
+            "path": "spherical",
+            "count": count,
+            **_conditioned_on(first, second),
+        },
         lambda i: {"fraction": fraction(i)},
     )
+
+
+def _conditioned_on(*images: Path) -> dict[str, Any]:
+    return {
+        "description": "Synthetic volume drawn from a generative model, conditioned on a real ear.",
+        "images_sha256": [hashlib.sha256(image.read_bytes()).hexdigest() for image in images],
+    }
 
 
 def spherical(first: Tensor, second: Tensor, fraction: float) -> Tensor:

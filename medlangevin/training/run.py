@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 
-from medlangevin.config import Config, ImagesConfig, load_run_config
+from medlangevin.config import Config, ImagesConfig, ModelConfig, load_run_config
 from medlangevin.datasets.crops import Splits
 from medlangevin.datasets.datalist import CropIndex, Ear
 from medlangevin.datasets.images import ImageSource
@@ -58,7 +58,7 @@ class Run:
                 f"run {self.directory} was trained on the images of {self.config.images.set}, not on crops of ears; "
                 "choose a run that was trained on crops"
             )
-        return _crop_grid(self.data, self.directory / DATA)
+        return read_grid(self.data, self.directory / DATA)
 
 
 def checkpoint_folder(run_dir: Path, name: CheckpointName) -> Path:
@@ -80,13 +80,19 @@ def load_run(run_dir: Path | str, *, checkpoint: CheckpointName = "best", device
     config = load_run_config(run_dir / CONFIG)
     data = read_json(run_dir / DATA)
     if config.images is None:
-        image_shape: tuple[int, ...] = (1, *_crop_grid(data, run_dir / DATA).shape)
+        image_shape: tuple[int, ...] = (1, *read_grid(data, run_dir / DATA).shape)
     else:
         image_shape = _image_shape(data, run_dir / DATA)
+    model = load_model(config.model, image_shape, folder).to(device)
+    return Run(run_dir, config, model, image_shape, data, load_state(folder))
+
+
+def load_model(config: ModelConfig, image_shape: tuple[int, ...], folder: Path) -> LatentVariableModel:
+    """The model of ``config`` with the weights in ``folder``, in evaluation mode. Raises MedlangevinError."""
     with torch.random.fork_rng(devices=[]):  # building draws weights that loading replaces
-        model = build(config.model, image_shape)
+        model = build(config, image_shape)
     load_weights(folder, model)
-    return Run(run_dir, config, model.to(device).eval(), image_shape, data, load_state(folder))
+    return model.eval()
 
 
 def describe_crops(index: CropIndex, splits: Splits, window_hu: tuple[float, float]) -> dict[str, Any]:
@@ -114,7 +120,8 @@ def _digest(*groups: Sequence[Ear]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _crop_grid(data: Any, path: Path) -> CropGrid:
+def read_grid(data: Any, path: Path) -> CropGrid:
+    """The grid in ``data``, as ``describe_crops`` wrote it. Raises MedlangevinError that names ``path``."""
     try:
         affine = np.array(data["affine"], dtype=np.float64)
         i, j, k = (int(size) for size in data["shape"])

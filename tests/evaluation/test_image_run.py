@@ -134,6 +134,7 @@ def test_what_makes_no_sense_for_images_is_one_line(run: Path) -> None:
     )
     one_line_error(call("evaluate", run, "--chains", 2), "belong to --decoder-likelihood")
     one_line_error(call("generate", run, "--count", 1, "--out", run.parent / "out"), "not on crops of ears")
+    one_line_error(call("export", run, "--bundle", run.parent / "out"), "not on crops of ears")
     after = (run / "evaluation.json").read_bytes() if (run / "evaluation.json").exists() else None
     assert after == before
     assert not (run.parent / "out").exists()

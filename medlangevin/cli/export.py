@@ -1,0 +1,29 @@
+"""medlangevin export."""
+
+from pathlib import Path
+from typing import Literal
+
+import click
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--bundle", type=click.Path(path_type=Path), required=True, help="Folder to write the bundle to.")
+@click.option("--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True)
+def export(run: Path, bundle: Path, checkpoint: Literal["best", "last"]) -> None:
+    """Write a trained RUN as a MONAI bundle, to pass on or to run with MONAI.
+
+    Weights (safetensors), configuration and a README: no ear, no pseudonym and no path of the training data. A bundle
+    that export wrote before is replaced. docs/export.md says what to think of before you pass one on.
+
+    \b
+    Example:
+      medlangevin export runs/cochlea_qsl --bundle bundles/cochlea_qsl
+      cd bundles/cochlea_qsl
+      python -m monai.bundle run --config_file configs/inference.json --count 10 --output_dir out
+    """
+    from medlangevin.evaluation.bundle.export import export as export_run
+
+    folder = export_run(run, bundle, checkpoint=checkpoint)
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    click.echo(f"bundle {folder} ({size / 1e6:.1f} MB); see {folder / 'docs' / 'README.md'}")
