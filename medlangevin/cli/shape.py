@@ -13,6 +13,13 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--compare", "other", type=click.Path(path_type=Path), help="A second folder, to compare FOLDER with.")
+@click.option(
+    "--split",
+    "splits",
+    type=click.Choice(["training", "validation", "test"]),
+    multiple=True,
+    help="Only these ears of a folder that preprocess wrote; repeatable.  [default: all]",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Where to write.  [default: FOLDER/shape]")
 @click.option(
     "--mesh",
@@ -30,6 +37,7 @@ if TYPE_CHECKING:
 def shape(
     folder: Path,
     other: Path | None,
+    splits: tuple[str, ...],
     out: Path | None,
     mesh: "MeshFormat | None",
     mesh_space: "MeshSpace | None",
@@ -40,11 +48,13 @@ def shape(
     Writes a table per folder (volume, surface, extents, A, B, height, turns, lateral wall, duct lengths, mean
     cross-section; what cannot be found is left empty) and cross_sections.tsv (area along the duct), with JSON files
     that define their columns; with --compare also comparison.tsv (measure by measure), comparison_sets.tsv (both sets
-    as wholes; FOLDER is judged by the other) and comparison.png.
+    as wholes; FOLDER is judged by the other) and comparison.png. Synthetic ears are best compared with ears that the
+    model was not trained on.
 
     \b
     Example:
       medlangevin shape synthetic/ --compare data/cochlea
+      medlangevin shape synthetic/ --compare data/cochlea --split validation --split test
       medlangevin shape data/cochlea --mesh stl --mesh-space RAS
     """
     from medlangevin.errors import MedlangevinError, PartialFailureError
@@ -53,7 +63,7 @@ def shape(
     if mesh_space and not mesh:
         raise MedlangevinError("--mesh-space says nothing without --mesh; add --mesh stl, ply or vtk")
     space = mesh_space or "LPS"
-    report = report_shape(folder, other=other, out=out, workers=workers, mesh=mesh, mesh_space=space)
+    report = report_shape(folder, other=other, splits=splits, out=out, workers=workers, mesh=mesh, mesh_space=space)
     click.echo(format_table(report))
     for table in report.tables:
         click.echo(f"table {table}")

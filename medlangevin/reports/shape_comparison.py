@@ -1,6 +1,7 @@
 """Shape report of a folder: tables, meshes, and a comparison with a figure when there is a second folder."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,12 +36,15 @@ def report_shape(
     folder: Path,
     *,
     other: Path | None = None,
+    splits: Sequence[str] = (),
     out: Path | None = None,
     workers: int = 1,
     mesh: MeshFormat | None = None,
     mesh_space: MeshSpace = "LPS",
 ) -> ShapeReport:
     """Measure ``folder`` (and ``other``), write a table each, and compare them in two tables and a figure.
+
+    ``splits``: only these of the folders that preprocess wrote, whose names in all tables then end in them.
 
     With ``mesh``, walls go to ``out``/meshes/<population>/<volume>.<mesh>, in mm of ``mesh_space``. ``out`` defaults to
     ``folder/shape``. Files that cannot be read are listed in ``failures.tsv`` there. Raises MedlangevinError before
@@ -52,17 +56,22 @@ def report_shape(
     folders = [folder] if other is None else [folder, other]
     if any(out.resolve() == item.resolve() for item in folders):
         raise MedlangevinError(f"--out {out} is a folder of volumes itself; give another, or none for {folder}/shape")
-    for item in folders:
-        find_volumes(item)  # both are checked before long work on the first
-    names = _distinct_names(folders)
+    parted = [bool(splits) and (item / "dataset.json").is_file() for item in folders]
+    if splits and not any(parted):
+        raise MedlangevinError("--split is for folders that preprocess wrote (with dataset.json); leave it out")
+    chosen = [tuple(splits) if has_splits else () for has_splits in parted]
+    for item, some in zip(folders, chosen, strict=True):
+        find_volumes(item, splits=some)  # both are checked before long work on the first
+    names = ["-".join([name, *some]) for name, some in zip(_distinct_names(folders), chosen, strict=True)]
     populations = tuple(
         measure_folder(
             item,
+            splits=some,
             workers=workers,
             name=name,
             meshes=MeshExport(out / "meshes" / name, mesh, mesh_space) if mesh else None,
         )
-        for item, name in zip(folders, names, strict=True)
+        for item, name, some in zip(folders, names, chosen, strict=True)
     )
     tables = tuple(write_population(population, out) for population in populations)
     tables += (write_sections(populations, out),)

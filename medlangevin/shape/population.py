@@ -1,5 +1,6 @@
 """Shape measures of all volumes in a folder, side by side in one table."""
 
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -64,15 +65,21 @@ class Population:
 
 
 def measure_folder(
-    folder: Path | str, *, workers: int = 1, name: str | None = None, meshes: MeshExport | None = None
+    folder: Path | str,
+    *,
+    splits: Sequence[str] = (),
+    workers: int = 1,
+    name: str | None = None,
+    meshes: MeshExport | None = None,
 ) -> Population:
     """Measure every volume of a folder (preprocess or generate output, or any NIfTI crops in the reference frame).
 
-    ``workers`` processes share the work; the result does not depend on their number. A file that cannot be read is
-    listed in ``failures`` and skipped. ``name`` defaults to the folder's. With ``meshes``, every lumen's wall is
-    written as ``<volume>.<format>``. Raises MedlangevinError when the folder holds no volume, or none that can be read.
+    ``splits``: only these of a folder that lists splits. ``workers`` processes share the work; the result does not
+    depend on their number. A file that cannot be read is listed in ``failures`` and skipped. ``name`` defaults to the
+    folder's. With ``meshes``, every lumen's wall is written as ``<volume>.<format>``. Raises MedlangevinError when the
+    folder holds no volume, or none that can be read.
     """
-    volumes = find_volumes(folder)
+    volumes = find_volumes(folder, splits=splits)
     label = name or Path(folder).resolve().name
     done: dict[str, Ear | str] = {}
     work = closing(run_all(partial(_measure, meshes), volumes, workers=workers))

@@ -2,6 +2,7 @@
 
 import re
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,19 +26,22 @@ class Volume(NamedTuple):
     subject: str
 
 
-def find_volumes(folder: Path | str) -> list[Volume]:
+def find_volumes(folder: Path | str, *, splits: Sequence[str] = ()) -> list[Volume]:
     """The volumes of a folder, sorted by name.
 
-    What ``dataset.json`` lists (all splits) where there is one, else the NIfTI files in the folder, else those in its
-    ``crops`` folder. The subject is the listing's, else what the file's name says (``sub-<subject>_...``), else each
-    volume is a subject of its own. Raises MedlangevinError when the folder is absent or holds none.
+    What ``dataset.json`` lists (in ``splits``; none given: in all) where there is one, else the NIfTI files in the
+    folder, else those in its ``crops`` folder. The subject is the listing's, else what the file's name says
+    (``sub-<subject>_...``), else each volume is a subject of its own. Raises MedlangevinError when the folder is absent
+    or holds none.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise MedlangevinError(f"{folder} is not a folder; give one with NIfTI crops (from preprocess or generate)")
     listing = folder / "dataset.json"
-    subjects = _listed(listing) if listing.is_file() else {}
+    subjects = _listed(listing, splits or SPLITS) if listing.is_file() else {}
     paths = list(subjects)
+    if splits and listing.is_file() and not paths:
+        raise MedlangevinError(f"{listing} lists no ears in {' or '.join(splits)}; give another --split")
     for place in (folder, folder / "crops"):
         if not paths:
             paths = [path for ending in _ENDINGS for path in place.glob(ending) if not path.name.startswith(".")]
@@ -53,15 +57,16 @@ def _subject(stem: str) -> str:
     return named.group(1) if named else stem
 
 
-def _listed(listing: Path) -> dict[Path, str]:
-    """The files that a listing names, and the subject of each ("" where it names none)."""
+def _listed(listing: Path, splits: Sequence[str]) -> dict[Path, str]:
+    """The files that a listing names in ``splits``, and the subject of each ("" where it names none)."""
     raw = read_json(listing)
     if not isinstance(raw, dict) or not all(isinstance(raw.get(split, []), list) for split in SPLITS):
         raise MedlangevinError(f"{listing} is damaged; run medlangevin preprocess again")
     entries = [entry for split in SPLITS for entry in raw.get(split, [])]
     if not all(isinstance(entry, dict) and isinstance(entry.get("image"), str) for entry in entries):
         raise MedlangevinError(f"{listing}: every ear needs 'image'; run medlangevin preprocess again")
-    return {listing.parent / entry["image"]: str(entry.get("subject") or "") for entry in entries}
+    chosen = [entry for split in splits for entry in raw.get(split, [])]
+    return {listing.parent / entry["image"]: str(entry.get("subject") or "") for entry in chosen}
 
 
 def _stem(path: Path) -> str:

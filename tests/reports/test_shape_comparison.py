@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import nibabel
@@ -41,6 +42,26 @@ def _population(name, seed, count=30):
     rng = np.random.default_rng(seed)
     rows = [Measures(volume_mm3=rng.normal(72, 9), a_mm=rng.normal(9.2, 0.4)) for _ in range(count)]
     return Population(name, tuple(Ear(str(index), row, str(index), Path("gone")) for index, row in enumerate(rows)))
+
+
+def test_synthetic_ears_are_compared_with_the_splits_that_are_asked_for(tmp_path):
+    first = _folder(tmp_path / "synthetic", [0.8, 0.9])
+    second = _folder(tmp_path / "real", [0.7, 1.0, 0.85, 0.75])
+    names = [f"synthetic-{number}_ct.nii.gz" for number in range(4)]
+    splits = {"training": names[:1], "validation": names[1:2], "test": names[2:]}
+    listing = {key: [{"image": name, "subject": name[10]} for name in value] for key, value in splits.items()}
+    (second / "dataset.json").write_text(json.dumps(listing))
+    report = report_shape(first, other=second, splits=("validation", "test"))
+    assert report.populations[1].names == tuple(name.removesuffix(".nii.gz") for name in names[1:])
+    assert report.populations[0].names == tuple(name.removesuffix(".nii.gz") for name in names[:2])
+    assert (first / "shape" / "real-validation-test.tsv").is_file()
+    assert read_json(first / "shape" / "comparison.json")["second"] == "real-validation-test"
+
+    (second / "dataset.json").write_text(json.dumps(listing | {"test": []}))
+    with pytest.raises(MedlangevinError, match="lists no ears in test"):
+        report_shape(first, other=second, splits=("test",))
+    with pytest.raises(MedlangevinError, match=r"dataset\.json"):
+        report_shape(first, splits=("test",))
 
 
 def test_two_folders_give_tables_a_comparison_and_a_figure(tmp_path):
