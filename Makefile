@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_OUT ?= demo_output
 PYTEST_ARGS ?=
+# Processes of the tests; each needs up to 2 GB.
+TEST_PROCESSES ?= 2
 
 .PHONY: help demo test lint format clean
 
@@ -28,7 +30,7 @@ demo: $(STAMP)
 	$(BIN)/medlangevin demo --out $(DEMO_OUT)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
