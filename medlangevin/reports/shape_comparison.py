@@ -42,7 +42,7 @@ def report_shape(
 ) -> ShapeReport:
     """Measure ``folder`` (and ``other``), write a table each, and compare them in two tables and a figure.
 
-    With ``mesh``, walls go to ``out``/meshes/<population>/<volume>.<mesh>, in mm of ``mesh_space``. ``out`` defaults to
+    With ``mesh``, walls go to ``out``/meshes/POPULATION/VOLUME.MESH, in mm of ``mesh_space``. ``out`` defaults to
     ``folder/shape``. Files that cannot be read are listed in ``failures.tsv`` there. Raises MedlangevinError before
     anything is written when a folder holds no volume or none that can be read.
     """
