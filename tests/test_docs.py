@@ -2,14 +2,17 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
+@cache
 def names_of_tests(path: Path) -> set[str]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     return {node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}
@@ -33,3 +36,16 @@ def test_every_test_that_a_page_names_exists(page):
 def test_every_link_to_a_file_leads_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
         assert re.match(r"https?://", target) or (page.parent / target).exists(), target
+
+
+def test_the_site_fetches_nothing_when_it_is_read():
+    site = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+    assert site["theme"]["font"] is False
+    assert "extra_javascript" not in site
+    assert all((ROOT / "docs" / sheet).is_file() for sheet in site["extra_css"])
+    assert {next(iter(item)) if isinstance(item, dict) else item for item in site["plugins"]} == {
+        "search",
+        "mkdocstrings",
+    }
+    for page in PAGES:
+        assert not re.search(r"!\[[^\]]*\]\(https?:|<(?:script|img|link)\b", page.read_text(encoding="utf-8")), page

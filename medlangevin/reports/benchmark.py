@@ -28,7 +28,7 @@ COLUMNS = 10
 
 
 def draw_benchmark(benchmark: Benchmark) -> list[Path]:
-    """Write OUT/curves-<data set>.png and OUT/samples-<data set>.png for all cells whose run is there; the paths.
+    """Write OUT/curves-SET.png and OUT/samples-SET.png for all cells whose run is there; the paths.
 
     Curves also of runs that are not finished; samples of the first measured seed of every row. A cell that was copied
     from elsewhere without its run is not drawn. Raises MedlangevinError where images of a set cannot be read.

@@ -46,7 +46,7 @@ def report_shape(
 
     ``splits``: only these of the folders that preprocess wrote, whose names in all tables then end in them.
 
-    With ``mesh``, walls go to ``out``/meshes/<population>/<volume>.<mesh>, in mm of ``mesh_space``. ``out`` defaults to
+    With ``mesh``, walls go to ``out``/meshes/POPULATION/VOLUME.MESH, in mm of ``mesh_space``. ``out`` defaults to
     ``folder/shape``. Files that cannot be read are listed in ``failures.tsv`` there. Raises MedlangevinError before
     anything is written when a folder holds no volume or none that can be read.
     """

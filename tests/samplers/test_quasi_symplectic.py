@@ -91,11 +91,24 @@ def _error_at_time_two(step_size: float, damping: float) -> float:
 
 @pytest.mark.parametrize("damping", [0.0, 0.8])
 def test_it_follows_the_damped_dynamics_with_order_two(damping):
-    # A drift with the sign printed in the paper's Eq. 5 does not converge at all: its error stays of order one.
     errors = [_error_at_time_two(t, damping) for t in (0.1, 0.05, 0.025)]
     assert errors[0] < 0.02
     for coarse, fine in itertools.pairwise(errors):
         assert math.log2(coarse / fine) == pytest.approx(2, abs=0.1)
+
+
+def test_with_the_printed_sign_it_does_not_move():
+    """Correction 1, on U = z^2 / 2 from (1, 0): at time 2 the position is cos 2, with the paper's Eq. 5 it is 1 - t."""
+    for t in (0.1, 0.05, 0.025):
+        ours = PhaseState(torch.ones(1, 1, dtype=torch.float64), torch.zeros(1, 1, dtype=torch.float64))
+        position, velocity = 1.0, 0.0
+        for _ in range(round(2 / t)):
+            ours = step(ours, lambda z: 0.5 * z.square().sum(-1), step_size=t, damping=0.0)
+            position -= t / 2 * velocity
+            velocity -= t * position
+            position += t / 2 * velocity
+        assert abs(ours.position.item() - math.cos(2)) < 0.1 * t**2
+        assert position == pytest.approx(1 - t, abs=1e-9)
 
 
 def largest_drift(quartic, step_size: float, time: float) -> float:

@@ -81,7 +81,7 @@ def _finished(out: Path, ears: int, seed: int) -> dict[int, Path]:
 
 
 def write_cohort(out: Path, *, ears: int, seed: int, workers: int = 1) -> list[Path]:
-    """Write ``out``/dicom/<study>/<one file a slice> and ``out``/truth/<scan>.json for ``ears`` ears, one a person.
+    """Write ``ears`` ears, one a person: DICOM studies to ``out``/dicom, the truth to ``out``/truth/SCAN.json.
 
     Ear n depends on ``seed`` and n alone; even ones are right ears, odd ones left (from 0). Ears already there from
     the same seed are kept, so an interrupted run goes on. Returns the study folders in order. Raises MedlangevinError

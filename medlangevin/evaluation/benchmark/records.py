@@ -64,7 +64,7 @@ def record_path(out: Path, cell_id: str) -> Path:
 
 
 def write_record(out: Path, record: Record) -> None:
-    """Write OUT/cells/<id>.json in one go. Raises MedlangevinError for a figure that is NaN or infinite."""
+    """Write OUT/cells/ID.json in one go. Raises MedlangevinError for a figure that is NaN or infinite."""
     for name, figure in record.figures.items():
         if not all(math.isfinite(value) for value in (figure.mean, figure.standard_error or 0.0)):
             raise MedlangevinError(f"the figure {name} of {record.id} is not finite; train it again")

@@ -33,7 +33,7 @@ def require_ours(out: Path) -> None:
 
 
 def write_result(result: ToyResult, out: Path) -> None:
-    """Write toy_<name>_samples.csv, toy_<name>_metrics.csv and toy_<name>_settings.json to the folder ``out``.
+    """Write ``toy_NAME_samples.csv``, ``toy_NAME_metrics.csv`` and ``toy_NAME_settings.json`` to the folder ``out``.
 
     The samples are those of the first chain, which the picture shows, in order.
     """

@@ -1,0 +1,188 @@
+"""The documentation quotes commands, options, keys, messages, codes and limits that the program has."""
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+import click
+import pytest
+from pydantic import BaseModel
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+SOURCES = sorted((ROOT / "medlangevin").rglob("*.py"))
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
+
+
+@cache
+def trees() -> dict[Path, ast.Module]:
+    return {path: ast.parse(path.read_text(encoding="utf-8")) for path in SOURCES}
+
+
+def code_of(page: Path) -> list[str]:
+    """Everything that is set as code: lines of blocks, and what stands between backticks."""
+    text = page.read_text(encoding="utf-8")
+    fenced = [line for block in re.findall(r"^```.*?\n(.*?)^```", text, re.S | re.M) for line in block.splitlines()]
+    text = re.sub(r"^```.*?^```", "", text, flags=re.S | re.M)
+    blocks = [line.strip() for line in text.splitlines() if line.startswith("    ")]
+    return fenced + blocks + re.findall(r"`([^`\n]+)`", re.sub(r"^    .*$", "", text, flags=re.M))
+
+
+@cache
+def options_by_command() -> dict[str, set[str]]:
+    from medlangevin.cli.main import main
+
+    def options(command: click.Command) -> set[str]:
+        return {name for item in command.params for name in (*item.opts, *item.secondary_opts)} | {"--help"}
+
+    found = {"": options(main)}
+    for name, command in main.commands.items():
+        members = command.commands.values() if isinstance(command, click.Group) else [command]
+        found[name] = set().union(*map(options, members)) | {"--help"}
+    return found
+
+
+def called(code: str) -> tuple[str, str] | None:
+    """The command of a line that calls medlangevin, and what follows it."""
+    if code.startswith("from "):  # an import
+        return None
+    match = re.search(r"(?:^|[\s$])(?:python3? )?(?:-m )?medlangevin ([a-z][\w-]*)(.*)", code)
+    return None if match is None else (match[1], match[2].split("  #")[0])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_command_and_its_options_exist(page):
+    for code in code_of(page):
+        call = called(code)
+        if call is None:
+            continue
+        command, rest = call
+        assert command in options_by_command(), code
+        assert set(OPTION.findall(rest)) <= options_by_command()[command], code
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_an_option_named_alone_belongs_to_a_command_or_to_a_program_that_the_page_calls(page):
+    ours = set().union(*options_by_command().values())
+    elsewhere = {name for code in code_of(page) if not code.startswith("-") for name in OPTION.findall(code)}
+    for code in code_of(page):
+        if code.startswith("--"):
+            assert set(OPTION.findall(code)) <= ours | elsewhere, code
+
+
+def test_every_script_of_benchmarks_that_a_page_calls_exists_with_its_options():
+    for page in PAGES:
+        for code in code_of(page):
+            match = re.match(r"python (benchmarks/\w+\.py)(.*)", code)
+            if match:
+                text = (ROOT / match[1]).read_text(encoding="utf-8")
+                assert all(f'"{name}"' in text for name in OPTION.findall(match[2])), code
+
+
+def keys_of(section: type[BaseModel], prefix: str) -> set[str]:
+    found = {prefix}
+    for name, field in section.model_fields.items():
+        kinds = [kind for kind in (field.annotation, *getattr(field.annotation, "__args__", ())) if kind]
+        inner = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+        found |= keys_of(inner, f"{prefix}.{name}") if inner else {f"{prefix}.{name}"}
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_configuration_key_exists(page):
+    from medlangevin.config import Config
+
+    known = {key.removeprefix(".") for key in keys_of(Config, "")}
+    for code in code_of(page):
+        for key in re.findall(r"(?<![\w./-])(?:training|model|data|images)\.[a-z_]+(?:\.[a-z_]+)*", code):
+            assert key in known or key.endswith((".json", ".py")), key
+
+
+@cache
+def messages() -> tuple[str, ...]:
+    """Every text in the source that is no docstring, with … for each value that is put into it."""
+    found, docstrings = [], set()
+    for node in (node for tree in trees().values() for node in ast.walk(tree)):
+        if isinstance(node, ast.Expr):
+            docstrings.add(node.value)
+        elif isinstance(node, ast.JoinedStr):
+            found.append("".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in docstrings:
+            found.append(node.value)
+    return tuple(found)
+
+
+def test_every_message_of_the_troubleshooting_page_is_in_the_source():
+    rows = re.findall(r"^\| `([^`]+)` \|", (DOCS / "troubleshooting.md").read_text(encoding="utf-8"), re.M)
+    assert len(rows) > 70
+    absent = [row for row in rows if not any(row in message for message in messages())]
+    assert absent == []
+
+
+def test_every_code_of_failures_tsv_is_explained():
+    codes = {
+        node.args[0].value
+        for tree in trees().values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Reason"
+        if node.args and isinstance(node.args[0], ast.Constant)
+    }
+    assert {"too-coarse", "no-ear", "killed"} <= codes
+    page = (DOCS / "own_data.md").read_text(encoding="utf-8")
+    assert {code for code in codes if f"`{code}`" not in page} == set()
+
+
+def test_the_limits_on_the_page_of_figures_are_those_of_the_verdicts():
+    tree = trees()[ROOT / "medlangevin/imaging/registration/quality.py"]
+    limit = {
+        node.targets[0].id: node.value.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+    }
+    rows = {
+        "ncc": ("below {NCC_FAILED}", "below {NCC_OK}"),
+        "mirror_ncc": ("", "nearer than {MIRROR_MARGIN} to NCC"),
+        "runner_up_ncc": ("", "nearer than {RUNNER_UP_MARGIN} to NCC"),
+        "coil_ncc": ("below {COIL_FAILED}", "below {COIL_OK}"),
+        "coil_weakest_ncc": ("", "below {WEAKEST_OK}"),
+        "agreement_mm": ("", "{AGREEMENT_OK_MM} mm and more"),
+        "residual_mm": ("", "above {RESIDUAL_OK_MM} mm"),
+        "coverage": ("below {COVERAGE_FAILED}", "below {COVERAGE_OK}"),
+        "step_ratio": ("", "above {STEP_OK}"),
+    }
+    page = (DOCS / "qc.md").read_text(encoding="utf-8")
+    for key, words in rows.items():
+        cells = re.search(rf"^\| [^|]+ \| `{key}` \| [^|]+ \| ([^|]*)\| ([^|]*)\|$", page, re.M)
+        assert cells is not None, key
+        assert [cell.strip() for cell in cells.groups()] == [word.format(**limit) for word in words], key
+    assert f"thicker than {limit['THICKNESS_OK_MM']} mm" in page
+
+
+def test_every_figure_and_doubt_of_the_qc_page_is_explained():
+    page = (DOCS / "qc.md").read_text(encoding="utf-8")
+    source = (ROOT / "medlangevin/imaging/cohort/qc_page.py").read_text(encoding="utf-8")
+    figures = next(
+        node.value
+        for node in ast.parse(source).body
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "FIGURES"
+    )
+    for key, heading, _ in ast.literal_eval(figures):
+        assert f"| {heading} | `{key}` |" in page
+    quality = ast.walk(trees()[ROOT / "medlangevin/imaging/registration/quality.py"])
+    pairs = [node for node in quality if isinstance(node, ast.Tuple) and isinstance(node.elts[0], ast.Constant)]
+    codes = {node.elts[0].value for node in pairs} | {"thick-slices", "cut-off", "no-ear"}
+    assert len(codes) >= 10
+    assert {code for code in codes if f"| `{code}` |" not in page} == set()
+
+
+def test_docstrings_are_sound_markdown():
+    """They become pages: no <word> that a browser would take for a tag, and every backtick closed."""
+    for path, tree in trees().items():
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+                continue
+            text = ast.get_docstring(node) or ""
+            text = re.sub(r"``.*?``", "", text, flags=re.S)
+            assert not re.search(r"<[a-z][\w ]*>|`", text), f"{path.name}: {getattr(node, 'name', 'module')}"
