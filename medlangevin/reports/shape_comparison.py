@@ -45,7 +45,6 @@ def report_shape(
     """Measure ``folder`` (and ``other``), write a table each, and compare them in two tables and a figure.
 
     ``splits``: only these of the folders that preprocess wrote, whose names in all tables then end in them.
-
     With ``mesh``, walls go to ``out``/meshes/POPULATION/VOLUME.MESH, in mm of ``mesh_space``. ``out`` defaults to
     ``folder/shape``. Files that cannot be read are listed in ``failures.tsv`` there. Raises MedlangevinError before
     anything is written when a folder holds no volume or none that can be read.
