@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -14,6 +15,8 @@ from medlangevin.errors import MedlangevinError
 
 # Begins the names of what is not written whole yet; nothing else has such names.
 PARTIAL = ".partial-"
+# Ten thousand ears make 30 MB of status.json; a file of brackets takes twenty times its length in memory.
+MOST_JSON_BYTES = 100 * 1024**2
 
 
 def cannot_write(path: Path | str, error: OSError) -> MedlangevinError:
@@ -139,14 +142,45 @@ def write_json(path: Path | str, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
+def read_bounded(path: Path | str, most_bytes: int) -> str:
+    """Read a UTF-8 text file that a stranger may have written. Raises OSError, UnicodeDecodeError, and
+    MedlangevinError when it is longer than ``most_bytes``, before more than that is in memory.
+    """
+    with Path(path).open("rb") as stream:
+        data = stream.read(most_bytes + 1)
+    if len(data) > most_bytes:
+        raise MedlangevinError(f"{path} is longer than {most_bytes // 1024} KiB, which no file of this kind is")
+    return data.decode("utf-8")
+
+
 def read_json(path: Path | str) -> Any:
-    """Read JSON. Raises MedlangevinError that names the file when it is absent or not JSON."""
+    """Read JSON. Raises MedlangevinError that names the file when it is absent, not JSON or larger than 100 MiB.
+
+    Numbers that are none (NaN, Infinity, 1e999) and integers of more than 64 bits are not JSON here: nothing that reads
+    a file need expect them.
+    """
     path = Path(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(
+            read_bounded(path, MOST_JSON_BYTES), parse_constant=_finite, parse_float=_finite, parse_int=_integer
+        )
     except FileNotFoundError as error:
         raise MedlangevinError(f"{path} does not exist") from error
     except OSError as error:
         raise MedlangevinError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise MedlangevinError(f"{path} is not valid JSON ({error}); it may have been cut short or edited") from error
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:20]} is not a finite number")
+    return value
+
+
+def _integer(text: str) -> int:
+    value = int(text) if len(text) <= 20 else 2**63
+    if abs(value) >= 2**63:
+        raise ValueError(f"{text[:20]}... has more than 64 bits")
+    return value

@@ -99,11 +99,11 @@ def test_wrong_value_is_one_line_that_names_the_key(tmp_path: Path, override: st
         ("- a\n", "not a mapping"),
         ("name: [\n", "not valid YAML"),
         ("a: &x 1\nb: *x\n", "aliases"),
-        ("name: !!python/object/apply:os.getcwd []\n", "not valid YAML"),
+        ("name: !!python/object/apply:os.getcwd []\n", "tags"),
         ("1: 2\n" + MINIMAL, "unknown key '1'"),
         ("name: a\n", "key 'model' is missing"),
         (MINIMAL + "images:\n", "key 'images.set' is missing"),
-        ("[" * 50, "not valid YAML"),
+        ("[" * 50, "nested more than 40 levels"),
     ],
 )
 def test_wrong_file_is_one_line(tmp_path: Path, text: str, message: str) -> None:

@@ -9,6 +9,7 @@ from medlangevin import __version__
 from medlangevin.cli.audit import audit
 from medlangevin.cli.benchmark import benchmark
 from medlangevin.cli.demo import demo
+from medlangevin.cli.doctor import doctor
 from medlangevin.cli.evaluate import evaluate
 from medlangevin.cli.export import export
 from medlangevin.cli.generate import generate
@@ -22,21 +23,29 @@ from medlangevin.cli.train import train
 from medlangevin.errors import MedlangevinError, PartialFailureError
 
 # Faults of the user's disk rather than of the program: worth one line, not a traceback.
-_DISK_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+_DISK_FAULTS = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ESTALE),
+    *(errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP),
+}
 
 
 class _Problem(click.ClickException):
     exit_code = 2
 
     def show(self, file: Any = None) -> None:
-        click.echo(f"error: {self.message}", file=file, err=file is None)
+        click.echo(f"error: {_one_line(self.message)}", file=file, err=file is None)
 
 
 class _PartialFailure(click.ClickException):
     exit_code = 1
 
     def show(self, file: Any = None) -> None:
-        click.echo(f"warning: {self.message}", file=file, err=file is None)
+        click.echo(f"warning: {_one_line(self.message)}", file=file, err=file is None)
+
+
+def _one_line(text: str) -> str:
+    """What a message repeats of a file or a name can neither break the line nor command the terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 class _Group(click.Group):
@@ -88,5 +97,6 @@ for command in (
     demo,
     toy,
     benchmark,
+    doctor,
 ):
     main.add_command(command)

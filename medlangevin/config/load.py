@@ -9,9 +9,12 @@ from pydantic import BaseModel, ValidationError
 
 from medlangevin.config.former import upgrade
 from medlangevin.config.run import Config
+from medlangevin.config.yaml_text import parse_yaml, read_yaml
 from medlangevin.errors import MedlangevinError
 
 Checked = TypeVar("Checked", bound=BaseModel)
+# What one message tells; a file of another program has hundreds.
+MOST_PROBLEMS, MOST_CHARACTERS = 5, 100
 
 
 def load_config(path: Path | str, overrides: tuple[str, ...] = ()) -> Config:
@@ -33,15 +36,15 @@ def load_run_config(path: Path | str) -> Config:
 def read_mapping(path: Path, schema: type[BaseModel] = Config) -> dict[str, Any]:
     """Read a YAML file for ``schema``, not yet checked, without the known keys that have no value.
 
-    Raises MedlangevinError when it is no mapping, gives a key twice or holds aliases.
+    Raises MedlangevinError when it is no mapping, or as ``parse_yaml`` does.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        values = read_yaml(path)
     except FileNotFoundError as error:
         raise MedlangevinError(f"config {path} does not exist; see configs/ for examples") from error
     except (OSError, UnicodeDecodeError) as error:
         raise MedlangevinError(f"config {path} cannot be read as a text file ({error})") from error
-    raw = _drop_empty(_parse_yaml(text, str(path)), schema)
+    raw = _drop_empty(values, schema)
     if not isinstance(raw, dict):
         raise MedlangevinError(f"config {path} is not a mapping of keys to values; see configs/ for examples")
     return raw
@@ -57,8 +60,10 @@ def check(schema: type[Checked], raw: Any, *, source: str) -> Checked:
     try:
         return schema.model_validate(raw)
     except ValidationError as error:
-        problems = "; ".join(_explain(item, schema) for item in error.errors())
-        raise MedlangevinError(" ".join(f"{source}: {problems}".split())) from error
+        problems = [_explain(item, schema) for item in error.errors()[:MOST_PROBLEMS]]
+        more = error.error_count() - len(problems)
+        problems += [f"and {more} more"] if more else []
+        raise MedlangevinError(" ".join(f"{source}: {'; '.join(problems)}".split())) from error
 
 
 def dump_config(config: Config) -> str:
@@ -72,28 +77,6 @@ def flat(section: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in section.items():
         found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return found
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """PyYAML lets the last of two equal keys win in silence; here they are an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        twice = next((key for key in keys if keys.count(key) > 1), None)
-        if twice is not None:
-            raise yaml.constructor.ConstructorError(None, None, f"key '{twice}' is given twice", node.start_mark)
-        return super().construct_mapping(node, deep=deep)
-
-
-def _parse_yaml(text: str, where: str) -> Any:
-    # Anchors and aliases are not part of the schema, and refusing them disarms "billion laughs" documents.
-    try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
-            raise MedlangevinError(f"{where}: YAML aliases (*name) are not supported; write the value out")
-        return yaml.load(text, Loader=_UniqueKeyLoader)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        detail = " ".join(str(error).split())
-        raise MedlangevinError(f"{where} is not valid YAML: {detail}") from error
 
 
 def _drop_empty(value: Any, schema: type[BaseModel], location: tuple[str, ...] = ()) -> Any:
@@ -123,11 +106,11 @@ def _apply_override(raw: dict[str, Any], override: str) -> None:
         section = section.setdefault(parent, {})
         if not isinstance(section, dict):
             raise MedlangevinError(f"--set {override}: {parent} is a value, not a section")
-    section[leaf] = _parse_yaml(value, f"--set {override}")
+    section[leaf] = parse_yaml(value, f"--set {override}")
 
 
 def _explain(error: Any, schema: type[BaseModel]) -> str:
-    location = [str(part) for part in error["loc"] if part != "[key]"]
+    location = [_cut(str(part)) for part in error["loc"] if part != "[key]"]
     key = ".".join(location)
     if error["type"] == "extra_forbidden":
         right = _keys_at(location[:-1], schema)
@@ -142,9 +125,13 @@ def _explain(error: Any, schema: type[BaseModel]) -> str:
         return f"'{key}.{error['ctx']['key']}' {error['msg']}"
     message = error["msg"].removeprefix("Value error, ")
     given = error.get("input")
-    shown = f" (given: {given!r})" if isinstance(given, (str, int, float, bool)) else ""
+    shown = f" (given: {_cut(repr(given))})" if isinstance(given, (str, int, float, bool)) else ""
     what = f"{message[:1].lower()}{message[1:]}{shown}"
     return f"'{key}': {what}" if key else what
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MOST_CHARACTERS else text[:MOST_CHARACTERS] + "..."
 
 
 def _keys_at(location: list[str], schema: type[BaseModel]) -> list[str]:

@@ -7,11 +7,15 @@ from typing import Any, NamedTuple
 import nibabel
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
 
 from medlangevin.errors import MedlangevinError
 from medlangevin.io import read_json
+from medlangevin.volume_claim import can_be_crop
 
 SPLITS = ("training", "validation", "test")
+# What nibabel raises for a file that is damaged or no image.
+UNREADABLE = (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, TypeError, OverflowError, zlib.error)
 
 
 class Ear(NamedTuple):
@@ -101,14 +105,20 @@ def _common_grid(ears: list[Ear]) -> tuple[np.ndarray, tuple[int, int, int]]:
 def _header(path: Path) -> tuple[np.ndarray, tuple[int, int, int]]:
     try:
         image = nibabel.load(path)
+        believable = can_be_crop(path, image.shape, image.get_data_dtype().itemsize)
+        affine = np.asarray(image.affine, dtype=np.float64)
     except FileNotFoundError as error:
         raise MedlangevinError(f"{path} is listed in dataset.json but absent; run preprocess again") from error
-    except (ImageFileError, OSError, EOFError, ValueError, zlib.error) as error:
+    except UNREADABLE as error:
         raise MedlangevinError(f"{path} is not a readable NIfTI file; run medlangevin preprocess again") from error
     shape = tuple(int(size) for size in image.shape)
+    if not believable:
+        raise MedlangevinError(f"{path} claims {_by(shape)} voxels, more than it can hold or a crop has; make it again")
     if len(shape) != 3:
         raise MedlangevinError(f"{path} has {len(shape)} dimensions, a crop has 3; run medlangevin preprocess again")
-    return np.asarray(image.affine, dtype=np.float64), shape
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+        raise MedlangevinError(f"{path} has no usable affine (voxel to mm); run medlangevin preprocess again")
+    return affine, shape
 
 
 def _by(shape: tuple[int, ...]) -> str:

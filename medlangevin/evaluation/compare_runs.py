@@ -50,7 +50,22 @@ def read_evaluation(run_dir: Path, split: str) -> dict[str, Any]:
             f"--split {split} first"
         )
     found: dict[str, Any] = results[split]
+    if not isinstance(found.get("run"), str) or not all(_is_row(row, found) for row in _rows(found)):
+        raise MedlangevinError(f"{path} is damaged; delete it and evaluate again")
     return found
+
+
+def _rows(found: dict[str, Any]) -> list[Any]:
+    rows = found.get("ears", [])
+    return rows if isinstance(rows, list) else [rows]
+
+
+def _is_row(row: Any, found: dict[str, Any]) -> bool:
+    return (
+        isinstance(row, dict)
+        and all(isinstance(row.get(key), str) for key in ("subject", "side"))
+        and all(isinstance(row.get(name), int | float) for name in _COMPARED if name in found)
+    )
 
 
 def format_differences(differences: dict[str, Figure], other: str) -> str:

@@ -3,7 +3,7 @@
 import html
 from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from medlangevin.datasets.datalist import SPLITS, CropIndex
 from medlangevin.errors import MedlangevinError
@@ -20,6 +20,7 @@ from medlangevin.training.run import METRICS, Run
 
 # Pictures of this many ears: the least trusted ones.
 QC_PICTURES = 6
+_DAMAGE = (AttributeError, KeyError, TypeError, ValueError)
 _ENVIRONMENT = ("medlangevin", "torch", "python", "device", "platform")
 
 
@@ -72,7 +73,7 @@ def _likelihood(run: Run) -> str:
     results = read_json(path)
     try:
         texts = [f"{split}:\n{format_result(results[split])}" for split in SPLITS if split in results]
-    except (KeyError, TypeError) as error:
+    except _DAMAGE as error:
         raise MedlangevinError(f"{path} is damaged; delete it and evaluate again") from error
     return "".join(f"<pre>{html.escape(text)}</pre>" for text in texts)
 
@@ -87,22 +88,30 @@ def data_section(run: Run, index: CropIndex, *, with_real: bool) -> Section:
         for ear in index.split(name):
             sidecar = ear.image.with_name(ear.image.name.removesuffix(".nii.gz") + ".json")
             if sidecar.is_file():
-                records.append((ear, read_json(sidecar)))
+                records.append((ear, _registration(sidecar)))
     if not records:
         return Section("data", "The data", body + missing("No registration figures", "medlangevin preprocess"))
     verdicts = Counter(str(record.get("verdict")) for _, record in records)
     listed = ", ".join(f"{count} {word}" for word, count in sorted(verdicts.items()))
     body += f"<p>Registration: {html.escape(listed)} (ears without a crop: see qc/index.html of the data).</p>"
     if with_real:
-        records.sort(key=lambda item: (item[1].get("verdict") == "ok", item[1].get("ncc") or 0.0))
+        records.sort(key=lambda item: (item[1].get("verdict") == "ok", item[1]["ncc"] or 0.0))
         shown = []
         for ear, record in records[:QC_PICTURES]:
             path = index.root / "qc" / f"{ear.image.name.removesuffix('.nii.gz')}.png"
             if path.is_file():
-                why = record.get("why") or f"correlation {record.get('ncc', float('nan')):.2f}"
+                why = record.get("why") or f"correlation {record['ncc'] or float('nan'):.2f}"
                 shown.append(picture(path, f"sub-{ear.subject} side {ear.side}: {record.get('verdict')}, {why}"))
         body += f'<p>The {len(shown)} least trusted:</p><div class="few">{"".join(shown)}</div>' if shown else ""
     return Section("data", "The data", body)
+
+
+def _registration(sidecar: Path) -> dict[str, Any]:
+    """What preprocess wrote beside a crop; ``ncc`` is a number or None."""
+    record = read_json(sidecar)
+    if not isinstance(record, dict) or not isinstance(record.setdefault("ncc", None), int | float | None):
+        raise MedlangevinError(f"{sidecar} is damaged; delete it, and run medlangevin preprocess again")
+    return record
 
 
 def synthetic_sections(run: Run, synthetic: Path | None, *, with_real: bool) -> list[Section]:
@@ -160,7 +169,7 @@ def _copies(synthetic: Path | None, *, with_real: bool) -> str:
     result = read_json(folder / RESULT)
     try:
         body = f"<pre>{html.escape(format_audit(result))}</pre>"
-    except (KeyError, TypeError) as error:
+    except _DAMAGE as error:
         raise MedlangevinError(f"{folder / RESULT} is damaged; run medlangevin audit again") from error
     if with_real and (folder / PAIRS_PICTURE).is_file():
         body += picture(folder / PAIRS_PICTURE, "Synthetic ears, each beside its nearest training ear")

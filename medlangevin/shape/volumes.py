@@ -1,18 +1,18 @@
 """Which volumes a folder holds, and reading one of them."""
 
 import re
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import nibabel
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
+from medlangevin.datasets.datalist import UNREADABLE
 from medlangevin.errors import MedlangevinError
 from medlangevin.io import read_json
+from medlangevin.volume_claim import can_be_crop
 
 SPLITS = ("training", "validation", "test")
 _ENDINGS = ("*.nii", "*.nii.gz")
@@ -81,10 +81,12 @@ def read_volume(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """
     try:
         image = nibabel.load(path)
+        if not can_be_crop(path, image.shape, image.get_data_dtype().itemsize):
+            raise ValueError("its header claims more voxels than it can hold, or than a crop has")
         values = np.asarray(image.dataobj, dtype=np.float32)
     except FileNotFoundError as error:
         raise MedlangevinError(f"{path} does not exist") from error
-    except (ImageFileError, OSError, EOFError, ValueError, TypeError, zlib.error) as error:
+    except UNREADABLE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise MedlangevinError(f"{path} cannot be read as NIfTI ({reason}); write it again") from error
     while values.ndim > 3 and values.shape[-1] == 1:

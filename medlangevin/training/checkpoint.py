@@ -1,17 +1,20 @@
 """Checkpoints: a folder with weights and training state, safetensors and JSON only, so loading never runs code."""
 
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from medlangevin.errors import MedlangevinError
 from medlangevin.io import atomic_folder, read_json, write_json
+from medlangevin.training import optimizer_state
 from medlangevin.training.averaging import WeightAverage
 from medlangevin.training.early_stopping import EarlyStopping
-from medlangevin.training.optimizer import MACHINE_SETTINGS
 
 WEIGHTS, OPTIMIZER, STATE = "model.safetensors", "training.safetensors", "training.json"
 AVERAGE = "average.safetensors"
@@ -49,8 +52,7 @@ def save_checkpoint(
             "best_epoch": state.early_stopping.best_epoch,
         }
         if optimizer is not None:
-            tensors, record["optimizer_groups"] = _flatten(optimizer.state_dict())
-            save_tensors(tensors, temporary / OPTIMIZER)
+            save_tensors(optimizer_state.pack(optimizer), temporary / OPTIMIZER)
         if average:
             save_tensors(average, temporary / AVERAGE)
         write_json(temporary / STATE, record)
@@ -71,30 +73,49 @@ def load_weights(folder: Path, model: torch.nn.Module) -> None:
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
-        raise MedlangevinError(
-            f"{path} holds the weights of another model than config.yaml describes; restore the run's own config.yaml"
-        ) from error
+        raise _another_model(path) from error
 
 
 def load_state(folder: Path) -> TrainingState:
     """Epoch, step and early stopping of a checkpoint. Raises MedlangevinError when they are damaged."""
-    return _parse_state(folder / STATE)[0]
+    path = folder / STATE
+    record = read_json(path)
+    try:
+        if record["format"] != FORMAT:
+            raise MedlangevinError(f"{path} has format {record['format']}, this version reads {FORMAT}; train again")
+        best = record["best_elbo"]
+        stopping = EarlyStopping(None if best is None else float(best), int(record["best_epoch"]))
+        state = TrainingState(int(record["epoch"]), int(record["step"]), stopping)
+        if min(state.epoch, state.step, stopping.best_epoch) < 0 or not math.isfinite(stopping.best_elbo or 0.0):
+            raise ValueError("no state of a training")
+    except (KeyError, TypeError, ValueError) as error:
+        raise MedlangevinError(f"{path} is damaged; restore it or train again under another name") from error
+    return state
+
+
+def require_weights(folder: Path, model: torch.nn.Module) -> None:
+    """Raise MedlangevinError unless the checkpoint's weights have the names and shapes of those of ``model``.
+
+    Only the file's header is read, and ``model`` may be on torch's meta device: so a configuration that somebody has
+    edited cannot ask for more memory than its weights take on the disk.
+    """
+    path = folder / WEIGHTS
+    with _readable(path), safe_open(path, framework="pt") as file:
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    if shapes != {name: tuple(value.shape) for name, value in model.state_dict().items()}:
+        raise _another_model(path)
 
 
 def load_training(
     folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, average: WeightAverage | None = None
 ) -> TrainingState:
     """Restore what is trained from a checkpoint. Raises MedlangevinError, one line that names the file."""
-    state, record = _parse_state(folder / STATE)
+    state = load_state(folder)
     tensors = _load_tensors(folder / OPTIMIZER)
     load_weights(folder, model)
     try:
-        groups = [
-            {**saved, **{key: group[key] for key in MACHINE_SETTINGS if key in group}}
-            for saved, group in zip(record["optimizer_groups"], optimizer.param_groups, strict=True)
-        ]
-        optimizer.load_state_dict(_unflatten(tensors, groups))
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        optimizer_state.unpack(tensors, optimizer)
+    except ValueError as error:
         raise MedlangevinError(
             f"{folder / OPTIMIZER} does not fit the model; restore the checkpoint or train again under another name"
         ) from error
@@ -108,21 +129,21 @@ def load_training(
     return state
 
 
-def _parse_state(path: Path) -> tuple[TrainingState, dict[str, Any]]:
-    record = read_json(path)
-    try:
-        if record["format"] != FORMAT:
-            raise MedlangevinError(f"{path} has format {record['format']}, this version reads {FORMAT}; train again")
-        best = record["best_elbo"]
-        stopping = EarlyStopping(None if best is None else float(best), int(record["best_epoch"]))
-        return TrainingState(int(record["epoch"]), int(record["step"]), stopping), record
-    except (KeyError, TypeError, ValueError) as error:
-        raise MedlangevinError(f"{path} is damaged; restore it or train again under another name") from error
+def _another_model(path: Path) -> MedlangevinError:
+    return MedlangevinError(
+        f"{path} holds the weights of another model than config.yaml describes; restore the run's own config.yaml"
+    )
 
 
 def _load_tensors(path: Path) -> dict[str, torch.Tensor]:
-    try:
+    with _readable(path):
         return load_file(path)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError as error:
         raise MedlangevinError(f"{path} is absent; the checkpoint is incomplete: restore it or train again") from error
     except (SafetensorError, OSError) as error:
@@ -131,23 +152,3 @@ def _load_tensors(path: Path) -> dict[str, torch.Tensor]:
             f"{path} is damaged or cut short; restore it from a copy or train again under another name "
             f"(generate and evaluate can use --checkpoint {other})"
         ) from error
-
-
-def _flatten(state: dict[str, Any]) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]]]:
-    tensors = {
-        f"{parameter}.{name}": torch.as_tensor(value).detach().cpu().contiguous()
-        for parameter, values in state["state"].items()
-        for name, value in values.items()
-    }
-    groups = [
-        {key: value for key, value in group.items() if key not in MACHINE_SETTINGS} for group in state["param_groups"]
-    ]
-    return tensors, groups
-
-
-def _unflatten(tensors: dict[str, torch.Tensor], groups: list[dict[str, Any]]) -> dict[str, Any]:
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for key, value in tensors.items():
-        parameter, _, name = key.partition(".")
-        state.setdefault(int(parameter), {})[name] = value
-    return {"state": state, "param_groups": groups}

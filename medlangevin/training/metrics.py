@@ -6,9 +6,10 @@ from itertools import pairwise
 from pathlib import Path
 
 from medlangevin.errors import MedlangevinError
-from medlangevin.io import write_text
+from medlangevin.io import read_bounded, write_text
 
 Row = dict[str, float]
+MOST_BYTES = 64 * 1024**2  # a hundred thousand epochs
 
 
 class MetricsFile:
@@ -51,21 +52,24 @@ def require_reaching(rows: list[Row], epoch: int, path: Path) -> None:
 def read_metrics(path: Path) -> list[Row]:
     """The rows of a metrics.csv; none if it is absent. Raises MedlangevinError that names the first bad line."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_bounded(path, MOST_BYTES)
     except FileNotFoundError:
         return []
-    except UnicodeDecodeError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise MedlangevinError(f"{path} is not a text file; delete it to go on without the earlier epochs") from error
-    rows = []
-    for number, raw in enumerate(csv.DictReader(io.StringIO(text)), start=2):
+    rows: list[Row] = []
+    lines = csv.DictReader(io.StringIO(text))
+    while True:
         try:
+            raw = next(lines, None)
+            if raw is None:
+                return rows
             row = {name: float(value) for name, value in raw.items() if value != ""}
             row["epoch"] = int(row["epoch"])
             if "step" in row:
                 row["step"] = int(row["step"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, csv.Error) as error:
             raise MedlangevinError(
-                f"{path}, line {number} is damaged; mend it or delete the file to go on without the earlier epochs"
+                f"{path}, line {lines.line_num} is damaged; mend it or delete the file to go on without earlier epochs"
             ) from error
         rows.append(row)
-    return rows

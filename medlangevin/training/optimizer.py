@@ -6,9 +6,6 @@ import torch
 
 from medlangevin.config import TrainingConfig
 
-# What concerns the machine and not the training: a resumed run takes it from the new optimiser.
-MACHINE_SETTINGS = ("lr", "capturable", "foreach", "fused")
-
 
 def make_optimizer(
     model: torch.nn.Module, training: TrainingConfig, *, recorded: bool = False

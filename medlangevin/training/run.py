@@ -16,7 +16,7 @@ from medlangevin.datasets.images import ImageSource
 from medlangevin.errors import MedlangevinError
 from medlangevin.io import read_json
 from medlangevin.models import LatentVariableModel, build
-from medlangevin.training.checkpoint import TrainingState, load_state, load_weights
+from medlangevin.training.checkpoint import TrainingState, load_state, load_weights, require_weights
 
 CONFIG, DATA, ENVIRONMENT, METRICS = "config.yaml", "data.json", "environment.json", "metrics.csv"
 # Crops beyond these are no crops but damage.
@@ -89,6 +89,8 @@ def load_run(run_dir: Path | str, *, checkpoint: CheckpointName = "best", device
 
 def load_model(config: ModelConfig, image_shape: tuple[int, ...], folder: Path) -> LatentVariableModel:
     """The model of ``config`` with the weights in ``folder``, in evaluation mode. Raises MedlangevinError."""
+    with torch.device("meta"):  # takes no memory
+        require_weights(folder, build(config, image_shape))
     with torch.random.fork_rng(devices=[]):  # building draws weights that loading replaces
         model = build(config, image_shape)
     load_weights(folder, model)
@@ -129,8 +131,8 @@ def read_grid(data: Any, path: Path) -> CropGrid:
         raise MedlangevinError(f"{path} is damaged; restore it or train again under another name") from error
     if (
         affine.shape != (4, 4)
+        or affine[3].tolist() != [0, 0, 0, 1]
         or abs(np.linalg.det(affine)) < SMALLEST_VOXEL_MM3
-        or not np.isfinite(affine).all()
         or not 1 <= min(i, j, k) <= max(i, j, k) <= LARGEST
     ):
         raise MedlangevinError(f"{path} is damaged; restore it or train again under another name")

@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from medlangevin.config.benchmark import BenchmarkConfig
+from medlangevin.config.load import read_mapping
 from medlangevin.errors import MedlangevinError
 from medlangevin.io import write_text
 
@@ -76,6 +77,7 @@ def table_lock(out: Path) -> Iterator[None]:
 
 def _name_in(marker: Path) -> str:
     try:
-        return str(yaml.safe_load(marker.read_text(encoding="utf-8"))["name"])
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
+        name = read_mapping(marker, BenchmarkConfig)["name"]
+    except (MedlangevinError, KeyError) as error:
         raise MedlangevinError(f"{marker} is damaged; restore it or choose another folder with --out") from error
+    return str(name)

@@ -5,7 +5,6 @@ killed one loses only what it was at. Parts become ``status.json`` at the end an
 """
 
 import hashlib
-import re
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 
 from medlangevin.errors import MedlangevinError
 from medlangevin.imaging.cohort.ear_files import ear_name, failed_name
+from medlangevin.imaging.cohort.outcome_record import PSEUDONYM, read_outcome, require_rows
 from medlangevin.imaging.cohort.person import Outcome
 from medlangevin.io import read_json, sweep, write_json
 
@@ -21,7 +21,7 @@ STATUS = "status.json"
 PARTS = "parts"
 LOCK = "lock"
 _PLAN = "plan.json"
-PSEUDONYM = re.compile(r"[0-9a-f]{10}")
+DAMAGE = (AttributeError, KeyError, TypeError, ValueError)
 # Such a failure may not come again: memory that another program took, an error mended by an update.
 WORTH_ANOTHER_TRY = {"killed", "overdue", "internal"}
 
@@ -47,9 +47,10 @@ def finished(out: Path, persons: dict[str, str]) -> dict[str, Outcome]:
     done = {}
     for file, record in _records(out, persons):
         try:
+            outcome = read_outcome(record)
             if record["inputs"] == persons[record["subject"]] and _is_whole(out, record) and not _worth_a_try(record):
-                done[record["subject"]] = Outcome(**record)
-        except (AttributeError, KeyError, TypeError) as error:
+                done[record["subject"]] = outcome
+        except DAMAGE as error:
             raise MedlangevinError(f"{file} is damaged; delete it, and its ears are made again") from error
     return done
 
@@ -107,9 +108,13 @@ def load_plan(out: Path) -> Plan | None:
     if not file.is_file():
         return None
     try:
-        return Plan(**read_json(file))
-    except TypeError as error:
+        plan = Plan(**read_json(file))
+        require_rows(plan.failures)
+        if not isinstance(plan.shards, int) or not all(map(PSEUDONYM.fullmatch, plan.persons)):
+            raise ValueError("no plan")
+    except DAMAGE as error:
         raise MedlangevinError(f"{file} is damaged; run one of the shards again") from error
+    return plan
 
 
 def save_status(out: Path, outcomes: dict[str, Outcome], failures: list[dict[str, str]]) -> None:
@@ -125,8 +130,9 @@ def load_status(out: Path) -> tuple[dict[str, Outcome], list[dict[str, str]]] | 
         return None
     saved = read_json(file)
     try:
-        return {name: Outcome(**record) for name, record in saved["persons"].items()}, saved["failures"]
-    except (AttributeError, KeyError, TypeError) as error:
+        persons = {name: read_outcome(record) for name, record in saved["persons"].items()}
+        return persons, require_rows(saved["failures"])
+    except DAMAGE as error:
         raise MedlangevinError(f"{file} is damaged; run preprocess with --raw again") from error
 
 

@@ -1,6 +1,5 @@
 """NIfTI and NRRD files to values and a grid in LPS. Where the file leaves left and right open, it is refused."""
 
-import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from medlangevin.imaging.reading.geometry import Geometry, affine_geometry
 from medlangevin.imaging.reading.rejection import Reason, UnusableSeriesError
+from medlangevin.volume_claim import can_hold
 
 UNREADABLE_VOLUME = Reason("decode", "the volume file cannot be read", "write it again as NIfTI or NRRD in HU")
 NOT_A_VOLUME = Reason("not-a-volume", "no three-dimensional grey volume", "give one CT volume")
@@ -76,8 +76,7 @@ def _nifti(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
 
 
 def _check_claim(path: Path, shape: tuple[int, ...], bytes_a_voxel: int) -> None:
-    """Before memory is set aside: can a file of this length hold so many voxels? gzip packs 1032 bytes in one."""
-    if math.prod(shape) * bytes_a_voxel > 1032 * path.stat().st_size:
+    if not can_hold(path, shape, bytes_a_voxel):
         raise UnusableSeriesError(UNREADABLE_VOLUME)
 
 
