@@ -73,12 +73,13 @@ def _stem(path: Path) -> str:
     return path.name.removesuffix(".gz").removesuffix(".nii")
 
 
-def read_volume(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+def read_volume(path: Path | str) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Array (i, j, k) and affine (4, 4, voxel to RAS mm) of a NIfTI volume.
 
     Raises MedlangevinError, one line, when the file is absent, cut short, not NIfTI, not three-dimensional, without a
     usable affine, or holds values that are not numbers.
     """
+    path = Path(path)
     try:
         image = nibabel.load(path)
         if not can_be_crop(path, image.shape, image.get_data_dtype().itemsize):
