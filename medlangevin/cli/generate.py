@@ -12,6 +12,7 @@ import click
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write them to.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same volumes.")
 @click.option("--noise", is_flag=True, help="Add the noise that the model has learned; without it, smooth means.")
+@click.option("--fitted", is_flag=True, help="Draw latents as those of the training crops lie, not from N(0, I).")
 @click.option("--like", type=click.Path(path_type=Path), metavar="IMAGE", help="Draw around this ear's crop.")
 @click.option(
     "--strength",
@@ -27,7 +28,11 @@ import click
 @click.option("--traverse", is_flag=True, help="Go along the leading latent directions of the training crops.")
 @click.option("--directions", type=click.IntRange(min=1), help="With --traverse: how many.  [default: 3]")
 @click.option("--steps", type=click.IntRange(min=2), help="With --traverse: volumes for each.  [default: 5]")
-@click.option("--data", type=click.Path(path_type=Path), help="With --traverse: the crops, if not where the run says.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="With --fitted or --traverse: the crops, if not where the run says.",
+)
 @click.option("--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True)
 def generate(
     run: Path,
@@ -35,6 +40,7 @@ def generate(
     out: Path,
     seed: int,
     noise: bool,
+    fitted: bool,
     like: Path | None,
     strength: float | None,
     between: tuple[Path, Path] | None,
@@ -50,6 +56,10 @@ def generate(
     latent vector, and montage.png. Volume n depends on the run, the seed and n alone. Interrupted, the same command
     goes on.
 
+    --fitted draws latents from a Gaussian with the mean and covariance of the training crops' latents. The prior
+    N(0, I), from which they come without it, is often narrower or wider than these, and so are the ears: compare both
+    with held-out ears by medlangevin shape --compare.
+
     --like draws z = m + S (z_i - m) about an ear: z_i is a draw of the model's posterior of the latent given the
     image, m that posterior's mean, S the --strength. --between follows the great circle between two posterior means,
     norms changing linearly. --traverse goes 2 standard deviations to either side along the principal directions of
@@ -58,6 +68,7 @@ def generate(
     \b
     Examples:
       medlangevin generate runs/cochlea_qsl --count 50 --out synthetic/
+      medlangevin generate runs/cochlea_qsl --count 50 --fitted --out synthetic/
       medlangevin generate runs/cochlea_qsl --like ear_ct.nii.gz --strength 0.5 --count 10 --out like_it/
       medlangevin generate runs/cochlea_qsl --between a_ct.nii.gz b_ct.nii.gz --count 7 --out path/
       medlangevin generate runs/cochlea_qsl --traverse --directions 3 --steps 5 --out directions/
@@ -68,8 +79,10 @@ def generate(
 
     if strength is not None and like is None:
         raise MedlangevinError("--strength belongs to --like; add it or leave --strength out")
-    if not traverse and (directions, steps, data) != (None, None, None):
-        raise MedlangevinError("--directions, --steps and --data belong to --traverse; add it or leave them out")
+    if not traverse and (directions, steps) != (None, None):
+        raise MedlangevinError("--directions and --steps belong to --traverse; add it or leave them out")
+    if data is not None and not (traverse or fitted):
+        raise MedlangevinError("--data belongs to --fitted or --traverse; add one of them or leave it out")
     if traverse and count is not None:
         raise MedlangevinError("--traverse draws --directions times --steps volumes; leave --count out")
     if not traverse and count is None:
@@ -85,6 +98,7 @@ def generate(
         strength=1.0 if strength is None else strength,
         between=between,
         traverse=(directions or 3, steps or 5) if traverse else None,
+        fitted=fitted,
         data_root=data,
     )
     click.echo(f"{len(paths)} synthetic volumes in {out}")

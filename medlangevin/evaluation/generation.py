@@ -36,21 +36,23 @@ def generate(
     strength: float = 1.0,
     between: tuple[Path, Path] | None = None,
     traverse: tuple[int, int] | None = None,
+    fitted: bool = False,
     data_root: Path | None = None,
 ) -> list[Path]:
     """Write synthetic ears into ``out``; the paths of the volumes.
 
     ``synthetic-0001_ct.nii.gz`` (int16 HU, on the grid of the crops the run was trained on), a JSON sidecar each, and
     generation.json. Mean images of the decoder; ``noise`` adds the noise the likelihood has learned. Latents come from
-    the prior, or (``medlangevin.evaluation.latents``) ``like`` an ear with ``strength``, ``between`` two ears, or
-    ``traverse`` (directions, steps) over the training crops in ``data_root``. Volume n depends on the run, these, the
+    the prior, or (``medlangevin.evaluation.latents``) from a Gaussian ``fitted`` to those of the training crops in
+    ``data_root``, ``like`` an ear with ``strength``, ``between`` two ears, or ``traverse`` (directions, steps) over the
+    training crops. Volume n depends on the run, these, the
     ``seed`` and n alone. One volume is in memory at a time. What the same call wrote before it was interrupted is kept.
     Raises MedlangevinError before anything is written when the input is wrong or ``out`` holds other files.
     """
     if traverse is None and (count is None or count < 1):
         raise MedlangevinError(f"--count {count}: at least 1 volume has to be asked for")
-    if sum(choice is not None for choice in (like, between, traverse)) > 1:
-        raise MedlangevinError("--like, --between and --traverse exclude one another; give one of them")
+    if sum(choice is not None for choice in (like, between, traverse, fitted or None)) > 1:
+        raise MedlangevinError("--fitted, --like, --between and --traverse exclude one another; give one of them")
     out = Path(out)
     require_ours(out)
     run = load_run(run_dir, checkpoint=checkpoint)
@@ -61,6 +63,8 @@ def generate(
         latents = sources.between(run, *between, count=count or 1)
     elif traverse is not None:
         latents = sources.traverse(run, directions=traverse[0], steps=traverse[1], data_root=data_root)
+    elif fitted:
+        latents = sources.fitted(run, count=count or 1, seed=seed, data_root=data_root)
     else:
         latents = sources.from_prior(run, count=count or 1, seed=seed)
     weights = checkpoint_folder(run.directory, checkpoint) / WEIGHTS
@@ -139,7 +143,7 @@ def _make_room(out: Path, about: dict[str, Any], count: int) -> None:
     same = {key: value for key, value in before.items() if key not in ("count", "window_hu")}
     mine = {key: value for key, value in about.items() if key != "count"}
     # A path's points depend on their number, so there the count has to agree as well.
-    is_same = same == mine and (about["mode"] == "prior" or about["mode"] == "like" or before.get("count") == count)
+    is_same = same == mine and (about["mode"] in ("prior", "fitted", "like") or before.get("count") == count)
     kept = {path for index in range(1, count + 1) for path in _names(out, index)} if is_same else set()
     for stale in [*out.glob("synthetic-*_ct.nii.gz"), *out.glob("synthetic-*_ct.json"), out / PICTURE]:
         if stale not in kept:

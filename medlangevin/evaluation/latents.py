@@ -1,4 +1,5 @@
-"""Where the latent vectors of synthetic ears come from: the prior, an ear, a path between two, principal directions.
+"""Where the latent vectors of synthetic ears come from: the prior, a density fitted to the training ears' latents, an
+ear, a path between two, principal directions.
 
 Each source gives latent number i from the seed and i alone, whatever else is drawn.
 """
@@ -41,6 +42,24 @@ def from_prior(run: Run, *, count: int, seed: int) -> Latents:
     """z ~ N(0, I)."""
     size = run.model.latent_dim
     return Latents(count, lambda i: torch.randn(size, generator=generator(seed, "latent", i)), {"mode": "prior"})
+
+
+def fitted(run: Run, *, count: int, seed: int, data_root: Path | None = None) -> Latents:
+    """z ~ N(m, C), with mean m and covariance C of the aggregated posterior of the training crops.
+
+    A decoder is asked for what it has learned to draw only where its training latents are. N(0, I) is that place as far
+    as the divergence from it matters in training, and beside a crop's 150,000 voxels it hardly does: see
+    docs/generate.md. After training the density is fitted anew, as Ghosh et al. (2020, From variational to
+    deterministic autoencoders, section 4) do.
+    """
+    mean, deviations, axes = aggregated_posterior(run, data_root)
+
+    def at(index: int) -> Tensor:
+        noise = torch.randn(len(mean), generator=generator(seed, "latent", index)).double()
+        return (mean + (deviations * noise) @ axes).float()
+
+    about = {"mode": "fitted", "mean": mean.tolist(), "standard_deviations": deviations.tolist()}
+    return Latents(count, at, about)
 
 
 def like(run: Run, image: Path, *, strength: float, count: int, seed: int) -> Latents:

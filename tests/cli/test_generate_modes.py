@@ -12,6 +12,7 @@ from medlangevin.cli.main import main
         (["generate", "none", "--out", "out"], "--count is missing"),
         (["generate", "none", "--out", "out", "--count", "2", "--strength", "0.5"], "--strength belongs to --like"),
         (["generate", "none", "--out", "out", "--count", "2", "--steps", "3"], "belong to --traverse"),
+        (["generate", "none", "--out", "out", "--count", "2", "--data", "d"], "belongs to --fitted or --traverse"),
         (["generate", "none", "--out", "out", "--traverse", "--count", "2"], "leave --count out"),
         (
             ["generate", "none", "--out", "out", "--count", "2", "--like", "a", "--between", "a", "b"],

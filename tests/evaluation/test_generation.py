@@ -58,6 +58,31 @@ def test_latent_vectors_follow_the_prior(run: Path) -> None:
     assert (latents.var(0) - 1).abs().max() < 5 * 0.045
 
 
+def test_fitted_latents_have_mean_and_covariance_of_the_training_ears(run: Path, tmp_path: Path) -> None:
+    """4,000 draws, each mean and covariance within 5 standard errors: false alarm once in 200,000 seeds."""
+    loaded = load_run(run)
+    ears = [f"{number}" for number in range(6)]
+    draws = [
+        loaded.model.posterior_sample(
+            read_ear(run.parents[1] / f"{ear}_ct.nii.gz", loaded), 8, generator(0, "aggregate", f"{ear}/R")
+        )[:, 0]
+        for ear in ears
+    ]
+    training = torch.cat(draws).double()
+    latents = sources.fitted(loaded, count=4000, seed=1)
+    found = torch.stack([latents.at(number) for number in range(1, 4001)]).double()
+    mean, covariance = training.mean(0), training.T.cov(correction=0)
+    scale = covariance.diag()
+    assert ((found.mean(0) - mean).abs() < 5 * (scale / 4000).sqrt()).all()
+    error = ((covariance.square() + torch.outer(scale, scale)) / 4000).sqrt()
+    assert ((found.T.cov() - covariance).abs() < 5 * error).all()
+
+    generate(run, tmp_path / "out", count=2, seed=1, fitted=True)
+    sidecar = json.loads((tmp_path / "out" / "synthetic-0002_ct.json").read_text())
+    assert sidecar["mode"] == "fitted"
+    np.testing.assert_allclose(sidecar["latent"], latents.at(2), rtol=1e-6)
+
+
 def test_noise_has_the_learned_scale(run: Path) -> None:
     loaded = load_run(run)
     at = sources.from_prior(loaded, count=50, seed=0).at
