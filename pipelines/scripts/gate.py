@@ -6,8 +6,9 @@ from pathlib import Path
 
 
 def verdict(crops: Path, shapes: list[Path], allowed: int) -> tuple[bool, str]:
-    """Whether the work may be used, and why. ``crops``: of preprocess; ``shapes``: of shape; ``allowed``: scans and ears
-    that may have failed. Volumes that shape could not read are never allowed.
+    """Whether the work may be used, and why. ``crops``: folder of preprocess; ``shapes``: folders of shape.
+
+    ``allowed``: scans and ears together that may have failed. Volumes that shape could not read are never allowed.
     """
     status = json.loads((crops / "status.json").read_text(encoding="utf-8"))
     persons = list(status["persons"].values())
