@@ -11,7 +11,6 @@ rule evaluate:
     params:
         run=lambda wildcards, input: dirname(dirname(input.curves)),
         options=options("evaluate"),
-    threads: 2
     group:
         "assess"
     shell:
@@ -30,7 +29,6 @@ rule generate:
         run=lambda wildcards, input: dirname(dirname(input.curves)),
         out=lambda wildcards, output: dirname(output[0]),
         options=options("generate"),
-    threads: 2
     group:
         "assess"
     shell:
@@ -50,7 +48,7 @@ rule shape:
         synthetic=lambda wildcards, input: dirname(input.montage),
         crops=lambda wildcards, input: dirname(input.data),
         options=options("shape"),
-    threads: 4
+    threads: 2
     group:
         "assess"
     shell:
@@ -71,7 +69,6 @@ rule audit:
         run=lambda wildcards, input: dirname(dirname(input.curves)),
         synthetic=lambda wildcards, input: dirname(input.montage),
         options=options("audit"),
-    threads: 2
     group:
         "assess"
     shell:
@@ -92,7 +89,6 @@ rule report:
         run=lambda wildcards, input: dirname(input.evaluation),
         synthetic=lambda wildcards, input: dirname(input.montage),
         options=options("report"),
-    threads: 2
     group:
         "assess"
     shell:

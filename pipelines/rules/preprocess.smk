@@ -16,7 +16,7 @@ rule preprocess_share:
         shard=lambda wildcards: f"{wildcards.share}/{SHARES}",
         crops=CROPS,
         options=options("preprocess"),
-    threads: 4
+    threads: 2
     resources:
         mem_mb=lambda wildcards, threads, attempt: 3000 * threads * attempt,
         runtime=lambda wildcards, attempt: 240 * attempt,

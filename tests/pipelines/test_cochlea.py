@@ -1,8 +1,10 @@
 """The whole workflow with the real program on phantom ears, one of them with a broken scan."""
 
 import json
+import re
 from pathlib import Path
 
+import pydicom
 import pytest
 
 from medlangevin.datasets.phantom import write_cohort
@@ -21,12 +23,20 @@ training: {epochs: 1, batch_size: 2, accelerator: cpu}
 """
 
 
+def write_broken_scan(study: Path, folder: Path) -> None:
+    """Ten slices of a scan, too few to hold a cochlea, as another person's."""
+    folder.mkdir()
+    for path in sorted(study.iterdir())[:10]:
+        slice_file = pydicom.dcmread(path)
+        slice_file.PatientID, slice_file.StudyInstanceUID, slice_file.SeriesInstanceUID = "another", "1.2.3", "1.2.3.4"
+        slice_file.save_as(folder / path.name)
+
+
 class Work:
     def __init__(self, folder: Path, snakemake) -> None:
         self.folder, self.snakemake, self.out = folder, snakemake, folder / "result"
         studies = write_cohort(folder / "phantom", ears=4, seed=0, workers=1)
-        for slice_file in sorted(studies[0].iterdir())[10:]:
-            slice_file.unlink()
+        write_broken_scan(studies[0], folder / "phantom" / "dicom" / "broken")
         (folder / "tiny.yaml").write_text(TINY)
         (folder / "settings.yaml").write_text(json.dumps(SETTINGS))
         (folder / "cohort.key").write_text("0" * 64)  # the split into training and test follows from it
@@ -47,10 +57,9 @@ def first(work):
 
 
 def test_a_broken_scan_keeps_nothing_else_from_being_made(work, first):
-    page = (work.out / "reports" / "tiny-seed3.html").read_text()
-    assert "Shape" in page
-    assert len(list((work.out / "cochlea" / "crops").glob("*.nii.gz"))) == 3
-    assert len(list((work.out / "pictures" / "registration").glob("*.png"))) == 3
+    assert (work.out / "reports" / "tiny-seed3.html").is_file(), first.stdout
+    assert len(list((work.out / "cochlea" / "crops").glob("*.nii.gz"))) == 4
+    assert len(list((work.out / "pictures" / "registration").glob("*.png"))) == 4
     assert len(list((work.out / "synthetic" / "tiny-seed3").glob("synthetic-*_ct.nii.gz"))) == 4
 
 
@@ -60,10 +69,9 @@ def test_and_the_last_step_says_so(work, first):
     assert not (work.out / "gate.txt").exists()
 
 
-def test_accepted_it_passes_and_then_there_is_nothing_to_do(work, first):
+def test_accepted_it_passes_and_nothing_but_the_last_step_is_done_again(work, first):
     (work.folder / "settings.yaml").write_text(json.dumps(SETTINGS | {"allowed_failures": 1}))
     second = work.run()
     assert second.returncode == 0, second.stdout
-    assert "1 of 1 steps (100%) done" in second.stdout or "2 of 2 steps (100%) done" in second.stdout
+    assert re.findall(r"^(?:local)?rule (\w+):", second.stdout, re.MULTILINE) == ["gate", "all"]
     assert (work.out / "gate.txt").read_text().startswith("gate: passed")
-    assert "Nothing to be done" in work.run().stdout
