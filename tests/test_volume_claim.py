@@ -56,7 +56,7 @@ def test_any_header_is_read_or_told_in_one_line(crop: Path, caplog: pytest.LogCa
     """Bytes of a sound header changed at random."""
     chance, sound = random.Random(0), crop.read_bytes()
     refused = 0
-    for _ in range(400):
+    for _ in range(150):
         content = bytearray(sound)
         for _ in range(chance.randint(1, 4)):
             content[chance.randrange(352)] = chance.randrange(256)
@@ -67,4 +67,4 @@ def test_any_header_is_read_or_told_in_one_line(crop: Path, caplog: pytest.LogCa
             except MedlangevinError as error:
                 assert "\n" not in str(error)  # noqa: PT017
                 refused += 1
-    assert 50 < refused < 600
+    assert 15 < refused < 250

@@ -5,6 +5,7 @@ import json
 import pickle
 import shutil
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -181,3 +182,15 @@ def test_a_listing_can_name_any_file_but_only_images_are_read(small: Any, call: 
             assert len(result.stderr.splitlines()) == 1, (image, result.stderr)
             assert "top secret" not in result.output
     assert not (tmp_path / "report.html").exists()
+
+
+def test_the_marker_of_a_table_is_data_too(table: Path, call: Call, tmp_path: Path) -> None:
+    laughs = "".join(f"{y}: &{y} [{', '.join([f'*{x}'] * 8)}]\n" for x, y in pairwise("abcdefghijk"))
+    out = tmp_path / "out"
+    out.mkdir()
+    for text in (f"a: &a [ha]\n{laughs}name: *k\n", "name: !!python/name:os.getcwd\n", "[" * 10_000, "- 1\n"):
+        (out / "benchmark.yaml").write_text(text)
+        result = call("benchmark", table, "--out", out, "--data-root", table.parent)
+        assert result.exit_code == 2
+        require_harmless(result, text[:40])
+        assert "benchmark.yaml is damaged" in result.stderr

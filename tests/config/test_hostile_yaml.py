@@ -68,9 +68,7 @@ def test_a_file_without_end_is_not_read_to_its_end() -> None:
 
 
 # Text that looks like a configuration and is one only sometimes.
-WORDS = (
-    "name seed model kind vae training epochs data root images set window_hu a 1 1e3 .nan .inf -0 0x1f 0o7 1:30 true ~"
-)
+WORDS = "name seed model kind vae training epochs data root images set a 1 1e3 .nan .inf -0 0x1f 0o7 1:30 true ~"
 MARKS = [
     ": ",
     "\n",
@@ -91,7 +89,7 @@ MARKS = [
     "---\n",
 ]
 words = st.sampled_from([*WORDS.split(), "''", '"\\ud800"', "<<", "=", "é", "2001-01-01"])
-marks = st.sampled_from([*MARKS, "\t"])
+marks = st.sampled_from([*MARKS, "\t", "---\n"])
 texts = st.lists(words | marks | st.text(max_size=3), max_size=25).map("".join)
 
 
