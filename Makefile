@@ -11,7 +11,17 @@ PYTEST_ARGS ?=
 # Processes of the tests; each needs up to 2 GB.
 TEST_PROCESSES ?= 2
 
-.PHONY: help demo test lint docs format clean
+# The oldest versions that pyproject.toml allows, which exist as wheels for Python 3.11 alone.
+LOWEST := .venv-lowest
+LOWEST_PYTHON ?= python3.11
+LOWEST_TESTS ?= tests/test_*.py tests/config tests/ci tests/doctor tests/shape tests/cli/test_main.py tests/cli/test_exit_codes.py \
+	tests/cli/test_training_commands.py tests/datasets/test_crops.py tests/datasets/phantom/test_phantom_shape.py \
+	tests/evaluation/test_generation.py tests/evaluation/test_posterior.py tests/imaging/reading/test_ingest.py \
+	tests/imaging/registration/test_register.py tests/models/test_build.py tests/reports/test_report.py \
+	tests/samplers/test_kernels.py tests/training/test_checkpoint.py tests/training/test_hostile_checkpoint.py \
+	tests/training/test_parts.py tests/training/test_train.py
+
+.PHONY: help demo test lint docs format audit lower-bounds clean
 
 help:
 	@echo "make demo    the whole job on an embedded data set: phantom CT -> crops -> training -> synthetic cochleae -> shape"
@@ -19,7 +29,9 @@ help:
 	@echo "make lint    ruff (lint and format) and mypy"
 	@echo "make docs    the documentation site, in site/"
 	@echo "make format  rewrite the code in ruff's format"
-	@echo "make clean   remove .venv, site/ and caches (never data/ or runs/)"
+	@echo "make audit   known vulnerabilities of the packages in .venv, by pip-audit"
+	@echo "make lower-bounds  a part of the tests with the oldest packages that pyproject.toml allows, in .venv-lowest"
+	@echo "make clean   remove .venv, .venv-lowest, site/ and caches (never data/ or runs/)"
 
 $(STAMP): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11, 3.12 or 3.13 found; install one or run make PYTHON=/path/to/python3.12" >&2; exit 2; }
@@ -52,5 +64,15 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+audit: $(STAMP)
+	$(BIN)/python .ci/audit.py
+
+lower-bounds:
+	@command -v $(LOWEST_PYTHON) >/dev/null || { echo "error: no $(LOWEST_PYTHON); run make lower-bounds LOWEST_PYTHON=/path/to/python3.11" >&2; exit 2; }
+	$(LOWEST_PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet uv
+	$(LOWEST)/bin/uv pip install --python $(LOWEST)/bin/python --resolution lowest-direct --editable ".[dev]"
+	$(LOWEST)/bin/python -m pytest -p no:cacheprovider $(LOWEST_TESTS)
+
 clean:
-	rm -rf $(VENV) site .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LOWEST) site .pytest_cache .mypy_cache .ruff_cache .hypothesis

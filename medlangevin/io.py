@@ -146,10 +146,12 @@ def read_bounded(path: Path | str, most_bytes: int) -> str:
     """Read a UTF-8 text file that a stranger may have written. Raises OSError, UnicodeDecodeError, and
     MedlangevinError when it is longer than ``most_bytes``, before more than that is in memory.
     """
+    data = bytearray()
     with Path(path).open("rb") as stream:
-        data = stream.read(most_bytes + 1)
-    if len(data) > most_bytes:
-        raise MedlangevinError(f"{path} is longer than {most_bytes // 1024} KiB, which no file of this kind is")
+        while part := stream.read(2**16):
+            data += part
+            if len(data) > most_bytes:
+                raise MedlangevinError(f"{path} is longer than {most_bytes // 1024} KiB, which no file of this kind is")
     return data.decode("utf-8")
 
 

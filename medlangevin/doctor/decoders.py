@@ -1,4 +1,4 @@
-"""Which DICOM compressions can be read here: an image that is known, in each of them, through the code that reads CT."""
+"""Which DICOM compressions can be read here: a known image in each of them, through the code that reads CT."""
 
 import base64
 import tempfile
@@ -22,7 +22,7 @@ IMAGE = (np.add.outer(31 * np.arange(8), 5 * np.arange(8) ** 2) % 4096).astype(n
 
 
 class Compression(NamedTuple):
-    """``code``: ``IMAGE`` as one frame, base64, or empty where pydicom writes it; ``otherwise``: if it is unreadable."""
+    """``code``: ``IMAGE`` as one frame, base64; empty where pydicom writes it. ``otherwise``: if it is unreadable."""
 
     name: str
     syntax: str

@@ -22,8 +22,8 @@ def unpack(tensors: dict[str, torch.Tensor], optimizer: torch.optim.Optimizer) -
     shapes = [parameter.shape for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in tensors.items():
-        number, _, name = key.partition(".")
-        state.setdefault(int(number), {})[name] = value
+        index, _, name = key.partition(".")
+        state.setdefault(int(index), {})[name] = value
     kept = _kept(type(optimizer))
     for number, values in state.items():
         if not 0 <= number < len(shapes) or values.keys() != kept.keys():

@@ -131,6 +131,7 @@ def read_grid(data: Any, path: Path) -> CropGrid:
         raise MedlangevinError(f"{path} is damaged; restore it or train again under another name") from error
     if (
         affine.shape != (4, 4)
+        or not np.isfinite(affine).all()
         or affine[3].tolist() != [0, 0, 0, 1]
         or abs(np.linalg.det(affine)) < SMALLEST_VOXEL_MM3
         or not 1 <= min(i, j, k) <= max(i, j, k) <= LARGEST

@@ -40,6 +40,8 @@ def test_the_package_runs_as_a_module():
     ("error", "exit_code", "shown"),
     [
         (MedlangevinError("no CT in raw/; look elsewhere"), 2, "error: no CT in raw/; look elsewhere\n"),
+        (MedlangevinError("no key 'a\nb\x1b[2J'"), 2, "error: no key 'a\\nb\\x1b[2J'\n"),
+        (OSError(errno.ENAMETOOLONG, "File name too long", "aaa"), 2, "error: aaa: File name too long\n"),
         (PartialFailureError("2 of 9 failed"), 1, "warning: 2 of 9 failed\n"),
         (OSError(errno.ENOSPC, "No space left on device", "out/a"), 2, "error: out/a: No space left on device\n"),
         (KeyboardInterrupt(), 130, "interrupted; finished work is kept\n"),
