@@ -130,3 +130,17 @@ def test_the_index_of_a_folder_has_the_affine_of_its_crops(tmp_path: Path) -> No
     entry = '{"image": "a.nii.gz", "subject": "a", "side": "L"}'
     (tmp_path / "dataset.json").write_text(f'{{"training": [{entry}]}}')
     require_same_places(read_index(tmp_path).affine, affine)
+
+
+def test_a_head_that_itk_wrote_slightly_turned_is_not_refused(tmp_path: Path) -> None:
+    """Its qform lacks the turn: 0.2 mm at the far corner. The sform has it, and that is what counts."""
+    affine = affine_of("LPS", Rotation.from_rotvec([0, 0, 0.0009]), np.full(3, 4.0), np.zeros(3))
+    in_lps = LPS @ affine
+    image = sitk.Image(60, 60, 60, sitk.sitkInt16)
+    image.SetSpacing([4.0] * 3)
+    image.SetDirection((in_lps[:3, :3] / 4).ravel().tolist())
+    write_image(tmp_path / "head.nii.gz", image)
+    stored = nibabel.load(tmp_path / "head.nii.gz")
+    assert np.abs((stored.get_qform() - affine) @ [59, 59, 59, 1]).max() > 0.15
+    _, geometry = load_volume(tmp_path / "head.nii.gz")
+    np.testing.assert_allclose(geometry.direction * geometry.spacing_mm, in_lps[:3, :3], atol=1e-5)

@@ -23,6 +23,8 @@ NO_ORIENTATION = Reason(
 BAD_AFFINE = Reason("orientation", "the orientation in the header is no invertible matrix", "convert it again")
 # Two matrices in one NIfTI header that put a voxel this far apart do not mean the same volume.
 DISAGREEMENT_MM = 0.1
+# But ITK (Slicer, ANTs) leaves rotations below this out of the qform, and keeps them in the sform.
+ITK_LEAVES_OUT_RAD = 1e-3
 PIXEL_SIZE_TOLERANCE = 0.01
 NIFTI_UNITS = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
 NRRD_UNITS = {'"m"': 1000.0, '"mm"': 1.0, '"um"': 0.001}
@@ -93,7 +95,8 @@ def _nifti_affine(image: nibabel.Nifti1Image) -> NDArray[np.float64]:
         # as it is, which a fit to a template does not.
         pixel = np.linalg.norm(sform[:3, :2], axis=0) / image.header.get_zooms()[:2]
         tilted = _sheared(sform) and np.abs(pixel - 1).max() < PIXEL_SIZE_TOLERANCE
-        if apart > DISAGREEMENT_MM and not tilted:
+        extent = float(np.linalg.norm(np.ptp((sform @ points)[:3], axis=1)))
+        if apart > DISAGREEMENT_MM + ITK_LEAVES_OUT_RAD * extent and not tilted:
             text = f"its two orientations (sform and qform) disagree by up to {apart:.1f} mm"
             raise UnusableSeriesError(Reason("orientation", text, "convert it again from DICOM"))
     return np.asarray(sform if s_code else qform, dtype=np.float64)
