@@ -8,7 +8,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version, validate
 
-min_version("8.11")
+min_version("9.0")
 
 # Exit code 1 says that some items failed and all others are done. A crash has the same code, and leaves a traceback.
 ITEMS_MAY_FAIL = (
