@@ -1,5 +1,6 @@
 """The sections of the report page, each from files that other commands wrote."""
 
+import csv
 import html
 from collections import Counter
 from pathlib import Path
@@ -21,6 +22,7 @@ from medlangevin.training.run import METRICS, Run
 # Pictures of this many ears: the least trusted ones.
 QC_PICTURES = 6
 _DAMAGE = (AttributeError, KeyError, TypeError, ValueError)
+_SETS, _DISTANCES = ("first", "second"), (("wasserstein", "wasserstein"), ("ks_statistic", "ks"))
 _ENVIRONMENT = ("medlangevin", "torch", "python", "device", "platform")
 
 
@@ -154,12 +156,46 @@ def _shape(synthetic: Path | None) -> str:
         commands = "medlangevin generate RUN --count 100 --out synthetic; " if synthetic is None else ""
         commands += "medlangevin shape synthetic --compare DATA"
         return missing("Not compared yet (then give the folder with --synthetic)", commands)
-    body = tsv_table(folder / "comparison.tsv")
+    body = _measures(folder)
     if (folder / "comparison_sets.tsv").is_file():
         body += f"<h3>As wholes</h3>{tsv_table(folder / 'comparison_sets.tsv')}"
     if (folder / "comparison.png").is_file():
         body += picture(folder / "comparison.png", "Each measure in both populations")
     return body
+
+
+def _measures(folder: Path) -> str:
+    """The comparison measure by measure, as wide as a page: the whole table stays in its file."""
+    about = folder / "comparison.json"
+    names = read_json(about) if about.is_file() else {}
+    with (folder / "comparison.tsv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    try:
+        heads = [f"{names.get(which, which)}: mean ± sd (n)" for which in _SETS]
+        cells = [
+            [
+                row["measure"],
+                *(_spread(row, which) for which in _SETS),
+                *(_interval(row, *distance) for distance in _DISTANCES),
+                _short(row["ks_p"]),
+            ]
+            for row in rows
+        ]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise MedlangevinError(f"{folder / 'comparison.tsv'} is damaged; run medlangevin shape again") from error
+    return table(["measure", *heads, "Wasserstein (95 %)", "Kolmogorov-Smirnov (95 %)", "KS p"], cells)
+
+
+def _spread(row: dict[str, str], which: str) -> str:
+    return f"{_short(row[f'{which}_mean'])} ± {_short(row[f'{which}_sd'])} ({row[f'{which}_count']})"
+
+
+def _interval(row: dict[str, str], value: str, ends: str) -> str:
+    return f"{_short(row[value])} ({_short(row[f'{ends}_low'])} to {_short(row[f'{ends}_high'])})"
+
+
+def _short(value: str) -> str:
+    return f"{float(value):.3g}" if value else "-"
 
 
 def _copies(synthetic: Path | None, *, with_real: bool) -> str:

@@ -22,6 +22,9 @@ from medlangevin.reports.montage import draw_generated
 from medlangevin.reports.posterior import draw_posterior
 from medlangevin.reports.report import write_report
 from medlangevin.reports.viewer import Volume, viewer
+from medlangevin.shape.compare import compare, write_comparison
+from medlangevin.shape.measure import Measures
+from medlangevin.shape.population import Ear, Population
 from medlangevin.training.run import load_run
 
 AFFINE = np.array([[-0.2, 0, 0, 1.6], [0, -0.2, 0, 1.2], [0, 0, 0.2, -1.0], [0, 0, 0, 1]])
@@ -96,7 +99,11 @@ def test_shape_comparison_and_montage_of_a_synthetic_folder_are_shown(crop_run: 
     generate(crop_run, synthetic, count=2)
     draw_generated(synthetic)
     (synthetic / "shape").mkdir()
-    (synthetic / "shape" / "comparison.tsv").write_text("measure\tks_p\nvolume_mm3\t0.123456\nb_over_a\t\n")
+    populations = [
+        Population(name, tuple(Ear(str(value), Measures(volume_mm3=value), str(value), tmp_path) for value in values))
+        for name, values in (("made", (70.0, 72.0)), ("real", (71.0, 75.0)))
+    ]
+    write_comparison(compare(*populations), synthetic / "shape", first="made", second="real")
     (synthetic / "shape" / "comparison_sets.tsv").write_text("statistic\tvalue\nmmd\t0.5\n")
     audit(crop_run, synthetic, None, synthetic / "audit")
     draw_pairs(synthetic / "audit")
@@ -107,7 +114,10 @@ def test_shape_comparison_and_montage_of_a_synthetic_folder_are_shown(crop_run: 
     assert "of 2 synthetic ears look like copies" in shared
     assert "nearest training ear" not in shared
     assert "<td>mmd</td>" in page
-    assert '<td>volume_mm3</td><td class="number">0.1235</td>' in page
+    assert "<th>made: mean ± sd (n)</th><th>real: mean ± sd (n)</th>" in page
+    # Sorted pairs differ by 1 and 3, so Wasserstein-1 is 2.
+    assert re.search(r"<td>volume_mm3</td><td>71 ± 1.41 \(2\)</td><td>73 ± 2.83 \(2\)</td><td>2 \(.*to.*\)</td>", page)
+    assert "<td>surface_mm2</td><td>- ± - (0)</td>" in page
     assert "SYNTHETIC cochleae in made" in page
 
 

@@ -1,12 +1,13 @@
 // Shows one of the volumes that the page holds; every control is an element that the keyboard reaches.
 (async () => {
   const data = JSON.parse(document.getElementById("volumes").textContent);
-  const { Niivue, NVImage } = window.niivue;
+  const { Niivue, NVImage, SHOW_RENDER } = window.niivue;
   const shown = document.getElementById("shown"), list = document.getElementById("volume");
   const fail = text => { shown.textContent = "The viewer cannot start: " + text; };
   const canvas = document.getElementById("canvas");
   if (!document.createElement("canvas").getContext("webgl2")) { fail("this browser has no WebGL 2."); return; }
-  const nv = new Niivue({ isColorbar: false, crosshairWidth: 0.05, crosshairWidthUnit: "mm", backColor: [0, 0, 0, 1], logLevel: "error", dragAndDropEnabled: false });
+  const nv = new Niivue({ isColorbar: false, crosshairWidth: 0.05, crosshairWidthUnit: "mm", backColor: [0, 0, 0, 1], logLevel: "error", dragAndDropEnabled: false,
+    multiplanarShowRender: SHOW_RENDER.ALWAYS });
   await nv.attachToCanvas(canvas);
   const layouts = { planes: nv.sliceTypeMultiplanar, axial: nv.sliceTypeAxial, coronal: nv.sliceTypeCoronal, sagittal: nv.sliceTypeSagittal, render: nv.sliceTypeRender };
   let last = 0;
