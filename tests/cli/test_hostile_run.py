@@ -105,8 +105,8 @@ def changed(value: Any) -> Iterator[tuple[str, Any]]:
 @pytest.mark.parametrize(
     ("name", "reader", "stride"),
     [
-        ("data.json", 3, 3),
-        ("checkpoints/best/training.json", 3, 1),
+        ("data.json", 3, 5),
+        ("checkpoints/best/training.json", 3, 3),
         ("checkpoints/last/training.json", 0, 7),
         ("evaluation.json", 2, 11),
         ("environment.json", 4, 17),
