@@ -66,8 +66,8 @@ COMPRESSIONS = (
         "/0//UQApQAAAAAAIAAAACAAAAAAAAAAAAAAACAAAAAgAAAAAAAAAAAABDwEB/1AACAACAAAACv9SAAwAAgABAAUEBEAB/1wAEyCIkJCQkJCQ"
         "kJCQkJCQiIiI/2QAFwABT3BlbkpQSCBWZXIgMC4yNi4zLv+QAAoAAAAAAGAAAf+TwAAlFwUHdAAAAMAAEsAAEoDiAQd0ABoBh3QAwAAVEAAE"
         "wKcTGv0AgrQAiooAQ1QAwAAtKAAFSMlMIgEAJDOJBADwAZxcArG3ADzn/MAAAey2AP/Z",
-        "warn",
-        "pylibjpeg pylibjpeg-openjpeg",
+        "warn",  # rare, and SimpleITK reads it since one of its latest releases
+        "--upgrade SimpleITK",
     ),
 )
 

@@ -23,7 +23,7 @@ HOSTILE = {
     "an object": ("name: !!python/object/apply:os.mkdir [sprung]\nmodel: {kind: vae}\n", "tags"),
     "an object of its own": ("model: !!python/object/new:os.system [touch sprung]\n", "tags"),
     "a tag that PyYAML stumbles over": (MINIMAL + "seed: !!bool x\n", "tags"),
-    "a deep flow": ("[" * 200_000, "40 levels"),
+    "a deep flow": ("[" * 50_000, "40 levels"),
     "a deep mapping": ("{a: " * 50_000, "40 levels"),
     "a deep block": ("".join(" " * n + "a:\n" for n in range(600)), "40 levels"),
     "a long file": (MINIMAL + "#" * 10**6, "longer than 256 KiB"),

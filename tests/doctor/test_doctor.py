@@ -76,7 +76,10 @@ def test_packages_that_are_absent_old_or_do_not_load_come_with_the_command(monke
 def test_each_compression_is_decoded_and_one_that_shows_another_image_is_not(
     compression: decoders.Compression, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert decoders.can_read(compression)
+    readable = decoders.can_read(compression)
+    if compression.otherwise == "warn" and not readable:
+        pytest.skip(f"this SimpleITK does not read {compression.name}")
+    assert readable
     if compression.code:  # the frames were written by other programs
         monkeypatch.setattr(decoders, "IMAGE", decoders.IMAGE + np.uint16(1))
         assert not decoders.can_read(compression)

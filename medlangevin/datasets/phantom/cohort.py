@@ -11,7 +11,7 @@ from medlangevin.datasets.phantom.dicom import write_study
 from medlangevin.datasets.phantom.ear import Ear, draw_ear, truth
 from medlangevin.datasets.phantom.scan import acquire
 from medlangevin.errors import MedlangevinError
-from medlangevin.io import atomic_folder, read_json, recover_folder, write_json
+from medlangevin.io import atomic_folder, cannot_write, read_json, recover_folder, write_json
 from medlangevin.progress import progress
 from medlangevin.workers import run_all
 
@@ -91,6 +91,10 @@ def write_cohort(out: Path, *, ears: int, seed: int, workers: int = 1) -> list[P
     _check(out, ears, seed, workers)
     folders = _finished(out, ears, seed)
     missing = [index for index in range(ears) if index not in folders]
+    try:  # before the first ear is computed
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(out, error) from error
     work = partial(_write_number, out, seed)
     writing = closing(run_all(work, missing, workers=workers, setup=_one_thread))
     with progress(ears, "ear", done=len(folders)) as track, writing as written:
