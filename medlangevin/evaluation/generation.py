@@ -142,8 +142,8 @@ def _make_room(out: Path, about: dict[str, Any], count: int) -> None:
     before = read_json(out / MARKER) if (out / MARKER).is_file() else {}
     same = {key: value for key, value in before.items() if key not in ("count", "window_hu")}
     mine = {key: value for key, value in about.items() if key != "count"}
-    # A path's points depend on their number, so there the count has to agree as well.
-    is_same = same == mine and (about["mode"] in ("prior", "fitted", "like") or before.get("count") == count)
+    # Where the count is a setting, as of a path, whose points depend on it, it has to agree as well.
+    is_same = same == mine and ("count" not in about or before.get("count") == count)
     kept = {path for index in range(1, count + 1) for path in _names(out, index)} if is_same else set()
     for stale in [*out.glob("synthetic-*_ct.nii.gz"), *out.glob("synthetic-*_ct.json"), out / PICTURE]:
         if stale not in kept:

@@ -30,7 +30,7 @@ class Energies:
         parameters: Sequence[Tensor],
         *,
         parameters_at_once: bool,
-        share: float = 1.0,
+        share: float,
     ) -> None:
         latent = latent.detach().requires_grad_()
         self._parameters = parameters

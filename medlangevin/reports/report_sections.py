@@ -181,7 +181,7 @@ def _measures(folder: Path) -> str:
             ]
             for row in rows
         ]
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except _DAMAGE as error:
         raise MedlangevinError(f"{folder / 'comparison.tsv'} is damaged; run medlangevin shape again") from error
     return table(["measure", *heads, "Wasserstein (95 %)", "Kolmogorov-Smirnov (95 %)", "KS p"], cells)
 

@@ -54,11 +54,10 @@ def permuted_labels(labels: NDArray[np.bool_], subjects: Sequence[str], count: i
     keys = [f"{int(label)} {subject}" for label, subject in zip(labels, subjects, strict=True)]
     groups = rows_of_subjects(keys)
     in_first = np.array([bool(labels[group[0]]) for group in groups])
-    relabelled = np.zeros((labels.size, count))
-    for column in range(count):
-        for group, label in zip(groups, rng.permutation(in_first), strict=True):
-            relabelled[group, column] = label
-    return relabelled
+    group_of = np.empty(labels.size, dtype=np.int64)
+    for number, group in enumerate(groups):
+        group_of[group] = number
+    return np.stack([rng.permutation(in_first)[group_of] for _ in range(count)], axis=1).astype(np.float64)
 
 
 def permutation_p(observed: float, permuted: Array) -> float:

@@ -9,12 +9,11 @@ import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
-from medlangevin.datasets.datalist import UNREADABLE
+from medlangevin.datasets.datalist import SPLITS, UNREADABLE
 from medlangevin.errors import MedlangevinError
 from medlangevin.io import read_json
 from medlangevin.volume_claim import can_be_crop
 
-SPLITS = ("training", "validation", "test")
 _ENDINGS = ("*.nii", "*.nii.gz")
 
 

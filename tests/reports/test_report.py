@@ -122,7 +122,7 @@ def test_shape_comparison_and_montage_of_a_synthetic_folder_are_shown(crop_run: 
 
 
 def test_what_a_scan_leaves_open_is_shown_and_without_real_ears_not_whose_scan(crop_run: Path, tmp_path: Path) -> None:
-    ear = next(load_run(crop_run).directory.parents[1].glob("sub-*_ct.nii.gz"))
+    ear = next(crop_run.parents[1].glob("sub-*_ct.nii.gz"))
     posterior(crop_run, ear, tmp_path / "chains", chains=2, draws=4, warmup=4, measured=2)
     draw_posterior(tmp_path / "chains")
     page = write_report(crop_run, tmp_path / "report.html", posterior=tmp_path / "chains").read_text()
