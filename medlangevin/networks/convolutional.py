@@ -194,7 +194,8 @@ class ConvDecoder(nn.Module):
         image = centred_softplus(self.expand(hidden)).unflatten(1, self._start)
         last = len(self.convolutions) - 1
         for level, (convolution, shape) in enumerate(zip(self.convolutions, self._shapes[1:], strict=True)):
-            image = convolution(image)[(..., *(slice(size) for size in shape))]
+            image = convolution(image)
             if level < last:
-                image = centred_softplus(image)
+                image = centred_softplus(image)  # before it is cropped, as strided elements take three times as long
+            image = image[(..., *(slice(size) for size in shape))]
         return image_output(image, self.mean_logit, self.output)
