@@ -37,7 +37,7 @@ $(STAMP): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11, 3.12 or 3.13 found; install one or run make PYTHON=/path/to/python3.12" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable ".[dev,pipelines]"
+	$(BIN)/python -m pip install --quiet --editable ".[dev,pipelines,mlflow]"
 	@touch $(STAMP)
 
 $(DOCS_STAMP): $(STAMP)

@@ -124,7 +124,7 @@ def _explain(error: Any, schema: type[BaseModel]) -> str:
     if error["type"] == "unused_key":
         return f"'{key}.{error['ctx']['key']}' {error['msg']}"
     message = error["msg"].removeprefix("Value error, ")
-    given = error.get("input")
+    given = None if error["type"] == "secret" else error.get("input")
     shown = f" (given: {_cut(repr(given))})" if isinstance(given, (str, int, float, bool)) else ""
     what = f"{message[:1].lower()}{message[1:]}{shown}"
     return f"'{key}': {what}" if key else what

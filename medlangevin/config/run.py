@@ -77,6 +77,7 @@ class TrainingConfig(Section):
     ``cuda_graphs``: on one GPU, record a step once
     and launch it as a whole; the same numbers, many times faster for small networks. ``devices`` on each of ``nodes``
     machines: a process each (on a CPU as well), which share every batch; the result is that of one, up to rounding.
+    ``mlflow``: the address of an MLflow tracking server that gets the curves as well, such as http://localhost:5000.
     """
 
     epochs: Count = 200
@@ -96,6 +97,16 @@ class TrainingConfig(Section):
     cuda_graphs: bool = True
     devices: Annotated[Integer, Field(ge=1, le=1024)] = 1
     nodes: Annotated[Integer, Field(ge=1, le=1024)] = 1
+    mlflow: Annotated[str, Field(min_length=1)] | None = None
+
+    @field_validator("mlflow")
+    @classmethod
+    def _address_holds_no_password(cls, address: str | None) -> str | None:
+        if address is not None and "@" in address:  # config.yaml goes along with the run
+            raise PydanticCustomError(
+                "secret", "holds a name or password; say them in MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+            )
+        return address
 
     @model_validator(mode="after")
     def _epsilon_is_used(self) -> "TrainingConfig":

@@ -16,6 +16,7 @@ from medlangevin.training.cuda_graph import recordable
 from medlangevin.training.data import TrainingData, load_data
 from medlangevin.training.environment import describe_environment, device_name
 from medlangevin.training.metrics import MetricsFile, read_metrics, require_reaching
+from medlangevin.training.mlflow_log import MlflowLog
 from medlangevin.training.optimizer import make_optimizer
 from medlangevin.training.precision import matmul_precision
 from medlangevin.training.processes import is_first, make_fabric
@@ -36,6 +37,7 @@ MAY_CHANGE = {
     "training.cuda_graphs",
     "training.devices",
     "training.nodes",
+    "training.mlflow",
 }
 
 
@@ -53,6 +55,7 @@ def train(config: Config, *, resume: bool = False) -> Path:
         recover_folder(layout.checkpoint_folder(run_dir, "best"))
     fabric.barrier()
     resuming = _require_startable(run_dir, config, resume=resume)
+    mlflow = None if config.training.mlflow is None else MlflowLog(config.training.mlflow)
     with fabric.rank_zero_first():  # which may have to fetch it
         data = load_data(config, fabric.device)
     if len(data.training) < fabric.world_size:
@@ -83,6 +86,8 @@ def train(config: Config, *, resume: bool = False) -> Path:
         write_text(run_dir / layout.CONFIG, dump_config(config))
         write_json(run_dir / layout.DATA, data.description)
         metrics.drop_after(state.epoch)
+        if mlflow is not None:
+            mlflow.start(run_dir, config)
     trainer = Trainer(
         fabric=fabric,
         config=config,
@@ -93,6 +98,7 @@ def train(config: Config, *, resume: bool = False) -> Path:
         run_dir=run_dir,
         state=state,
         metrics=metrics,
+        mlflow=mlflow,
         recorded=recorded,
     )
     if is_first() and not trainer.finished:  # what trained the run, not what looks at it afterwards

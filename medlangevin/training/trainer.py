@@ -20,6 +20,7 @@ from medlangevin.training.gradient_step import Gradients, GradientStep
 from medlangevin.training.health import Health, gradient_problem, loss_problem, weight_problem
 from medlangevin.training.keeper import CheckpointKeeper
 from medlangevin.training.metrics import MetricsFile, Row
+from medlangevin.training.mlflow_log import MlflowLog
 from medlangevin.training.optimizer import set_learning_rate
 from medlangevin.training.processes import is_first, total
 from medlangevin.training.randomness import generator, reseed
@@ -54,6 +55,7 @@ class Trainer:
         run_dir: Path,
         state: TrainingState,
         metrics: MetricsFile,
+        mlflow: MlflowLog | None,
         recorded: bool,
     ) -> None:
         self.fabric, self.config, self.data, self.state, self.metrics = fabric, config, data, state, metrics
@@ -62,6 +64,7 @@ class Trainer:
         self._average = average
         self._keeper = CheckpointKeeper(run_dir, model, optimizer, average, state)
         self._events_folder = run_dir / "tensorboard"
+        self._mlflow = mlflow
         self.usage = Usage()
         training = config.training
         self._batches = EpochBatches(
@@ -113,12 +116,16 @@ class Trainer:
                     row = self._epoch()
                     self.metrics.append(row)
                     events.scalars(self.state.epoch, row)
+                    if self._mlflow is not None:
+                        self._mlflow.scalars(self.state.epoch, row)
                     if self.state.epoch % max(1, epochs // PICTURES_PER_RUN) == 0:
                         self._draw(events)
                     self._keeper.offer(self.state, final=self.finished)
                     track.advance(self.state.epoch, self._note(row))
         finally:
             events.close()
+            if self._mlflow is not None:
+                self._mlflow.close(finished=self.finished)
 
     @property
     def finished(self) -> bool:

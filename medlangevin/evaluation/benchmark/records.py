@@ -26,6 +26,7 @@ _PLACES = (
     "images.root",
     "images.download",
     "training.accelerator",
+    "training.mlflow",
     "training.cuda_graphs",
     "training.devices",
     "training.nodes",

@@ -1,0 +1,100 @@
+"""MLflow: every number of metrics.csv on a tracking server as well, for groups that keep one."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from medlangevin.config import Config
+from medlangevin.config.load import flat
+from medlangevin.errors import MedlangevinError
+from medlangevin.io import read_json, write_json
+from medlangevin.training.metrics import Row
+
+EXPERIMENT = "medlangevin"
+RUN_ID = "mlflow.json"
+
+
+class MlflowLog:
+    """A run of the experiment ``medlangevin`` at the tracking server ``uri``, the value of ``training.mlflow``.
+
+    Settings of the model and of the optimisation are sent, and the seed; no path, as folders may be named after people
+    or hospitals. Making one only asks whether the server answers: MedlangevinError, if it does not or MLflow is not
+    installed. A server that fails later costs its curves and not the training.
+    """
+
+    def __init__(self, uri: str) -> None:
+        try:
+            from mlflow.exceptions import MlflowException
+            from mlflow.tracking import MlflowClient
+        except ModuleNotFoundError as error:
+            raise MedlangevinError(
+                "training.mlflow needs MLflow, which is not installed; pip install mlflow-skinny, or leave the key out"
+            ) from error
+        # Its own 7 tries with growing pauses would hold a training up for minutes.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+        self._uri, self._failure = uri, MlflowException
+        self._run_id = ""
+        try:
+            self._client: Any = MlflowClient(tracking_uri=uri)
+            self._experiment = self._client.get_experiment_by_name(EXPERIMENT)
+        except MlflowException as error:
+            raise MedlangevinError(
+                f"training.mlflow: no MLflow server answers at {uri} ({_first_line(error)}); "
+                "start it, mend the address, or leave the key out"
+            ) from error
+
+    def start(self, run_dir: Path, config: Config) -> None:
+        """Go on with the server's run that ``run_dir`` names, or begin one and note it there."""
+        record = run_dir / RUN_ID
+        try:
+            known = read_json(record) if record.is_file() else None
+            if isinstance(known, dict) and known.get("uri") == self._uri:
+                self._run_id = str(known.get("run_id"))
+                self._client.update_run(self._run_id, status="RUNNING")
+                return
+            experiment_id = self._experiment.experiment_id if self._experiment else None
+            experiment_id = experiment_id or self._client.create_experiment(EXPERIMENT)
+            self._run_id = self._client.create_run(experiment_id, run_name=config.name).info.run_id
+            for name, value in settings(config).items():
+                self._client.log_param(self._run_id, name, value)
+            write_json(record, {"uri": self._uri, "run_id": self._run_id})
+        except self._failure as error:
+            self._give_up(error)
+
+    def scalars(self, epoch: int, row: Row) -> None:
+        """Every entry of a row of metrics.csv but the epoch."""
+        from mlflow.entities import Metric
+
+        if not self._run_id:
+            return
+        now_ms = int(1000 * time.time())
+        metrics = [Metric(name, float(value), now_ms, epoch) for name, value in row.items() if name != "epoch"]
+        try:
+            self._client.log_batch(self._run_id, metrics=metrics)
+        except self._failure as error:
+            self._give_up(error)
+
+    def close(self, *, finished: bool) -> None:
+        """Say on the server that the run is finished, or that it was stopped."""
+        if self._run_id:
+            try:
+                self._client.set_terminated(self._run_id, "FINISHED" if finished else "KILLED")
+            except self._failure as error:
+                self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        self._run_id = ""
+        print(f"MLflow at {self._uri} fails ({_first_line(error)}); metrics.csv goes on without it", flush=True)
+
+
+def settings(config: Config) -> dict[str, Any]:
+    """What is sent as a run's parameters."""
+    everything = flat(config.model_dump(mode="json"))
+    kept = {key: value for key, value in everything.items() if key.split(".")[0] in ("model", "training", "seed")}
+    kept.pop("training.mlflow", None)
+    return kept
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
