@@ -1,18 +1,21 @@
 """Seconds per gradient step of every model, made one by one and recorded as a CUDA graph, and peak memory.
 
-    python benchmarks/step_time.py [--only 2d] [--steps 30]
+    python benchmarks/step_time.py [--only 2d] [--steps 30] [--profile]
 
 Each case is the whole step of a training: loss with its Langevin steps, gradients, clipping, update. Medians over steps
 that are waited for; random images. On a CPU nothing is recorded, and the second column stays empty.
+``--profile``: on a GPU also the share of the time during which kernels run, and the kernels that take longest.
 """
 
 import argparse
 import statistics
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from lightning.fabric import Fabric
+from torch.profiler import ProfilerActivity, profile
 
 from medlangevin.config import Config, parse_config
 from medlangevin.models import build
@@ -75,23 +78,29 @@ def main() -> None:
     parser.add_argument("--only", default="", help="cases whose name contains this")
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--matmul-precision", default="high", choices=("highest", "high", "medium"))
+    parser.add_argument("--profile", action="store_true", help="on a GPU: what the time goes into")
     arguments = parser.parse_args()
     print(f"{'case':34} {'one by one':>11} {'recorded':>11} {'images/s':>10} {'peak MiB':>9}", flush=True)
     for case in cases():
         if arguments.only not in case.name:
             continue
+        on_gpu = torch.cuda.is_available()
         with matmul_precision(arguments.matmul_precision):
-            single, _ = measure(case, recorded=False, steps=arguments.steps)
-            recorded, peak = (
-                measure(case, recorded=True, steps=arguments.steps) if torch.cuda.is_available() else (None, 0)
+            single, *_ = measure(case, recorded=False, steps=arguments.steps)
+            recorded, peak, kernels = (
+                measure(case, recorded=True, steps=arguments.steps, profiled=arguments.profile)
+                if on_gpu
+                else (None, 0.0, [])
             )
         best = min(single, recorded or single)
         shown = f"{1e3 * recorded:8.2f} ms" if recorded else ""
         print(f"{case.name:34} {1e3 * single:8.2f} ms {shown:>11} {case.batch / best:10.0f} {peak:9.0f}", flush=True)
+        for line in kernels:
+            print(f"    {line}", flush=True)
 
 
-def measure(case: Case, *, recorded: bool, steps: int) -> tuple[float, float]:
-    """Median seconds of a step, and the peak of the device's memory in MiB."""
+def measure(case: Case, *, recorded: bool, steps: int, profiled: bool = False) -> tuple[float, float, list[str]]:
+    """Median seconds of a step, the peak of the device's memory in MiB, and lines on the kernels if ``profiled``."""
     training = {"optimizer": case.optimizer, "learning_rate": 1e-5, "cuda_graphs": recorded}
     config: Config = parse_config({"name": "x", "model": case.model, "training": training}, source="benchmark")
     fabric = Fabric(accelerator="auto", devices=1, precision=case.precision)
@@ -107,20 +116,37 @@ def measure(case: Case, *, recorded: bool, steps: int) -> tuple[float, float]:
     x = torch.rand((case.batch, *case.shape), generator=torch.Generator().manual_seed(0)).to(device)
     if config.model.likelihood.kind == "bernoulli":
         x = x.round()
-    seconds = []
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
+
+    def timed_step() -> float:
+        started = time.perf_counter()
+        bool(step.make(x).is_finite)  # as the training does
+        step.update()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - started
+
     with recording_stream(device):
-        for number in range(3 * WARM_UP + steps):
-            started = time.perf_counter()
-            bool(step.make(x).is_finite)  # as the training does
-            step.update()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            if number >= 3 * WARM_UP:
-                seconds.append(time.perf_counter() - started)
+        for _ in range(3 * WARM_UP):
+            timed_step()
+        seconds = [timed_step() for _ in range(steps)]
+        kernels = kernel_lines(timed_step) if profiled else []
     peak = torch.cuda.max_memory_allocated() / 2**20 if device.type == "cuda" else 0.0
-    return statistics.median(seconds), peak
+    return statistics.median(seconds), peak, kernels
+
+
+def kernel_lines(timed_step: Callable[[], float], *, steps: int = 3, shown: int = 10) -> list[str]:
+    """The share of ``steps`` steps' time in kernels, and the kernels that take most of it, in ms a step."""
+    with profile(activities=[ProfilerActivity.CUDA]) as recording:
+        wall = sum(timed_step() for _ in range(steps))
+    kernels = sorted(recording.key_averages(), key=lambda kernel: -kernel.self_device_time_total)
+    total = sum(kernel.self_device_time_total for kernel in kernels) / 1e6
+    lines = [f"{total / wall:.1%} of the time in kernels (profiled)"]
+    return lines + [
+        f"{kernel.self_device_time_total / 1e3 / steps:8.3f} ms, {kernel.count / steps:g} calls, {kernel.key[:100]}"
+        for kernel in kernels[:shown]
+    ]
 
 
 if __name__ == "__main__":
