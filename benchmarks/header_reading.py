@@ -19,8 +19,8 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from medlangevin.imaging.reading.ingest import ingest
+from medlangevin.imaging.reading.read_headers import CT_IMAGE
 
-CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 SLICES = 400
 
 

@@ -31,8 +31,8 @@ import numpy as np
 import registration_peers as peers
 import SimpleITK as sitk
 import torch
-from registration_error import rigid
 
+from medlangevin.datasets.phantom.frame import apply, kabsch
 from medlangevin.imaging.reading.decode import read_stack
 from medlangevin.imaging.reading.geometry import stacks
 from medlangevin.imaging.reading.ingest import ingest
@@ -139,14 +139,10 @@ def moved(scan: sitk.Image, motion: np.ndarray) -> sitk.Image:
     return image
 
 
-def apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
-    return points @ matrix[:3, :3].T + matrix[:3, 3]
-
-
 def best_rigid_mm(fixed: Ear, ear: Ear) -> float:
     """Mean distance of corresponding points that the best rigid motion (after mirroring) leaves."""
     points = ear.points * ((-1.0 if ear.left else 1.0), 1.0, 1.0)
-    motion = rigid(fixed.points, points)
+    motion = kabsch(fixed.points, points)
     return float(np.linalg.norm(apply(motion, fixed.points) - points, axis=1).mean())
 
 

@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from medlangevin.datasets.phantom.frame import apply, kabsch
 from medlangevin.imaging.reading.deidentify import default_key_file, load_key, series_hash
 
 COLUMNS = ("raw", "offset", "best rigid", "canonical", "cochlea", "pose")
@@ -95,13 +96,13 @@ def errors(cohort: list[Ear], ears: list[Ear]) -> np.ndarray:
         mean = np.mean([other.canonical for other in others], axis=0)
         cochlea_mean = np.mean([other.cochlea for other in others], axis=0)
         # Medians: one lost ear must not move the offset.
-        offset = rigid(np.median([other.registered for other in others], axis=0), mean)
-        shifted = _apply(offset, ear.registered)
+        offset = kabsch(np.median([other.registered for other in others], axis=0), mean)
+        shifted = apply(offset, ear.registered)
         rows.append(
             [
                 _distance(ear.registered, mean),
                 _distance(shifted, mean),
-                _distance(_apply(rigid(ear.registered, mean), ear.registered), mean),
+                _distance(apply(kabsch(ear.registered, mean), ear.registered), mean),
                 _distance(ear.canonical, mean),
                 _distance(ear.cochlea, cochlea_mean),
                 _distance(shifted, ear.canonical),
@@ -110,22 +111,8 @@ def errors(cohort: list[Ear], ears: list[Ear]) -> np.ndarray:
     return np.array(rows)
 
 
-def rigid(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """(4, 4) least-squares rigid motion of corresponding points (Kabsch)."""
-    source_mean, target_mean = source.mean(0), target.mean(0)
-    u, _, vt = np.linalg.svd((source - source_mean).T @ (target - target_mean))
-    turn = vt.T @ np.diag([1.0, 1.0, np.sign(np.linalg.det(vt.T @ u.T))]) @ u.T
-    motion = np.eye(4)
-    motion[:3, :3], motion[:3, 3] = turn, target_mean - turn @ source_mean
-    return motion
-
-
-def _apply(motion: np.ndarray, points: np.ndarray) -> np.ndarray:
-    return points @ motion[:3, :3].T + motion[:3, 3]
-
-
 def _inverse(frame: np.ndarray, points: np.ndarray) -> np.ndarray:
-    return _apply(np.linalg.inv(frame), points)
+    return apply(np.linalg.inv(frame), points)
 
 
 def _distance(first: np.ndarray, second: np.ndarray) -> float:

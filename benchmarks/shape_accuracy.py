@@ -74,9 +74,7 @@ def crop(scan: sitk.Image, matrix: np.ndarray, side: str) -> tuple[np.ndarray, n
     """Values (60, 50, 50) in HU and the RAS affine of the crop; ``matrix`` (4, 4): reference frame to scan, LPS mm."""
     if side == "L":
         matrix = matrix @ np.diag([-1.0, 1.0, 1.0, 1.0])
-    transform = sitk.AffineTransform(3)
-    transform.SetMatrix(matrix[:3, :3].ravel().tolist())
-    transform.SetTranslation(matrix[:3, 3].tolist())
+    transform = sitk.AffineTransform(matrix[:3, :3].ravel().tolist(), matrix[:3, 3].tolist())
     grid = sitk.Image(*SHAPE, sitk.sitkFloat32)
     grid.SetSpacing([SPACING_MM] * 3)
     grid.SetOrigin(FIRST_LPS.tolist())

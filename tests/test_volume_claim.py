@@ -52,7 +52,7 @@ def test_a_header_that_lies_takes_no_memory(crop: Path, shape: tuple[int, int, i
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_any_header_is_read_or_told_in_one_line(crop: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_any_header_is_read_or_told_in_one_line(crop: Path) -> None:
     """Bytes of a sound header changed at random."""
     chance, sound = random.Random(0), crop.read_bytes()
     refused = 0

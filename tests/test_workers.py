@@ -165,7 +165,7 @@ def test_closed_early_running_items_finish_and_no_more_start(tmp_path):
 
 
 PARENT = """
-import os, time
+import worker
 from medlangevin.workers import run_all
 if __name__ == "__main__":
     for _, pid in run_all(worker.nap, range(2), workers=2):
@@ -180,7 +180,7 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
         "    pathlib.Path(f'{number}.pid').write_text(str(os.getpid()))\n"
         "    time.sleep(120)\n"
     )
-    (tmp_path / "parent.py").write_text(PARENT.replace("import os, time", "import worker"))
+    (tmp_path / "parent.py").write_text(PARENT)
     parent = subprocess.Popen([sys.executable, "parent.py"], cwd=tmp_path)
     files = [tmp_path / "0.pid", tmp_path / "1.pid"]
     _wait_until(lambda: all(file.is_file() and file.read_text() for file in files))

@@ -5,16 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import nibabel
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
 from medlangevin.cli.main import main
-
-SHAPE = (16, 12, 10)
-SPLITS = ("train", "valid", "test")
-AFFINE = np.diag([-0.2, -0.2, 0.2, 1])
 
 
 class Small(NamedTuple):
@@ -47,28 +42,25 @@ def call() -> Callable[..., Result]:
 
 
 @pytest.fixture(scope="session")
-def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def table(tmp_path_factory: pytest.TempPathFactory, write_images: Callable[..., Path]) -> Path:
     """A benchmark table of one small cell; its image set lies beside it."""
     root = tmp_path_factory.mktemp("table")
     (root / "table.yaml").write_text(TABLE)
-    np.savez(root / "dots.npz", **{f"x_{split}": np.full((4, 1, 4, 4), 9, np.uint8) for split in SPLITS})
+    write_images(root / "dots.npz", (1, 4, 4), train=4, valid=4, test=4)
     return root / "table.yaml"
 
 
 @pytest.fixture(scope="session")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
+def small(tmp_path_factory: pytest.TempPathFactory, write_crops: Callable[..., list[Path]]) -> Small:
     root = tmp_path_factory.mktemp("small")
     data = root / "data"
     data.mkdir()
     random = np.random.default_rng(0)
-    listing: dict[str, list[dict[str, str]]] = {"training": [], "validation": [], "test": []}
-    for number, split in enumerate(["training"] * 4 + ["validation"] * 2 + ["test"] * 2):
-        hu = 500 + 40 * np.indices(SHAPE)[number % 3] + random.normal(0, 50, SHAPE)
-        name = f"sub-{number:010x}_side-R_ct"
-        nibabel.save(nibabel.Nifti1Image(hu.astype(np.int16), AFFINE), data / f"{name}.nii.gz")
-        (data / f"{name}.json").write_text(json.dumps({"verdict": "ok", "why": "", "ncc": 0.9}))
-        listing[split].append({"image": f"{name}.nii.gz", "subject": f"{number:010x}", "side": "R", "split": split})
-    (data / "dataset.json").write_text(json.dumps(listing))
+    shape = (16, 12, 10)
+    ears = [500 + 40 * np.indices(shape)[number % 3] + random.normal(0, 50, shape) for number in range(8)]
+    for path in write_crops(data, training=ears[:4], validation=ears[4:6], test=ears[6:]):
+        sidecar = data / path.name.replace(".nii.gz", ".json")
+        sidecar.write_text(json.dumps({"verdict": "ok", "why": "", "ncc": 0.9}))
     config = root / "small.yaml"
     config.write_text(
         f"name: small\noutput_dir: {root / 'runs'}\ndata: {{root: {data}}}\n"

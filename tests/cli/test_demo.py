@@ -8,14 +8,14 @@ from medlangevin.cli.main import main
 
 
 @pytest.fixture
-def small(monkeypatch):
+def few_ears(monkeypatch):
     """The demo with four ears and one epoch: every step, none of the waiting."""
     monkeypatch.setattr(demo, "EARS", 4)
     monkeypatch.setattr(demo, "CONFIG", demo.CONFIG.replace("epochs: 60", "epochs: 1"))
     assert "epochs: 1\n" in demo.CONFIG
 
 
-def test_the_demo_runs_from_dicom_to_shape_and_makes_every_picture_it_names(small, tmp_path):
+def test_the_demo_runs_from_dicom_to_shape_and_makes_every_picture_it_names(few_ears, tmp_path):
     out = tmp_path / "a folder: with spaces"
     result = CliRunner().invoke(main, ["demo", "--out", str(out)])
     assert result.exit_code == 0, result.output

@@ -219,3 +219,30 @@ def test_an_unknown_option_is_wrong_use(name: str, call: Call) -> None:
     result = call(name, "--no-such-option")
     assert result.exit_code == 2
     assert "No such option" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("generate none --out out", "--count is missing"),
+        ("generate none --out out --count 2 --strength 0.5", "--strength belongs to --like"),
+        ("generate none --out out --count 2 --steps 3", "belong to --traverse"),
+        ("generate none --out out --count 2 --data d", "belongs to --fitted or --traverse"),
+        ("generate none --out out --traverse --count 2", "leave --count out"),
+        ("generate none --out out --count 2 --like a --between a b", "exclude one another"),
+        ("posterior none a.nii.gz --out out", "does not exist"),
+        ("audit none --synthetic s --out out", "does not exist"),
+        ("export none --bundle out", "does not exist"),
+        ("export . --bundle out", "is not the folder of a run"),
+    ],
+)
+def test_the_line_says_what_is_wrong(
+    text: str, words: str, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = call(*text.split())
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    assert words in result.stderr
+    assert not list(tmp_path.iterdir())

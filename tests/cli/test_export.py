@@ -1,8 +1,7 @@
-"""medlangevin export: one line when it is done, one line and exit code 2 when it cannot be."""
+"""medlangevin export: one line when it is done."""
 
 from types import SimpleNamespace
 
-import pytest
 from click.testing import CliRunner
 
 from medlangevin.cli.main import main
@@ -23,17 +22,3 @@ def test_done_is_one_line(tmp_path, monkeypatch):
     result = CliRunner().invoke(main, ["export", "runs/a", "--bundle", bundle, "--checkpoint", "last"])
     assert (result.exit_code, called.values) == (0, ("runs/a", bundle, "last"))
     assert result.output == f"bundle {bundle} (2.5 MB); see {bundle}/docs/README.md\n"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [(["none", "--bundle", "out"], "does not exist"), ([".", "--bundle", "out"], "is not the folder of a run")],
-)
-def test_wrong_use_is_one_line(arguments, words, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    result = CliRunner().invoke(main, ["export", *arguments])
-    assert result.exit_code == 2
-    assert result.stderr.startswith("error: ")
-    assert result.stderr.count("\n") == 1
-    assert words in result.stderr
-    assert not list(tmp_path.iterdir())

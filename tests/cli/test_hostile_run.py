@@ -125,9 +125,7 @@ def test_any_value_in_a_json_file_of_a_run_is_taken_or_told(
 
 
 @pytest.mark.parametrize("text", ["NaN", "1e999", "-Infinity", "9" * 5000, "[" * 100_000, '{"a":' * 50_000, "\ud800"])
-def test_numbers_and_depths_that_json_does_not_know_are_told(
-    text: str, small: Any, run: Path, call: Call, tmp_path: Path
-) -> None:
+def test_numbers_and_depths_that_json_does_not_know_are_told(text: str, run: Path, call: Call, tmp_path: Path) -> None:
     for name in ("data.json", "checkpoints/best/training.json"):
         sound = (run / name).read_text()
         key = '"epoch"' if "training" in name else '"shape"'
@@ -139,7 +137,7 @@ def test_numbers_and_depths_that_json_does_not_know_are_told(
 
 
 def test_a_config_that_asks_for_more_than_the_weights_hold_takes_no_memory(
-    small: Any, run: Path, call: Call, tmp_path: Path
+    run: Path, call: Call, tmp_path: Path
 ) -> None:
     """A thousand gigabytes, if they were set aside."""
     text = (run / "config.yaml").read_text()

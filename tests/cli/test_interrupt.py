@@ -79,23 +79,12 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(
 
 
 def test_ctrl_c_at_a_terminal_reaches_all_processes_and_only_one_speaks(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "medlangevin", "phantom", "--out", str(tmp_path / "out"), "--ears", "40"]
     process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "medlangevin",
-            "phantom",
-            "--out",
-            str(tmp_path / "out"),
-            "--ears",
-            "40",
-            "--workers",
-            "2",
-        ],
+        [*command, "--workers", "2"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
         start_new_session=True,
     )
     assert process.stdout is not None

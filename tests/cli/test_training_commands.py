@@ -1,30 +1,20 @@
 """train, evaluate and generate from the command line: output, exit codes, and nothing written on bad input."""
 
-import json
+from collections.abc import Callable
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from medlangevin.cli.main import main
-
-
-def call(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+Call = Callable[..., Result]
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def config(tmp_path_factory: pytest.TempPathFactory, write_crops: Callable[..., list[Path]]) -> Path:
     root = tmp_path_factory.mktemp("cohort")
-    random = np.random.default_rng(0)
-    listing: dict[str, list[dict[str, str]]] = {"training": [], "validation": [], "test": []}
-    for number, split in enumerate(["training"] * 4 + ["validation"] * 2):
-        hu = random.normal(500, 300, (8, 6, 5)).astype(np.int16)
-        nibabel.save(nibabel.Nifti1Image(hu, np.diag([-0.2, -0.2, 0.2, 1])), root / f"{number}.nii.gz")
-        listing[split].append({"image": f"{number}.nii.gz", "subject": str(number), "side": "L", "split": split})
-    (root / "dataset.json").write_text(json.dumps(listing))
+    ears = np.random.default_rng(0).normal(500, 300, (6, 8, 6, 5))
+    write_crops(root, training=ears[:4], validation=ears[4:])
     path = root / "tiny.yaml"
     path.write_text(
         f"name: tiny\noutput_dir: {root / 'runs'}\ndata: {{root: {root}}}\n"
@@ -35,7 +25,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run(config: Path) -> Path:
+def run(config: Path, call: Call) -> Path:
     result = call("train", config)
     assert result.exit_code == 0, result.output
     assert "4 to train on, 2 to validate on (the validation split)" in result.output
@@ -47,14 +37,14 @@ def test_train_writes_pictures_and_says_where(run: Path) -> None:
     assert {path.name for path in (run / "samples").iterdir()} == {"curves.png", "reconstructions.png", "samples.png"}
 
 
-def test_evaluate_prints_a_table(run: Path) -> None:
+def test_evaluate_prints_a_table(run: Path, call: Call) -> None:
     result = call("evaluate", run, "--split", "validation", "--samples", 2)
     assert result.exit_code == 0, result.output
     assert "NLL, nats per ear (2 samples)" in result.output
     assert (run / "evaluation.json").is_file()
 
 
-def test_evaluate_compares_runs_in_pairs(run: Path) -> None:
+def test_evaluate_compares_runs_in_pairs(run: Path, call: Call) -> None:
     """With itself, where every difference is nothing; a run that was not evaluated is an error before any work."""
     command = ("evaluate", run, "--split", "validation", "--samples", 2)
     call(*command)
@@ -64,7 +54,7 @@ def test_evaluate_compares_runs_in_pairs(run: Path) -> None:
     one_line_error(call(*command, "--compare", run.parent), "has not been evaluated on the validation split")
 
 
-def test_evaluate_adds_the_likelihood_of_the_decoder(run: Path) -> None:
+def test_evaluate_adds_the_likelihood_of_the_decoder(run: Path, call: Call) -> None:
     annealing = ("--decoder-likelihood", "--temperatures", 3, "--chains", 2)
     result = call("evaluate", run, "--split", "validation", "--samples", 2, *annealing)
     assert result.exit_code == 0, result.output
@@ -73,7 +63,7 @@ def test_evaluate_adds_the_likelihood_of_the_decoder(run: Path) -> None:
     one_line_error(call("evaluate", run, "--split", "validation", "--chains", 2), "belong to --decoder-likelihood")
 
 
-def test_generate_writes_volumes_and_a_montage(run: Path, tmp_path: Path) -> None:
+def test_generate_writes_volumes_and_a_montage(run: Path, call: Call, tmp_path: Path) -> None:
     result = call("generate", run, "--count", 3, "--out", tmp_path / "out", "--noise")
     assert result.exit_code == 0, result.output
     names = sorted(path.name for path in (tmp_path / "out").glob("*"))
@@ -88,7 +78,9 @@ def one_line_error(result: Result, words: str) -> None:
     assert words in result.stderr
 
 
-def test_bad_input_is_one_line_with_exit_code_2_and_writes_nothing(config: Path, run: Path, tmp_path: Path) -> None:
+def test_bad_input_is_one_line_with_exit_code_2_and_writes_nothing(
+    config: Path, run: Path, call: Call, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     settings = ("--set", f"output_dir={out}")
     one_line_error(call("train", config, *settings, "--set", "training.epoch=5"), "did you mean 'epochs'?")
@@ -101,7 +93,7 @@ def test_bad_input_is_one_line_with_exit_code_2_and_writes_nothing(config: Path,
     assert not out.exists()
 
 
-def test_checkpoint_cut_in_half(config: Path, run: Path, tmp_path: Path) -> None:
+def test_checkpoint_cut_in_half(run: Path, call: Call, tmp_path: Path) -> None:
     weights = run / "checkpoints" / "best" / "model.safetensors"
     content = weights.read_bytes()
     weights.write_bytes(content[: len(content) // 2])

@@ -1,31 +1,22 @@
-"""A run whose model is known: trained for no epoch at all on a cohort of small crops."""
+"""A run on small crops, and the first of its ears."""
 
-import json
+from collections.abc import Callable
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import pytest
 
 from medlangevin.config import parse_config
 from medlangevin.training.train import train
 
-AFFINE = np.array([[-0.2, 0, 0, 6.3], [0, -0.2, 0, 4.4], [0, 0, 0.2, -4.5], [0, 0, 0, 1]])
-SHAPE = (8, 6, 5)
-
 
 @pytest.fixture(scope="session")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(tmp_path_factory: pytest.TempPathFactory, write_crops: Callable[..., list[Path]]) -> Path:
     """A QSL-VAE trained for three epochs on six ears, two for validation, none for testing."""
     root = tmp_path_factory.mktemp("evaluation")
     random = np.random.default_rng(0)
-    listing: dict[str, list[dict[str, str]]] = {"training": [], "validation": [], "test": []}
-    for number in range(8):
-        hu = random.normal(500, 400, SHAPE) + random.normal(0, 300)
-        nibabel.save(nibabel.Nifti1Image(hu.astype(np.int16), AFFINE), root / f"{number}_ct.nii.gz")
-        split = "training" if number < 6 else "validation"
-        listing[split].append({"image": f"{number}_ct.nii.gz", "subject": str(number), "side": "R", "split": split})
-    (root / "dataset.json").write_text(json.dumps(listing))
+    ears = [random.normal(500, 400, (8, 6, 5)) + random.normal(0, 300) for _ in range(8)]
+    write_crops(root, training=ears[:6], validation=ears[6:])
     config = parse_config(
         {
             "name": "known",
@@ -37,3 +28,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         source="test",
     )
     return train(config)
+
+
+@pytest.fixture(scope="session")
+def ears(run: Path) -> list[Path]:
+    """The crops of the run, those to train on first."""
+    return sorted(run.parents[1].glob("*_ct.nii.gz"))
+
+
+@pytest.fixture(scope="session")
+def ear(ears: list[Path]) -> Path:
+    return ears[0]

@@ -58,15 +58,14 @@ def test_latent_vectors_follow_the_prior(run: Path) -> None:
     assert (latents.var(0) - 1).abs().max() < 5 * 0.045
 
 
-def test_fitted_latents_have_mean_and_covariance_of_the_training_ears(run: Path, tmp_path: Path) -> None:
+def test_fitted_latents_have_mean_and_covariance_of_the_training_ears(
+    run: Path, ears: list[Path], tmp_path: Path
+) -> None:
     """4,000 draws, each mean and covariance within 5 standard errors: false alarm once in 200,000 seeds."""
     loaded = load_run(run)
-    ears = [f"{number}" for number in range(6)]
     draws = [
-        loaded.model.posterior_sample(
-            read_ear(run.parents[1] / f"{ear}_ct.nii.gz", loaded), 8, generator(0, "aggregate", f"{ear}/R")
-        )[:, 0]
-        for ear in ears
+        loaded.model.posterior_sample(read_ear(ear, loaded), 8, generator(0, "aggregate", f"{number:010x}/R"))[:, 0]
+        for number, ear in enumerate(ears[:6])
     ]
     training = torch.cat(draws).double()
     latents = sources.fitted(loaded, count=4000, seed=1)
@@ -132,9 +131,8 @@ def test_values_beyond_int16_are_clipped_not_wrapped(tmp_path: Path) -> None:
     assert np.asarray(nibabel.load(tmp_path / "a.nii.gz").dataobj).ravel().tolist() == [-32768, -1, 0, 32767]
 
 
-def test_strength_zero_is_the_reconstruction_at_the_mean_and_one_is_a_posterior_draw(run: Path) -> None:
+def test_strength_zero_is_the_reconstruction_at_the_mean_and_one_is_a_posterior_draw(run: Path, ear: Path) -> None:
     loaded = load_run(run)
-    ear = run.parent.parent / "0_ct.nii.gz"
     x = read_ear(ear, loaded)
     at_mean, half, full = (sources.like(loaded, ear, strength=s, count=2, seed=3) for s in (0.0, 0.5, 1.0))
     mean = sources.posterior_mean(loaded.model, x)
@@ -163,9 +161,8 @@ def test_a_traversal_goes_two_deviations_to_either_side_of_the_mean(run: Path) -
     assert (deviations.diff() <= 0).all()
 
 
-def test_an_interrupted_call_goes_on_and_ends_as_if_undisturbed(run: Path, tmp_path: Path) -> None:
+def test_an_interrupted_call_goes_on_and_ends_as_if_undisturbed(run: Path, ear: Path, tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    ear = run.parent.parent / "1_ct.nii.gz"
     generate(run, whole, count=3, like=ear)
     paths = generate(run, cut, count=3, like=ear)
     kept = paths[0].stat().st_mtime_ns

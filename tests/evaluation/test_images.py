@@ -203,16 +203,9 @@ class Known(LatentVariableModel):
 
 
 @pytest.fixture
-def write(tmp_path: Path) -> Callable[..., Path]:
-    """Write random images of ``shape``, so many of each split, as an .npz."""
-
-    def save(shape: tuple[int, ...] = SHAPE, seed: int = 0, **counts: int) -> Path:
-        random = np.random.default_rng(seed)
-        path = tmp_path / "made_up.npz"
-        np.savez(path, **{f"x_{split}": random.integers(0, 256, (n, *shape), np.uint8) for split, n in counts.items()})
-        return path
-
-    return save
+def write(tmp_path: Path, write_images: Callable[..., Path]) -> Callable[..., Path]:
+    """``write(shape, seed, train=..., valid=..., test=...)``: random images, in place of those written before."""
+    return lambda shape=SHAPE, **options: write_images(tmp_path / "made_up.npz", shape, **options)
 
 
 @pytest.mark.parametrize("binarization", ["none", "dynamic"])

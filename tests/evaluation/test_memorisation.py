@@ -2,9 +2,9 @@
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter, shift
@@ -14,9 +14,10 @@ from medlangevin.errors import MedlangevinError
 from medlangevin.evaluation.generation import write_volume
 from medlangevin.evaluation.memorisation import audit, copying_test, nearest, p_values
 from medlangevin.reports.memorisation import draw_pairs
+from medlangevin.shape.volumes import read_volume
 from medlangevin.training.train import train
 
-AFFINE, SHAPE = np.diag([-0.2, -0.2, 0.2, 1.0]), (16, 14, 12)
+SHAPE = (16, 14, 12)
 
 
 def scores(queries, training):
@@ -64,15 +65,12 @@ def test_the_test_of_all_ears_together_sees_copies_and_spares_fresh_draws():
 
 
 @pytest.fixture(scope="module")
-def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cohort(tmp_path_factory: pytest.TempPathFactory, write_crops: Callable[..., list[Path]]) -> Path:
     """Smooth random crops, 8 to train on and 12 held out, and a run of two epochs on them."""
     root = tmp_path_factory.mktemp("audit")
     random = np.random.default_rng(3)
-    listing: dict[str, list[dict[str, str]]] = {"training": [], "validation": [], "test": []}
-    for number, split in enumerate(["training"] * 8 + ["validation"] * 6 + ["test"] * 6):
-        nibabel.save(nibabel.Nifti1Image(crop(random), AFFINE), root / f"{number}_ct.nii.gz")
-        listing[split].append({"image": f"{number}_ct.nii.gz", "subject": str(number), "side": "R", "split": split})
-    (root / "dataset.json").write_text(json.dumps(listing))
+    crops = [crop(random) for _ in range(20)]
+    write_crops(root, training=crops[:8], validation=crops[8:14], test=crops[14:])
     config = {
         "name": "audited",
         "output_dir": str(root / "runs"),
@@ -85,23 +83,24 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def crop(random: np.random.Generator) -> np.ndarray:
-    return (500 + 4000 * gaussian_filter(random.standard_normal(SHAPE), 2)).astype(np.int16)
+    return 500 + 4000 * gaussian_filter(random.standard_normal(SHAPE), 2)
 
 
 def test_planted_copies_are_flagged_and_fresh_ears_are_not(cohort: Path, tmp_path: Path):
     """Copies with noise of 20 HU or moved by 0.3 voxels. Of 10 fresh ears at most 1/13 is flagged on average: more than
     5 of them once in 1e4 cohorts."""
     random = np.random.default_rng(4)
-    for number in range(4):
-        hu = nibabel.load(cohort / f"{number}_ct.nii.gz").get_fdata()
+    copied = sorted(cohort.glob("*_ct.nii.gz"))[:4]
+    for number, path in enumerate(copied):
+        hu, affine = read_volume(path)
         near = hu + random.normal(0, 20, SHAPE) if number < 2 else shift(hu, (0.3, 0, 0), order=1, mode="nearest")
-        write_volume(tmp_path / f"s/copy-{number}.nii.gz", near, AFFINE)
+        write_volume(tmp_path / f"s/copy-{number}.nii.gz", near, affine)
     for number in range(10):
-        write_volume(tmp_path / f"s/fresh-{number}.nii.gz", crop(random), AFFINE)
+        write_volume(tmp_path / f"s/fresh-{number}.nii.gz", crop(random), affine)
     result = audit(cohort / "runs/audited", tmp_path / "s", cohort, tmp_path / "out")
     assert {f"copy-{number}" for number in range(4)} <= set(result["copies"])
     assert len(result["copies"]) - 4 <= 5
-    assert [row["image_nearest"] for row in result["ears"][:4]] == [f"{number}_ct.nii.gz" for number in range(4)]
+    assert [row["image_nearest"] for row in result["ears"][:4]] == [path.name for path in copied]
     draw_pairs(tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "audit.json", "audit.tsv", "nearest_pairs.png",

@@ -84,11 +84,10 @@ def errors(positions, mean, covariance):
     return averages.mean(0) / (averages.std(0) / math.sqrt(len(averages)))
 
 
-def test_the_command_writes_chains_tables_and_a_picture(run: Path, tmp_path: Path):
+def test_the_command_writes_chains_tables_and_a_picture(run: Path, ear: Path, tmp_path: Path):
     from medlangevin.evaluation.diagnostics import load_positions
     from medlangevin.reports.posterior import draw_posterior
 
-    ear = run.parent.parent / "0_ct.nii.gz"
     result = posterior(run, ear, tmp_path / "out", chains=2, draws=20, warmup=10, measured=7)
     draw_posterior(tmp_path / "out")
     again = posterior(run, ear, tmp_path / "out", chains=2, draws=20, warmup=10, measured=7)

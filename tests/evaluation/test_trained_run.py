@@ -19,11 +19,6 @@ def trained(run: Path) -> TrainedRun:
     return load_run(run)
 
 
-@pytest.fixture
-def ear(run: Path) -> Path:
-    return run.parent.parent / "0_ct.nii.gz"
-
-
 def test_the_example_of_the_documentation_runs(
     run: Path, ear: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

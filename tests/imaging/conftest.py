@@ -106,9 +106,7 @@ def _warped_reference(
 ) -> sitk.Image:
     """A scan of the reference ear: reference point p lies at matrix @ p in LPS of the scan. int16 HU with noise."""
     inverse = np.linalg.inv(matrix)
-    transform = sitk.AffineTransform(3)
-    transform.SetMatrix(inverse[:3, :3].ravel().tolist())
-    transform.SetTranslation(inverse[:3, 3].tolist())
+    transform = sitk.AffineTransform(inverse[:3, :3].ravel().tolist(), inverse[:3, 3].tolist())
     side = 84
     grid = sitk.ResampleImageFilter()
     grid.SetSize([side] * 3)

@@ -43,7 +43,7 @@ class Work:
 
     def run(self, *arguments: str):
         common = ("--configfile", "settings.yaml", "--cores", 2, "--keep-going")
-        return self.snakemake("cochlea.smk", *common, *arguments, folder=self.folder, OMP_NUM_THREADS="1")
+        return self.snakemake("cochlea.smk", *common, *arguments, folder=self.folder)
 
 
 @pytest.fixture(scope="module")

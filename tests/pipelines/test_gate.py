@@ -28,7 +28,7 @@ def test_every_failure_counts_and_as_many_as_are_allowed_pass(tmp_path, failed):
     assert "failures.tsv" in text
     assert "allowed_failures: 1" in text
     assert verdict(tmp_path, [], 1)[0]
-    assert not verdict(crops(tmp_path, scans=1, **{"ears": 1}), [], 1)[0]
+    assert not verdict(crops(tmp_path, scans=1, ears=1), [], 1)[0]
 
 
 def test_a_volume_that_shape_could_not_read_never_passes(tmp_path):

@@ -11,8 +11,8 @@ from medlangevin.reports.curves import save_curves
 from medlangevin.reports.montage import save_montage
 
 
-def tile_colours(path: Path) -> np.ndarray:
-    """The pixels that are grey, neither white paper nor black."""
+def tile_colours(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The greys of the picture, neither white paper nor black, and how many pixels have each."""
     pixels = imread(path)[..., :3]
     grey = pixels[(pixels.max(-1) - pixels.min(-1) < 0.01)].mean(-1)
     return np.unique(np.round(grey[(grey > 0.02) & (grey < 0.98)], 2), return_counts=True)

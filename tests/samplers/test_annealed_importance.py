@@ -240,7 +240,7 @@ def test_mean_and_effective_sample_size_by_hand():
     torch.testing.assert_close(effective_sample_size(log_weight), torch.tensor([16 / 6, 1.0], dtype=torch.float64))
 
 
-def test_draws_of_no_probability_weigh_nothing(evidence):
+def test_draws_of_no_probability_weigh_nothing():
     def half(z: Tensor) -> Tensor:
         return torch.where(z[..., 0] > 0, 0.0, torch.inf) + 0 * z.sum(-1)
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
@@ -11,6 +12,7 @@ from medlangevin.cochlear_frame import ROUND_WINDOW_ANGLE_DEG, SPIRAL_CENTRE_UV
 from medlangevin.shape import frame
 
 SHAPE = (60, 50, 50)
+FIRST_LPS = np.array([-0.4, 0.45, 0.4]) - 0.2 * (np.array(SHAPE) - 1) / 2
 
 
 @dataclass(frozen=True)
@@ -52,10 +54,33 @@ class SpiralTube:
 @pytest.fixture(scope="session")
 def affine():
     """RAS affine of the reference grid: 60 x 50 x 50 at 0.2 mm about (-0.4, 0.45, 0.4) LPS."""
-    first = np.array([-0.4, 0.45, 0.4]) - 0.2 * (np.array(SHAPE) - 1) / 2
     matrix = np.diag([-0.2, -0.2, 0.2, 1.0])
-    matrix[:3, 3] = first * [-1, -1, 1]
+    matrix[:3, 3] = FIRST_LPS * [-1, -1, 1]
     return matrix
+
+
+@pytest.fixture(scope="session")
+def on_grid():
+    """``on_grid(scan, pose, interpolator, outside)``: a scan on the reference grid, which ``pose`` maps to the scan."""
+
+    def resampled(scan, pose, interpolator=sitk.sitkLinear, outside=-1000.0):
+        grid = sitk.Image(*SHAPE, sitk.sitkFloat32)
+        grid.SetSpacing([0.2] * 3)
+        grid.SetOrigin(FIRST_LPS.tolist())
+        return sitk.GetArrayFromImage(sitk.Resample(scan, grid, pose, interpolator, outside)).transpose(2, 1, 0)
+
+    return resampled
+
+
+@pytest.fixture(scope="session")
+def pose_of():
+    """``pose_of(ear, name)``: the transform of that name in an ear's truth, mirrored for a left ear."""
+
+    def pose(ear, name):
+        matrix = np.array(ear[name]) @ np.diag([-1.0 if ear["side"] == "L" else 1.0, 1.0, 1.0, 1.0])
+        return sitk.AffineTransform(matrix[:3, :3].ravel().tolist(), matrix[:3, 3].tolist())
+
+    return pose
 
 
 @pytest.fixture(scope="session")
@@ -71,6 +96,12 @@ def spiral():
 @pytest.fixture(scope="session")
 def spiral_distance(spiral, uvh):
     return spiral.distance(uvh)
+
+
+@pytest.fixture(scope="session")
+def unresolved_distance(spiral_distance, uvh):
+    """The spiral with a ball of fluid that swallows its apical turns."""
+    return np.maximum(spiral_distance, 1.9 - np.linalg.norm(uvh - np.array([-0.25, -0.45, 1.4]), axis=-1))
 
 
 def _as_ct(inside_mm, *, blur_voxels=0.9, fluid=15.0, bone=2100.0):

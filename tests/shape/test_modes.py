@@ -61,7 +61,7 @@ def test_few_ears_have_few_modes(maps):
     assert np.isnan(curves.generality_mm[1:]).all()
 
 
-def test_two_ears_of_a_subject_are_left_out_together(maps):
+def test_two_ears_of_a_subject_are_left_out_together():
     # Twins: left out one by one, the other would give its shape away.
     rng = np.random.default_rng(4)
     values = np.repeat(np.linspace(-0.4, 0.4, 200) + 0.2 * rng.standard_normal((8, 200)), 2, axis=0)

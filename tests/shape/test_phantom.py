@@ -12,7 +12,7 @@ EARS = (0, 4, 10)  # of cohort 11: a left and two right ears with slices of 0.25
 
 
 @pytest.fixture(scope="module")
-def results(affine):
+def results(affine, on_grid, pose_of):
     rows = []
     for index in EARS:
         ear = draw_ear(11, index)
@@ -25,17 +25,7 @@ def results(affine):
         scan.SetSpacing(ear.geometry.spacing)
         scan.SetDirection(ear.geometry.direction.ravel().tolist())
         answers = truth(ear)["ears"][0]
-        matrix = np.array(answers["T_reference_to_lps"])
-        if answers["side"] == "L":
-            matrix = matrix @ np.diag([-1.0, 1.0, 1.0, 1.0])
-        transform = sitk.AffineTransform(3)
-        transform.SetMatrix(matrix[:3, :3].ravel().tolist())
-        transform.SetTranslation(matrix[:3, 3].tolist())
-        grid = sitk.Image(60, 50, 50, sitk.sitkFloat32)
-        grid.SetSpacing([0.2] * 3)
-        grid.SetOrigin([-0.4 - 5.9, 0.45 - 4.9, 0.4 - 4.9])
-        crop = sitk.GetArrayFromImage(sitk.Resample(scan, grid, transform, sitk.sitkLinear, -1000.0))
-        rows.append((answers, measure(crop.transpose(2, 1, 0).round(), affine)))
+        rows.append((answers, measure(on_grid(scan, pose_of(answers, "T_reference_to_lps")).round(), affine)))
     return rows
 
 

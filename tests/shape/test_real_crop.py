@@ -26,18 +26,14 @@ def _line(path, pose):
 
 
 @pytest.fixture(scope="module")
-def crop(shared_data, affine):
+def crop(shared_data, affine, on_grid):
     folder = shared_data / "data" / "ct" / "real_cochlea_crop"
     if not folder.is_dir():
         pytest.skip(f"no real cochlea: {folder} is absent")
     pose = sitk.Euler3DTransform()
     pose.SetParameters(POSE)
     image = sitk.Cast(sitk.ReadImage(str(folder / "MdlDvRc.nrrd")), sitk.sitkFloat32)
-    grid = sitk.Image(60, 50, 50, sitk.sitkFloat32)
-    grid.SetSpacing([0.2] * 3)
-    grid.SetOrigin([-0.4 - 5.9, 0.45 - 4.9, 0.4 - 4.9])
-    values = sitk.GetArrayFromImage(sitk.Resample(image, grid, pose, sitk.sitkLinear, BONE)).transpose(2, 1, 0)
-    return folder, pose, analyse(values, affine)
+    return folder, pose, analyse(on_grid(image, pose, outside=BONE), affine)
 
 
 @pytest.mark.parametrize("end_deg", [360.0, 700.0])

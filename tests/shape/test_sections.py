@@ -77,22 +77,23 @@ def test_a_section_that_is_not_there_makes_length_and_mean_missing(analysis):
     assert np.isnan(sections.mean_area(analysis.sections, end_deg=2000.0))
 
 
-def test_unresolved_turns_leave_the_length_missing_and_the_first_turn_found(spiral_distance, uvh, affine):
-    ball = 1.9 - np.linalg.norm(uvh - np.array([-0.25, -0.45, 1.4]), axis=-1)
-    found = analyse_lumen(Lumen(np.maximum(spiral_distance, ball), affine, LEVELS)).measures
-    assert np.isnan(found.lateral_wall_mm)
-    assert "lateral wall" in found.note
-    assert found.cdl_corti_a_mm > 0
-
-
 def test_sections_end_with_the_duct(analysis, spiral):
     assert analysis.sections.angle_deg[-1] == pytest.approx(360 * analysis.measures.turns)
     assert analysis.sections.angle_deg[-1] == pytest.approx(360 * spiral.turns, abs=72)
 
 
-def test_sections_of_an_unresolved_apex_end_at_the_highest_point(spiral_distance, uvh, affine):
-    ball = 1.9 - np.linalg.norm(uvh - np.array([-0.25, -0.45, 1.4]), axis=-1)
-    lumen = Lumen(np.maximum(spiral_distance, ball), affine, LEVELS)
-    path = coil.trace(lumen)
-    found = analyse_lumen(lumen)
-    assert found.sections.angle_deg[-1] == max(360.0, path.angle_deg[path.height_mm.argmax()])
+@pytest.fixture(scope="module")
+def unresolved(unresolved_distance, affine):
+    return analyse_lumen(Lumen(unresolved_distance, affine, LEVELS))
+
+
+def test_unresolved_turns_leave_the_length_missing_and_the_first_turn_found(unresolved):
+    found = unresolved.measures
+    assert np.isnan(found.lateral_wall_mm)
+    assert "lateral wall" in found.note
+    assert found.cdl_corti_a_mm > 0
+
+
+def test_sections_of_an_unresolved_apex_end_at_the_highest_point(unresolved):
+    path = coil.trace(unresolved.lumen)
+    assert unresolved.sections.angle_deg[-1] == max(360.0, path.angle_deg[path.height_mm.argmax()])

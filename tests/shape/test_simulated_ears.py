@@ -1,9 +1,6 @@
 """Lumina of scans simulated from real inner-ear surfaces, cropped with their true poses."""
 
-from pathlib import Path
-
 import numpy as np
-import pydicom
 import pytest
 import SimpleITK as sitk
 
@@ -13,44 +10,16 @@ from medlangevin.shape.measure import measure
 SCANS = ("dev03", "dev07", "dev11", "dev15", "dev22", "dev24")  # 0.25 and 0.3 mm slices; small, large and odd ones
 
 
-def _scan(folder: Path) -> sitk.Image:
-    """The one series in a folder, slices in order of position."""
-
-    def position(file: Path) -> float:
-        header = pydicom.dcmread(file, stop_before_pixels=True)
-        row, column = np.split(np.array(header.ImageOrientationPatient, dtype=float), 2)
-        return float(np.cross(row, column) @ np.array(header.ImagePositionPatient, dtype=float))
-
-    files = sorted(folder.iterdir(), key=position)
-    return sitk.Cast(sitk.ReadImage([str(file) for file in files]), sitk.sitkFloat32)
-
-
-def _crop(scan: sitk.Image, matrix: np.ndarray, interpolator: int) -> np.ndarray:
-    """60 x 50 x 50 voxels at 0.2 mm; ``matrix`` (4, 4) maps the reference frame to the scan."""
-    transform = sitk.AffineTransform(3)
-    transform.SetMatrix(matrix[:3, :3].ravel().tolist())
-    transform.SetTranslation(matrix[:3, 3].tolist())
-    grid = sitk.Image(60, 50, 50, sitk.sitkFloat32)
-    grid.SetSpacing([0.2] * 3)
-    grid.SetOrigin([-0.4 - 5.9, 0.45 - 4.9, 0.4 - 4.9])
-    return sitk.GetArrayFromImage(sitk.Resample(scan, grid, transform, interpolator, -1000.0)).transpose(2, 1, 0)
-
-
 @pytest.fixture(scope="module")
-def results(shared_data, affine):
-    folder = shared_data / "data" / "ct" / "simulated_ears"
-    if not folder.is_dir():
-        pytest.skip(f"no simulated ears: {folder} is absent")
+def results(simulated_ears, read_series, affine, on_grid, pose_of):
     rows = []
     for name in SCANS:
-        truth = read_json(folder / "truth" / f"{name}.json")
+        truth = read_json(simulated_ears / "truth" / f"{name}.json")
         ear = truth["ears"][0]
-        matrix = np.array(ear["T_canonical_to_lps"])
-        if ear["side"] == "L":
-            matrix = matrix @ np.diag([-1.0, 1.0, 1.0, 1.0])
-        scan = _scan(folder / truth["study_folder"])
+        scan = read_series(simulated_ears / truth["study_folder"])
         for interpolator in (sitk.sitkLinear, sitk.sitkBSpline):
-            rows.append((ear, measure(_crop(scan, matrix, interpolator).round(), affine)))
+            crop = on_grid(scan, pose_of(ear, "T_canonical_to_lps"), interpolator)
+            rows.append((ear, measure(crop.round(), affine)))
     return rows
 
 

@@ -5,7 +5,6 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from lightning.fabric import Fabric
@@ -124,11 +123,9 @@ def test_nothing_is_recorded_on_other_devices() -> None:
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> Callable[..., Config]:
+def config(tmp_path: Path, write_images: Callable[..., Path]) -> Callable[..., Config]:
     """A training on 40 images in batches of 16, the last one smaller."""
-    rng = np.random.default_rng(0)
-    sets = {f"x_{split}": rng.integers(0, 256, (40, *SHAPE), dtype=np.uint8) for split in ("train", "valid", "test")}
-    np.savez(tmp_path / "noise.npz", **sets)
+    write_images(tmp_path / "noise.npz", SHAPE, train=40, valid=40, test=40)
 
     def make(name: str, model: dict[str, Any], **training: Any) -> Config:
         return parse_config(

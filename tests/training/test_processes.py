@@ -4,10 +4,10 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import multiprocessing
@@ -64,13 +64,10 @@ def train_as_one_of_several(rank: int, folder: Path, port: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, write_images: Callable[..., Path]) -> Path:
     """With the runs of all models in two processes."""
     path = tmp_path_factory.mktemp("processes")
-    rng = np.random.default_rng(0)
-    counts = {"train": 23, "valid": 8, "test": 8}
-    sets = {f"x_{split}": rng.integers(0, 256, (n, 1, 4, 4), dtype=np.uint8) for split, n in counts.items()}
-    np.savez(path / "noise.npz", **sets)
+    write_images(path / "noise.npz", (1, 4, 4), train=23, valid=8, test=8)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -111,7 +108,7 @@ training: {{epochs: 2, batch_size: 10, accelerator: cpu}}
 """
     path.write_text(text)
     command = [sys.executable, "-m", "medlangevin", "train", str(path), "--devices", "2"]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("2 processes") == done.stdout.count("best epoch") == done.stdout.count("epoch 2/2") == 1
     assert len(read_metrics(folder / "runs" / "command" / "metrics.csv")) == 2

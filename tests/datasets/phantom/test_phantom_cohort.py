@@ -30,17 +30,6 @@ def digests(folder: Path) -> dict[str, str]:
     }
 
 
-def read_series(folder: Path) -> sitk.Image:
-    def height(path: Path) -> float:
-        header = pydicom.dcmread(path, stop_before_pixels=True)
-        row, column = np.array(header.ImageOrientationPatient).reshape(2, 3)
-        return float(np.cross(row, column) @ np.array(header.ImagePositionPatient))
-
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames([str(path) for path in sorted(folder.iterdir(), key=height)])
-    return reader.Execute()
-
-
 @pytest.fixture(scope="module")
 def two_ears(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("cohort")
@@ -65,7 +54,7 @@ def test_sides_take_turns():
 
 
 @pytest.mark.parametrize("index", [0, 1])
-def test_dicom_reads_back_as_the_rendered_volume_and_geometry(two_ears, index):
+def test_dicom_reads_back_as_the_rendered_volume_and_geometry(two_ears, read_series, index):
     ear = draw_ear(3, index)
     image = read_series(two_ears / ear.study_folder)
     rng = np.random.default_rng([3, index, 1])
@@ -85,7 +74,7 @@ def test_dicom_reads_back_as_the_rendered_volume_and_geometry(two_ears, index):
         HeaderVariant(syntax="implicit", slice_order="reversed", rescale_intercept=0, side_in_header=True),
     ],
 )
-def test_every_way_of_writing_reads_back_alike(tmp_path, variant):
+def test_every_way_of_writing_reads_back_alike(tmp_path, read_series, variant):
     ear = draw_ear(3, 0)
     middle = ear.geometry.origin + ear.geometry.direction @ (np.array(ear.geometry.size) * ear.geometry.spacing / 2)
     small = Geometry.centred(middle, ear.geometry.direction, (0.6, 0.6, 1.5))
@@ -125,7 +114,7 @@ def test_truth_puts_the_reference_onto_the_ear(index):
     assert np.degrees(np.arccos(min(cosine, 1.0))) < 6
 
 
-def test_fluid_is_where_the_truth_says(two_ears):
+def test_fluid_is_where_the_truth_says(two_ears, read_series):
     for index in (0, 1):
         ear = draw_ear(3, index)
         image = read_series(two_ears / ear.study_folder)

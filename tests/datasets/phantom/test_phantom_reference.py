@@ -5,7 +5,6 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
-import pydicom
 import pytest
 import SimpleITK as sitk
 from scipy.ndimage import distance_transform_edt
@@ -51,16 +50,10 @@ def test_reference_has_fluid_in_the_duct_and_bone_about_it():
     assert np.median(hu[(field > 0.4) & (field < 0.7)]) > 1500
 
 
-def read_scan(folder: Path) -> sitk.Image:
-    paths = sorted(folder.iterdir(), key=lambda p: float(pydicom.dcmread(p, stop_before_pixels=True).SliceLocation))
-    return sitk.Cast(sitk.ReadImage([str(path) for path in paths]), sitk.sitkFloat32)
-
-
 @pytest.mark.parametrize("scan", ["dev01", "dev02", "dev08"])
-def test_reference_is_like_a_real_ear(shared_data, scan):
-    folder = shared_data / "data" / "ct" / "simulated_ears"
-    known = read_json(folder / "truth" / f"{scan}.json")
-    image = read_scan(folder / known["study_folder"])
+def test_reference_is_like_a_real_ear(simulated_ears, read_series, scan):
+    known = read_json(simulated_ears / "truth" / f"{scan}.json")
+    image = read_series(simulated_ears / known["study_folder"])
     ear = known["ears"][0]
     to_lps = np.array(ear["T_canonical_to_lps"]) @ (MIRROR if ear["side"] == "L" else np.eye(4))
     hu, matrix = reference_volume()
@@ -71,9 +64,7 @@ def test_reference_is_like_a_real_ear(shared_data, scan):
     target = sitk.GetImageFromArray(hu.transpose(2, 1, 0))
     target.SetOrigin(matrix[:3, 3].tolist())
     target.SetSpacing([SPACING_MM] * 3)
-    transform = sitk.AffineTransform(3)
-    transform.SetMatrix(to_lps[:3, :3].ravel().tolist())
-    transform.SetTranslation(to_lps[:3, 3].tolist())
+    transform = sitk.AffineTransform(to_lps[:3, :3].ravel().tolist(), to_lps[:3, 3].tolist())
     outside = -3000.0
     real = sitk.GetArrayFromImage(sitk.Resample(image, target, transform, sitk.sitkLinear, outside)).transpose(2, 1, 0)
     seen = near & (real > -1100)

@@ -48,9 +48,8 @@ def test_tissues_have_their_ct_numbers():
     shell = APICAL & (distance > 0.4) & (distance < 1.5)
     assert np.percentile(hu[shell], 5) >= 2000
     assert np.percentile(hu[shell], 95) <= 2250
-    petrous = PETROUS
-    assert 1300 <= hu[petrous].mean() <= 1550
-    assert 40 < hu[petrous].std() < 120
+    assert 1300 <= hu[PETROUS].mean() <= 1550
+    assert 40 < hu[PETROUS].std() < 120
     assert hu.min() == pytest.approx(-1000)
     assert (hu < -999).mean() > 0.02
 

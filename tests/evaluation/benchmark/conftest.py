@@ -1,12 +1,10 @@
 """A table whose cells take a fraction of a second, and made-up records."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
 import yaml
 
 from medlangevin.config.benchmark import BenchmarkConfig
@@ -15,23 +13,12 @@ from medlangevin.evaluation.benchmark.records import Record, described
 from medlangevin.evaluation.figure import Figure
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="session")
-def image_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def image_root(tmp_path_factory: pytest.TempPathFactory, write_images: Callable[..., Path]) -> Path:
     """A data root with two sets of 4 x 4 images, dots.npz (grey) and colours.npz (RGB)."""
     root = tmp_path_factory.mktemp("sets")
-    random = np.random.default_rng(0)
     for name, channels in (("dots", 1), ("colours", 3)):
-        sizes = {"x_train": 24, "x_valid": 8, "x_test": 12}
-        arrays = {key: random.integers(0, 256, (size, channels, 4, 4), np.uint8) for key, size in sizes.items()}
-        np.savez(root / f"{name}.npz", **arrays)
+        write_images(root / f"{name}.npz", (channels, 4, 4), train=24, valid=8, test=12)
     return root
 
 

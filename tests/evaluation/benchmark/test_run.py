@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from medlangevin.errors import MedlangevinError, PartialFailureError
@@ -83,7 +82,7 @@ def test_every_cell_is_measured_once(
 
 
 def test_a_measured_cell_with_another_configuration_is_refused_before_anything_is_trained(
-    prepared: Prepare, definition: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    prepared: Prepare, definition: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(prepared(definition, "vae-dots-seed0"))
     trained = counting(monkeypatch)
@@ -180,10 +179,13 @@ def test_cells_that_fail_for_one_reason_are_listed_together() -> None:
 
 
 def test_what_cannot_be_measured_fails_before_it_is_trained(
-    prepared: Prepare, definition: dict[str, Any], image_root: Path, monkeypatch: pytest.MonkeyPatch
+    prepared: Prepare,
+    definition: dict[str, Any],
+    image_root: Path,
+    write_images: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with np.load(image_root / "dots.npz") as archive:
-        np.savez(image_root / "untested.npz", **{key: archive[key] for key in ("x_train", "x_valid")})
+    write_images(image_root / "untested.npz", (1, 4, 4), train=24, valid=8)
     definition["data_sets"]["dots"]["images"]["set"] = "untested.npz"
     trained: list[Any] = []
     monkeypatch.setattr(measure_module, "train", lambda *_, **__: trained.append(1))
@@ -239,7 +241,6 @@ def test_records_of_other_images_are_neither_ranked_nor_compared(
 def test_cells_from_another_machine_count_as_measured(
     prepared: Prepare,
     definition: dict[str, Any],
-    tmp_path: Path,
     make_record: Callable[..., Record],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

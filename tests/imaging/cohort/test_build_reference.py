@@ -39,10 +39,8 @@ def correlation(first, second):
 
 def moved(image, matrix):
     """An image in the reference frame seen as a reference that has another pose or shape."""
-    transform = sitk.AffineTransform(3)
     inverse = np.linalg.inv(matrix)
-    transform.SetMatrix(inverse[:3, :3].ravel().tolist())
-    transform.SetTranslation(inverse[:3, 3].tolist())
+    transform = sitk.AffineTransform(inverse[:3, :3].ravel().tolist(), inverse[:3, 3].tolist())
     return Reference(sitk.Resample(image, image, transform, sitk.sitkLinear, 1400.0), "moved")
 
 

@@ -216,9 +216,7 @@ def test_nothing_to_work_on_is_one_line_and_nothing_is_written(tmp_path, write_s
     pixels = np.zeros((8, 8), np.int16)
     for number in range(2):
         write_slice(tmp_path / "mr" / f"{number}", pixels, (0, 0, 0), Modality="MR", SOPClassUID=MR_IMAGE)
-    write_slice(
-        tmp_path / "mr" / "report", pixels, (0, 0, 0), Modality="SR", SOPClassUID="1.2.840.10008.5.1.4.1.1.88.33"
-    )
+    write_slice(tmp_path / "mr" / "report", pixels, (0, 0, 0), Modality="SR", SOPClassUID=REPORT)
     assert "no CT series in" in bad_input(tmp_path / "mr", out)
     assert "(found: MR 2, SR 1)" in bad_input(tmp_path / "mr", out)
     assert "within each other" in bad_input(tmp_path / "mr", tmp_path / "mr" / "out")

@@ -277,11 +277,8 @@ def test_libraries_log_nothing_of_a_header(raw, caplog, recwarn):
 CROPPED, REFUSED = ("dev02",), ("dev05", "dev07", "dev16", "dev19")
 
 
-def simulated(shared_data: Path, folder: Path, names: tuple[str, ...]) -> tuple[Path, dict[str, set[bytes]]]:
-    """A folder with links to scans, and what their headers hold."""
-    root = shared_data / "data" / "ct" / "simulated_ears"
-    if not root.is_dir():
-        pytest.skip(f"no simulated scans: {root} is absent")
+def linked(root: Path, folder: Path, names: tuple[str, ...]) -> tuple[Path, dict[str, set[bytes]]]:
+    """A folder with links to simulated scans, and what their headers hold."""
     strings = set()
     for name in names:
         scan = json.loads((root / "truth" / f"{name}.json").read_text())
@@ -294,8 +291,8 @@ def simulated(shared_data: Path, folder: Path, names: tuple[str, ...]) -> tuple[
     return folder / "raw", {text: forms(text) for text in strings | parts}
 
 
-def test_crop_and_picture_of_a_simulated_scan_tell_nothing(shared_data, tmp_path, capfd):
-    raw, strings = simulated(shared_data, tmp_path, CROPPED)
+def test_crop_and_picture_of_a_simulated_scan_tell_nothing(simulated_ears, tmp_path, capfd):
+    raw, strings = linked(simulated_ears, tmp_path, CROPPED)
     assert len(strings) > 10
     summary = preprocess(raw, tmp_path / "out")
     print(describe(summary))
@@ -305,11 +302,11 @@ def test_crop_and_picture_of_a_simulated_scan_tell_nothing(shared_data, tmp_path
     assert leaks(said(printed.out + printed.err, raw), strings) == []
 
 
-def test_failures_of_simulated_scans_tell_nothing(shared_data, tmp_path, monkeypatch, capfd):
+def test_failures_of_simulated_scans_tell_nothing(simulated_ears, tmp_path, monkeypatch, capfd):
     def crash(study, series, *_):
         raise ValueError(str(series))
 
-    raw, strings = simulated(shared_data, tmp_path, REFUSED)
+    raw, strings = linked(simulated_ears, tmp_path, REFUSED)
     monkeypatch.setattr("medlangevin.imaging.cohort.person.series_ears", crash)
     print(describe(preprocess(raw, tmp_path / "out")))
     check_folder(tmp_path / "out", strings)

@@ -71,15 +71,6 @@ def test_a_name_that_no_series_has_is_said_before_anything_is_written(raw, tmp_p
     with pytest.raises(MedlangevinError, match=r"no CT series in .* is named 1\.2\.3"):
         preprocess(raw, tmp_path / "out", series=["1.2.3"])
     assert list(tmp_path.iterdir()) == []
-    arguments = [
-        "--raw",
-        str(raw),
-        "--out",
-        str(tmp_path / "out"),
-        "--series",
-        "1.2.3",
-        "--registration",
-        "correlation",
-    ]
-    result = CliRunner().invoke(main, ["preprocess", *arguments])
+    options = ["--series", "1.2.3", "--registration", "correlation"]
+    result = CliRunner().invoke(main, ["preprocess", "--raw", str(raw), "--out", str(tmp_path / "out"), *options])
     assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)

@@ -113,16 +113,12 @@ def test_missing_shares_are_named_and_nothing_is_written(raw, tmp_path):
         merge(out)
 
 
-def test_changed_scans_are_done_again_by_their_share_only(raw, tmp_path, monkeypatch, stubbed):
-    scans = tmp_path / "raw"
-    scans.mkdir()
-    for number in range(6):
-        (scans / f"named_{number}.nii.gz").write_text("")
+def test_changed_scans_are_done_again_by_their_share_only(people, tmp_path, monkeypatch, stubbed):
     out = tmp_path / "out"
     shares = [Shard(1, 2), Shard(2, 2)]
-    subjects = {share: {person["subject"] for person in preprocess(scans, out, shard=share).ears} for share in shares}
+    subjects = {share: {person["subject"] for person in preprocess(people, out, shard=share).ears} for share in shares}
     merge(out)
-    (scans / "named_0.nii.gz").write_text("changed")
+    (people / "named_0.nii.gz").write_text("changed")
     worked = []
 
     def watched(person, *rest):
@@ -130,13 +126,13 @@ def test_changed_scans_are_done_again_by_their_share_only(raw, tmp_path, monkeyp
         return stubbed.stub_person(person, *rest)
 
     monkeypatch.setattr(pipeline, "process_person", watched)
-    preprocess(scans, out, shard=shares[0])
-    preprocess(scans, out, shard=shares[1])
+    preprocess(people, out, shard=shares[0])
+    preprocess(people, out, shard=shares[1])
     assert len(worked) == 1
     (share,) = (share for share in shares if shard_of(worked[0], 2) == share)
     assert worked[0] in subjects[share] or worked[0] not in set().union(*subjects.values())
     merge(out)
-    assert preprocess(scans, out).resumed == 6
+    assert preprocess(people, out).resumed == 6
 
 
 @pytest.fixture

@@ -16,12 +16,9 @@ SCANS = ("dev01", "dev23", "devB2")
 
 
 @pytest.fixture(scope="module")
-def scans(shared_data: Path) -> list[dict]:
-    root = shared_data / "data" / "ct" / "simulated_ears"
-    if not root.is_dir():
-        pytest.skip(f"no simulated scans: {root} is absent")
-    found = [json.loads((root / "truth" / f"{name}.json").read_text()) for name in SCANS]
-    return [{**scan, "folder": root / scan["study_folder"]} for scan in found]
+def scans(simulated_ears: Path) -> list[dict]:
+    found = [json.loads((simulated_ears / "truth" / f"{name}.json").read_text()) for name in SCANS]
+    return [{**scan, "folder": simulated_ears / scan["study_folder"]} for scan in found]
 
 
 @pytest.fixture(scope="module")

@@ -102,8 +102,8 @@ def numbered(folder: Path, out: Path) -> Path:
 
 
 @pytest.mark.parametrize("study", list(STUDIES))
-def test_values_and_places_equal_those_of_dcm2niix(shared_data: Path, tmp_path, dcm2niix, study):
-    folder = shared_data / "data" / "ct" / "simulated_ears" / "dicom" / study
+def test_values_and_places_equal_those_of_dcm2niix(simulated_ears: Path, tmp_path, dcm2niix, study):
+    folder = simulated_ears / "dicom" / study
     image = volume_of(folder)
     found = dcm2niix(folder, tmp_path / "first")
     if study in DCM2NIIX_FAILS:

@@ -69,7 +69,7 @@ def test_names_play_no_part(tmp_path, write_slice):
     assert np.allclose(image.GetSpacing(), (0.3, 0.3, 0.6))
 
 
-def test_odd_names_pass_through_the_whole_run(tmp_path, write_slice, monkeypatch, capsys):
+def test_odd_names_pass_through_the_whole_run(tmp_path, write_slice, monkeypatch):
     raw = tmp_path / "raw"
     write_series(raw / os.fsdecode(b"\xe9\xff\n-Secretperson"), write_slice, ODD_NAMES)
     shutil.copytree(raw, raw / os.fsdecode(b"copy\xff"))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from medlangevin.config import Config, ModelConfig, dump_config, load_config, load_run_config, parse_config
 from medlangevin.errors import MedlangevinError
 
-CONFIGS = Path(__file__).parents[1] / "configs"
+CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -312,10 +312,8 @@ def test_any_mapping_is_accepted_or_explained_in_one_line(raw: dict[str, Any]) -
     ],
 )
 def test_slips_of_the_keyboard_are_said_and_not_swallowed(tmp_path, text, said):
-    path = tmp_path / "config.yaml"
-    path.write_text(text)
     with pytest.raises(MedlangevinError, match=re.escape(said)) as caught:
-        load_config(path)
+        load_config(write(tmp_path, text))
     assert "\n" not in str(caught.value)
 
 
