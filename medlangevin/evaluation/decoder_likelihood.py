@@ -36,7 +36,6 @@ def decoder_log_likelihood(
     *,
     num_chains: int,
     num_temperatures: int,
-    num_leapfrog_steps: int = LEAPFROG_STEPS,
     on_step: Callable[[int, int], None] | None = None,
 ) -> DecoderLikelihood:
     """Annealed importance sampling of each image of ``x`` (N, C, *spatial): log-mean-exp over ``num_chains`` chains.
@@ -63,7 +62,7 @@ def decoder_log_likelihood(
             energy,
             generator,
             num_temperatures=num_temperatures,
-            num_leapfrog_steps=num_leapfrog_steps,
+            num_leapfrog_steps=LEAPFROG_STEPS,
         )
         num_gradients = max(num_gradients, planning_chains * planned.num_gradients)
         results = []
@@ -77,7 +76,7 @@ def decoder_log_likelihood(
                     generator,
                     fractions=planned.fractions,
                     step_sizes=planned.step_sizes,
-                    num_leapfrog_steps=num_leapfrog_steps,
+                    num_leapfrog_steps=LEAPFROG_STEPS,
                     on_step=_counting_on(on_step, moved, total),
                 )
             )

@@ -94,18 +94,13 @@ def evaluate_crops(
         "ears_from": source,
         "samples": samples,
         "seed": seed,
-        "elbo": mean_and_error([row["elbo"] for row in rows]),
-        "nll": mean_and_error([row["nll"] for row in rows]),
-        "nll_per_voxel": mean_and_error([row["nll"] / math.prod(index.shape) for row in rows]),
+        "elbo": figure_of([row["elbo"] for row in rows]).as_json(),
+        "nll": figure_of([row["nll"] for row in rows]).as_json(),
+        "nll_per_voxel": figure_of([row["nll"] / math.prod(index.shape) for row in rows]).as_json(),
     }
     if annealing is not None:
-        result |= annealing | {name: mean_and_error([row[name] for row in rows]) for name in _ANNEALED}
+        result |= annealing | {name: figure_of([row[name] for row in rows]).as_json() for name in _ANNEALED}
     return result | {"ears": rows}
-
-
-def mean_and_error(values: list[float]) -> dict[str, float | int | None]:
-    """Mean, standard error of the mean over independent ``values`` (None for a single one), and their number."""
-    return figure_of(values).as_json()
 
 
 def format_result(result: dict[str, Any]) -> str:

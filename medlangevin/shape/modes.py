@@ -24,6 +24,7 @@ _GRID_SHAPE = (30, 25, 25)
 _GRID_CENTRE_LPS = np.array([-0.4, 0.45, 0.4])
 _FAR_MM = 1.5  # farther from the wall than this, a map says nothing more about it
 _NEAR_WALL_MM = 0.5
+_SHAPES_DRAWN = 100
 
 
 class Modes(NamedTuple):
@@ -61,11 +62,6 @@ def fit_modes(maps: NDArray[np.floating]) -> Modes:
     _, lengths, vectors = np.linalg.svd(values - mean, full_matrices=False)
     count = len(values) - 1
     return Modes(mean, vectors[:count], lengths[:count] ** 2 / count)
-
-
-def modes_for(modes: Modes, share: float) -> int:
-    """How many modes hold this share of the variance."""
-    return int(np.searchsorted(np.cumsum(modes.variances), share * modes.variances.sum() - 1e-12) + 1)
 
 
 def model_curves(
@@ -109,11 +105,9 @@ def reconstruction_errors(modes: Modes, maps: Array, near: NDArray[np.bool_], mo
     return errors
 
 
-def _specificity(
-    modes: Modes, maps: Array, near: NDArray[np.bool_], most: int, rng: np.random.Generator, draws: int = 100
-) -> Array:
-    weights = rng.standard_normal((draws, modes.variances.size)) * np.sqrt(modes.variances)
-    shapes = np.repeat(modes.mean[None, near], draws, axis=0)
+def _specificity(modes: Modes, maps: Array, near: NDArray[np.bool_], most: int, rng: np.random.Generator) -> Array:
+    weights = rng.standard_normal((_SHAPES_DRAWN, modes.variances.size)) * np.sqrt(modes.variances)
+    shapes = np.repeat(modes.mean[None, near], _SHAPES_DRAWN, axis=0)
     result = np.full(most, np.nan)
     for count in range(min(most, modes.variances.size)):
         shapes = shapes + weights[:, count : count + 1] * modes.vectors[count, near]

@@ -6,7 +6,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from medlangevin.imaging.reading.decode import AIR_HU
+from medlangevin.imaging.reading.slice_pixels import AIR_HU
 from medlangevin.imaging.registration.reference import CROP_CENTRE_MM, CROP_ORIGIN_MM, CROP_SIZE, CROP_SPACING_MM
 
 # A Gaussian of this many spacings passes about what a grid of that spacing can hold.

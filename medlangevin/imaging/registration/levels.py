@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
-from medlangevin.imaging.registration.localise import BALL_CENTRE_MM, BALL_RADIUS_MM, Array
+from medlangevin.imaging.registration.localise import BALL_CENTRE_MM, BALL_RADIUS_MM, OUTSIDE, Array
 from medlangevin.imaging.registration.reference import (
     CROP_CENTRE_MM,
     LUMEN_WALL_HU,
@@ -20,7 +20,6 @@ from medlangevin.imaging.registration.reference import (
     clipped,
 )
 
-OUTSIDE = -32000.0
 AIR_EDGE_HU = -300.0
 # The noise of a reference made from one scan must not look like lumens.
 MASK_SIGMA_MM = 0.3
