@@ -111,6 +111,21 @@ class TrainingConfig(Section):
         return data
 
 
+# Where and on what a run is trained: no part of what it is.
+PLACES = (
+    "output_dir",
+    "data.root",
+    "data.cache_mb",
+    "data.num_workers",
+    "images.root",
+    "images.download",
+    "training.accelerator",
+    "training.cuda_graphs",
+    "training.devices",
+    "training.nodes",
+)
+
+
 class Config(Section):
     """A whole run: it lives in ``output_dir/name``. It trains on the crops of ``data`` or on ``images``."""
 

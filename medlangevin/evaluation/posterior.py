@@ -23,6 +23,7 @@ from medlangevin.training.randomness import generator
 from medlangevin.training.run import CheckpointName, Run, load_run
 
 SUMMARY, TABLE, CHAINS, DIAGNOSTICS = "summary.json", "measures.tsv", "chains.nc", "diagnostics.tsv"
+PICTURE = "posterior.png"
 # Above this R-hat, or below this many effective draws, chains should be run longer (Vehtari et al. 2021).
 R_HAT_LIMIT, ESS_LIMIT = 1.01, 400
 
@@ -180,5 +181,5 @@ def format_posterior(result: dict[str, Any], *, with_scan: bool = True) -> str:
 def _require_ours(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise MedlangevinError(f"{out} is a file; choose a folder with --out")
-    if strangers(out, {SUMMARY, TABLE, CHAINS, DIAGNOSTICS, "posterior.png"}):
+    if strangers(out, {SUMMARY, TABLE, CHAINS, DIAGNOSTICS, PICTURE}):
         raise MedlangevinError(f"{out} holds files that posterior did not write; choose an empty folder with --out")

@@ -15,9 +15,9 @@ from medlangevin.evaluation.generation import MARKER, PICTURE
 from medlangevin.evaluation.likelihood import RESULTS, format_result
 from medlangevin.evaluation.memorisation import PICTURE as PAIRS_PICTURE
 from medlangevin.evaluation.memorisation import RESULT, format_audit
+from medlangevin.evaluation.posterior import PICTURE as POSTERIOR_PICTURE
 from medlangevin.evaluation.posterior import SUMMARY, format_posterior
 from medlangevin.io import read_json
-from medlangevin.reports.posterior import PICTURE as POSTERIOR_PICTURE
 from medlangevin.reports.report_parts import missing, picture, table, tsv_table
 from medlangevin.training.metrics import read_metrics
 from medlangevin.training.run import ENVIRONMENT, METRICS, Run

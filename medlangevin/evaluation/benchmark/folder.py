@@ -10,7 +10,7 @@ import yaml
 from medlangevin.config.benchmark import BenchmarkConfig
 from medlangevin.config.load import read_mapping
 from medlangevin.errors import MedlangevinError
-from medlangevin.io import write_text
+from medlangevin.io import cannot_write, strangers, write_text
 
 MARKER, TABLE, ROWS, LOCK = "benchmark.yaml", "table.md", "table.csv", "benchmark.lock"
 CELLS, FAILURES, RUNS, CACHE = "cells", "failures", "runs", "cache"
@@ -24,16 +24,13 @@ def require_ours(out: Path, table: BenchmarkConfig) -> None:
     """
     if out.exists() and not out.is_dir():
         raise MedlangevinError(f"{out} is a file; choose a folder with --out")
-    if not out.is_dir():
-        return
     marker = out / MARKER
     if marker.exists():
         name = _name_in(marker)
         if name != table.name:
             raise MedlangevinError(f"{out} holds the table {name}, not {table.name}; choose another folder with --out")
         return
-    foreign = sorted(path.name for path in out.iterdir() if path.name not in _OURS)
-    foreign = [name for name in foreign if not name.startswith((".partial-", "curves-", "samples-"))]
+    foreign = sorted(name for name in strangers(out, _OURS) if not name.startswith(("curves-", "samples-")))
     if foreign:
         raise MedlangevinError(
             f"{out} holds {foreign[0]}, which benchmark did not write; choose an empty folder with --out"
@@ -46,9 +43,7 @@ def claim(out: Path, table: BenchmarkConfig) -> None:
         try:
             (out / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise MedlangevinError(
-                f"cannot make the folder {out / name} ({error.strerror or error}); choose another --out"
-            ) from error
+            raise cannot_write(out / name, error) from error
     text = yaml.safe_dump(table.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     marker = out / MARKER
     if not marker.is_file() or marker.read_text(encoding="utf-8") != text:
