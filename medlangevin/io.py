@@ -34,6 +34,22 @@ def strangers(folder: Path, ours: set[str]) -> set[str]:
     return {name for name in names - ours if not name.startswith(PARTIAL)}
 
 
+def require_folder(out: Path) -> None:
+    """Raise MedlangevinError where ``out``, which is to become a folder if it is none yet, is a file."""
+    if out.exists() and not out.is_dir():
+        raise MedlangevinError(f"{out} is a file; choose a folder with --out")
+
+
+def require_own_folder(out: Path, ours: set[str], command: str) -> None:
+    """Raise MedlangevinError where ``out`` is a file, or holds anything but ``ours``, what ``command`` writes."""
+    require_folder(out)
+    foreign = sorted(strangers(out, ours))
+    if foreign:
+        raise MedlangevinError(
+            f"{out} holds {foreign[0]}, which {command} did not write; choose an empty folder with --out"
+        )
+
+
 def sweep(folder: Path | str) -> None:
     """Remove what writers that were killed left unfinished in a folder. Only while nobody else writes there."""
     for unfinished in Path(folder).glob(f"{PARTIAL}*"):

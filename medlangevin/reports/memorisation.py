@@ -1,4 +1,4 @@
-"""The picture of a memorisation audit: the synthetic ears most like a training ear, each above its neighbour."""
+"""The picture of a memorisation audit: the synthetic ears most like a training ear, each beside its neighbour."""
 
 from pathlib import Path
 

@@ -129,7 +129,7 @@ def _registration(sidecar: Path) -> dict[str, Any]:
 
 
 def synthetic_sections(run: Run, synthetic: Path | None, *, with_real: bool) -> list[Section]:
-    """Samples beside real ears, and what ``shape`` found in ``synthetic``."""
+    """Samples beside real ears, and what ``shape`` and ``audit`` found in ``synthetic``."""
     samples = '<p class="synthetic">SYNTHETIC: these volumes show no person.</p>'
     if synthetic is not None and (synthetic / PICTURE).is_file() and (synthetic / MARKER).is_file():
         samples += picture(synthetic / PICTURE, f"SYNTHETIC cochleae in {synthetic.name}")
