@@ -11,7 +11,7 @@ from medlangevin.datasets.images import ModelImages, model_images
 from medlangevin.errors import MedlangevinError
 from medlangevin.evaluation.decoder_likelihood import decoder_log_likelihood
 from medlangevin.evaluation.digits import require_digits, score_digits
-from medlangevin.evaluation.figure import Figure, figure_of
+from medlangevin.evaluation.figure import Figure, figure_of, require_finite
 from medlangevin.progress import progress
 from medlangevin.training.data import load_splits
 from medlangevin.training.precision import matmul_precision
@@ -65,9 +65,7 @@ def _figures(run: Run, settings: ImageEvaluation, seed: int, cache: Path) -> dic
     dimensions = math.prod(run.image_shape)
     values |= {f"{name}_per_dim": values[name] / dimensions for name in _IN_NATS if name in values}
     figures |= {name: figure_of(value.tolist(), keep=name in _KEPT) for name, value in values.items()}
-    for name, figure in figures.items():
-        if not math.isfinite(figure.mean):
-            raise MedlangevinError(f"run {run.directory}: {name} is NaN or infinite; train it again")
+    require_finite(figures, run.directory)
     return figures
 
 

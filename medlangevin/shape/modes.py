@@ -12,6 +12,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
+from medlangevin.cochlear_frame import CROP_CENTRE_LPS
 from medlangevin.shape import frame, surface
 from medlangevin.shape.resampling import rows_of_subjects
 from medlangevin.shape.segment import Lumen
@@ -21,7 +22,6 @@ Maps = NDArray[np.float32]
 
 _GRID_MM = 0.4
 _GRID_SHAPE = (30, 25, 25)
-_GRID_CENTRE_LPS = np.array([-0.4, 0.45, 0.4])
 _FAR_MM = 1.5  # farther from the wall than this, a map says nothing more about it
 _NEAR_WALL_MM = 0.5
 _SHAPES_DRAWN = 100
@@ -47,7 +47,7 @@ class Curves(NamedTuple):
 def distance_map(lumen: Lumen) -> Maps:
     """Signed distance to the wall in mm (p,), positive inside, cut at 1.5 mm, on the reference crop's box at 0.4 mm."""
     index = np.stack(np.meshgrid(*(np.arange(size) for size in _GRID_SHAPE), indexing="ij"), axis=-1)
-    points = _GRID_CENTRE_LPS + _GRID_MM * (index - (np.array(_GRID_SHAPE) - 1) / 2).reshape(-1, 3)
+    points = CROP_CENTRE_LPS + _GRID_MM * (index - (np.array(_GRID_SHAPE) - 1) / 2).reshape(-1, 3)
     mesh = surface.mesh_of(lumen.level, lumen.affine)
     away = cKDTree(np.concatenate([mesh.vertices, mesh.corners.mean(axis=1)])).query(points)[0]
     voxel = frame.lps_to_voxels(points, lumen.affine)

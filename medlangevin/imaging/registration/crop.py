@@ -6,8 +6,9 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from medlangevin.cochlear_frame import CROP_CENTRE_LPS
 from medlangevin.imaging.reading.slice_pixels import AIR_HU
-from medlangevin.imaging.registration.reference import CROP_CENTRE_MM, CROP_ORIGIN_MM, CROP_SIZE, CROP_SPACING_MM
+from medlangevin.imaging.registration.reference import CROP_ORIGIN_MM, CROP_SIZE, CROP_SPACING_MM
 
 # A Gaussian of this many spacings passes about what a grid of that spacing can hold.
 SIGMA_PER_SPACING = 0.425
@@ -40,7 +41,7 @@ class Grid(NamedTuple):
 
 CROP_GRID = Grid(CROP_ORIGIN_MM, CROP_SIZE, CROP_SPACING_MM)
 WIDE_GRID = Grid(
-    tuple(centre - WIDE_MM / 2 for centre in CROP_CENTRE_MM),
+    tuple(centre - WIDE_MM / 2 for centre in CROP_CENTRE_LPS),
     (round(WIDE_MM / WIDE_SPACING_MM) + 1,) * 3,
     WIDE_SPACING_MM,
 )

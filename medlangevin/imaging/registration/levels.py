@@ -11,10 +11,10 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
+from medlangevin.cochlear_frame import CROP_CENTRE_LPS
 from medlangevin.imaging.registration.crop import Grid, on_grid
 from medlangevin.imaging.registration.localise import BALL_CENTRE_MM, BALL_RADIUS_MM, OUTSIDE, Array
 from medlangevin.imaging.registration.reference import (
-    CROP_CENTRE_MM,
     LUMEN_WALL_HU,
     Reference,
     axis_aligned_grid,
@@ -43,9 +43,9 @@ class Level(NamedTuple):
 LABYRINTH_COARSE = Level(BALL_CENTRE_MM, (BALL_RADIUS_MM,) * 3, 1.0, 0.8, True)
 LABYRINTH = Level(BALL_CENTRE_MM, (BALL_RADIUS_MM,) * 3, 0.6, 0.4, True)
 # The duct and its capsule place it; bone further off and the middle ear differ between people and pull it away.
-COCHLEA = Level(CROP_CENTRE_MM, (6.25, 6.25, 5.75), 0.4, 0.1, False, 2.0)
+COCHLEA = Level(CROP_CENTRE_LPS, (6.25, 6.25, 5.75), 0.4, 0.1, False, 2.0)
 # For judging only: all that the crop shows.
-CROP = Level(CROP_CENTRE_MM, (6.25, 6.25, 5.75), 0.4, 0.25, False)
+CROP = Level(CROP_CENTRE_LPS, (6.25, 6.25, 5.75), 0.4, 0.25, False)
 
 
 class Fixed(NamedTuple):
