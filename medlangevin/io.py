@@ -6,7 +6,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -151,6 +151,11 @@ def write_text(path: Path | str, text: str) -> None:
     """Write a text file atomically, UTF-8."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_tsv(path: Path | str, rows: Iterable[Iterable[str]]) -> None:
+    """Write a table of tab-separated values atomically, UTF-8, a line each of ``rows``."""
+    write_text(path, "".join("\t".join(row) + "\n" for row in rows))
 
 
 def write_json(path: Path | str, value: Any) -> None:

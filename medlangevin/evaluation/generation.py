@@ -45,9 +45,9 @@ def generate(
     generation.json. Mean images of the decoder; ``noise`` adds the noise the likelihood has learned. Latents come from
     the prior, or (``medlangevin.evaluation.latents``) from a Gaussian ``fitted`` to those of the training crops in
     ``data_root``, ``like`` an ear with ``strength``, ``between`` two ears, or ``traverse`` (directions, steps) over the
-    training crops. Volume n depends on the run, these, the
-    ``seed`` and n alone. One volume is in memory at a time. What the same call wrote before it was interrupted is kept.
-    Raises MedlangevinError before anything is written when the input is wrong or ``out`` holds other files.
+    training crops. Volume n depends on the run, these, the ``seed`` and n alone. One volume is in memory at a time.
+    What the same call wrote before it was interrupted is kept. Raises MedlangevinError before anything is written when
+    the input is wrong or ``out`` holds other files.
     """
     if traverse is None and (count is None or count < 1):
         raise MedlangevinError(f"--count {count}: at least 1 volume has to be asked for")

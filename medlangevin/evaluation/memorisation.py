@@ -28,7 +28,7 @@ from medlangevin.datasets.crops import CropDataset, choose_splits
 from medlangevin.datasets.datalist import Ear
 from medlangevin.errors import MedlangevinError
 from medlangevin.evaluation.ear_image import read_crops, read_ear
-from medlangevin.io import require_own_folder, sweep, write_json, write_text
+from medlangevin.io import require_own_folder, sweep, write_json, write_tsv
 from medlangevin.progress import progress
 from medlangevin.shape.volumes import Volume, find_volumes
 from medlangevin.training.randomness import generator
@@ -138,7 +138,7 @@ def audit(
         sweep(out)
     rows = result["ears"]
     lines = [list(rows[0]), *([_cell(value) for value in row.values()] for row in rows)]
-    write_text(out / TABLE, "".join("\t".join(line) + "\n" for line in lines))
+    write_tsv(out / TABLE, lines)
     write_json(out / RESULT, result)
     return result
 
