@@ -86,7 +86,7 @@ def _viewer(run: Run, crops: CropIndex, synthetic: Path | None, seed: int, *, wi
 
 
 def _drawn_as(synthetic: Path | None, run: Run, crops: CropIndex, seed: int) -> Latents:
-    """Latents from the density that those of the folder ``synthetic`` came from; from the prior without a folder."""
+    """From the fitted density where the folder ``synthetic`` was drawn from it, else from the prior."""
     marker = None if synthetic is None else synthetic / MARKER
     about = read_json(marker) if marker is not None and marker.is_file() else {}
     if isinstance(about, dict) and about.get("mode") == "fitted":

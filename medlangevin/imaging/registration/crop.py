@@ -110,7 +110,7 @@ def wide_view(scan: sitk.Image, matrix: NDArray[np.float64]) -> sitk.Image:
 
 
 def on_grid(scan: sitk.Image, matrix: NDArray[np.float64], grid: Grid, interpolator: int, outside: float) -> sitk.Image:
-    """``scan`` on a grid of the reference frame, float32; ``outside`` where it does not reach."""
+    """``scan`` on a grid of the frame that ``matrix`` (4, 4) comes from, float32; ``outside`` where it ends."""
     transform = sitk.AffineTransform(3)
     transform.SetMatrix(matrix[:3, :3].ravel().tolist())
     transform.SetTranslation(matrix[:3, 3].tolist())
