@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Literal
 
+from medlangevin.errors import MedlangevinError
 from medlangevin.evaluation.toy.panels import ToyResult
 from medlangevin.evaluation.toy.results import require_ours, write_result
 from medlangevin.evaluation.toy.run_gaussian import run_gaussian
 from medlangevin.evaluation.toy.run_neural import run_neural
-from medlangevin.io import cannot_write
 from medlangevin.reports.toy_figures import draw_gaussian, draw_neural
 
 
@@ -22,7 +22,9 @@ def report_toy(name: Literal["gaussian", "neural"], out: Path | str, *, seed: in
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise cannot_write(out, error) from error
+        raise MedlangevinError(
+            f"cannot make the folder {out} ({error.strerror or error}); choose another --out"
+        ) from error
     run, draw = {"gaussian": (run_gaussian, draw_gaussian), "neural": (run_neural, draw_neural)}[name]
     result = run(seed=seed, steps=steps)
     write_result(result, out)

@@ -10,7 +10,7 @@ import yaml
 from medlangevin.config.benchmark import BenchmarkConfig
 from medlangevin.config.load import read_mapping
 from medlangevin.errors import MedlangevinError
-from medlangevin.io import cannot_write, require_folder, require_own_folder, write_text
+from medlangevin.io import require_folder, require_own_folder, write_text
 
 MARKER, TABLE, ROWS, LOCK = "benchmark.yaml", "table.md", "table.csv", "benchmark.lock"
 CELLS, FAILURES, RUNS, CACHE = "cells", "failures", "runs", "cache"
@@ -39,7 +39,9 @@ def claim(out: Path, table: BenchmarkConfig) -> None:
         try:
             (out / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise cannot_write(out / name, error) from error
+            raise MedlangevinError(
+                f"cannot make the folder {out / name} ({error.strerror or error}); choose another --out"
+            ) from error
     text = yaml.safe_dump(table.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     marker = out / MARKER
     if not marker.is_file() or marker.read_text(encoding="utf-8") != text:
