@@ -26,5 +26,8 @@ U_LPS: Final[Vector] = _unit(_TO_OVAL_WINDOW - _TO_OVAL_WINDOW @ MODIOLAR_AXIS_L
 V_LPS: Final[Vector] = np.cross(MODIOLAR_AXIS_LPS, U_LPS)
 # The duct winds about a line parallel to the axis, beside the middle of the modiolus. Polar angles are about this line.
 SPIRAL_CENTRE_UV: Final[Vector] = np.array([-0.25, -0.45])
+SPIRAL_CENTRE_LPS: Final[Vector] = MODIOLUS_CENTRE_LPS + SPIRAL_CENTRE_UV[0] * U_LPS + SPIRAL_CENTRE_UV[1] * V_LPS
+# The middle of the crops, of 12 x 10 x 10 mm.
+CROP_CENTRE_LPS: Final = (-0.4, 0.45, 0.4)
 # Direction of the round window, where the duct's own angle is zero.
 ROUND_WINDOW_ANGLE_DEG: Final = 28.0

@@ -6,7 +6,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,22 @@ def strangers(folder: Path, ours: set[str]) -> set[str]:
     """The names in ``folder`` that are neither among ``ours`` nor half-written files; none where it does not exist."""
     names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
     return {name for name in names - ours if not name.startswith(PARTIAL)}
+
+
+def require_folder(out: Path) -> None:
+    """Raise MedlangevinError where ``out``, which is to become a folder if it is none yet, is a file."""
+    if out.exists() and not out.is_dir():
+        raise MedlangevinError(f"{out} is a file; choose a folder with --out")
+
+
+def require_own_folder(out: Path, ours: set[str], command: str) -> None:
+    """Raise MedlangevinError where ``out`` is a file, or holds anything but ``ours``, what ``command`` writes."""
+    require_folder(out)
+    foreign = sorted(strangers(out, ours))
+    if foreign:
+        raise MedlangevinError(
+            f"{out} holds {foreign[0]}, which {command} did not write; choose an empty folder with --out"
+        )
 
 
 def sweep(folder: Path | str) -> None:
@@ -135,6 +151,11 @@ def write_text(path: Path | str, text: str) -> None:
     """Write a text file atomically, UTF-8."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_tsv(path: Path | str, rows: Iterable[Iterable[str]]) -> None:
+    """Write a table of tab-separated values atomically, UTF-8, a line each of ``rows``."""
+    write_text(path, "".join("\t".join(row) + "\n" for row in rows))
 
 
 def write_json(path: Path | str, value: Any) -> None:

@@ -87,10 +87,9 @@ def demo(ctx: click.Context, out: Path, seed: int) -> None:
 
 def _claim(out: Path, config: Path, text: str) -> None:
     """Make ``out`` the folder of a demo; refuse to mix one with other files."""
-    from medlangevin.io import write_text
+    from medlangevin.io import require_folder, write_text
 
-    if out.exists() and not out.is_dir():
-        raise MedlangevinError(f"{out} is a file; give a folder with --out")
+    require_folder(out)
     if not config.is_file() and out.is_dir() and any(out.iterdir()):
         raise MedlangevinError(f"{out} holds other files; give an empty or new folder with --out")
     write_text(config, text)

@@ -89,10 +89,10 @@ class LangevinConfig(Section):
 
     ``steps`` of ``step_size``, accepted or rejected if ``metropolis``: of z for each image (hoffman; stable below 2 /
     curvature), of the encoder's last layer for each mini-batch (lae; on the mean energy, where crops accept nearly
-    every step of 1e-5 and none of 1e-4). ``update`` ``mala`` moves z of each image
-    instead, with a step that follows the acceptance, and the encoder learns to predict it; ``frozen`` leaves that layer
-    as it was drawn, the control to compare with. lae and ae: ``scale``, the standard deviation of
-    q(z | x); ``posterior_steps`` of a MALA chain for each posterior sample, at first of ``posterior_step_size``.
+    every step of 1e-5 and none of 1e-4). ``update`` ``mala`` moves z of each image instead, with a step that follows
+    the acceptance, and the encoder learns to predict it; ``frozen`` leaves that layer as it was drawn, the control to
+    compare with. lae and ae: ``scale``, the standard deviation of q(z | x); ``posterior_steps`` of a MALA chain for
+    each posterior sample, at first of ``posterior_step_size``.
     """
 
     update: Literal["langevin", "mala", "frozen"] = "langevin"

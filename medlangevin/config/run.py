@@ -74,9 +74,9 @@ class TrainingConfig(Section):
     below ``highest`` a device may round their factors to fewer bits. ``precision`` ``bf16``: the networks run in
     bfloat16 while training; densities, energies and accept tests stay in float32 and float64. ``weight_averaging``: the
     decay of an exponential moving average of the weights, which is then what is validated and kept as best; 0: none.
-    ``cuda_graphs``: on one GPU, record a step once
-    and launch it as a whole; the same numbers, many times faster for small networks. ``devices`` on each of ``nodes``
-    machines: a process each (on a CPU as well), which share every batch; the result is that of one, up to rounding.
+    ``cuda_graphs``: on one GPU, record a step once and launch it as a whole; the same numbers, many times faster for
+    small networks. ``devices`` on each of ``nodes`` machines: a process each (on a CPU as well), which share every
+    batch; the result is that of one, up to rounding.
     ``mlflow``: the address of an MLflow tracking server that gets the curves as well, such as http://localhost:5000.
     """
 
@@ -120,6 +120,22 @@ class TrainingConfig(Section):
         if self.optimizer == "sgd":
             del data["epsilon"]
         return data
+
+
+# Where and on what a run is trained: no part of what it is.
+PLACES = (
+    "output_dir",
+    "data.root",
+    "data.cache_mb",
+    "data.num_workers",
+    "images.root",
+    "images.download",
+    "training.accelerator",
+    "training.cuda_graphs",
+    "training.devices",
+    "training.nodes",
+    "training.mlflow",
+)
 
 
 class Config(Section):

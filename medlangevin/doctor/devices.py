@@ -4,8 +4,12 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from medlangevin.doctor.finding import Finding
+
+if TYPE_CHECKING:
+    import torch
 
 _DRIVER = Path("/proc/driver/nvidia/version")
 
@@ -27,7 +31,7 @@ def devices() -> Iterator[Finding]:
         yield Finding("ok", "Apple GPU: not used, as it lacks the float64 that likelihoods are summed in")
 
 
-def _gpu(device: "torch.device") -> Finding:  # type: ignore[name-defined]  # noqa: F821
+def _gpu(device: "torch.device") -> Finding:
     import torch
 
     about = torch.cuda.get_device_properties(device)

@@ -3,8 +3,7 @@
 import math
 
 from medlangevin.config.evaluation import ImageEvaluation
-from medlangevin.errors import MedlangevinError
-from medlangevin.evaluation.figure import Figure, figure_of
+from medlangevin.evaluation.figure import Figure, figure_of, require_finite
 from medlangevin.evaluation.likelihood import evaluate_crops
 from medlangevin.training.run import Run
 
@@ -40,7 +39,5 @@ def evaluate_ears(run: Run, settings: ImageEvaluation, *, seed: int) -> dict[str
         if name in values
     }
     figures = {name: figure_of(value, keep=name in values) for name, value in (values | per_voxel).items()}
-    for name, figure in figures.items():
-        if not math.isfinite(figure.mean):
-            raise MedlangevinError(f"run {run.directory}: {name} is NaN or infinite; train it again")
+    require_finite(figures, run.directory)
     return figures

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from medlangevin.errors import MedlangevinError
 from medlangevin.models.base import LatentVariableModel, draws_at_once, repeat_images, standard_normal_log_prob
+from medlangevin.progress import Track
 from medlangevin.samplers import Potential, annealed_importance, standard_normal
 
 # Chains of the preliminary run that chooses temperatures and step sizes (fewer where memory is short, at least 2).
@@ -36,7 +37,6 @@ def decoder_log_likelihood(
     *,
     num_chains: int,
     num_temperatures: int,
-    num_leapfrog_steps: int = LEAPFROG_STEPS,
     on_step: Callable[[int, int], None] | None = None,
 ) -> DecoderLikelihood:
     """Annealed importance sampling of each image of ``x`` (N, C, *spatial): log-mean-exp over ``num_chains`` chains.
@@ -63,7 +63,7 @@ def decoder_log_likelihood(
             energy,
             generator,
             num_temperatures=num_temperatures,
-            num_leapfrog_steps=num_leapfrog_steps,
+            num_leapfrog_steps=LEAPFROG_STEPS,
         )
         num_gradients = max(num_gradients, planning_chains * planned.num_gradients)
         results = []
@@ -77,7 +77,7 @@ def decoder_log_likelihood(
                     generator,
                     fractions=planned.fractions,
                     step_sizes=planned.step_sizes,
-                    num_leapfrog_steps=num_leapfrog_steps,
+                    num_leapfrog_steps=LEAPFROG_STEPS,
                     on_step=_counting_on(on_step, moved, total),
                 )
             )
@@ -95,6 +95,11 @@ def decoder_log_likelihood(
         torch.cat(acceptances),
         num_gradients + num_chains * results[0].num_gradients,
     )
+
+
+def reporter(track: Track, before: int, temperatures: int) -> Callable[[int, int], None]:
+    """The ``on_step`` that shows how many temperatures are done, ``before`` whole paths of so many being done."""
+    return lambda done, total: track.advance(before * temperatures + 1 + done * (temperatures - 1) // total)
 
 
 def _counting_on(on_step: Callable[[int, int], None] | None, before: int, total: int) -> Callable[[int], None] | None:

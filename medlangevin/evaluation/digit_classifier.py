@@ -40,11 +40,6 @@ class DigitClassifier(NamedTuple):
     network: DigitNetwork
     accuracies: Accuracies
 
-    @property
-    def test_accuracy(self) -> float:
-        """The share of the grey test images that is recognised."""
-        return self.accuracies.test
-
     @torch.no_grad()
     def probabilities(self, x: Tensor) -> Tensor:
         """p(digit | x), (N, 10) float64 on the CPU."""

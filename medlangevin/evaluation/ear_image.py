@@ -20,7 +20,10 @@ def read_crops(run: Run, data_root: Path | str | None) -> CropIndex:
     index = read_index(data_root or run.config.data.root)
     shape = run.crop_grid().shape
     if index.shape != shape:
-        raise MedlangevinError(f"the crops in {index.root} have shape {index.shape}, the run expects {shape}")
+        raise MedlangevinError(
+            f"the crops in {index.root} have {_by(index.shape)} voxels, those of run {run.name} {_by(shape)}; "
+            "give crops of the same reference with --data"
+        )
     return index
 
 

@@ -2,9 +2,12 @@
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from medlangevin.errors import MedlangevinError
 
 
 class Figure(NamedTuple):
@@ -24,6 +27,13 @@ class Figure(NamedTuple):
         if self.values is None:
             del fields["values"]
         return fields
+
+
+def require_finite(figures: dict[str, Figure], run_dir: Path) -> None:
+    """Raise MedlangevinError that names the first figure of the run in ``run_dir`` that is NaN or infinite."""
+    for name, figure in figures.items():
+        if not math.isfinite(figure.mean):
+            raise MedlangevinError(f"run {run_dir}: {name} is NaN or infinite; train it again")
 
 
 def figure_of(values: Sequence[float], *, keep: bool = False) -> Figure:

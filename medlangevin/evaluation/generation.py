@@ -14,7 +14,7 @@ from medlangevin.datasets.window import to_hu
 from medlangevin.errors import MedlangevinError
 from medlangevin.evaluation import latents as sources
 from medlangevin.evaluation.latents import Latents
-from medlangevin.io import atomic_path, read_json, strangers, sweep, write_json
+from medlangevin.io import atomic_path, read_json, require_folder, strangers, sweep, write_json
 from medlangevin.progress import progress
 from medlangevin.training.checkpoint import WEIGHTS
 from medlangevin.training.randomness import generator
@@ -45,9 +45,9 @@ def generate(
     generation.json. Mean images of the decoder; ``noise`` adds the noise the likelihood has learned. Latents come from
     the prior, or (``medlangevin.evaluation.latents``) from a Gaussian ``fitted`` to those of the training crops in
     ``data_root``, ``like`` an ear with ``strength``, ``between`` two ears, or ``traverse`` (directions, steps) over the
-    training crops. Volume n depends on the run, these, the
-    ``seed`` and n alone. One volume is in memory at a time. What the same call wrote before it was interrupted is kept.
-    Raises MedlangevinError before anything is written when the input is wrong or ``out`` holds other files.
+    training crops. Volume n depends on the run, these, the ``seed`` and n alone. One volume is in memory at a time.
+    What the same call wrote before it was interrupted is kept. Raises MedlangevinError before anything is written when
+    the input is wrong or ``out`` holds other files.
     """
     if traverse is None and (count is None or count < 1):
         raise MedlangevinError(f"--count {count}: at least 1 volume has to be asked for")
@@ -166,8 +166,7 @@ def write_volume(path: Path, hu: np.ndarray, affine: np.ndarray) -> None:
 
 def require_ours(out: Path) -> None:
     """Raise MedlangevinError unless ``out`` is absent, empty or a folder that ``generate`` wrote."""
-    if out.exists() and not out.is_dir():
-        raise MedlangevinError(f"{out} is a file; choose a folder with --out")
+    require_folder(out)
     if not out.is_dir() or not strangers(out, set()):
         return
     marker = read_json(out / MARKER) if (out / MARKER).is_file() else None

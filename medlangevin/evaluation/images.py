@@ -9,9 +9,9 @@ from torch import Tensor
 from medlangevin.config.evaluation import AnnealingEvaluation, ImageEvaluation, ImportanceEvaluation
 from medlangevin.datasets.images import ModelImages, model_images
 from medlangevin.errors import MedlangevinError
-from medlangevin.evaluation.decoder_likelihood import decoder_log_likelihood
+from medlangevin.evaluation.decoder_likelihood import decoder_log_likelihood, reporter
 from medlangevin.evaluation.digits import require_digits, score_digits
-from medlangevin.evaluation.figure import Figure, figure_of
+from medlangevin.evaluation.figure import Figure, figure_of, require_finite
 from medlangevin.progress import progress
 from medlangevin.training.data import load_splits
 from medlangevin.training.precision import matmul_precision
@@ -34,9 +34,9 @@ def evaluate_images(run: Run, settings: ImageEvaluation, *, seed: int, cache: Pa
     In nats per image, mean and standard error over images: ``negative_elbo`` of the whole split and, where
     ``settings`` has their section, ``nll`` by importance sampling with the model's L (docs/mathematics.md) and
     ``nll_ais`` of the decoder alone, with ``ais_effective_sample_size`` and ``ais_acceptance``, of its first images;
-    the two NLLs are kept image by image as well.
-    The same ``..._per_dim``: divided by C x H x W. With ``inception``: ``inception_score`` (its error: over ten parts
-    of the generated images) and ``fid``, which has none; ``cache`` is the folder that keeps their digit classifier.
+    the two NLLs are kept image by image as well. The same ``..._per_dim``: divided by C x H x W. With ``inception``:
+    ``inception_score`` (its error: over ten parts of the generated images) and ``fid``, which has none; ``cache`` is
+    the folder that keeps their digit classifier.
 
     All noise follows from ``seed``, and a figure's does not depend on which others are asked for. Matrix products are
     computed in full float32 precision. Raises MedlangevinError, one line, when the images are not those of the
@@ -65,9 +65,7 @@ def _figures(run: Run, settings: ImageEvaluation, seed: int, cache: Path) -> dic
     dimensions = math.prod(run.image_shape)
     values |= {f"{name}_per_dim": values[name] / dimensions for name in _IN_NATS if name in values}
     figures |= {name: figure_of(value.tolist(), keep=name in _KEPT) for name, value in values.items()}
-    for name, figure in figures.items():
-        if not math.isfinite(figure.mean):
-            raise MedlangevinError(f"run {run.directory}: {name} is NaN or infinite; train it again")
+    require_finite(figures, run.directory)
     return figures
 
 
@@ -128,10 +126,6 @@ def _annealed(run: Run, images: ModelImages, settings: AnnealingEvaluation, seed
     estimates = []
     with progress(len(groups) * settings.temperatures, "NLL of the decoder, temperature") as track:
         for position, first in enumerate(groups):
-
-            def on_step(done: int, total: int, before: int = position * settings.temperatures) -> None:
-                track.advance(before + 1 + done * (settings.temperatures - 1) // total)
-
             x = images.batch(slice(first, min(first + group, count)))
             estimates.append(
                 decoder_log_likelihood(
@@ -140,7 +134,7 @@ def _annealed(run: Run, images: ModelImages, settings: AnnealingEvaluation, seed
                     generator(seed, "ais", first, device=x.device),
                     num_chains=settings.chains,
                     num_temperatures=settings.temperatures,
-                    on_step=on_step,
+                    on_step=reporter(track, position, settings.temperatures),
                 )
             )
     return {

@@ -8,7 +8,12 @@ from medlangevin.datasets.crops import CropDataset, choose_splits
 from medlangevin.datasets.datalist import CropIndex, Ear
 from medlangevin.errors import MedlangevinError
 from medlangevin.evaluation import image_run
-from medlangevin.evaluation.decoder_likelihood import DEFAULT_CHAINS, DEFAULT_TEMPERATURES, decoder_log_likelihood
+from medlangevin.evaluation.decoder_likelihood import (
+    DEFAULT_CHAINS,
+    DEFAULT_TEMPERATURES,
+    decoder_log_likelihood,
+    reporter,
+)
 from medlangevin.evaluation.ear_image import read_crops
 from medlangevin.evaluation.figure import figure_of
 from medlangevin.io import read_json, write_json
@@ -94,18 +99,13 @@ def evaluate_crops(
         "ears_from": source,
         "samples": samples,
         "seed": seed,
-        "elbo": mean_and_error([row["elbo"] for row in rows]),
-        "nll": mean_and_error([row["nll"] for row in rows]),
-        "nll_per_voxel": mean_and_error([row["nll"] / math.prod(index.shape) for row in rows]),
+        "elbo": figure_of([row["elbo"] for row in rows]).as_json(),
+        "nll": figure_of([row["nll"] for row in rows]).as_json(),
+        "nll_per_voxel": figure_of([row["nll"] / math.prod(index.shape) for row in rows]).as_json(),
     }
     if annealing is not None:
-        result |= annealing | {name: mean_and_error([row[name] for row in rows]) for name in _ANNEALED}
+        result |= annealing | {name: figure_of([row[name] for row in rows]).as_json() for name in _ANNEALED}
     return result | {"ears": rows}
-
-
-def mean_and_error(values: list[float]) -> dict[str, float | int | None]:
-    """Mean, standard error of the mean over independent ``values`` (None for a single one), and their number."""
-    return figure_of(values).as_json()
 
 
 def format_result(result: dict[str, Any]) -> str:
@@ -182,17 +182,13 @@ def _anneal_ears(
     annealed: list[dict[str, Any]] = []
     with progress(len(ears) * temperatures, "temperature") as track:
         for position, row in enumerate(rows):
-
-            def on_step(done: int, total: int, before: int = position * temperatures) -> None:
-                track.advance(before + 1 + done * (temperatures - 1) // total)
-
             estimate = decoder_log_likelihood(
                 run.model,
                 data[position][None],
                 generator(seed, "ais", f"{row['subject']}/{row['side']}"),
                 num_chains=chains,
                 num_temperatures=temperatures,
-                on_step=on_step,
+                on_step=reporter(track, position, temperatures),
             )
             figures = (-estimate.log_likelihood, estimate.effective_sample_size, estimate.acceptance)
             annealed.append(row | dict(zip(_ANNEALED, (figure.item() for figure in figures), strict=True)))

@@ -28,7 +28,7 @@ from medlangevin.datasets.crops import CropDataset, choose_splits
 from medlangevin.datasets.datalist import Ear
 from medlangevin.errors import MedlangevinError
 from medlangevin.evaluation.ear_image import read_crops, read_ear
-from medlangevin.io import strangers, sweep, write_json, write_text
+from medlangevin.io import require_own_folder, sweep, write_json, write_tsv
 from medlangevin.progress import progress
 from medlangevin.shape.volumes import Volume, find_volumes
 from medlangevin.training.randomness import generator
@@ -102,10 +102,7 @@ def audit(
     line and before anything is written, where there are none, or fewer than two people were trained on.
     """
     out = Path(out)
-    if out.exists() and not out.is_dir():
-        raise MedlangevinError(f"--out {out} is a file; give a folder")
-    if strangers(out, {TABLE, RESULT, PICTURE}):
-        raise MedlangevinError(f"{out} holds files that audit did not write; give an empty or new folder with --out")
+    require_own_folder(out, {TABLE, RESULT, PICTURE}, "audit")
     run = load_run(run_dir, checkpoint=checkpoint)
     index = read_crops(run, data_root)
     splits = choose_splits(index)
@@ -117,7 +114,9 @@ def audit(
             "give a --data with a validation or test split"
         )
     if len(people) < 2:
-        raise MedlangevinError(f"{index.root} has training ears of fewer than two people; copies cannot be told")
+        raise MedlangevinError(
+            f"{index.root} has training ears of fewer than two people, so copies cannot be told; train on more"
+        )
     volumes = find_volumes(synthetic)
     known = _encode(run, splits.training)
     found = {
@@ -139,7 +138,7 @@ def audit(
         sweep(out)
     rows = result["ears"]
     lines = [list(rows[0]), *([_cell(value) for value in row.values()] for row in rows)]
-    write_text(out / TABLE, "".join("\t".join(line) + "\n" for line in lines))
+    write_tsv(out / TABLE, lines)
     write_json(out / RESULT, result)
     return result
 

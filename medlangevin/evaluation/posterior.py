@@ -14,7 +14,7 @@ from medlangevin.errors import MedlangevinError
 from medlangevin.evaluation.diagnostics import from_chains, save_inference_data, summary
 from medlangevin.evaluation.ear_image import read_ear
 from medlangevin.evaluation.latent_posterior import Kernel, sample_posterior
-from medlangevin.io import strangers, sweep, write_json, write_text
+from medlangevin.io import require_own_folder, sweep, write_json, write_text
 from medlangevin.progress import progress
 from medlangevin.samplers import Chains
 from medlangevin.shape.measure import measure, measure_fields
@@ -23,6 +23,7 @@ from medlangevin.training.randomness import generator
 from medlangevin.training.run import CheckpointName, Run, load_run
 
 SUMMARY, TABLE, CHAINS, DIAGNOSTICS = "summary.json", "measures.tsv", "chains.nc", "diagnostics.tsv"
+PICTURE = "posterior.png"
 # Above this R-hat, or below this many effective draws, chains should be run longer (Vehtari et al. 2021).
 R_HAT_LIMIT, ESS_LIMIT = 1.01, 400
 
@@ -48,7 +49,7 @@ def posterior(
     before anything is written where the input is wrong.
     """
     out = Path(out)
-    _require_ours(out)
+    require_own_folder(out, {SUMMARY, TABLE, CHAINS, DIAGNOSTICS, PICTURE}, "posterior")
     run = load_run(run_dir, checkpoint=checkpoint)
     x = read_ear(image, run)
     if not 1 <= measured <= chains * draws:
@@ -175,10 +176,3 @@ def format_posterior(result: dict[str, Any], *, with_scan: bool = True) -> str:
             f"not converged (R-hat above {R_HAT_LIMIT} or fewer than {ESS_LIMIT} effective draws): more --draws"
         )
     return "\n".join(lines)
-
-
-def _require_ours(out: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise MedlangevinError(f"{out} is a file; choose a folder with --out")
-    if strangers(out, {SUMMARY, TABLE, CHAINS, DIAGNOSTICS, "posterior.png"}):
-        raise MedlangevinError(f"{out} holds files that posterior did not write; choose an empty folder with --out")

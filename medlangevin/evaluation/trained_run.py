@@ -14,14 +14,14 @@ from medlangevin.evaluation import latents as sources
 from medlangevin.evaluation.ear_image import read_ear
 from medlangevin.evaluation.generation import draw_volume, write_volume
 from medlangevin.shape.measure import Measures, measure
-from medlangevin.training import run as folder
+from medlangevin.training import run as training_run
 from medlangevin.training.randomness import generator
 
 Ear = Path | str | NDArray[np.generic]
 
 
 @dataclass(frozen=True)
-class TrainedRun(folder.Run):
+class TrainedRun(training_run.Run):
     """A run of crops with its model in evaluation mode.
 
     Volumes are HU, (i, j, k) float32, on the grid of the training crops. An ear is the path of a crop on that grid, or
@@ -93,9 +93,9 @@ def _require_some(count: int) -> None:
         raise MedlangevinError(f"count {count}: at least 1 has to be asked for")
 
 
-def load_run(run_dir: Path | str, *, checkpoint: folder.CheckpointName = "best") -> TrainedRun:
+def load_run(run_dir: Path | str, *, checkpoint: training_run.CheckpointName = "best") -> TrainedRun:
     """Load a run, on the CPU.
 
     Raises MedlangevinError, one line, when the folder is no run, has no such checkpoint or is damaged.
     """
-    return TrainedRun(**vars(folder.load_run(run_dir, checkpoint=checkpoint)))
+    return TrainedRun(**vars(training_run.load_run(run_dir, checkpoint=checkpoint)))

@@ -1,4 +1,4 @@
-"""The picture of a memorisation audit: the synthetic ears most like a training ear, each above its neighbour."""
+"""The picture of a memorisation audit: the synthetic ears most like a training ear, each beside its neighbour."""
 
 from pathlib import Path
 
@@ -10,9 +10,10 @@ from medlangevin.reports.montage import save_montage
 from medlangevin.shape.volumes import find_volumes, read_volume
 
 _PAIRS = 12
+_WINDOW_HU = (-1000.0, 2500.0)
 
 
-def draw_pairs(folder: Path | str, *, window: tuple[float, float] = (-1000.0, 2500.0)) -> Path:
+def draw_pairs(folder: Path | str) -> Path:
     """Draw the up to 12 pairs of lowest image score from what ``audit`` wrote into ``folder``; the PNG's path."""
     folder = Path(folder)
     result = read_json(folder / RESULT)
@@ -26,5 +27,5 @@ def draw_pairs(folder: Path | str, *, window: tuple[float, float] = (-1000.0, 25
         verdict = "COPY? " if row["copy"] else ""
         labels += [f"{verdict}{row['volume']}, score {row['image_score']:.2f}", neighbour.split("_ct")[0]]
     title = f"SYNTHETIC ears from {result['run']} (left) and their nearest training ears (right)"
-    save_montage(volumes, folder / PICTURE, labels=labels, title=title, window=window, columns=2)
+    save_montage(volumes, folder / PICTURE, labels=labels, title=title, window=_WINDOW_HU, columns=2)
     return folder / PICTURE

@@ -8,11 +8,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from medlangevin.evaluation.diagnostics import load_positions
-from medlangevin.evaluation.posterior import CHAINS, SUMMARY, TABLE, with_spread
+from medlangevin.evaluation.posterior import CHAINS, PICTURE, SUMMARY, TABLE, with_spread
 from medlangevin.io import atomic_path, read_json
 from medlangevin.shape.measure import measure_fields
 
-PICTURE, _TRACES, _COLUMNS = "posterior.png", 4, 5
+_TRACES, _COLUMNS = 4, 5
 
 
 def draw_posterior(folder: Path | str) -> Path:

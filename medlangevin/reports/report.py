@@ -3,16 +3,15 @@
 import html
 from importlib.resources import files
 from pathlib import Path
-from typing import NamedTuple
 
 from medlangevin import __version__
 from medlangevin.datasets.datalist import CropIndex, read_index
 from medlangevin.datasets.window import to_hu
 from medlangevin.errors import MedlangevinError
-from medlangevin.evaluation.generation import draw_volume
-from medlangevin.evaluation.latents import from_prior, traverse
+from medlangevin.evaluation.generation import MARKER, draw_volume
+from medlangevin.evaluation.latents import Latents, fitted, from_prior, traverse
 from medlangevin.evaluation.posterior import SUMMARY
-from medlangevin.io import write_text
+from medlangevin.io import read_json, write_text
 from medlangevin.reports.report_sections import (
     Section,
     data_section,
@@ -26,14 +25,6 @@ from medlangevin.training.run import Run, load_run
 
 REAL_EARS, SYNTHETIC_EARS = 6, 8
 DIRECTIONS, STEPS = 4, 9
-
-
-class ReportSource(NamedTuple):
-    """What the viewer is made of; ``crops``: the data."""
-
-    run: Run
-    crops: CropIndex
-    with_real: bool
 
 
 def write_report(
@@ -50,8 +41,8 @@ def write_report(
 
     ``data_root``: the crops if not where the run's config says. ``synthetic``: a folder of ``generate``, with what
     ``shape`` and ``audit`` made of it; ``posterior``: a folder of ``posterior``. ``with_real``: False keeps every
-    picture, volume and measure of a real ear out, for a page that leaves the house. Raises MedlangevinError, one line,
-    before anything is written.
+    picture, volume and measure of a real ear out, for a page that leaves the house. ``seed``: of the synthetic volumes
+    in the viewer. Raises MedlangevinError, one line, before anything is written.
     """
     out = Path(out)
     if out.is_dir():
@@ -66,37 +57,46 @@ def write_report(
         raise MedlangevinError(
             f"{chains} holds no {SUMMARY}; give --posterior a folder that medlangevin posterior wrote"
         )
-    source = ReportSource(run, read_index(data_root or run.config.data.root), with_real)
+    crops = read_index(data_root or run.config.data.root)
     sections = [
-        *run_sections(source.run),
-        data_section(run, source.crops, with_real=with_real),
+        *run_sections(run),
+        data_section(run, crops, with_real=with_real),
         *synthetic_sections(run, folder, with_real=with_real),
         posterior_section(chains, with_real=with_real),
-        Section("viewer", "Look at the volumes", _viewer(source, seed)),
+        Section("viewer", "Look at the volumes", _viewer(run, crops, folder, seed, with_real=with_real)),
     ]
     write_text(out, _page(run, sections, with_real=with_real))
     return out
 
 
-def _viewer(source: ReportSource, seed: int) -> str:
-    run, window = source.run, source.run.config.data.window_hu
+def _viewer(run: Run, crops: CropIndex, synthetic: Path | None, seed: int, *, with_real: bool) -> str:
+    window = run.config.data.window_hu
     volumes = []
-    if source.with_real:
-        ears, crops = held_out_ears(source.crops, REAL_EARS, window_hu=window)
-        for number, (ear, crop) in enumerate(zip(ears, crops, strict=True), start=1):
+    if with_real:
+        ears, images = held_out_ears(crops, REAL_EARS, window_hu=window)
+        for number, (ear, crop) in enumerate(zip(ears, images, strict=True), start=1):
             label = f"real: sub-{ear.subject} side {ear.side} (validation)"
             volumes.append(Volume(f"real-{number}", label, to_hu(crop[0], window).numpy()))
-    drawn = from_prior(run, count=SYNTHETIC_EARS, seed=seed)
+    drawn = _drawn_as(synthetic, run, crops, seed)
+    how = "" if drawn.about["mode"] == "prior" else f", {drawn.about['mode']}"
     for number in range(1, SYNTHETIC_EARS + 1):
         hu = draw_volume(run, drawn.at(number), number, seed=seed, noise=False)
-        volumes.append(Volume(f"synthetic-{number}", f"SYNTHETIC {number}, seed {seed}", hu))
-    return viewer(volumes, _directions(source), affine=run.crop_grid().affine, window_hu=window)
+        volumes.append(Volume(f"synthetic-{number}", f"SYNTHETIC {number}, seed {seed}{how}", hu))
+    return viewer(volumes, _directions(run, crops), affine=run.crop_grid().affine, window_hu=window)
 
 
-def _directions(source: ReportSource) -> list[Direction]:
+def _drawn_as(synthetic: Path | None, run: Run, crops: CropIndex, seed: int) -> Latents:
+    """From the fitted density where the folder ``synthetic`` was drawn from it, else from the prior."""
+    marker = None if synthetic is None else synthetic / MARKER
+    about = read_json(marker) if marker is not None and marker.is_file() else {}
+    if isinstance(about, dict) and about.get("mode") == "fitted":
+        return fitted(run, count=SYNTHETIC_EARS, seed=seed, data_root=crops.root)
+    return from_prior(run, count=SYNTHETIC_EARS, seed=seed)
+
+
+def _directions(run: Run, crops: CropIndex) -> list[Direction]:
     """The leading latent directions of the training ears, each as volumes from -2 to 2 standard deviations."""
-    run = source.run
-    latents = traverse(run, directions=min(DIRECTIONS, run.model.latent_dim), steps=STEPS, data_root=source.crops.root)
+    latents = traverse(run, directions=min(DIRECTIONS, run.model.latent_dim), steps=STEPS, data_root=crops.root)
     deviations = latents.about["standard_deviations"]
     directions = [
         Direction(f"direction {number} (standard deviation {deviation:.2f} in latent space)", [])

@@ -3,7 +3,7 @@
 import base64
 import csv
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 
@@ -22,10 +22,10 @@ def _cell(value: object) -> str:
     return f"<td>{html.escape(str(value))}</td>"
 
 
-def tsv_table(path: Path) -> str:
-    """A table file (tab-separated, heads in the first line) as HTML."""
+def tsv_table(path: Path, rename: Callable[[str], str]) -> str:
+    """A table file (tab-separated, heads in the first line) as HTML, its words as ``rename`` has them."""
     with path.open(encoding="utf-8", newline="") as file:
-        heads, *rows = list(csv.reader(file, delimiter="\t")) or [[]]
+        heads, *rows = [[rename(value) for value in row] for row in csv.reader(file, delimiter="\t")] or [[]]
     return table(heads, [[_number(value) for value in row] for row in rows])
 
 

@@ -3,6 +3,9 @@
 import csv
 import html
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,16 +15,16 @@ from medlangevin.evaluation.generation import MARKER, PICTURE
 from medlangevin.evaluation.likelihood import RESULTS, format_result
 from medlangevin.evaluation.memorisation import PICTURE as PAIRS_PICTURE
 from medlangevin.evaluation.memorisation import RESULT, format_audit
+from medlangevin.evaluation.posterior import PICTURE as POSTERIOR_PICTURE
 from medlangevin.evaluation.posterior import SUMMARY, format_posterior
 from medlangevin.io import read_json
-from medlangevin.reports.posterior import PICTURE as POSTERIOR_PICTURE
 from medlangevin.reports.report_parts import missing, picture, table, tsv_table
 from medlangevin.training.metrics import read_metrics
-from medlangevin.training.run import METRICS, Run
+from medlangevin.training.run import ENVIRONMENT, METRICS, Run
 
 # Pictures of this many ears: the least trusted ones.
 QC_PICTURES = 6
-_DAMAGE = (AttributeError, KeyError, TypeError, ValueError)
+_DAMAGE = (AttributeError, KeyError, TypeError, ValueError, csv.Error)
 _SETS, _DISTANCES = ("first", "second"), (("wasserstein", "wasserstein"), ("ks_statistic", "ks"))
 _ENVIRONMENT = ("medlangevin", "torch", "python", "device", "platform")
 
@@ -54,11 +57,22 @@ def _facts(run: Run) -> str:
         ("batch size", config.training.batch_size),
         ("seed", config.seed),
     ]
-    environment = run.directory / "environment.json"
+    environment = run.directory / ENVIRONMENT
     if environment.is_file():
-        about = read_json(environment)
-        facts += [(name, str(about[name])) for name in _ENVIRONMENT if isinstance(about, dict) and name in about]
+        with _reading(environment, "delete it"):
+            about = read_json(environment)
+            about |= about.get("packages", {})
+            facts += [(name, str(about[name])) for name in _ENVIRONMENT if about.get(name)]
     return table(["", ""], facts)
+
+
+@contextmanager
+def _reading(path: Path, advice: str) -> Iterator[None]:
+    """What ``path`` holds is damaged where it is not what its command wrote. Raises MedlangevinError."""
+    try:
+        yield
+    except _DAMAGE as error:
+        raise MedlangevinError(f"{path} is damaged; {advice}") from error
 
 
 def _picture_of_run(run: Run, name: str, caption: str) -> str:
@@ -73,10 +87,8 @@ def _likelihood(run: Run) -> str:
     if not path.is_file():
         return missing("Not evaluated yet", "medlangevin evaluate RUN")
     results = read_json(path)
-    try:
+    with _reading(path, "delete it and evaluate again"):
         texts = [f"{split}:\n{format_result(results[split])}" for split in SPLITS if split in results]
-    except _DAMAGE as error:
-        raise MedlangevinError(f"{path} is damaged; delete it and evaluate again") from error
     return "".join(f"<pre>{html.escape(text)}</pre>" for text in texts)
 
 
@@ -117,7 +129,7 @@ def _registration(sidecar: Path) -> dict[str, Any]:
 
 
 def synthetic_sections(run: Run, synthetic: Path | None, *, with_real: bool) -> list[Section]:
-    """Samples beside real ears, and what ``shape`` found in ``synthetic``."""
+    """Samples beside real ears, and what ``shape`` and ``audit`` found in ``synthetic``."""
     samples = '<p class="synthetic">SYNTHETIC: these volumes show no person.</p>'
     if synthetic is not None and (synthetic / PICTURE).is_file() and (synthetic / MARKER).is_file():
         samples += picture(synthetic / PICTURE, f"SYNTHETIC cochleae in {synthetic.name}")
@@ -139,12 +151,10 @@ def posterior_section(folder: Path | None, *, with_real: bool) -> Section:
         note = missing("Not sampled, or not given with --posterior", "medlangevin posterior RUN IMAGE --out posterior")
         return Section("posterior", title, note)
     result = read_json(folder / SUMMARY)
-    try:
+    with _reading(folder / SUMMARY, "run medlangevin posterior again"):
         # The image's name is a pseudonym, and its own measures are a real ear's.
         body = f"<p>{html.escape(result['image'])}</p>" if with_real else ""
         body += f"<pre>{html.escape(format_posterior(result, with_scan=with_real))}</pre>"
-    except (KeyError, TypeError) as error:
-        raise MedlangevinError(f"{folder / SUMMARY} is damaged; run medlangevin posterior again") from error
     if with_real and (folder / POSTERIOR_PICTURE).is_file():
         body += picture(folder / POSTERIOR_PICTURE, "Chains, and each measure given the scan")
     return Section("posterior", title, body)
@@ -156,22 +166,39 @@ def _shape(synthetic: Path | None) -> str:
         commands = "medlangevin generate RUN --count 100 --out synthetic; " if synthetic is None else ""
         commands += "medlangevin shape synthetic --compare DATA"
         return missing("Not compared yet (then give the folder with --synthetic)", commands)
-    body = _measures(folder)
-    if (folder / "comparison_sets.tsv").is_file():
-        body += f"<h3>As wholes</h3>{tsv_table(folder / 'comparison_sets.tsv')}"
+    names = _names(folder)
+    body = _measures(folder, names)
+    sets = folder / "comparison_sets.tsv"
+    if sets.is_file():
+        title = f"both sets, {names['first']} judged by {names['second']}"
+        with _reading(sets, "run medlangevin shape again"):
+            body += f"<h3>As wholes: {html.escape(title)}</h3>{tsv_table(sets, partial(_named, names))}"
     if (folder / "comparison.png").is_file():
         body += picture(folder / "comparison.png", "Each measure in both populations")
     return body
 
 
-def _measures(folder: Path) -> str:
+def _names(folder: Path) -> dict[str, str]:
+    """What the two sets of a comparison are called; as their columns are where nothing tells."""
+    path = folder / "comparison.json"
+    with _reading(path, "run medlangevin shape again"):
+        about = read_json(path) if path.is_file() else {}
+        return {which: str(about.get(which, which)) for which in _SETS}
+
+
+def _named(names: dict[str, str], text: str) -> str:
+    """``first_count``, and statistics that end in ``_first``, with the set's own name."""
+    what, _, which = text.rpartition("_")
+    if what in names and which == "count":
+        return f"n, {names[what]}"
+    return f"{what}, {names[which]}" if which in names else text
+
+
+def _measures(folder: Path, names: dict[str, str]) -> str:
     """The comparison measure by measure, as wide as a page: the whole table stays in its file."""
-    about = folder / "comparison.json"
-    names = read_json(about) if about.is_file() else {}
-    with (folder / "comparison.tsv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
-    try:
-        heads = [f"{names.get(which, which)}: mean ± sd (n)" for which in _SETS]
+    path = folder / "comparison.tsv"
+    with _reading(path, "run medlangevin shape again"), path.open(encoding="utf-8", newline="") as file:
+        heads = [f"{names[which]}: mean ± sd (n)" for which in _SETS]
         cells = [
             [
                 row["measure"],
@@ -179,10 +206,8 @@ def _measures(folder: Path) -> str:
                 *(_interval(row, *distance) for distance in _DISTANCES),
                 _short(row["ks_p"]),
             ]
-            for row in rows
+            for row in csv.DictReader(file, delimiter="\t")
         ]
-    except _DAMAGE as error:
-        raise MedlangevinError(f"{folder / 'comparison.tsv'} is damaged; run medlangevin shape again") from error
     return table(["measure", *heads, "Wasserstein (95 %)", "Kolmogorov-Smirnov (95 %)", "KS p"], cells)
 
 
@@ -203,10 +228,8 @@ def _copies(synthetic: Path | None, *, with_real: bool) -> str:
     if folder is None or not (folder / RESULT).is_file():
         return missing("Not looked for yet", "medlangevin audit RUN --synthetic synthetic")
     result = read_json(folder / RESULT)
-    try:
+    with _reading(folder / RESULT, "run medlangevin audit again"):
         body = f"<pre>{html.escape(format_audit(result))}</pre>"
-    except _DAMAGE as error:
-        raise MedlangevinError(f"{folder / RESULT} is damaged; run medlangevin audit again") from error
     if with_real and (folder / PAIRS_PICTURE).is_file():
         body += picture(folder / PAIRS_PICTURE, "Synthetic ears, each beside its nearest training ear")
     return body

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from medlangevin.errors import MedlangevinError
-from medlangevin.io import write_text
+from medlangevin.io import require_folder, write_tsv
 from medlangevin.reports.shape_figure import draw_comparison
 from medlangevin.shape.compare import Comparison, compare, write_comparison
 from medlangevin.shape.compare_sets import SetComparison, compare_sets, write_set_comparison
@@ -50,8 +50,7 @@ def report_shape(
     anything is written when a folder holds no volume or none that can be read.
     """
     out = folder / "shape" if out is None else out
-    if out.exists() and not out.is_dir():
-        raise MedlangevinError(f"--out {out} is a file; give a folder")
+    require_folder(out)
     folders = [folder] if other is None else [folder, other]
     if any(out.resolve() == item.resolve() for item in folders):
         raise MedlangevinError(f"--out {out} is a folder of volumes itself; give another, or none for {folder}/shape")
@@ -86,8 +85,7 @@ def report_shape(
     failures = [(population.name, *failure) for population in populations for failure in population.failures]
     listing = out / "failures.tsv"
     if failures:
-        rows = [("population", "volume", "reason"), *failures]
-        write_text(listing, "".join("\t".join(row) + "\n" for row in rows))
+        write_tsv(listing, [("population", "volume", "reason"), *failures])
     else:
         listing.unlink(missing_ok=True)
     return ShapeReport(populations, comparisons, sets, tables, figure, listing if failures else None)

@@ -92,7 +92,7 @@ def _draw_sections(axes: Axes, first: Population, second: Population) -> None:
 
 def _draw_points(axes: Axes, sets: SetComparison, names: list[str]) -> None:
     """Both sets on the two main axes of the second set's features."""
-    axes.set_title("All measures at once\nprincipal axes of the second set", fontsize=9)
+    axes.set_title(f"All measures at once\nprincipal axes of {names[1]}", fontsize=9)
     points = sets.second_points
     if min(len(points), len(sets.first_points)) < 3 or points.shape[1] < 2:
         axes.text(0.5, 0.5, "too few ears", ha="center", va="center", transform=axes.transAxes)

@@ -121,7 +121,7 @@ def accept(
     energy, new_energy = (total(at.value.double().sum(-1), processes) for at in (state, proposal))
     info = decide(energy - new_energy + backward - forward, new_energy, generator)
     info = info._replace(is_accepted=_of_the_first(info.is_accepted, processes))
-    return State(*(choose(info.is_accepted, new, old) for new, old in zip(proposal, state, strict=True))), info
+    return choose(info.is_accepted, proposal, state), info
 
 
 def all_processes() -> Processes:

@@ -52,18 +52,6 @@ class Annealed(NamedTuple):
     num_gradients: int
 
 
-def sigmoidal_fractions(num_temperatures: int, *, steepness: float = 4.0) -> Tensor:
-    """b_k of a sigmoid from -``steepness`` to ``steepness``, scaled to end at 1 (Wu et al. 2017, section 2.3). (K,).
-
-    For energies that vary by some hundred nats under the initial density; ``plan`` spaces the temperatures to fit.
-    """
-    points = steepness * torch.linspace(-1, 1, num_temperatures + 1, dtype=torch.float64)
-    values = points.sigmoid()
-    fractions = (values[1:] - values[0]) / (values[-1] - values[0])
-    fractions[-1] = 1.0
-    return fractions
-
-
 def annealed_importance_sampling(
     position: Tensor,
     initial: Potential,

@@ -54,8 +54,7 @@ def step(
     energy = _energy(end)
     outcome = metropolis.decide(_energy(start) - energy, end.value, generator)
     proposal = State(end.position, end.value, end.gradient)
-    following = (metropolis.choose(outcome.is_accepted, new, old) for new, old in zip(proposal, state, strict=True))
-    return State(*following), Info(*outcome, energy)
+    return metropolis.choose(outcome.is_accepted, proposal, state), Info(*outcome, energy)
 
 
 def _energy(state: leapfrog.State) -> Tensor:

@@ -29,8 +29,7 @@ def step(
         - _log_transition(state, proposal.position, eta)
     )
     info = decide(log_ratio, proposal.value, generator)
-    following = State(*(choose(info.is_accepted, new, old) for new, old in zip(proposal, state, strict=True)))
-    return following, info
+    return choose(info.is_accepted, proposal, state), info
 
 
 def _log_transition(start: State, end: Tensor, eta: Tensor) -> Tensor:

@@ -1,11 +1,13 @@
 """The Metropolis-Hastings test that the adjusted kernels share."""
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from medlangevin.samplers.random import uniform
+
+State = TypeVar("State", bound=NamedTuple)
 
 # A proposal whose log acceptance ratio is below minus this many nats comes from an integrator that has left the
 # dynamics, not from bad luck; the threshold is the one in common use (Stan, BlackJAX).
@@ -35,7 +37,10 @@ def decide(log_ratio: Tensor, proposal_value: Tensor, generator: torch.Generator
     return Info(log_ratio.clamp(max=0).exp(), draw.log() < log_ratio, log_ratio < -DIVERGENCE_NATS)
 
 
-def choose(is_accepted: Tensor, proposal: Tensor, current: Tensor) -> Tensor:
-    """Rows of ``proposal`` where accepted and of ``current`` elsewhere; (chains,) or (chains, ...)."""
-    rows = is_accepted.reshape(is_accepted.shape + (1,) * (proposal.ndim - is_accepted.ndim))
-    return torch.where(rows, proposal, current)
+def choose(is_accepted: Tensor, proposal: State, current: State) -> State:
+    """The state with the rows of ``proposal`` where accepted and of ``current`` elsewhere; fields (chains, ...)."""
+
+    def rows(field: Tensor) -> Tensor:
+        return is_accepted.reshape(is_accepted.shape + (1,) * (field.ndim - is_accepted.ndim))
+
+    return current._make(torch.where(rows(new), new, old) for new, old in zip(proposal, current, strict=True))

@@ -20,7 +20,8 @@ _RADIUS_STEP_MM = 0.05
 _MAX_RADIUS_MM = 6.8
 _HEIGHTS_MM = np.arange(-2.3, 4.21, 0.1)
 _BASAL_HEIGHTS_MM = (-1.9, 1.6)  # where the first turn's lateral wall can lie
-
+_START_DEG, _STEP_DEG = 30.0, 5.0  # of the path; before the start the lumen opens to the round window
+_REACH_MM = 0.55  # the duct's centre at the next step is sought this near to the last
 
 _CONTINUED_DEG = np.arange(10.0, 61.0, 2.5)  # the wall here gives the wall at the round window, by a parabola
 _ROUGHEST_WALL_MM = 0.15  # mean deviation from that parabola beyond which it is not a cochlear wall
@@ -142,39 +143,37 @@ def turns(path: Path, top_mm: float) -> float:
     return float(path.angle_deg[last] / 360.0)
 
 
-def trace(lumen: Lumen, *, step_deg: float = 5.0, start_deg: float = 30.0) -> Path:
-    """Follow the duct's centre from the first turn to the apex, half-plane by half-plane.
+def trace(lumen: Lumen) -> Path:
+    """Follow the duct's centre from 30 degrees to the apex, half-plane by half-plane, every 5 degrees.
 
     On each half-plane the centre moves to the depth-weighted mean of the lumen about the last centre. It ends where
     the lumen ends or the centre reaches the axis. Empty when there is no lumen at the start.
     """
-    radii, heights, level = sample_half_plane(lumen, start_deg)
+    radii, heights, level = sample_half_plane(lumen, _START_DEG)
     basal = (radii[:, None] > 2.5) & (np.abs(heights)[None, :] < 1.5)
     depth = np.where(basal, np.clip(level, 0, None), 0.0)
     points: list[tuple[float, float]] = []
     ended = False
     if depth.sum() > 0:
         found = (float((depth * radii[:, None]).sum() / depth.sum()), float((depth * heights).sum() / depth.sum()))
-        while len(points) * step_deg < 4 * 360:
-            moved = _follow(lumen, start_deg + len(points) * step_deg, *found)
+        while len(points) * _STEP_DEG < 4 * 360:
+            moved = _follow(lumen, _START_DEG + len(points) * _STEP_DEG, *found)
             ended = moved is None
-            if moved is None or _circles(points, moved, round(360 / step_deg)):
+            if moved is None or _circles(points, moved, round(360 / _STEP_DEG)):
                 break
             points.append(moved)
             found = moved
     table = np.array(points, dtype=float).reshape(-1, 2)
-    angles = np.asarray(start_deg + step_deg * np.arange(len(points)), dtype=np.float64)
+    angles = np.asarray(_START_DEG + _STEP_DEG * np.arange(len(points)), dtype=np.float64)
     return Path(angles, table[:, 0], table[:, 1], ended)
 
 
-def _follow(
-    lumen: Lumen, angle_deg: float, radius: float, height_mm: float, reach_mm: float = 0.55
-) -> tuple[float, float] | None:
+def _follow(lumen: Lumen, angle_deg: float, radius: float, height_mm: float) -> tuple[float, float] | None:
     """Centre (radius, height) of the duct near the last centre; None where there is none any more."""
     radii, heights, level = sample_half_plane(lumen, angle_deg)
     depth = np.clip(level, 0.0, None)
     for _ in range(4):
-        near = (radii[:, None] - radius) ** 2 + (heights[None, :] - height_mm) ** 2 < reach_mm**2
+        near = (radii[:, None] - radius) ** 2 + (heights[None, :] - height_mm) ** 2 < _REACH_MM**2
         weight = np.where(near, depth, 0.0)
         total = float(weight.sum())
         if total < 0.4:  # mm per grid cell: a remnant of less than about 0.01 mm3 per mm

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from medlangevin.io import write_json, write_text
+from medlangevin.io import write_json, write_tsv
 from medlangevin.shape.measure import measure_fields
 from medlangevin.shape.population import Population
 from medlangevin.shape.resampling import bootstrap_interval, permutation_p, permuted_labels
@@ -148,8 +148,7 @@ def write_comparison(comparisons: list[Comparison], folder: Path, *, first: str,
 
 def write_rows(table: Path, header: Sequence[str], rows: Sequence[Sequence[str | int | float]]) -> None:
     """Write a table of tab-separated values; NaN becomes an empty cell."""
-    lines = [list(header), *([_cell(value) for value in row] for row in rows)]
-    write_text(table, "".join("\t".join(line) + "\n" for line in lines))
+    write_tsv(table, [header, *(map(_cell, row) for row in rows)])
 
 
 def _cell(value: str | int | float) -> str:

@@ -94,6 +94,7 @@ _DEFINITIONS = {
 def compare_sets(first: Population, second: Population) -> SetComparison:
     """All set-level statistics of two populations; the second is the one that the first is judged by."""
     names, points, rows = _features(first, second)
+    curves = _curves(first), _curves(second)
     return SetComparison(
         statistics=(
             *_point_statistics(first, second, points, rows),
@@ -101,7 +102,7 @@ def compare_sets(first: Population, second: Population) -> SetComparison:
                 _similarity(population, place, len(first.ears), len(second.ears))
                 for population, place in ((first, "first"), (second, "second"))
             ),
-            *_shape_statistics(curves := (_curves(first), _curves(second)), first, second),
+            *_shape_statistics(curves, first, second),
         ),
         features=names,
         first_points=points[0],
@@ -177,9 +178,10 @@ def _shape_statistics(
 ) -> list[SetStatistic]:
     nan, counts = float("nan"), (len(_mapped(first)), len(_mapped(second)))
     rows = []
-    for name in ("compactness", "generality_mm", "specificity_mm"):
+    # Each curve at five modes.
+    labels = {"compactness": "compactness5", "generality_mm": "generality5_mm", "specificity_mm": "specificity5_mm"}
+    for name, label in labels.items():
         for place, curve in zip(("first", "second"), curves, strict=True):
-            label = name.replace("_mm", "") + "5" + ("_mm" if name.endswith("_mm") else "")
             value = nan if curve is None else float(getattr(curve, name)[4])
             rows.append(SetStatistic(f"{label}_{place}", value, nan, nan, *counts))
     return rows

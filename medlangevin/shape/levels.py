@@ -59,7 +59,7 @@ def estimate_levels(values: Array, uvh: Array, *, voxel_mm3: float) -> Levels:
     return Levels(fluid=fluid, bone=bone)
 
 
-def deconvolve(values: Array, spacing_mm: Array, *, psf_sigma_mm: float = 0.2, smoothness: float = 3e-4) -> Array:
+def deconvolve(values: Array, spacing_mm: Array, *, psf_sigma_mm: float, smoothness: float = 3e-4) -> Array:
     """Regularised inverse of a Gaussian blur: minimises |G x - values|^2 + smoothness |grad x|^2 (x in mm).
 
     Opens the thin walls between turns that scanner and interpolation have closed; changes a smooth volume little.

@@ -127,11 +127,6 @@ def analyse(hu: NDArray[np.generic], affine: NDArray[np.float64]) -> Analysis:
     return analyse_lumen(lumen)
 
 
-def measure_lumen(lumen: Lumen) -> Measures:
-    """The measures of ``analyse_lumen`` alone."""
-    return analyse_lumen(lumen).measures
-
-
 def analyse_lumen(lumen: Lumen) -> Analysis:
     """Measure a segmented lumen."""
     mesh = surface.mesh_of(lumen.level, lumen.affine)

@@ -1,7 +1,7 @@
 """Triangle meshes as files: binary STL and PLY, legacy VTK; each names its coordinates as 3D Slicer reads them."""
 
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -10,8 +10,6 @@ from medlangevin.shape.surface import Mesh, volume_and_centroid
 
 MeshFormat = Literal["stl", "ply", "vtk"]
 MeshSpace = Literal["LPS", "RAS"]
-FORMATS: Final[tuple[MeshFormat, ...]] = ("stl", "ply", "vtk")
-SPACES: Final[tuple[MeshSpace, ...]] = ("LPS", "RAS")
 
 
 def write_mesh(mesh: Mesh, path: Path, *, space: MeshSpace = "LPS") -> None:

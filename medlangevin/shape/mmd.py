@@ -16,12 +16,10 @@ Array = NDArray[np.float64]
 
 
 class Discrepancy(NamedTuple):
-    """``squared``: unbiased estimate of MMD^2 (below 0 by chance where the sets are alike); ``p``: permutation p value;
-    ``bandwidth``: of the kernel, in units of the features."""
+    """``squared``: unbiased estimate of MMD^2 (below 0 by chance where the sets are alike); ``p``: by permutation."""
 
     squared: float
     p: float
-    bandwidth: float
 
 
 def median_distance(points: Array) -> float:
@@ -53,7 +51,7 @@ def discrepancy(
     observed = float(_unbiased(kernel, labels[:, None].astype(np.float64))[0])
     subjects = [*first_subjects, *second_subjects]
     permuted = _unbiased(kernel, permuted_labels(labels, subjects, permutations, seed=seed))
-    return Discrepancy(observed, permutation_p(observed, permuted), width)
+    return Discrepancy(observed, permutation_p(observed, permuted))
 
 
 def _unbiased(kernel: Array, in_first: Array) -> Array:

@@ -12,6 +12,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
+from medlangevin.cochlear_frame import CROP_CENTRE_LPS
 from medlangevin.shape import frame, surface
 from medlangevin.shape.resampling import rows_of_subjects
 from medlangevin.shape.segment import Lumen
@@ -21,9 +22,9 @@ Maps = NDArray[np.float32]
 
 _GRID_MM = 0.4
 _GRID_SHAPE = (30, 25, 25)
-_GRID_CENTRE_LPS = np.array([-0.4, 0.45, 0.4])
 _FAR_MM = 1.5  # farther from the wall than this, a map says nothing more about it
 _NEAR_WALL_MM = 0.5
+_SHAPES_DRAWN = 100
 
 
 class Modes(NamedTuple):
@@ -46,7 +47,7 @@ class Curves(NamedTuple):
 def distance_map(lumen: Lumen) -> Maps:
     """Signed distance to the wall in mm (p,), positive inside, cut at 1.5 mm, on the reference crop's box at 0.4 mm."""
     index = np.stack(np.meshgrid(*(np.arange(size) for size in _GRID_SHAPE), indexing="ij"), axis=-1)
-    points = _GRID_CENTRE_LPS + _GRID_MM * (index - (np.array(_GRID_SHAPE) - 1) / 2).reshape(-1, 3)
+    points = CROP_CENTRE_LPS + _GRID_MM * (index - (np.array(_GRID_SHAPE) - 1) / 2).reshape(-1, 3)
     mesh = surface.mesh_of(lumen.level, lumen.affine)
     away = cKDTree(np.concatenate([mesh.vertices, mesh.corners.mean(axis=1)])).query(points)[0]
     voxel = frame.lps_to_voxels(points, lumen.affine)
@@ -61,11 +62,6 @@ def fit_modes(maps: NDArray[np.floating]) -> Modes:
     _, lengths, vectors = np.linalg.svd(values - mean, full_matrices=False)
     count = len(values) - 1
     return Modes(mean, vectors[:count], lengths[:count] ** 2 / count)
-
-
-def modes_for(modes: Modes, share: float) -> int:
-    """How many modes hold this share of the variance."""
-    return int(np.searchsorted(np.cumsum(modes.variances), share * modes.variances.sum() - 1e-12) + 1)
 
 
 def model_curves(
@@ -109,11 +105,9 @@ def reconstruction_errors(modes: Modes, maps: Array, near: NDArray[np.bool_], mo
     return errors
 
 
-def _specificity(
-    modes: Modes, maps: Array, near: NDArray[np.bool_], most: int, rng: np.random.Generator, draws: int = 100
-) -> Array:
-    weights = rng.standard_normal((draws, modes.variances.size)) * np.sqrt(modes.variances)
-    shapes = np.repeat(modes.mean[None, near], draws, axis=0)
+def _specificity(modes: Modes, maps: Array, near: NDArray[np.bool_], most: int, rng: np.random.Generator) -> Array:
+    weights = rng.standard_normal((_SHAPES_DRAWN, modes.variances.size)) * np.sqrt(modes.variances)
+    shapes = np.repeat(modes.mean[None, near], _SHAPES_DRAWN, axis=0)
     result = np.full(most, np.nan)
     for count in range(min(most, modes.variances.size)):
         shapes = shapes + weights[:, count : count + 1] * modes.vectors[count, near]

@@ -54,11 +54,6 @@ class Population:
         return np.array([getattr(ear.measures, measure_name) for ear in self.ears], dtype=np.float64)
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """The volumes' names, in the order of ``ears``."""
-        return tuple(ear.name for ear in self.ears)
-
-    @property
     def subjects(self) -> tuple[str, ...]:
         """Whose each volume is."""
         return tuple(ear.subject for ear in self.ears)

@@ -13,8 +13,10 @@ from medlangevin.shape.levels import Levels, NoLumenError, deconvolve, estimate_
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
+_PSF_SIGMA_MM = 0.2
 _OPENING_MM = 0.3  # necks thinner than twice this do not connect
 _AIR_LAYER_MM = 0.35
+_LEAK_MM = 0.25  # beside the region the deconvolution moves a wall by a fraction of a voxel; more is a leak
 _MIN_AIR_MM3 = 0.3
 _MIN_CORE_MM3 = 8.0
 _NEIGHBOURS = np.ones((3, 3, 3), dtype=bool)
@@ -33,18 +35,13 @@ class Lumen:
     levels: Levels
     notes: tuple[str, ...] = ()
 
-    @property
-    def mask(self) -> Mask:
-        """The lumen in whole voxels, bool (i, j, k)."""
-        return np.asarray(self.level > 0)
 
-
-def segment_lumen(hu: NDArray[np.generic], affine: Array, *, psf_sigma_mm: float = 0.2) -> Lumen:
+def segment_lumen(hu: NDArray[np.generic], affine: Array) -> Lumen:
     """Segment the cochlear lumen of a crop in the reference frame.
 
     ``hu``: (i, j, k) grey values, CT numbers or any scale on which fluid is dark and bone bright; ``affine``: (4, 4)
     RAS mm. The wall is the half height between this volume's own fluid and bone level (sub-voxel), after a mild
-    deconvolution with a Gaussian of ``psf_sigma_mm``. The internal auditory canal is split off by a watershed along the
+    deconvolution with a Gaussian of 0.2 mm. The internal auditory canal is split off by a watershed along the
     ridge between it and the duct and by ``frame.canal_distance``; necks thinner than 0.6 mm (cochlear aperture,
     windows, facial canal) do not connect; the vestibule is cut off at ``frame.vestibule_cut_distance``.
     Raises NoLumenError (one line: why) when there is no such lumen.
@@ -60,9 +57,9 @@ def segment_lumen(hu: NDArray[np.generic], affine: Array, *, psf_sigma_mm: float
     contrast = levels.bone - levels.fluid
     clipped = np.clip(values, levels.air_bound, levels.bone + 0.2 * contrast)
     region = lumen_region(values, uvh, levels, spacing)
-    sharp = deconvolve(clipped, spacing, psf_sigma_mm=psf_sigma_mm)
+    sharp = deconvolve(clipped, spacing, psf_sigma_mm=_PSF_SIGMA_MM)
     # A blurred edge has the slope contrast / (sqrt(2 pi) sigma), which turns grey values into mm near the wall.
-    level = (levels.half - sharp) / contrast * np.sqrt(2 * np.pi) * psf_sigma_mm
+    level = (levels.half - sharp) / contrast * np.sqrt(2 * np.pi) * _PSF_SIGMA_MM
     level = _restrict(level, region)
     level = np.minimum(level, frame.vestibule_cut_distance(uvh))
     level = np.minimum(level, frame.canal_distance(uvh))
@@ -117,13 +114,8 @@ def _restrict(level: Array, region: Mask) -> Array:
     shell = ndimage.binary_dilation(region, structure=_NEIGHBOURS)
     outside = -np.maximum(np.abs(level), 1e-3)
     kept = np.where(shell, level, outside)
-    # Fluid beside the region that is not part of it (a leak) must not become lumen through the shell.
-    return np.where(shell & ~region, np.minimum(kept, _leak_guard(kept, region)), kept)
-
-
-def _leak_guard(level: Array, region: Mask) -> Array:
-    """Beside the region, lumen is allowed only as far as the deconvolution moves a wall: a fraction of a voxel."""
-    return np.where(level > 0.25, -level, level)
+    # Fluid beside the region that is not part of it must not become lumen through the shell.
+    return np.where(shell & ~region & (kept > _LEAK_MM), -kept, kept)
 
 
 def _largest_component(level: Array) -> Array:

@@ -10,6 +10,8 @@ from medlangevin.shape import frame
 
 Array = NDArray[np.float64]
 
+_ON_THE_CUT_MM = 0.02
+
 
 class Mesh(NamedTuple):
     """A closed triangle mesh: ``vertices`` (n, 3) LPS mm, ``faces`` (m, 3) indices."""
@@ -49,18 +51,18 @@ def volume_and_centroid(mesh: Mesh) -> tuple[float, Array]:
     return float(abs(total)), np.asarray((signed[:, None] * (a + b + c)).sum(axis=0) / (4.0 * total) + origin)
 
 
-def is_cap(mesh: Mesh, *, tolerance_mm: float = 0.02) -> NDArray[np.bool_]:
+def is_cap(mesh: Mesh) -> NDArray[np.bool_]:
     """Which triangles (m,) lie on the cut to the vestibule: not wall, so not part of the cochlear surface."""
     distance = frame.vestibule_cut_distance(frame.to_modiolar(mesh.corners.mean(axis=1)))
-    return np.asarray(np.abs(distance) < tolerance_mm)
+    return np.asarray(np.abs(distance) < _ON_THE_CUT_MM)
 
 
-def principal_extents(mesh: Mesh, weights: Array | None = None) -> Array:
+def principal_extents(mesh: Mesh) -> Array:
     """Lengths (3,) in mm of the mesh along the principal axes of its surface, longest axis first.
 
     The axes are those of the area-weighted covariance of the triangles' centres; a length is the range of the vertices.
     """
-    weight = mesh.face_areas if weights is None else weights
+    weight = mesh.face_areas
     centres = mesh.corners.mean(axis=1)
     offsets = centres - np.average(centres, axis=0, weights=weight)
     axes = np.linalg.eigh((offsets * weight[:, None]).T @ offsets)[1][:, ::-1]

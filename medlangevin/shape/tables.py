@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from medlangevin.io import write_json, write_text
+from medlangevin.io import write_json, write_tsv
 from medlangevin.shape.measure import measure_fields
 from medlangevin.shape.population import Population
 
@@ -22,7 +22,7 @@ def write_population(population: Population, folder: Path) -> Path:
     ]
     table = folder / f"{population.name}.tsv"
     write_json(table.with_suffix(".json"), column_definitions())
-    write_text(table, "".join("\t".join(row) + "\n" for row in [header, *rows]))
+    write_tsv(table, [header, *rows])
     return table
 
 
@@ -63,7 +63,7 @@ def write_sections(populations: Sequence[Population], folder: Path) -> Path:
     }
     write_json(folder / "cross_sections.json", definitions)
     table = folder / "cross_sections.tsv"
-    write_text(table, "".join("\t".join(row) + "\n" for row in rows))
+    write_tsv(table, rows)
     return table
 
 

@@ -85,16 +85,16 @@ def read_volume(path: Path | str) -> tuple[NDArray[np.float32], NDArray[np.float
             raise ValueError("its header claims more voxels than it can hold, or than a crop has")
         values = np.asarray(image.dataobj, dtype=np.float32)
     except FileNotFoundError as error:
-        raise MedlangevinError(f"{path} does not exist") from error
+        raise MedlangevinError(f"{path} does not exist; give a NIfTI crop") from error
     except UNREADABLE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise MedlangevinError(f"{path} cannot be read as NIfTI ({reason}); write it again") from error
     while values.ndim > 3 and values.shape[-1] == 1:
         values = values[..., 0]
     if values.ndim != 3:
-        raise MedlangevinError(f"{path} has {values.ndim} axes; a volume needs three")
+        raise MedlangevinError(f"{path} has {values.ndim} axes, and a volume needs three; give one volume")
     if not np.isfinite(values).all():
-        raise MedlangevinError(f"{path} holds values that are not numbers (NaN or infinite)")
+        raise MedlangevinError(f"{path} holds values that are not numbers (NaN or infinite); write it again")
     affine = np.asarray(image.affine, dtype=np.float64)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
         raise MedlangevinError(f"{path} has no usable affine (voxel to mm); write it again with one")

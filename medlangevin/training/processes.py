@@ -25,7 +25,8 @@ def make_fabric(training: TrainingConfig) -> Fabric:
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     if accelerator == "cuda" and training.devices > torch.cuda.device_count():
         raise MedlangevinError(
-            f"training.devices is {training.devices}, but this machine has {torch.cuda.device_count()} CUDA devices"
+            f"training.devices is {training.devices}, but this machine has {torch.cuda.device_count()} CUDA devices; "
+            "use fewer, or training.accelerator cpu"
         )
     if training.nodes > 1 and not {"WORLD_SIZE", "SLURM_NTASKS"} & os.environ.keys():
         raise MedlangevinError(

@@ -6,6 +6,7 @@ import torch
 
 from medlangevin.config import Config, dump_config, load_run_config
 from medlangevin.config.load import flat
+from medlangevin.config.run import PLACES
 from medlangevin.errors import MedlangevinError
 from medlangevin.io import read_json, recover_folder, write_json, write_text
 from medlangevin.models import build
@@ -24,21 +25,7 @@ from medlangevin.training.randomness import derive_seed
 from medlangevin.training.trainer import Trainer
 
 # A resumed run may change these without becoming another run.
-MAY_CHANGE = {
-    "output_dir",
-    "data.root",
-    "data.cache_mb",
-    "data.num_workers",
-    "images.root",
-    "images.download",
-    "training.epochs",
-    "training.patience",
-    "training.accelerator",
-    "training.cuda_graphs",
-    "training.devices",
-    "training.nodes",
-    "training.mlflow",
-}
+MAY_CHANGE = {*PLACES, "training.epochs", "training.patience"}
 
 
 def train(config: Config, *, resume: bool = False) -> Path:

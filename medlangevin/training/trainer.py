@@ -39,8 +39,8 @@ class Trainer:
     """Trains ``model`` on ``data`` from ``state`` on; ``run`` carries it through to the end.
 
     The model is on the device of ``fabric`` already, and ``average`` is its own; ``recorded``: its steps are recorded
-    as CUDA graphs, which the optimiser was made for. Of several processes each has a
-    trainer, and the first one writes and prints.
+    as CUDA graphs, which the optimiser was made for. Of several processes each has a trainer, and the first one writes
+    and prints.
     """
 
     def __init__(

@@ -92,7 +92,7 @@ def test_learns(trained: tuple[DigitClassifier, Path], splits: ImageSplits) -> N
     assert min(classifier.accuracies) >= SMALL.least_accuracy
     assert splits.labels.test is not None
     p = classifier.probabilities(grey(splits.test))
-    assert float((p.argmax(1) == splits.labels.test).double().mean()) == classifier.test_accuracy
+    assert float((p.argmax(1) == splits.labels.test).double().mean()) == classifier.accuracies.test
     assert sorted(file.name for file in folder.iterdir()) == [RECORD, WEIGHTS]
     record = json.loads((folder / RECORD).read_text())
     assert record["format"] == 1

@@ -11,18 +11,19 @@ import torch
 from medlangevin.datasets.crops import CropDataset, choose_splits
 from medlangevin.datasets.datalist import read_index
 from medlangevin.errors import MedlangevinError
-from medlangevin.evaluation.likelihood import evaluate, format_result, mean_and_error
+from medlangevin.evaluation.figure import figure_of
+from medlangevin.evaluation.likelihood import evaluate, format_result
 from medlangevin.training.metrics import read_metrics
 from medlangevin.training.run import load_run
 
 
 def test_mean_and_error_by_hand() -> None:
-    assert mean_and_error([1.0, 2.0, 3.0, 4.0]) == {
+    assert figure_of([1.0, 2.0, 3.0, 4.0]).as_json() == {
         "mean": 2.5,
         "standard_error": pytest.approx((5 / 3) ** 0.5 / 2),
         "count": 4,
     }
-    assert mean_and_error([7.0]) == {"mean": 7.0, "standard_error": None, "count": 1}
+    assert figure_of([7.0]).as_json() == {"mean": 7.0, "standard_error": None, "count": 1}
 
 
 def test_validation_elbo_agrees_with_the_one_seen_in_training(run: Path) -> None:

@@ -97,7 +97,7 @@ def test_the_command_writes_chains_tables_and_a_picture(run: Path, ear: Path, tm
     assert len(lines) == 8
     assert lines[0].split("\t")[:3] == ["chain", "draw", "volume_mm3"]
     assert np.isfinite(result["diagnostics"]["acceptance_rate"])
-    with pytest.raises(MedlangevinError, match="holds files that posterior did not write"):
+    with pytest.raises(MedlangevinError, match="which posterior did not write"):
         posterior(run, ear, run)
     with pytest.raises(MedlangevinError, match="can be measured"):
         posterior(run, ear, tmp_path / "none", chains=1, draws=4, measured=5)

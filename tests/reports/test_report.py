@@ -4,6 +4,7 @@ import base64
 import gzip
 import json
 import re
+from importlib.metadata import version
 from pathlib import Path
 
 import nibabel
@@ -14,7 +15,7 @@ from click.testing import CliRunner
 from medlangevin.cli.main import main
 from medlangevin.errors import MedlangevinError
 from medlangevin.evaluation.generation import draw_volume, generate
-from medlangevin.evaluation.latents import from_prior
+from medlangevin.evaluation.latents import Latents, fitted, from_prior
 from medlangevin.evaluation.memorisation import audit
 from medlangevin.evaluation.posterior import posterior
 from medlangevin.reports.memorisation import draw_pairs
@@ -23,9 +24,10 @@ from medlangevin.reports.posterior import draw_posterior
 from medlangevin.reports.report import write_report
 from medlangevin.reports.viewer import Volume, viewer
 from medlangevin.shape.compare import compare, write_comparison
+from medlangevin.shape.compare_sets import SetComparison, SetStatistic, write_set_comparison
 from medlangevin.shape.measure import Measures
 from medlangevin.shape.population import Ear, Population
-from medlangevin.training.run import load_run
+from medlangevin.training.run import Run, load_run
 
 AFFINE = np.array([[-0.2, 0, 0, 1.6], [0, -0.2, 0, 1.2], [0, 0, 0.2, -1.0], [0, 0, 0, 1]])
 
@@ -39,6 +41,13 @@ def held(page: str) -> dict:
 
 def image(volume: dict) -> nibabel.Nifti1Image:
     return nibabel.Nifti1Image.from_bytes(gzip.decompress(base64.b64decode(volume["nifti"])))
+
+
+def assert_shows(volume: dict, run: Run, latents: Latents, window: tuple[float, float]) -> None:
+    """``volume`` is the second one drawn from ``latents`` with seed 4."""
+    low, high = window
+    hu = draw_volume(run, latents.at(2), 2, seed=4, noise=False)
+    assert np.abs(image(volume).get_fdata() - hu.clip(low, high)).max() <= (high - low) / 255 / 2 + 1e-3
 
 
 def test_a_volume_comes_back_from_the_page_on_its_grid_within_half_a_grey_step() -> None:
@@ -57,6 +66,7 @@ def test_the_page_holds_data_curves_samples_and_volumes_and_asks_no_network_for_
     page = write_report(crop_run, tmp_path / "report.html").read_text()
     for key in ("run", "learning", "likelihood", "data", "samples", "shape", "viewer"):
         assert f'<section id="{key}">' in page
+    assert f"<td>torch</td><td>{version('torch')}</td>" in page
     assert "7 ok, 1 review" in page
     assert "a &lt;b&gt;doubt&lt;/b&gt;" in page
     assert "<b>doubt" not in page
@@ -77,14 +87,21 @@ def test_synthetic_volumes_and_directions_are_those_of_the_model(crop_run: Path,
     synthetic = [item for item in data["volumes"] if item["name"].startswith("synthetic")]
     assert (len(real), len(synthetic)) == (2, 8)
     run = load_run(crop_run)
-    hu = draw_volume(run, from_prior(run, count=2, seed=4).at(2), 2, seed=4, noise=False)
-    low, high = data["window"]
-    assert np.abs(image(synthetic[1]).get_fdata() - hu.clip(low, high)).max() <= (high - low) / 255 / 2 + 1e-3
+    assert_shows(synthetic[1], run, from_prior(run, count=2, seed=4), data["window"])
     assert all("SYNTHETIC" in item["label"] for item in synthetic)
     assert 1 <= len(data["directions"]) <= 3
     for direction in data["directions"]:
         assert len(direction["volumes"]) == 9
         assert all("SYNTHETIC" in item["label"] for item in direction["volumes"])
+
+
+def test_the_viewer_draws_as_the_synthetic_folder_was_drawn(crop_run: Path, tmp_path: Path) -> None:
+    generate(crop_run, tmp_path / "fitted", count=1, fitted=True)
+    data = held(write_report(crop_run, tmp_path / "report.html", synthetic=tmp_path / "fitted", seed=4).read_text())
+    second = next(item for item in data["volumes"] if item["name"] == "synthetic-2")
+    run = load_run(crop_run)
+    assert_shows(second, run, fitted(run, count=2, seed=4), data["window"])
+    assert second["label"] == "SYNTHETIC 2, seed 4, fitted"
 
 
 def test_a_page_without_real_ears_holds_none_and_no_pseudonym(crop_run: Path, tmp_path: Path) -> None:
@@ -104,7 +121,11 @@ def test_shape_comparison_and_montage_of_a_synthetic_folder_are_shown(crop_run: 
         for name, values in (("made", (70.0, 72.0)), ("real", (71.0, 75.0)))
     ]
     write_comparison(compare(*populations), synthetic / "shape", first="made", second="real")
-    (synthetic / "shape" / "comparison_sets.tsv").write_text("statistic\tvalue\nmmd\t0.5\n")
+    none = np.empty((0, 0))
+    rows = tuple(SetStatistic(name, 0.5, np.nan, np.nan, 2, 3) for name in ("mmd2", "ms_ssim_first"))
+    write_set_comparison(
+        SetComparison(rows, (), none, none, None, None), synthetic / "shape", first="made", second="real"
+    )
     audit(crop_run, synthetic, None, synthetic / "audit")
     draw_pairs(synthetic / "audit")
     page = write_report(crop_run, tmp_path / "report.html", synthetic=synthetic).read_text()
@@ -113,7 +134,10 @@ def test_shape_comparison_and_montage_of_a_synthetic_folder_are_shown(crop_run: 
     shared = write_report(crop_run, tmp_path / "shared.html", synthetic=synthetic, with_real=False).read_text()
     assert "of 2 synthetic ears look like copies" in shared
     assert "nearest training ear" not in shared
-    assert "<td>mmd</td>" in page
+    assert "<td>mmd2</td>" in page
+    assert "<td>ms_ssim, made</td>" in page
+    assert "<th>p</th><th>n, made</th><th>n, real</th>" in page
+    assert "both sets, made judged by real" in page
     assert "<th>made: mean ± sd (n)</th><th>real: mean ± sd (n)</th>" in page
     # Sorted pairs differ by 1 and 3, so Wasserstein-1 is 2.
     assert re.search(r"<td>volume_mm3</td><td>71 ± 1.41 \(2\)</td><td>73 ± 2.83 \(2\)</td><td>2 \(.*to.*\)</td>", page)
@@ -152,6 +176,14 @@ def test_bad_input_is_one_line_and_writes_nothing(crop_run: Path, tmp_path: Path
         write_report(crop_run, tmp_path / "report.html", data_root=tmp_path / "absent")
     with pytest.raises(MedlangevinError, match="medlangevin posterior wrote"):
         write_report(crop_run, tmp_path / "report.html", posterior=tmp_path)
+    (tmp_path / "chains").mkdir()
+    (tmp_path / "chains" / "summary.json").write_text('{"image": "x", "measures": []}')
+    with pytest.raises(MedlangevinError, match=r"summary.json is damaged; run medlangevin posterior"):
+        write_report(crop_run, tmp_path / "report.html", posterior=tmp_path / "chains")
+    (tmp_path / "made" / "shape").mkdir(parents=True)
+    (tmp_path / "made" / "shape" / "comparison.tsv").write_bytes(b"\xff\xfe")
+    with pytest.raises(MedlangevinError, match=r"comparison.tsv is damaged; run medlangevin shape"):
+        write_report(crop_run, tmp_path / "report.html", synthetic=tmp_path / "made")
     assert not (tmp_path / "report.html").exists()
     result = CliRunner().invoke(main, ["report", str(tmp_path / "no"), "--out", str(tmp_path / "x.html")])
     assert result.exit_code == 2

@@ -9,9 +9,19 @@ from torch import Tensor
 
 from medlangevin.errors import MedlangevinError
 from medlangevin.samplers import annealed_importance, annealed_importance_sampling, hmc
-from medlangevin.samplers.annealed_importance import effective_sample_size, log_mean_exp, plan, sigmoidal_fractions
+from medlangevin.samplers.annealed_importance import effective_sample_size, log_mean_exp, plan
 
 D, LOG_TWO_PI = 4, math.log(2 * math.pi)
+
+
+def sigmoidal_fractions(num_temperatures: int) -> Tensor:
+    """b_k of a sigmoid from -4 to 4, scaled to end at 1 (Wu et al. 2017, section 2.3)."""
+    values = torch.linspace(-4, 4, num_temperatures + 1, dtype=torch.float64).sigmoid()
+    fractions = (values[1:] - values[0]) / (values[-1] - values[0])
+    fractions[-1] = 1.0
+    return fractions
+
+
 SCHEDULES = {
     "sigmoidal": sigmoidal_fractions(12),
     "geometric": torch.logspace(-2, 0, 10, dtype=torch.float64),

@@ -3,7 +3,7 @@ import pytest
 
 from medlangevin.shape import coil, frame, surface
 from medlangevin.shape.levels import Levels
-from medlangevin.shape.measure import measure, measure_lumen
+from medlangevin.shape.measure import analyse_lumen, measure
 from medlangevin.shape.segment import Lumen
 
 
@@ -41,7 +41,7 @@ def test_volume_and_surface_of_a_known_spiral(lumen, spiral):
     theta, centres = spiral.centres(begin_deg=0.0)
     length = np.linalg.norm(np.diff(centres, axis=0), axis=1)
     tube = spiral.tube(theta[1:])
-    result = measure_lumen(lumen)
+    result = analyse_lumen(lumen).measures
     # The tube begins 3 degrees earlier and ends in two half balls, part of the first beyond the cut to the vestibule.
     ends = 2 / 3 * np.pi * (spiral.tube_mm**3 + spiral.end_tube_mm**3)
     assert result.volume_mm3 == pytest.approx((np.pi * tube**2 * length).sum() + ends, rel=0.03)
@@ -50,7 +50,7 @@ def test_volume_and_surface_of_a_known_spiral(lumen, spiral):
 
 
 def test_turns_that_run_together_are_missing_not_guessed(unresolved_distance, affine):
-    result = measure_lumen(Lumen(unresolved_distance, affine, Levels(0.0, 2000.0)))
+    result = analyse_lumen(Lumen(unresolved_distance, affine, Levels(0.0, 2000.0))).measures
     assert np.isnan(result.turns)
     assert "turns" in result.note
     assert result.b_mm > 0
@@ -58,7 +58,7 @@ def test_turns_that_run_together_are_missing_not_guessed(unresolved_distance, af
 
 def test_a_blob_has_volume_and_no_coil(uvh, affine):
     blob = 2.5 - np.linalg.norm(uvh - np.array([-2.0, -1.0, 0.3]), axis=-1)
-    result = measure_lumen(Lumen(blob, affine, Levels(0.0, 2000.0)))
+    result = analyse_lumen(Lumen(blob, affine, Levels(0.0, 2000.0))).measures
     assert result.volume_mm3 == pytest.approx(4 / 3 * np.pi * 2.5**3, rel=0.01)
     assert np.isnan([result.a_mm, result.b_mm, result.b_over_a, result.height_mm, result.turns]).all()
     assert "does not coil" in result.note

@@ -1,9 +1,11 @@
+from typing import get_args
+
 import numpy as np
 import pytest
 
 from medlangevin.errors import MedlangevinError
 from medlangevin.shape import frame, surface
-from medlangevin.shape.mesh_file import FORMATS, SPACES, write_mesh
+from medlangevin.shape.mesh_file import MeshFormat, MeshSpace, write_mesh
 
 CENTRE, RADIUS = np.array([-1.0, 0.4, 0.3]), 3.0
 
@@ -39,8 +41,8 @@ def _read(path):
     return points[table[:, 1:]]
 
 
-@pytest.mark.parametrize("space", SPACES)
-@pytest.mark.parametrize("ending", FORMATS)
+@pytest.mark.parametrize("space", get_args(MeshSpace))
+@pytest.mark.parametrize("ending", get_args(MeshFormat))
 def test_a_ball_is_the_same_ball_when_read_again(ball, tmp_path, ending, space):
     path = tmp_path / f"ball.{ending}"
     write_mesh(ball, path, space=space)

@@ -3,7 +3,7 @@ import pytest
 
 from medlangevin.shape import frame
 from medlangevin.shape.levels import Levels
-from medlangevin.shape.modes import distance_map, fit_modes, model_curves, modes_for
+from medlangevin.shape.modes import distance_map, fit_modes, model_curves
 from medlangevin.shape.segment import Lumen
 
 DEVIATIONS = np.array([0.3, 0.1])
@@ -38,7 +38,6 @@ def test_known_modes_and_their_variances_are_found(maps):
     assert found.variances[:2] == pytest.approx(DEVIATIONS**2 * 200, rel=4.5 * np.sqrt(2 / 399))
     assert found.variances[2:].max() < 1e-10
     assert np.abs(modes @ found.vectors[:2].T) == pytest.approx(np.eye(2), abs=0.1)
-    assert modes_for(found, 0.999) == 2
 
 
 def test_compactness_generality_and_specificity_of_the_known_model(maps):

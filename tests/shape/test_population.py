@@ -26,7 +26,7 @@ def folder(tmp_path, spiral_ct, affine):
 
 def test_a_folder_becomes_a_table_with_defined_columns(folder, tmp_path):
     population = measure_folder(folder)
-    assert population.names == ("a_ct", "b_ct", "c_ct")
+    assert [ear.name for ear in population.ears] == ["a_ct", "b_ct", "c_ct"]
     assert population.column("volume_mm3")[1] == pytest.approx(population.column("volume_mm3")[0], rel=0.001)
     table = write_population(population, tmp_path / "out")
     rows = [line.split("\t") for line in table.read_text().splitlines()]
@@ -78,7 +78,7 @@ def test_files_that_cannot_be_read_are_listed_and_skipped(folder, spiral_ct, aff
     (folder / "text_ct.nii").write_text("not an image")
     _save(folder / "four_ct.nii.gz", np.stack([spiral_ct] * 2, axis=-1), affine)
     population = measure_folder(folder)
-    assert population.names == ("a_ct", "b_ct", "c_ct")
+    assert [ear.name for ear in population.ears] == ["a_ct", "b_ct", "c_ct"]
     assert {name for name, _ in population.failures} == {"cut_ct", "text_ct", "four_ct"}
     assert all("\n" not in reason and str(folder) in reason for _, reason in population.failures)
 

@@ -5,19 +5,16 @@ what a model sees: x in [0, 1], binarised where asked.
 """
 
 from medlangevin.datasets.images.load import NAMES, load_images
-from medlangevin.datasets.images.model_images import BINARIZATIONS, Binarization, ModelImages, ModelSplits, model_images
+from medlangevin.datasets.images.model_images import ModelImages, model_images
 from medlangevin.datasets.images.root import data_root
 from medlangevin.datasets.images.splits import ImageSource, ImageSplits, Labels, first_images
 
 __all__ = [
-    "BINARIZATIONS",
     "NAMES",
-    "Binarization",
     "ImageSource",
     "ImageSplits",
     "Labels",
     "ModelImages",
-    "ModelSplits",
     "data_root",
     "first_images",
     "load_images",

@@ -11,7 +11,7 @@ from medlangevin.datasets.phantom.dicom import write_study
 from medlangevin.datasets.phantom.ear import Ear, draw_ear, truth
 from medlangevin.datasets.phantom.scan import acquire
 from medlangevin.errors import MedlangevinError
-from medlangevin.io import atomic_folder, cannot_write, read_json, recover_folder, write_json
+from medlangevin.io import atomic_folder, cannot_write, read_json, recover_folder, require_folder, write_json
 from medlangevin.progress import progress
 from medlangevin.workers import run_all
 
@@ -60,8 +60,7 @@ def _check(out: Path, ears: int, seed: int, workers: int) -> None:
         raise MedlangevinError(f"--seed {seed}: expected 0 or more")
     if workers < 1:
         raise MedlangevinError(f"--workers {workers}: expected at least 1 process")
-    if out.exists() and not out.is_dir():
-        raise MedlangevinError(f"--out {out} is a file; name a folder")
+    require_folder(out)
 
 
 def _finished(out: Path, ears: int, seed: int) -> dict[int, Path]:

@@ -69,7 +69,7 @@ class Section(NamedTuple):
         angle = np.radians(self.angle_deg + ROUND_WINDOW_ANGLE_DEG)
         return from_cylinder(angle, self.radius + extent, self.height + rise)
 
-    def rings(self, sides: int = 32) -> FloatArray:
+    def rings(self, sides: int) -> FloatArray:
         """The wall as points (n, sides, 3) in the reference frame, one ring for each angle."""
         turn = np.linspace(0.0, 2 * np.pi, sides, endpoint=False)
         along, across = self.long[:, None] * np.cos(turn), self.short[:, None] * np.sin(turn)

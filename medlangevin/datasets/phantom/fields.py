@@ -10,6 +10,7 @@ from medlangevin.datasets.phantom.duct import Section
 from medlangevin.datasets.phantom.frame import FloatArray, to_cochlear
 
 FAR = 2.0  # the value of a field (mm) where nothing is near
+MARGIN = 0.7  # how far from a surface (mm) its distance is worked out
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Grid:
         return slices, Grid(origin, self.spacing, (stop[0] - start[0], stop[1] - start[1], stop[2] - start[2]))
 
 
-def add_balls(field: FloatArray, grid: Grid, centres: FloatArray, radii: FloatArray, *, margin: float = 0.7) -> None:
+def add_balls(field: FloatArray, grid: Grid, centres: FloatArray, radii: FloatArray, *, margin: float = MARGIN) -> None:
     """Unite ``field`` in place with balls: centres (n, 3) and radii (n,), mm; exact within ``margin`` of them."""
     for centre, radius in zip(centres, radii, strict=True):
         reach = radius + margin
@@ -62,28 +63,22 @@ def add_balls(field: FloatArray, grid: Grid, centres: FloatArray, radii: FloatAr
         np.minimum(field[slices], distance, out=field[slices])
 
 
-def add_tube(field: FloatArray, grid: Grid, path: FloatArray, *, margin: float = 0.7) -> None:
+def add_tube(field: FloatArray, grid: Grid, path: FloatArray) -> None:
     """Unite ``field`` in place with a tube: ``path`` (n, 4) are points and radii it passes smoothly, mm."""
     path = np.asarray(path, dtype=float)
     chord = np.r_[0.0, np.cumsum(np.linalg.norm(np.diff(path[:, :3], axis=0), axis=1))]
     count = max(int(np.ceil(chord[-1] / (0.25 * path[:, 3].min()))), 2)
     dense = CubicSpline(chord, path)(np.linspace(0, chord[-1], count))
-    add_balls(field, grid, dense[:, :3], np.maximum(dense[:, 3], 0.1), margin=margin)
+    add_balls(field, grid, dense[:, :3], np.maximum(dense[:, 3], 0.1))
 
 
 def add_ellipsoid(
-    field: FloatArray,
-    grid: Grid,
-    centre: FloatArray,
-    semi_axes: FloatArray,
-    rotation: FloatArray | None = None,
-    *,
-    margin: float = 0.7,
+    field: FloatArray, grid: Grid, centre: FloatArray, semi_axes: FloatArray, rotation: FloatArray | None = None
 ) -> None:
     """Unite ``field`` in place with an ellipsoid; columns of ``rotation`` (3, 3) are its axes (default: x, y, z)."""
     centre, semi_axes = np.asarray(centre, dtype=float), np.asarray(semi_axes, dtype=float)
     axes = np.eye(3) if rotation is None else rotation
-    half = np.sqrt((axes**2) @ semi_axes**2) + margin
+    half = np.sqrt((axes**2) @ semi_axes**2) + MARGIN
     slices, part = grid.block(centre - half, centre + half)
     if min(part.shape) == 0:
         return
@@ -95,10 +90,10 @@ def add_ellipsoid(
     np.minimum(field[slices], first * (first - 1) / (second + np.float32(1e-6)), out=field[slices])
 
 
-def add_duct(field: FloatArray, grid: Grid, section: Section, *, margin: float = 0.7) -> None:
+def add_duct(field: FloatArray, grid: Grid, section: Section) -> None:
     """Unite ``field`` in place with the cochlear duct's lumen."""
     wall = section.rings(8).reshape(-1, 3)
-    slices, part = grid.block(wall.min(0) - margin, wall.max(0) + margin)
+    slices, part = grid.block(wall.min(0) - MARGIN, wall.max(0) + MARGIN)
     if min(part.shape) == 0:
         return
     points = np.stack(np.broadcast_arrays(*part.axes()), axis=-1)
@@ -128,4 +123,4 @@ def add_duct(field: FloatArray, grid: Grid, section: Section, *, margin: float =
         best[near] = np.minimum(best[near], first * (first - 1) / second)
     np.minimum(field[slices], best, out=field[slices])
     tip = section.centre_line()[-1:]
-    add_balls(field, grid, tip, section.short[-1:], margin=margin)
+    add_balls(field, grid, tip, section.short[-1:])

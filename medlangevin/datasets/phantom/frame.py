@@ -4,22 +4,20 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from medlangevin.cochlear_frame import MODIOLAR_AXIS_LPS, MODIOLUS_CENTRE_LPS, SPIRAL_CENTRE_UV, U_LPS, V_LPS
+from medlangevin.cochlear_frame import MODIOLAR_AXIS_LPS, SPIRAL_CENTRE_LPS, U_LPS, V_LPS
 
 FloatArray = NDArray[np.floating]
-
-SPIRAL_CENTRE = MODIOLUS_CENTRE_LPS + SPIRAL_CENTRE_UV[0] * U_LPS + SPIRAL_CENTRE_UV[1] * V_LPS
 
 
 def from_cylinder(angle_rad: FloatArray, radius: FloatArray, height: FloatArray) -> FloatArray:
     """Points (..., 3) in the reference frame from angle (from u towards v), radius and height in mm."""
     plane = np.cos(angle_rad)[..., None] * U_LPS + np.sin(angle_rad)[..., None] * V_LPS
-    return SPIRAL_CENTRE + radius[..., None] * plane + height[..., None] * MODIOLAR_AXIS_LPS
+    return SPIRAL_CENTRE_LPS + radius[..., None] * plane + height[..., None] * MODIOLAR_AXIS_LPS
 
 
 def to_cochlear(points: FloatArray) -> FloatArray:
     """Points (..., 3) of the reference frame as coordinates along u, v and the modiolar axis from the spiral centre."""
-    return (points - SPIRAL_CENTRE) @ np.stack([U_LPS, V_LPS, MODIOLAR_AXIS_LPS], axis=1)
+    return (points - SPIRAL_CENTRE_LPS) @ np.stack([U_LPS, V_LPS, MODIOLAR_AXIS_LPS], axis=1)
 
 
 def rotation_matrix(rotation_vector_deg: FloatArray) -> FloatArray:

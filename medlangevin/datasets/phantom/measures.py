@@ -129,7 +129,7 @@ def cochlea_points(section: Section) -> FloatArray:
     return np.vstack([section.at(float(angle)).rings(8)[0] for angle in angles])
 
 
-def reference_to_ear(shape: ShapeParameters, section: Section, *, cochlea_only: bool = False) -> FloatArray:
+def reference_to_ear(shape: ShapeParameters, section: Section, *, cochlea_only: bool) -> FloatArray:
     """The rigid 4 x 4 matrix that maps the average ear best onto this one (least squares over corresponding points:
     half the weight on the cochlea, half on vestibule and canals; or all on the cochlea)."""
     average = MEAN_SHAPE.section()

@@ -29,9 +29,9 @@ def make_cells(
 ) -> tuple[Cell, ...]:
     """The cells of ``table`` in its order: data set by data set, row by row, seed by seed.
 
-    ``source``: the file of the table, for errors; ``place``: settings of images or crops (``root``,
-    ``download``) that win over those of the file. Raises
-    MedlangevinError, one line that names row, data set and key, when a cell's configuration is not valid.
+    ``source``: the file of the table, for errors; ``place``: settings of images or crops (``root``, ``download``) that
+    win over those of the file. Raises MedlangevinError, one line that names row, data set and key, when a cell's
+    configuration is not valid.
     """
     return tuple(
         _make_cell(table, row, data_set, seed, out, source, dict(place or {}))

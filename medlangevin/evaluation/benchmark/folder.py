@@ -10,7 +10,7 @@ import yaml
 from medlangevin.config.benchmark import BenchmarkConfig
 from medlangevin.config.load import read_mapping
 from medlangevin.errors import MedlangevinError
-from medlangevin.io import write_text
+from medlangevin.io import require_folder, require_own_folder, write_text
 
 MARKER, TABLE, ROWS, LOCK = "benchmark.yaml", "table.md", "table.csv", "benchmark.lock"
 CELLS, FAILURES, RUNS, CACHE = "cells", "failures", "runs", "cache"
@@ -22,22 +22,15 @@ def require_ours(out: Path, table: BenchmarkConfig) -> None:
 
     A folder without a marker may hold ``cells`` that were copied from elsewhere.
     """
-    if out.exists() and not out.is_dir():
-        raise MedlangevinError(f"{out} is a file; choose a folder with --out")
-    if not out.is_dir():
-        return
+    require_folder(out)
     marker = out / MARKER
     if marker.exists():
         name = _name_in(marker)
         if name != table.name:
             raise MedlangevinError(f"{out} holds the table {name}, not {table.name}; choose another folder with --out")
         return
-    foreign = sorted(path.name for path in out.iterdir() if path.name not in _OURS)
-    foreign = [name for name in foreign if not name.startswith((".partial-", "curves-", "samples-"))]
-    if foreign:
-        raise MedlangevinError(
-            f"{out} holds {foreign[0]}, which benchmark did not write; choose an empty folder with --out"
-        )
+    pictures = {path.name for pattern in ("curves-*", "samples-*") for path in out.glob(pattern)}
+    require_own_folder(out, _OURS | pictures, "benchmark")
 
 
 def claim(out: Path, table: BenchmarkConfig) -> None:

@@ -10,6 +10,7 @@ from medlangevin.config import Config, parse_config
 from medlangevin.config.evaluation import ImageEvaluation
 from medlangevin.config.fields import Count, Float, Integer, Section
 from medlangevin.config.load import check, flat
+from medlangevin.config.run import PLACES
 from medlangevin.errors import MedlangevinError
 from medlangevin.evaluation.benchmark.cells import Cell, cell_id
 from medlangevin.evaluation.benchmark.folder import CELLS, FAILURES
@@ -17,20 +18,6 @@ from medlangevin.evaluation.figure import Figure
 from medlangevin.io import read_json, write_json
 
 FORMAT = 1
-# Where a cell was trained is not part of what was measured.
-_PLACES = (
-    "output_dir",
-    "data.root",
-    "data.cache_mb",
-    "data.num_workers",
-    "images.root",
-    "images.download",
-    "training.accelerator",
-    "training.mlflow",
-    "training.cuda_graphs",
-    "training.devices",
-    "training.nodes",
-)
 
 
 class Record(NamedTuple):
@@ -152,7 +139,7 @@ def described(config: Config) -> dict[str, Any]:
     images = settings.get("images", {})
     if images.get("set", "").endswith(".npz"):
         images["set"] = Path(images["set"]).name
-    for place in _PLACES:
+    for place in PLACES:
         section, _, key = place.rpartition(".")
         (settings.get(section, {}) if section else settings).pop(key, None)
     return settings

@@ -8,9 +8,8 @@ import pandas as pd
 import torch
 
 from medlangevin import __version__
-from medlangevin.errors import MedlangevinError
 from medlangevin.evaluation.toy.panels import ToyResult, rows_of
-from medlangevin.io import atomic_path, write_json
+from medlangevin.io import atomic_path, require_own_folder, write_json
 
 NAMES = ("gaussian", "neural")
 _ENDINGS = (".png", "_samples.csv", "_metrics.csv", "_settings.json")
@@ -23,13 +22,8 @@ def tabulate(rows: list[dict[str, Any]], columns: dict[str, str]) -> pd.DataFram
 
 def require_ours(out: Path) -> None:
     """Raise MedlangevinError where ``out`` is a file or holds anything but what the toys write."""
-    if out.exists() and not out.is_dir():
-        raise MedlangevinError(f"{out} is a file; choose a folder with --out")
     ours = {f"toy_{name}{ending}" for name in NAMES for ending in _ENDINGS}
-    foreign = sorted(p.name for p in out.iterdir() if p.name not in ours) if out.is_dir() else []
-    foreign = [name for name in foreign if not name.startswith(".partial-")]
-    if foreign:
-        raise MedlangevinError(f"{out} holds {foreign[0]}, which toy did not write; choose an empty folder with --out")
+    require_own_folder(out, ours, "toy")
 
 
 def write_result(result: ToyResult, out: Path) -> None:

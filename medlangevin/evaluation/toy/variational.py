@@ -12,10 +12,11 @@ from medlangevin.samplers.potential import Potential
 # Draws of eps for each step, and for the ELBO that is reported.
 DRAWS_PER_STEP = 100
 DRAWS_AT_THE_END = 20_000
+LEARNING_RATE = 0.05
 
 
 class GaussianFit(NamedTuple):
-    """q(z) = N(``mean``, ``scale_tril`` ``scale_tril``^T) of each data point, (n, d) and (n, d, d); ``elbo`` (n,)."""
+    """q(z) = N(``mean``, ``scale_tril`` ``scale_tril``^T) of each data point, (n, 2) and (n, 2, 2); ``elbo`` (n,)."""
 
     mean: Tensor
     scale_tril: Tensor
@@ -27,25 +28,24 @@ def fit_gaussian(
     num_points: int,
     generator: torch.Generator,
     *,
-    dim: int = 2,
     full_covariance: bool,
     num_steps: int,
-    learning_rate: float = 0.05,
     on_step: Callable[[int], None] | None = None,
 ) -> GaussianFit:
     """Maximise the ELBO of each data point by Adam, from q = N(0, I), with a cosine schedule of the learning rate.
 
-    ``log_joint`` (..., n, d) -> (..., n) in nats, float64. ELBO = E_q[log p(x, mean + L eps)] + entropy of q, which is
+    ``log_joint`` (..., n, 2) -> (..., n) in nats, float64. ELBO = E_q[log p(x, mean + L eps)] + entropy of q, which is
     closed; the expectation over eps is a mean over fresh draws in every step, each set shifted and scaled to mean zero
     and covariance one, which makes the gradient exact for a Gaussian posterior. (A fixed quadrature rule will not do:
     the fit adapts to its nodes, and the kinks of a ReLU network leave the ELBO wrong by 0.05 nats at 144 nodes.)
     Without ``full_covariance`` the factor L is diagonal: mean-field.
     """
+    dim = 2
     mean = torch.zeros(num_points, dim, dtype=torch.float64, requires_grad=True)
     log_scale = torch.zeros(num_points, dim, dtype=torch.float64, requires_grad=True)
     lower = torch.zeros(num_points, dim, dim, dtype=torch.float64, requires_grad=full_covariance)
     parameters = [mean, log_scale, *([lower] if full_covariance else [])]
-    optimiser = torch.optim.Adam(parameters, lr=learning_rate)
+    optimiser = torch.optim.Adam(parameters, lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, num_steps)
 
     def elbo(num_draws: int) -> Tensor:
@@ -66,7 +66,7 @@ def fit_gaussian(
 
 
 def draw(fit: GaussianFit, count: int, generator: torch.Generator) -> Tensor:
-    """``count`` independent draws of each data point's q. (count, n, d)."""
+    """``count`` independent draws of each data point's q. (count, n, 2)."""
     noise = torch.randn(count, *fit.mean.shape, dtype=fit.mean.dtype, generator=generator)
     return fit.mean + torch.einsum("nij,snj->sni", fit.scale_tril, noise)
 

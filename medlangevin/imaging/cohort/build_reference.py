@@ -46,13 +46,10 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class BuildSummary:
-    """What was made. ``ears``, ``failed``, ``changes_mm``, ``sharpness``: see ``groupwise.Built``."""
+    """What was made. ``ears``, ``changes_mm``: see ``groupwise.Built``."""
 
-    out_file: Path
     ears: int
-    failed: int
     changes_mm: tuple[float, ...]
-    sharpness: float
     failures: tuple[LeftOut, ...]
 
     @property
@@ -141,7 +138,7 @@ def build_reference_from_folder(
     failures = [
         LeftOut(groups[person][number].folder, reason.text, reason.advice) for person, number, reason in built.problems
     ]
-    return BuildSummary(out_file, built.ears, built.failed, built.changes_mm, built.sharpness, tuple(failures))
+    return BuildSummary(built.ears, built.changes_mm, tuple(failures))
 
 
 _now: tuple[Round, Matcher] | None = None

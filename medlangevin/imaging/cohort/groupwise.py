@@ -248,10 +248,7 @@ def _grid_of(image: sitk.Image) -> Grid:
 
 def _check_covered(count: NDArray[np.integer], grid: Grid) -> None:
     """The search looks at a ball around the labyrinth: most of it must have been seen in at least one scan."""
-    axes = [grid.origin_mm[axis] + grid.spacing_mm * np.arange(grid.size[axis]) for axis in (2, 1, 0)]
-    z, y, x = np.meshgrid(*axes, indexing="ij")
-    offset = np.stack([x, y, z], axis=-1) - np.array(BALL_CENTRE_MM)
-    ball = np.linalg.norm(offset, axis=-1) <= BALL_RADIUS_MM + MARGIN_MM
+    ball = np.linalg.norm(grid.centres_mm - np.array(BALL_CENTRE_MM), axis=-1) <= BALL_RADIUS_MM + MARGIN_MM
     covered = float((count[ball] > 0).mean())
     if covered < MIN_COVERED:
         raise MedlangevinError(

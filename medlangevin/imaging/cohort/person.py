@@ -7,7 +7,7 @@ from typing import Any
 
 import SimpleITK as sitk
 
-from medlangevin.imaging.cohort.ear_files import Ear, ear_name, write_ear, write_failed
+from medlangevin.imaging.cohort.ear_files import Ear, write_ear, write_failed
 from medlangevin.imaging.cohort.series_choice import Seen, why_better
 from medlangevin.imaging.reading.decode import read_stack, read_volume_file
 from medlangevin.imaging.reading.geometry import stacks
@@ -17,8 +17,6 @@ from medlangevin.imaging.registration.crop import extract, wide_view
 from medlangevin.imaging.registration.find_ears import find_ears
 from medlangevin.imaging.registration.quality import is_candidate, of_thick_slices, refusal
 from medlangevin.imaging.registration.register import Matcher
-
-__all__ = ["Outcome", "Person", "ear_name", "entry", "process_person", "series_ears", "volumes"]
 
 # Few people's temporal bones are scanned more often, while an anonymiser may give everybody one id and one birth date.
 MANY_STUDIES = 4

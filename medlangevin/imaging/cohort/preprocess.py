@@ -33,7 +33,7 @@ from medlangevin.imaging.reading.named_series import choose
 from medlangevin.imaging.reading.rejection import CLOSED_FOLDER, Reason
 from medlangevin.imaging.registration.reference import load_reference
 from medlangevin.imaging.registration.register import Matcher, Method
-from medlangevin.io import strangers
+from medlangevin.io import require_folder, strangers
 from medlangevin.lock import locked
 from medlangevin.progress import progress
 from medlangevin.workers import run_all
@@ -133,8 +133,7 @@ def preprocess(
 def _check_folders(raw: Path, out: Path, workers: int) -> None:
     if not raw.is_dir():
         raise MedlangevinError(f"{raw} is not a folder; give the folder of the scans with --raw")
-    if out.exists() and not out.is_dir():
-        raise MedlangevinError(f"{out} is a file; give a folder with --out")
+    require_folder(out)
     if strangers(out, set()) and not status.is_ours(out):
         raise MedlangevinError(
             f"{out} holds files that preprocess did not write; give an empty or new folder with --out"
@@ -143,7 +142,7 @@ def _check_folders(raw: Path, out: Path, workers: int) -> None:
     if inside or raw.resolve().is_relative_to(out.resolve()):
         raise MedlangevinError(f"{out} and {raw} lie within each other; give --out a folder of its own")
     if workers < 0:
-        raise MedlangevinError(f"workers is {workers}; give at least 1")
+        raise MedlangevinError(f"workers is {workers}; give 0 or more")
     # Said before hours of reading, not after them.
     nearest = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.is_dir())
     if not os.access(nearest, os.W_OK):

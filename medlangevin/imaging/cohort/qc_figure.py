@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
+from medlangevin.cochlear_frame import CROP_CENTRE_LPS
 from medlangevin.imaging.registration.quality import Figures, Verdict
 from medlangevin.imaging.registration.reference import (
-    CROP_CENTRE_MM,
     CROP_SIZE,
     CROP_SPACING_MM,
     LUMEN_WALL_HU,
@@ -64,7 +64,7 @@ def save_qc_figure(
     )  # fmt: skip
     axes = figure.subplots(2, 3)
     for column, (name, across, right, up, right_word, up_word) in enumerate(PLANES):
-        at = CROP_CENTRE_MM[across]
+        at = CROP_CENTRE_LPS[across]
         outline = plane(reference.image, across, right, up, at)
         for row, image in enumerate((crop, wide)):
             axis = axes[row, column]
@@ -133,5 +133,5 @@ def plane(image: sitk.Image, across: int, right: int, up: int, at_mm: float) -> 
 
 def _crop_outline(right: int, up: int) -> Rectangle:
     span = CROP_SPACING_MM * np.array(CROP_SIZE)
-    corner = np.array(CROP_CENTRE_MM) - span / 2
+    corner = np.array(CROP_CENTRE_LPS) - span / 2
     return Rectangle((corner[right], corner[up]), span[right], span[up], fill=False, edgecolor="#ff9d00", linewidth=0.9)

@@ -78,14 +78,12 @@ def _saved_persons(out: Path) -> dict[str, Any]:
 def _is_whole(out: Path, record: dict[str, Any]) -> bool:
     """Whether every file of a person is there and the crops are byte for byte what was written."""
     for ear in record["ears"]:
-        name = ear_name(record["subject"], ear["side"])
-        crop, others = out / "crops" / f"{name}.nii.gz", (out / f"crops/{name}.json", out / f"qc/{name}.png")
-        if not crop.is_file() or not all(file.is_file() for file in others):
+        sidecar, crop, picture, _ = _files_of(out, record["subject"], ear["side"])
+        if not all(file.is_file() for file in (sidecar, crop, picture)):
             return False
         if hashlib.sha256(crop.read_bytes()).hexdigest() != ear["sha256"]:
             return False
-    pictures = [out / f"qc/{failed_name(record['subject'], ear['side'])}.png" for ear in record["failed"]]
-    return all(picture.is_file() for picture in pictures)
+    return all(_files_of(out, record["subject"], ear["side"])[-1].is_file() for ear in record["failed"])
 
 
 def _worth_a_try(record: dict[str, Any]) -> bool:
@@ -152,11 +150,9 @@ def remove_stale(out: Path, outcomes: Iterable[Outcome]) -> None:
     for outcome in outcomes:
         usable, failed = ({ear["side"] for ear in ears} for ears in (outcome.ears, outcome.failed))
         for side in "LR":
-            crop, picture = ear_name(outcome.subject, side), failed_name(outcome.subject, side)
-            stale = [] if side in usable else [f"crops/{crop}.json", f"crops/{crop}.nii.gz", f"qc/{crop}.png"]
-            stale += [] if side in failed else [f"qc/{picture}.png"]
-            for name in stale:
-                (out / name).unlink(missing_ok=True)
+            *crop, picture = _files_of(out, outcome.subject, side)
+            for file in ([] if side in usable else crop) + ([] if side in failed else [picture]):
+                file.unlink(missing_ok=True)
 
 
 def require_same_people(out: Path, subjects: Iterable[str], raw: Path) -> None:
@@ -182,8 +178,7 @@ def remove_former(out: Path, subjects: Iterable[str]) -> int:
     former = _recorded(out) - set(subjects)
     counted = 0
     for subject in former:
-        names = [f"{folder}/{name}" for side in "LR" for folder, name in _files_of(subject, side)]
-        present = [out / name for name in names if (out / name).is_file()]
+        present = [file for side in "LR" for file in _files_of(out, subject, side) if file.is_file()]
         for file in present:
             file.unlink(missing_ok=True)
         counted += bool(present)
@@ -198,11 +193,11 @@ def _recorded(out: Path) -> set[str]:
     return {name for name in names if PSEUDONYM.fullmatch(name)}
 
 
-def _files_of(subject: str, side: str) -> list[tuple[str, str]]:
-    """Folder and name of each file that an ear may have."""
-    crop = ear_name(subject, side)
-    picture = failed_name(subject, side)
-    return [("crops", f"{crop}.json"), ("crops", f"{crop}.nii.gz"), ("qc", f"{crop}.png"), ("qc", f"{picture}.png")]
+def _files_of(out: Path, subject: str, side: str) -> list[Path]:
+    """The files that an ear may have: sidecar, crop and picture, and last the picture of one that failed."""
+    crop, failed = ear_name(subject, side), failed_name(subject, side)
+    names = (f"crops/{crop}.json", f"crops/{crop}.nii.gz", f"qc/{crop}.png", f"qc/{failed}.png")
+    return [out / name for name in names]
 
 
 def _part(out: Path, subject: str) -> Path:

@@ -13,8 +13,6 @@ from medlangevin.imaging.reading.rejection import Reason, UnusableSeriesError
 from medlangevin.imaging.reading.slice_pixels import AIR_HU, read_slices
 from medlangevin.imaging.reading.volume_file import load_volume
 
-__all__ = ["AIR_HU", "read_stack", "read_volume_file"]
-
 
 def read_stack(stack: Stack) -> sitk.Image:
     """A stack of DICOM slices as int16 HU in LPS; a gantry tilt stays in the direction matrix as shear.

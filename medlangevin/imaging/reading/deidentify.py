@@ -70,7 +70,7 @@ def _claim(new: Path, path: Path) -> None:
             new.rename(path)
 
 
-def keyed_hash(key: bytes, kind: str, value: str, *, digits: int = 12) -> str:
+def keyed_hash(key: bytes, kind: str, value: str, *, digits: int) -> str:
     """``digits`` hexadecimal digits that only the holder of the key can link to ``value``. ``kind`` parts the uses."""
     return hmac.new(key, f"{kind}\0{value}".encode(), hashlib.sha256).hexdigest()[:digits]
 

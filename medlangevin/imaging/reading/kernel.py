@@ -52,12 +52,9 @@ def _class_of(value: str) -> int | None:
         number = int(siemens.group(1))
         return SHARP if number >= SIEMENS_BONE else SOFT if number <= SIEMENS_SOFT else UNKNOWN
     # "BONE" is sharp wherever it stands; "SHARP" outweighs the "BODY" that it is meant for; the rest decides after.
-    words = {compact, *re.split(r"[\s_()/-]+", value)}
-    for known, kind in ((SHARP_WORDS, SHARP), (IN_BETWEEN_WORDS, UNKNOWN), (SOFT_WORDS, SOFT)):
-        if compact in known:
-            return kind
-    whole = {word for word in words if len(word) > 2}
-    for known, kind in ((SHARP_WORDS, SHARP), (IN_BETWEEN_WORDS, UNKNOWN), (SOFT_WORDS, SOFT)):
-        if whole & known:
-            return kind
+    words = {word for word in re.split(r"[\s_()/-]+", value) if len(word) > 2}
+    for named in ({compact}, words):
+        for known, kind in ((SHARP_WORDS, SHARP), (IN_BETWEEN_WORDS, UNKNOWN), (SOFT_WORDS, SOFT)):
+            if named & known:
+                return kind
     return None

@@ -16,6 +16,7 @@ from medlangevin.imaging.reading.slice_header import (
     person_key,
     placement,
     rescale,
+    text,
     thickness_mm,
 )
 
@@ -34,8 +35,8 @@ def frame_headers(path: Path, data: pydicom.Dataset) -> tuple[list[SliceHeader],
     if not frames or len(frames) != int(data.get("NumberOfFrames", 0) or 0):
         return [], rejection.FRAME_COUNT
     shared = (data.get("SharedFunctionalGroupsSequence") or [pydicom.Dataset()])[0]
-    person, uid = person_key(data), str(data.get("SeriesInstanceUID", "") or "")
-    study, limits = str(data.get("StudyInstanceUID", "") or ""), padding(data)
+    person, uid = person_key(data), text(data, "SeriesInstanceUID")
+    study, limits = text(data, "StudyInstanceUID"), padding(data)
     found: list[SliceHeader] = []
     beside: Reason | None = None
     for index, own in enumerate(frames):
@@ -60,8 +61,8 @@ def frame_headers(path: Path, data: pydicom.Dataset) -> tuple[list[SliceHeader],
                 path=path,
                 person=person,
                 series_uid=uid,
-                instance_uid=str(data.get("SOPInstanceUID", "") or ""),
-                acquisition=str(_first(groups, "FrameContentSequence").get("FrameAcquisitionNumber", "") or ""),
+                instance_uid=text(data, "SOPInstanceUID"),
+                acquisition=text(_first(groups, "FrameContentSequence"), "FrameAcquisitionNumber"),
                 **place._asdict(),
                 shape=(int(data.Rows), int(data.Columns)),
                 slope=scale[0],

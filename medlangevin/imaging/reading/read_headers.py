@@ -20,6 +20,7 @@ from medlangevin.imaging.reading.slice_header import (
     person_key,
     placement,
     rescale,
+    text,
     thickness_mm,
 )
 
@@ -68,7 +69,7 @@ def read_headers(path: Path) -> FileHeaders:
 
 
 def _interpret(path: Path, stream: BinaryIO, data: pydicom.Dataset) -> FileHeaders:
-    uid = str(data.get("SeriesInstanceUID", "") or "")
+    uid = text(data, "SeriesInstanceUID")
     reason = _refusal(data) or _pixel_refusal(stream, data)
     if reason is not None:
         return FileHeaders((), reason, uid)
@@ -89,9 +90,9 @@ def _classic(path: Path, data: pydicom.Dataset) -> SliceHeader | Reason:
     return SliceHeader(
         path=path,
         person=person_key(data),
-        series_uid=str(data.get("SeriesInstanceUID", "") or ""),
-        instance_uid=str(data.get("SOPInstanceUID", "") or ""),
-        acquisition=str(data.get("AcquisitionNumber", "") or ""),
+        series_uid=text(data, "SeriesInstanceUID"),
+        instance_uid=text(data, "SOPInstanceUID"),
+        acquisition=text(data, "AcquisitionNumber"),
         **place._asdict(),
         shape=(int(data.Rows), int(data.Columns)),
         slope=scale[0],
@@ -100,13 +101,13 @@ def _classic(path: Path, data: pydicom.Dataset) -> SliceHeader | Reason:
         sharpness=sharpness(joined(data.get("ConvolutionKernel"))),
         bits=tuple(str(data.get(tag)) for tag in BITS),
         thickness_mm=thickness_mm(data.get("SliceThickness")),
-        study_uid=str(data.get("StudyInstanceUID", "") or ""),
+        study_uid=text(data, "StudyInstanceUID"),
     )
 
 
 def _refusal(data: pydicom.Dataset) -> Reason | None:
-    sop_class = str(data.get("SOPClassUID", "") or "")
-    modality = str(data.get("Modality", "") or "")
+    sop_class = text(data, "SOPClassUID")
+    modality = text(data, "Modality")
     if not sop_class and not modality:
         return rejection.NO_IMAGE if _meta(data, "TransferSyntaxUID") else rejection.NOT_DICOM
     if f"{sop_class}.".startswith(f"{SECONDARY_CAPTURE_ROOT}."):
@@ -147,7 +148,7 @@ def _bits(data: pydicom.Dataset) -> int:
 
 def _meta(data: pydicom.Dataset, tag: str) -> str:
     meta: Any = getattr(data, "file_meta", None)
-    return str(meta.get(tag, "") or "") if meta is not None else ""
+    return text(meta, tag) if meta is not None else ""
 
 
 def _starts_like_headless_dicom(stream: BinaryIO) -> bool:

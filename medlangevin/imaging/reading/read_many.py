@@ -14,7 +14,7 @@ WORTH_PROCESSES = 5000
 CHUNK = 250
 
 
-def read_many(paths: Sequence[Path], *, workers: int = 0) -> Iterator[tuple[Path, FileHeaders]]:
+def read_many(paths: Sequence[Path], *, workers: int) -> Iterator[tuple[Path, FileHeaders]]:
     """Each of ``paths`` with what is in it. ``workers``: processes; 0 reads here.
 
     Raises MedlangevinError when a process is killed over the same files twice.

@@ -57,17 +57,20 @@ class SliceHeader:
     thickness_mm: float = 0.0
 
 
+def text(data: pydicom.Dataset, tag: str) -> str:
+    """The value of a tag as text; empty where it is absent or empty."""
+    return str(data.get(tag, "") or "")
+
+
 def person_key(data: pydicom.Dataset) -> str:
     """What tells persons apart: id (else name) and birth date, and without a birth date the study. In memory only.
 
     Anonymised exports often give everybody one placeholder id and no birth date. Taking such scans for one person's
     would lose all but two ears; taking two studies of one person for two persons' is the smaller harm.
     """
-    identifier = str(data.get("PatientID", "") or "").strip()
-    name = str(data.get("PatientName", "") or "").strip()
-    born = str(data.get("PatientBirthDate", "") or "").strip()
+    identifier, name, born = (text(data, tag).strip() for tag in ("PatientID", "PatientName", "PatientBirthDate"))
     born = "" if born[:4] <= LAST_PLACEHOLDER_YEAR else born
-    study = "" if born and (identifier or name) else str(data.get("StudyInstanceUID", "") or "")
+    study = "" if born and (identifier or name) else text(data, "StudyInstanceUID")
     return f"{'id' if identifier else 'name'}:{identifier or name}|born:{born}|study:{study}"
 
 
@@ -91,7 +94,7 @@ def rescale(data: pydicom.Dataset) -> tuple[float, float] | Reason:
     if slope == 0 or not math.isfinite(slope) or not math.isfinite(intercept):
         return rejection.BAD_RESCALE
     # US: unspecified. Anything else is a map of something (iodine, effective atomic number) in CT's clothes.
-    kind = str(data.get("RescaleType", "") or "").upper().strip()
+    kind = text(data, "RescaleType").upper().strip()
     return (slope, intercept) if kind in ("", "HU", "HU_MOD", "US") else rejection.NOT_HU
 
 

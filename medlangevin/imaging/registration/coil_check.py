@@ -1,6 +1,6 @@
 """Whether the coil itself is where a registration puts it, not only its surroundings.
 
-Vestibule, ear canal of the nerve, capsule and middle ear alone hold a registration in place and most of the crop's
+Vestibule, internal auditory canal, capsule and middle ear alone hold a registration in place and most of the crop's
 correlation. So the coil is asked on its own, and in parts: it may be filled with bone, malformed or half missing.
 """
 
@@ -11,19 +11,13 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from medlangevin.cochlear_frame import (
-    MODIOLAR_AXIS_LPS,
-    MODIOLUS_CENTRE_LPS,
-    SPIRAL_CENTRE_UV,
-    U_LPS,
-    V_LPS,
-)
+from medlangevin.cochlear_frame import MODIOLAR_AXIS_LPS, SPIRAL_CENTRE_LPS, U_LPS, V_LPS
 from medlangevin.imaging.registration.crop import Grid, inside_scan, linear
 from medlangevin.imaging.registration.reference import CLIP_HU, CROP_ORIGIN_MM, CROP_SIZE, CROP_SPACING_MM, Reference
 
 SPACING_MM = 0.3
 SIGMA_MM = 0.25
-# A cylinder about the spiral's axis: the basal turn's beginning and all turns, but neither vestibule nor nerve canal.
+# A cylinder about the spiral's axis: the basal turn's beginning and all turns, no vestibule and no auditory canal.
 RADIUS_MM = 4.4
 HEIGHT_MM = (-1.3, 3.0)
 QUARTERS = 4
@@ -52,10 +46,7 @@ class CoilCheck:
 
     def __init__(self, reference: Reference) -> None:
         self._reference = _smoothed(linear(reference.image, np.eye(4), _GRID))
-        axes = [_GRID.origin_mm[axis] + SPACING_MM * np.arange(_GRID.size[axis]) for axis in (2, 1, 0)]
-        z, y, x = np.meshgrid(*axes, indexing="ij")
-        centre = MODIOLUS_CENTRE_LPS + SPIRAL_CENTRE_UV[0] * U_LPS + SPIRAL_CENTRE_UV[1] * V_LPS
-        offset = np.stack([x, y, z], axis=-1) - centre
+        offset = _GRID.centres_mm - SPIRAL_CENTRE_LPS
         u, v, height = offset @ U_LPS, offset @ V_LPS, offset @ MODIOLAR_AXIS_LPS
         coil = (np.hypot(u, v) < RADIUS_MM) & (height > HEIGHT_MM[0]) & (height < HEIGHT_MM[1])
         quarter = np.floor((np.arctan2(v, u) / (2 * np.pi) + 0.5) * QUARTERS).astype(int) % QUARTERS

@@ -6,8 +6,9 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from medlangevin.imaging.reading.decode import AIR_HU
-from medlangevin.imaging.registration.reference import CROP_CENTRE_MM, CROP_ORIGIN_MM, CROP_SIZE, CROP_SPACING_MM
+from medlangevin.cochlear_frame import CROP_CENTRE_LPS
+from medlangevin.imaging.reading.slice_pixels import AIR_HU
+from medlangevin.imaging.registration.reference import CROP_ORIGIN_MM, CROP_SIZE, CROP_SPACING_MM
 
 # A Gaussian of this many spacings passes about what a grid of that spacing can hold.
 SIGMA_PER_SPACING = 0.425
@@ -30,10 +31,17 @@ class Grid(NamedTuple):
         low, span = np.array(self.origin_mm), self.spacing_mm * (np.array(self.size) - 1)
         return np.array([low + span * (i, j, k) for i in (0, 1) for j in (0, 1) for k in (0, 1)])
 
+    @property
+    def centres_mm(self) -> NDArray[np.float64]:
+        """(z, y, x, 3): the centre of each voxel, (x, y, z)."""
+        axes = [self.origin_mm[axis] + self.spacing_mm * np.arange(self.size[axis]) for axis in (2, 1, 0)]
+        z, y, x = np.meshgrid(*axes, indexing="ij")
+        return np.stack([x, y, z], axis=-1)
+
 
 CROP_GRID = Grid(CROP_ORIGIN_MM, CROP_SIZE, CROP_SPACING_MM)
 WIDE_GRID = Grid(
-    tuple(centre - WIDE_MM / 2 for centre in CROP_CENTRE_MM),
+    tuple(centre - WIDE_MM / 2 for centre in CROP_CENTRE_LPS),
     (round(WIDE_MM / WIDE_SPACING_MM) + 1,) * 3,
     WIDE_SPACING_MM,
 )
@@ -66,7 +74,7 @@ def resample(scan: sitk.Image, matrix: NDArray[np.float64], grid: Grid) -> tuple
     As ``extract``, on any grid: one resampling from the original voxels.
     """
     region = _without_aliases(region_of_grid(scan, matrix, grid), grid.spacing_mm)
-    values = sitk.GetArrayFromImage(_resample(region, _affine(matrix), sitk.sitkBSpline, AIR_HU, grid))
+    values = sitk.GetArrayFromImage(on_grid(region, matrix, grid, sitk.sitkBSpline, AIR_HU))
     inside = inside_scan(scan, matrix, grid)
     hu = np.clip(np.rint(np.where(inside, values, AIR_HU)), AIR_HU, np.iinfo(np.int16).max)
     return hu.astype(np.int16), inside
@@ -74,9 +82,7 @@ def resample(scan: sitk.Image, matrix: NDArray[np.float64], grid: Grid) -> tuple
 
 def linear(scan: sitk.Image, matrix: NDArray[np.float64], grid: Grid) -> NDArray[np.float32]:
     """HU on a grid of the reference frame, (z, y, x), by linear interpolation: for looking only. Outside: air."""
-    values: NDArray[np.float32] = sitk.GetArrayFromImage(
-        _resample(scan, _affine(matrix), sitk.sitkLinear, AIR_HU, grid)
-    )
+    values: NDArray[np.float32] = sitk.GetArrayFromImage(on_grid(scan, matrix, grid, sitk.sitkLinear, AIR_HU))
     return values
 
 
@@ -84,9 +90,7 @@ def inside_scan(scan: sitk.Image, matrix: NDArray[np.float64], grid: Grid = CROP
     """Which voxels of the grid, (z, y, x), lie inside the scan."""
     ones = sitk.Image(scan.GetSize(), sitk.sitkUInt8) + 1
     ones.CopyInformation(scan)
-    inside: NDArray[np.bool_] = (
-        sitk.GetArrayFromImage(_resample(ones, _affine(matrix), sitk.sitkNearestNeighbor, 0, grid)) > 0.5
-    )
+    inside: NDArray[np.bool_] = sitk.GetArrayFromImage(on_grid(ones, matrix, grid, sitk.sitkNearestNeighbor, 0)) > 0.5
     return inside
 
 
@@ -102,26 +106,23 @@ def region_of_grid(scan: sitk.Image, matrix: NDArray[np.float64], grid: Grid) ->
 
 def wide_view(scan: sitk.Image, matrix: NDArray[np.float64]) -> sitk.Image:
     """The surroundings of the crop in the reference frame, 36 mm at 0.4 mm, for pictures only; float32 HU."""
-    return _resample(scan, _affine(matrix), sitk.sitkLinear, AIR_HU, WIDE_GRID)
+    return on_grid(scan, matrix, WIDE_GRID, sitk.sitkLinear, AIR_HU)
 
 
-def _affine(matrix: NDArray[np.float64]) -> sitk.AffineTransform:
+def on_grid(scan: sitk.Image, matrix: NDArray[np.float64], grid: Grid, interpolator: int, outside: float) -> sitk.Image:
+    """``scan`` on a grid of the frame that ``matrix`` (4, 4) comes from, float32; ``outside`` where it ends."""
     transform = sitk.AffineTransform(3)
     transform.SetMatrix(matrix[:3, :3].ravel().tolist())
     transform.SetTranslation(matrix[:3, 3].tolist())
-    return transform
-
-
-def _resample(image: sitk.Image, transform: sitk.Transform, interpolator: int, outside: float, on: Grid) -> sitk.Image:
-    grid = sitk.ResampleImageFilter()
-    grid.SetSize(on.size)
-    grid.SetOutputOrigin(on.origin_mm)
-    grid.SetOutputSpacing([on.spacing_mm] * 3)
-    grid.SetTransform(transform)
-    grid.SetInterpolator(interpolator)
-    grid.SetDefaultPixelValue(outside)
-    grid.SetOutputPixelType(sitk.sitkFloat32)
-    return grid.Execute(image)
+    resampler = sitk.ResampleImageFilter()
+    resampler.SetSize(grid.size)
+    resampler.SetOutputOrigin(grid.origin_mm)
+    resampler.SetOutputSpacing([grid.spacing_mm] * 3)
+    resampler.SetTransform(transform)
+    resampler.SetInterpolator(interpolator)
+    resampler.SetDefaultPixelValue(outside)
+    resampler.SetOutputPixelType(sitk.sitkFloat32)
+    return resampler.Execute(scan)
 
 
 def _without_aliases(region: sitk.Image, spacing_mm: float) -> sitk.Image:

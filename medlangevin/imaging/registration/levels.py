@@ -11,16 +11,16 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
-from medlangevin.imaging.registration.localise import BALL_CENTRE_MM, BALL_RADIUS_MM, Array
+from medlangevin.cochlear_frame import CROP_CENTRE_LPS
+from medlangevin.imaging.registration.crop import Grid, on_grid
+from medlangevin.imaging.registration.localise import BALL_CENTRE_MM, BALL_RADIUS_MM, OUTSIDE, Array
 from medlangevin.imaging.registration.reference import (
-    CROP_CENTRE_MM,
     LUMEN_WALL_HU,
     Reference,
     axis_aligned_grid,
     clipped,
 )
 
-OUTSIDE = -32000.0
 AIR_EDGE_HU = -300.0
 # The noise of a reference made from one scan must not look like lumens.
 MASK_SIGMA_MM = 0.3
@@ -43,9 +43,9 @@ class Level(NamedTuple):
 LABYRINTH_COARSE = Level(BALL_CENTRE_MM, (BALL_RADIUS_MM,) * 3, 1.0, 0.8, True)
 LABYRINTH = Level(BALL_CENTRE_MM, (BALL_RADIUS_MM,) * 3, 0.6, 0.4, True)
 # The duct and its capsule place it; bone further off and the middle ear differ between people and pull it away.
-COCHLEA = Level(CROP_CENTRE_MM, (6.25, 6.25, 5.75), 0.4, 0.1, False, 2.0)
+COCHLEA = Level(CROP_CENTRE_LPS, (6.25, 6.25, 5.75), 0.4, 0.1, False, 2.0)
 # For judging only: all that the crop shows.
-CROP = Level(CROP_CENTRE_MM, (6.25, 6.25, 5.75), 0.4, 0.25, False)
+CROP = Level(CROP_CENTRE_LPS, (6.25, 6.25, 5.75), 0.4, 0.25, False)
 
 
 class Fixed(NamedTuple):
@@ -68,18 +68,9 @@ def posed(scan: sitk.Image, pose: Array, centre_mm: Array, half_mm: Array, spaci
 
     The grid runs from ``centre_mm`` - ``half_mm`` to (at least) ``centre_mm`` + ``half_mm``, as that of ``fixed``.
     """
-    transform = sitk.AffineTransform(3)
-    transform.SetMatrix(pose[:3, :3].ravel().tolist())
-    transform.SetTranslation(pose[:3, 3].tolist())
-    grid = sitk.ResampleImageFilter()
-    grid.SetSize((np.ceil(2 * half_mm / spacing_mm - 1e-6).astype(int) + 1).tolist())
-    grid.SetOutputOrigin((centre_mm - half_mm).tolist())
-    grid.SetOutputSpacing([spacing_mm] * 3)
-    grid.SetTransform(transform)
-    grid.SetInterpolator(sitk.sitkLinear)
-    grid.SetDefaultPixelValue(OUTSIDE)
-    grid.SetOutputPixelType(sitk.sitkFloat32)
-    return grid.Execute(scan)
+    size = np.ceil(2 * half_mm / spacing_mm - 1e-6).astype(int) + 1
+    grid = Grid(tuple((centre_mm - half_mm).tolist()), tuple(size.tolist()), spacing_mm)
+    return on_grid(scan, pose, grid, sitk.sitkLinear, OUTSIDE)
 
 
 def correlation(fixed: Fixed, scan: sitk.Image, pose: Array, level: Level) -> float:
@@ -116,10 +107,8 @@ def correlation_of(
 
 
 def offsets(image: sitk.Image, centre_mm: tuple[float, float, float]) -> Array:
-    """(z, y, x, 3): from ``centre_mm`` to each voxel of an axis-aligned image, (x, y, z) in mm."""
-    axes = [image.GetOrigin()[a] + image.GetSpacing()[a] * np.arange(image.GetSize()[a]) for a in (2, 1, 0)]
-    z, y, x = np.meshgrid(*axes, indexing="ij")
-    return np.stack([x, y, z], axis=-1) - np.array(centre_mm)
+    """(z, y, x, 3): from ``centre_mm`` to each voxel of an isotropic axis-aligned image, (x, y, z) in mm."""
+    return Grid(image.GetOrigin(), image.GetSize(), image.GetSpacing()[0]).centres_mm - np.array(centre_mm)
 
 
 def _mask(image: sitk.Image, level: Level, reference: sitk.Image) -> sitk.Image:

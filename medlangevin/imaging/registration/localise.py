@@ -28,7 +28,7 @@ MAX_ROTATION_DEG = 40.0
 MIN_OVERLAP = 0.8
 # Flat regions (air, brain) have no variance to correlate with: this keeps their score near zero.
 NOISE_FLOOR_HU = 100.0
-CANDIDATE_DISTANCE_MM = 4.0
+CANDIDATES, CANDIDATE_DISTANCE_MM = 4, 4.0
 # An ear and its mirror image share vestibule and cochlea when their balls have one centre, more or less.
 ABOUT_MM = 10.0
 OUTSIDE = -32000.0
@@ -95,8 +95,8 @@ def prepare(reference: Reference) -> Templates:
     return Templates(turns, [_template(image, rotation) for rotation in turns])
 
 
-def search(smooth: sitk.Image, templates: Templates, *, count: int = 4, about: Array | None = None) -> list[Candidate]:
-    """The ``count`` best places in a scan for each side, best first.
+def search(smooth: sitk.Image, templates: Templates, *, about: Array | None = None) -> list[Candidate]:
+    """The four best places in a scan for each side, best first.
 
     ``smooth``: HU in LPS, clipped and smoothed by SEARCH_SIGMA_MM; shear allowed. ``about``: only where the reference's
     ball has its centre within ABOUT_MM of this point, (3,) LPS.
@@ -108,7 +108,7 @@ def search(smooth: sitk.Image, templates: Templates, *, count: int = 4, about: A
         score, which = _score(seen, templates.balls)
         if about is not None:
             score = torch.where(_near(seen, about * np.array([-1.0 if mirrored else 1.0, 1.0, 1.0])), score, -1.0)
-        for value, number, centre in _peaks(score, which, seen.origin, count):
+        for value, number, centre in _peaks(score, which, seen.origin):
             turn = templates.turns[number]
             second = templates.turns[_second_best(seen, templates.balls, centre, number)]
             found.append(Candidate(value, mirrored, turn, centre - turn @ np.array(BALL_CENTRE_MM), second))
@@ -207,12 +207,12 @@ def _score(volume: _Volume, templates: list[torch.Tensor]) -> tuple[torch.Tensor
     return torch.where(weight >= MIN_OVERLAP * ball.sum(), best, -1.0), which
 
 
-def _peaks(score: torch.Tensor, which: torch.Tensor, origin: Array, count: int) -> list[tuple[float, int, Array]]:
+def _peaks(score: torch.Tensor, which: torch.Tensor, origin: Array) -> list[tuple[float, int, Array]]:
     """The highest voxels, at least CANDIDATE_DISTANCE_MM apart: score, template number, LPS of the ball's centre."""
     radius = int(np.floor(CANDIDATE_DISTANCE_MM / SEARCH_SPACING_MM))
     left = score.clone()
     found = []
-    for _ in range(count):
+    for _ in range(CANDIDATES):
         k, j, i = (int(index) for index in np.unravel_index(int(left.argmax()), left.shape))
         value = float(left[k, j, i])
         if value <= 0:

@@ -13,13 +13,13 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from medlangevin.cochlear_frame import CROP_CENTRE_LPS
 from medlangevin.errors import MedlangevinError
 
 CROP_SIZE = (60, 50, 50)
 CROP_SPACING_MM = 0.2
-CROP_CENTRE_MM = (-0.4, 0.45, 0.4)
 CROP_ORIGIN_MM = tuple(
-    centre - CROP_SPACING_MM * (size - 1) / 2 for centre, size in zip(CROP_CENTRE_MM, CROP_SIZE, strict=True)
+    centre - CROP_SPACING_MM * (size - 1) / 2 for centre, size in zip(CROP_CENTRE_LPS, CROP_SIZE, strict=True)
 )
 # Outside this range HU tell people apart (air in mastoid cells, teeth, metal), not places: clipped for matching.
 CLIP_HU = (-200.0, 2200.0)
