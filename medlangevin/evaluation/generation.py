@@ -16,11 +16,12 @@ from medlangevin.evaluation import latents as sources
 from medlangevin.evaluation.latents import Latents
 from medlangevin.io import atomic_path, read_json, require_folder, strangers, sweep, write_json
 from medlangevin.progress import progress
+from medlangevin.shape.volumes import GENERATED
 from medlangevin.training.checkpoint import WEIGHTS
 from medlangevin.training.randomness import generator
 from medlangevin.training.run import CheckpointName, Run, checkpoint_folder, load_run
 
-MARKER = "generation.json"
+MARKER = GENERATED
 PICTURE = "montage.png"
 
 
@@ -93,7 +94,9 @@ def write_volumes(
         **latents.about,
     }
     draw_volume(run, latents.at(1), 1, seed=seed, noise=noise)  # a run that cannot draw must not cost what is there
-    _make_room(out, about, latents.count)
+    replaced = _make_room(out, about, latents.count)
+    if replaced:
+        print(f"{replaced} volumes in {out}, drawn with other settings, are replaced", flush=True)
     write_json(out / MARKER, about | {"count": latents.count, "window_hu": list(run.config.data.window_hu)})
     return _write(run, out, latents, about, affine, seed=seed, noise=noise)
 
@@ -137,19 +140,24 @@ def _names(out: Path, index: int) -> tuple[Path, Path]:
     return out / f"{stem}.nii.gz", out / f"{stem}.json"
 
 
-def _make_room(out: Path, about: dict[str, Any], count: int) -> None:
-    """Remove what another call wrote; of an earlier call with the same settings keep the first ``count`` volumes."""
+def _make_room(out: Path, about: dict[str, Any], count: int) -> int:
+    """Remove what another call wrote; of an earlier call with the same settings keep the first ``count`` volumes.
+
+    How many volumes of other settings there were.
+    """
     before = read_json(out / MARKER) if (out / MARKER).is_file() else {}
     same = {key: value for key, value in before.items() if key not in ("count", "window_hu")}
     mine = {key: value for key, value in about.items() if key != "count"}
     # Where the count is a setting, as of a path, whose points depend on it, it has to agree as well.
     is_same = same == mine and ("count" not in about or before.get("count") == count)
     kept = {path for index in range(1, count + 1) for path in _names(out, index)} if is_same else set()
-    for stale in [*out.glob("synthetic-*_ct.nii.gz"), *out.glob("synthetic-*_ct.json"), out / PICTURE]:
+    before_it = list(out.glob("synthetic-*_ct.nii.gz"))
+    for stale in [*before_it, *out.glob("synthetic-*_ct.json"), out / PICTURE]:
         if stale not in kept:
             stale.unlink(missing_ok=True)
     if out.is_dir():
         sweep(out)
+    return 0 if is_same else len(before_it)
 
 
 def write_volume(path: Path, hu: np.ndarray, affine: np.ndarray) -> None:

@@ -30,7 +30,7 @@ from medlangevin.errors import MedlangevinError
 from medlangevin.evaluation.ear_image import read_crops, read_ear
 from medlangevin.io import require_own_folder, sweep, write_json, write_tsv
 from medlangevin.progress import progress
-from medlangevin.shape.volumes import Volume, find_volumes
+from medlangevin.shape.volumes import Volume, find_volumes, origin
 from medlangevin.training.randomness import generator
 from medlangevin.training.run import CheckpointName, Run, load_run
 
@@ -127,6 +127,7 @@ def audit(
     result |= {
         "run": run.name,
         "synthetic": str(synthetic),
+        "synthetic_origin": origin(Path(synthetic)),
         "data": str(index.root),
         "held_out": len(held_out),
         "held_out_from": f"{splits.validation_source}, and the test split",

@@ -22,11 +22,19 @@ def _cell(value: object) -> str:
     return f"<td>{html.escape(str(value))}</td>"
 
 
-def tsv_table(path: Path, rename: Callable[[str], str]) -> str:
-    """A table file (tab-separated, heads in the first line) as HTML, its words as ``rename`` has them."""
+def tsv_table(path: Path, rename: Callable[[str], str], *, needed: str) -> str:
+    """A table file (tab-separated, heads in the first line) as HTML, its words as ``rename`` has them.
+
+    Rows that have nothing in the column ``needed`` are named below it.
+    """
     with path.open(encoding="utf-8", newline="") as file:
-        heads, *rows = [[rename(value) for value in row] for row in csv.reader(file, delimiter="\t")] or [[]]
-    return table(heads, [[_number(value) for value in row] for row in rows])
+        heads, *rows = list(csv.reader(file, delimiter="\t")) or [[]]
+    place = heads.index(needed)
+    named = [[rename(value) for value in row] for row in rows]
+    shown = [[_number(value) for value in row] for row in named if row[place]]
+    empty = ", ".join(row[0] for row in named if not row[place])
+    note = f"<p>Not found, for most of them too few ears: {html.escape(empty)}.</p>" if empty else ""
+    return table([rename(head) for head in heads], shown) + note
 
 
 def _number(text: str) -> object:

@@ -19,6 +19,7 @@ from medlangevin.evaluation.posterior import PICTURE as POSTERIOR_PICTURE
 from medlangevin.evaluation.posterior import SUMMARY, format_posterior
 from medlangevin.io import read_json
 from medlangevin.reports.report_parts import missing, picture, table, tsv_table
+from medlangevin.shape.volumes import origin
 from medlangevin.training.metrics import read_metrics
 from medlangevin.training.run import ENVIRONMENT, METRICS, Run
 
@@ -26,6 +27,7 @@ from medlangevin.training.run import ENVIRONMENT, METRICS, Run
 QC_PICTURES = 6
 _DAMAGE = (AttributeError, KeyError, TypeError, ValueError, csv.Error)
 _SETS, _DISTANCES = ("first", "second"), (("wasserstein", "wasserstein"), ("ks_statistic", "ks"))
+_STALE = "Not shown: the volumes have been replaced since they were measured"
 _ENVIRONMENT = ("medlangevin", "torch", "python", "device", "platform")
 
 
@@ -164,26 +166,33 @@ def _shape(synthetic: Path | None) -> str:
     folder = None if synthetic is None else synthetic / "shape"
     if folder is None or not (folder / "comparison.tsv").is_file():
         commands = "medlangevin generate RUN --count 100 --out synthetic; " if synthetic is None else ""
-        commands += "medlangevin shape synthetic --compare DATA"
+        commands += f"medlangevin shape {synthetic or 'synthetic'} --compare DATA"
         return missing("Not compared yet (then give the folder with --synthetic)", commands)
-    names = _names(folder)
+    about = _comparison(folder)
+    if _is_stale(about, "first_origin", synthetic):
+        return missing(_STALE, f"medlangevin shape {synthetic} --compare DATA")
+    names = {which: str(about.get(which, which)) for which in _SETS}
     body = _measures(folder, names)
     sets = folder / "comparison_sets.tsv"
     if sets.is_file():
         title = f"both sets, {names['first']} judged by {names['second']}"
         with _reading(sets, "run medlangevin shape again"):
-            body += f"<h3>As wholes: {html.escape(title)}</h3>{tsv_table(sets, partial(_named, names))}"
+            body += f"<h3>As wholes: {html.escape(title)}</h3>{tsv_table(sets, partial(_named, names), needed='value')}"
     if (folder / "comparison.png").is_file():
         body += picture(folder / "comparison.png", "Each measure in both populations")
     return body
 
 
-def _names(folder: Path) -> dict[str, str]:
-    """What the two sets of a comparison are called; as their columns are where nothing tells."""
+def _comparison(folder: Path) -> dict[str, Any]:
+    """What a comparison says of itself, the names of its two sets among it."""
     path = folder / "comparison.json"
     with _reading(path, "run medlangevin shape again"):
-        about = read_json(path) if path.is_file() else {}
-        return {which: str(about.get(which, which)) for which in _SETS}
+        return dict(read_json(path)) if path.is_file() else {}
+
+
+def _is_stale(record: dict[str, Any], key: str, synthetic: Path | None) -> bool:
+    """Whether the volumes of ``synthetic`` are not those that ``record`` is about."""
+    return synthetic is not None and record.get(key) is not None and record[key] != origin(synthetic)
 
 
 def _named(names: dict[str, str], text: str) -> str:
@@ -226,9 +235,11 @@ def _short(value: str) -> str:
 def _copies(synthetic: Path | None, *, with_real: bool) -> str:
     folder = None if synthetic is None else synthetic / "audit"
     if folder is None or not (folder / RESULT).is_file():
-        return missing("Not looked for yet", "medlangevin audit RUN --synthetic synthetic")
+        return missing("Not looked for yet", f"medlangevin audit RUN --synthetic {synthetic or 'synthetic'}")
     result = read_json(folder / RESULT)
     with _reading(folder / RESULT, "run medlangevin audit again"):
+        if _is_stale(result, "synthetic_origin", synthetic):
+            return missing(_STALE, f"medlangevin audit RUN --synthetic {synthetic}")
         body = f"<pre>{html.escape(format_audit(result))}</pre>"
     if with_real and (folder / PAIRS_PICTURE).is_file():
         body += picture(folder / PAIRS_PICTURE, "Synthetic ears, each beside its nearest training ear")

@@ -16,7 +16,7 @@ from medlangevin.shape.measure import measure_fields
 from medlangevin.shape.mesh_file import MeshFormat, MeshSpace
 from medlangevin.shape.population import MeshExport, Population, measure_folder
 from medlangevin.shape.tables import write_population, write_sections
-from medlangevin.shape.volumes import find_volumes
+from medlangevin.shape.volumes import find_volumes, origin
 
 _OWN_NAMES = ("comparison", "comparison_sets", "cross_sections", "failures")
 
@@ -78,7 +78,9 @@ def report_shape(
     if len(populations) == 2:
         first, second = populations
         comparisons = tuple(compare(first, second))
-        tables += (write_comparison(list(comparisons), out, first=first.name, second=second.name),)
+        tables += (
+            write_comparison(list(comparisons), out, first=first.name, second=second.name, first_origin=origin(folder)),
+        )
         sets = compare_sets(first, second)
         tables += (write_set_comparison(sets, out, first=first.name, second=second.name),)
         figure = draw_comparison(first, second, comparisons, sets, out / "comparison.png")

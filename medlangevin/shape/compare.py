@@ -137,11 +137,15 @@ def _summary(values: Array) -> tuple[int, float, float]:
     return int(values.size), mean, deviation
 
 
-def write_comparison(comparisons: list[Comparison], folder: Path, *, first: str, second: str) -> Path:
-    """Write ``comparison.tsv`` and ``comparison.json`` (columns, and the names of the two populations)."""
+def write_comparison(
+    comparisons: list[Comparison], folder: Path, *, first: str, second: str, first_origin: str | None = None
+) -> Path:
+    """Write ``comparison.tsv`` and ``comparison.json``: columns, names of the two populations, origin of the first."""
     table = folder / "comparison.tsv"
     columns: dict[str, object] = {key: {"Description": text} for key, text in _DEFINITIONS.items()}
-    write_json(folder / "comparison.json", {"first": first, "second": second, "columns": columns})
+    write_json(
+        folder / "comparison.json", {"first": first, "second": second, "first_origin": first_origin, "columns": columns}
+    )
     write_rows(table, Comparison._fields, comparisons)
     return table
 

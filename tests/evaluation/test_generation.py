@@ -105,6 +105,17 @@ def test_second_call_replaces_the_first_one_s_volumes_and_keeps_other_files(run:
     ]  # fmt: skip
 
 
+def test_replacing_volumes_of_other_settings_is_said(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for count, seed in ((2, 0), (3, 0), (3, 0)):
+        generate(run, tmp_path / "out", count=count, seed=seed)
+        assert "replaced" not in capsys.readouterr().out
+    generate(run, tmp_path / "out", count=2, seed=1)
+    told = capsys.readouterr().out
+    assert f"3 volumes in {tmp_path / 'out'}, drawn with other settings, are replaced\n" in told
+
+
 def test_folder_with_other_files_is_left_alone(run: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(MedlangevinError, match="holds files that generate did not write"):

@@ -27,6 +27,7 @@ from medlangevin.shape.compare import compare, write_comparison
 from medlangevin.shape.compare_sets import SetComparison, SetStatistic, write_set_comparison
 from medlangevin.shape.measure import Measures
 from medlangevin.shape.population import Ear, Population
+from medlangevin.shape.volumes import origin
 from medlangevin.training.run import Run, load_run
 
 AFFINE = np.array([[-0.2, 0, 0, 1.6], [0, -0.2, 0, 1.2], [0, 0, 0.2, -1.0], [0, 0, 0, 1]])
@@ -123,6 +124,7 @@ def test_shape_comparison_and_montage_of_a_synthetic_folder_are_shown(crop_run: 
     write_comparison(compare(*populations), synthetic / "shape", first="made", second="real")
     none = np.empty((0, 0))
     rows = tuple(SetStatistic(name, 0.5, np.nan, np.nan, 2, 3) for name in ("mmd2", "ms_ssim_first"))
+    rows += (SetStatistic("recall", np.nan, np.nan, np.nan, 2, 3),)
     write_set_comparison(
         SetComparison(rows, (), none, none, None, None), synthetic / "shape", first="made", second="real"
     )
@@ -136,6 +138,8 @@ def test_shape_comparison_and_montage_of_a_synthetic_folder_are_shown(crop_run: 
     assert "nearest training ear" not in shared
     assert "<td>mmd2</td>" in page
     assert "<td>ms_ssim, made</td>" in page
+    assert "<td>recall</td>" not in page
+    assert "too few ears: recall." in page
     assert "<th>p</th><th>n, made</th><th>n, real</th>" in page
     assert "both sets, made judged by real" in page
     assert "<th>made: mean ± sd (n)</th><th>real: mean ± sd (n)</th>" in page
@@ -188,3 +192,27 @@ def test_bad_input_is_one_line_and_writes_nothing(crop_run: Path, tmp_path: Path
     result = CliRunner().invoke(main, ["report", str(tmp_path / "no"), "--out", str(tmp_path / "x.html")])
     assert result.exit_code == 2
     assert "does not exist" in result.output
+
+
+def test_figures_of_volumes_that_were_replaced_are_not_shown(crop_run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "synthetic"
+    generate(crop_run, folder, count=2)
+    ears = tuple(Ear(str(n), Measures(volume_mm3=70.0 + n), str(n), tmp_path) for n in range(2))
+    population = Population("made", ears)
+    (folder / "shape").mkdir()
+    comparisons = compare(population, population)
+    write_comparison(comparisons, folder / "shape", first="made", second="real", first_origin=origin(folder))
+    audit(crop_run, folder, None, folder / "audit")
+    draw_pairs(folder / "audit")
+
+    def page() -> str:
+        return write_report(crop_run, tmp_path / "report.html", synthetic=folder).read_text()
+
+    before = page()
+    generate(crop_run, folder, count=2, seed=1)
+    after = page()
+    for shown in ("made: mean", "nearest training ear"):
+        assert shown in before
+        assert shown not in after
+    assert before.count("have been replaced") == 0
+    assert after.count("have been replaced") == 2
