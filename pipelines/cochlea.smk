@@ -8,6 +8,8 @@ include: "rules/common.smk"
 
 
 settings("schemas/cochlea.yaml", example="configs/pipelines/cochlea.yaml")
+if not Path(config["raw"]).exists():
+    raise WorkflowError(f"raw: {config['raw']} does not exist; name the folder of the scans in the settings")
 
 
 include: "rules/cohort.smk"

@@ -63,6 +63,7 @@ def test_one_job_for_each_cell_of_the_table(snakemake, profile, tmp_path):
 def test_nothing_else_to_say_for_the_linter(snakemake, name, tmp_path):
     settings = ROOT / "configs" / "pipelines" / f"{name}.yaml"
     (tmp_path / "configs").symlink_to(ROOT / "configs")
+    (tmp_path / "dicom").mkdir()
     result = snakemake(f"{name}.smk", "--configfile", settings, "--lint", folder=tmp_path)
     assert set(re.findall(r"^    \* (.*):$", result.stdout, re.MULTILINE)) == {EXPECTED}, result.stdout
 
@@ -72,6 +73,10 @@ def test_nothing_else_to_say_for_the_linter(snakemake, name, tmp_path):
     [
         (None, "no settings were given; add --configfile configs/pipelines/cochlea.yaml"),
         ({"raw": "dicom", "out": "o", "models": {}, "share": 3}, "'share' was unexpected"),
+        (
+            {"raw": "nowhere", "out": "o", "models": {"vae": {"config": "vae.yaml", "seeds": [0]}}},
+            "raw: nowhere does not exist",
+        ),
     ],
 )
 def test_mistakes_in_the_settings_are_said(snakemake, settings, words, tmp_path):

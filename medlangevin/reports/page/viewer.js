@@ -9,6 +9,7 @@
   const nv = new Niivue({ isColorbar: false, crosshairWidth: 0.05, crosshairWidthUnit: "mm", backColor: [0, 0, 0, 1], logLevel: "error", dragAndDropEnabled: false,
     multiplanarShowRender: SHOW_RENDER.ALWAYS });
   await nv.attachToCanvas(canvas);
+  nv.setClipPlane([0, 270, 0]);  // cut open: from outside, a crop is a block of bone
   const layouts = { planes: nv.sliceTypeMultiplanar, axial: nv.sliceTypeAxial, coronal: nv.sliceTypeCoronal, sagittal: nv.sliceTypeSagittal, render: nv.sliceTypeRender };
   let last = 0;
   async function show(volume) {
@@ -33,6 +34,7 @@
   document.querySelectorAll("input[data-direction]").forEach(slider => slider.addEventListener("input", () => {
     const volume = data.directions[Number(slider.dataset.direction)].volumes[Number(slider.value)];
     slider.setAttribute("aria-valuetext", volume.label);
+    list.selectedIndex = -1;
     show(volume);
   }));
   nv.setSliceType(nv.sliceTypeMultiplanar);
