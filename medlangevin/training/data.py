@@ -11,6 +11,9 @@ from medlangevin.datasets.images import ImageSplits, data_root, first_images, lo
 from medlangevin.training.run import describe_crops, describe_images
 from medlangevin.training.sources import CropSource, MemorySource, Source
 
+# A mean over fewer ears moves more with the ears than with the epoch.
+FEW = 10
+
 
 class TrainingData(NamedTuple):
     """Images to train on and to validate on (None: on none, and every epoch counts as the best so far).
@@ -52,6 +55,7 @@ def _crops(settings: DataConfig, device: torch.device | str) -> TrainingData:
     validation.fill_cache()
     description = describe_crops(index, splits, settings.window_hu)
     counts = description["counts"]
+    doubt = "; with so few to validate on, which epoch is best is uncertain" if len(validation) < FEW else ""
     return TrainingData(
         training=CropSource(
             training,
@@ -67,7 +71,7 @@ def _crops(settings: DataConfig, device: torch.device | str) -> TrainingData:
         identity=("shape", "affine", "ears_sha256"),
         location=f"the crops in {settings.root}",
         summary=f"ears: {counts['training']} to train on, {counts['validation']} to validate on "
-        f"({splits.validation_source}), {counts['test']} kept for testing",
+        f"({splits.validation_source}), {counts['test']} kept for testing{doubt}",
     )
 
 

@@ -86,6 +86,7 @@ def test_two_folders_give_tables_a_comparison_and_a_figure(tmp_path):
     table = format_table(report)
     assert "volume_mm3" in table
     assert "(3 of 3)" in table
+    assert "fewer than 10 ears" in table
     rows = [line.split("\t") for line in (first / "shape" / "comparison_sets.tsv").read_text().splitlines()]
     described = read_json(first / "shape" / "comparison_sets.json")
     assert set(described["columns"]) == set(rows[0])

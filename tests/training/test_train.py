@@ -283,3 +283,14 @@ def test_learning_rate_follows_the_schedule(make_config: MakeConfig) -> None:
     # The rate of each epoch's last step; 3 steps of warm-up, then 9 along the cosine.
     expected = [0.01, *(0.005 * (1 + np.cos(np.pi * step / 9)) for step in (2, 5, 8))]
     np.testing.assert_allclose(rates, expected, rtol=1e-12)
+
+
+def test_few_ears_to_validate_on_are_said(
+    make_config: MakeConfig, write_crops: Callable[..., list[Path]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(make_config("few", epochs=1))
+    assert "2 to validate on (the validation split), 2 kept for testing; with so few" in capsys.readouterr().out
+    crops = np.random.default_rng(0).normal(0, 100, (13, 8, 6, 5))
+    write_crops(tmp_path, training=crops[:3], validation=crops[3:])
+    train(make_config("enough", epochs=1, data={"root": str(tmp_path)}))
+    assert "with so few" not in capsys.readouterr().out
