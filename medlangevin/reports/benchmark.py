@@ -130,24 +130,32 @@ def _save_samples(benchmark: Benchmark, cells: list[Cell], path: Path, *, title:
     for (left, right), cell in zip(panels, cells, strict=True):
         run = load_run(cell.config.run_dir)
         label = benchmark.table.rows[cell.row].label
-        samples = run.model.sample(COLUMNS**2, generator(cell.seed, "samples"))
-        show_tiles(left, tile(flat(samples), COLUMNS))
+        columns, rows = _layout(cell)
+        samples = run.model.sample(columns * rows, generator(cell.seed, "samples"))
+        show_tiles(left, tile(flat(samples), columns))
         left.set_title(f"{label}\nseed {cell.seed}, epoch {run.state.epoch}: samples (mean images)", fontsize=8)
         _show_reconstructions(right, run, cell)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=130, format="png", metadata={"Software": "medlangevin"})
 
 
+def _layout(cell: Cell) -> tuple[int, int]:
+    """Columns and rows of pictures; a crop is shown in three planes, so it is three times as wide as high."""
+    return (COLUMNS, COLUMNS) if cell.config.images is not None else (3, 8)
+
+
 def _show_reconstructions(axes: Axes, run: Run, cell: Cell) -> None:
     noise = generator(cell.seed, "pictures")
+    columns, rows = _layout(cell)
+    count = columns * rows // 2
     if cell.config.images is None:
         data = cell.config.data
         split = "validation"
-        _, x = held_out_ears(read_index(data.root), COLUMNS**2 // 2, window_hu=data.window_hu)
+        _, x = held_out_ears(read_index(data.root), count, window_hu=data.window_hu)
     else:
         split, images = held_out_images(cell.config.images)
-        x = images.batch(slice(0, min(len(images), COLUMNS**2 // 2)), generator=noise)
-    columns = min(COLUMNS, len(x))
+        x = images.batch(slice(0, min(len(images), count)), generator=noise)
+    columns = min(columns, len(x))
     x = x[: len(x) // columns * columns]
     show_tiles(axes, tile(above_each_other(flat(x), flat(run.model.reconstruct(x, noise)), columns), columns))
     noun = "ears" if cell.config.images is None else "images"
