@@ -8,15 +8,14 @@ dimensions, or a multiple ("x 0.3") of the mean standard deviation of the encode
 """
 
 import argparse
-import math
 from pathlib import Path
 
 import torch
 
 from medlangevin.datasets.crops import CropDataset
 from medlangevin.datasets.datalist import read_index
+from medlangevin.evaluation.figure import figure_of
 from medlangevin.models import QSLVAE, LatentVariableModel
-from medlangevin.models.unconstrained import step_size_logit
 from medlangevin.training.randomness import generator
 from medlangevin.training.run import load_run
 
@@ -58,12 +57,10 @@ def refined(model: LatentVariableModel, steps: int, size: torch.Tensor, bound: s
     """The VAE ``model`` with ``steps`` steps of ``size`` (d,) behind its encoder."""
     parts = {name: getattr(model, name) for name in ("encoder", "decoder", "likelihood", "latent_dim")}
     largest = 2 * float(size.max())
-    flow = QSLVAE(
-        **parts, num_steps=steps, step_size=largest / 2, max_step_size=largest, bound=bound, damping=damping
-    )  # fmt: skip
+    sizes = {"step_size": largest / 2, "max_step_size": largest}
+    flow = QSLVAE(**parts, **sizes, num_steps=steps, bound=bound, damping=damping)
     with torch.no_grad():
-        for dimension, value in enumerate(size.tolist()):
-            flow.step_size_logit[..., dimension] = step_size_logit(value, largest, ())
+        flow.step_size_logit.copy_(torch.logit(size / largest))
     return flow.eval()
 
 
@@ -74,7 +71,8 @@ def bounds(model: LatentVariableModel, x: torch.Tensor, draws: int) -> torch.Ten
 
 def mean(values: torch.Tensor) -> str:
     """Mean and standard error over ears."""
-    return f"{values.mean():.2f} +- {values.std() / math.sqrt(len(values)):.2f}"
+    figure = figure_of(values.tolist())
+    return f"{figure.mean:.2f} +- {figure.standard_error:.2f}"
 
 
 if __name__ == "__main__":

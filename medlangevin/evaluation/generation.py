@@ -21,7 +21,6 @@ from medlangevin.training.checkpoint import WEIGHTS
 from medlangevin.training.randomness import generator
 from medlangevin.training.run import CheckpointName, Run, checkpoint_folder, load_run
 
-MARKER = GENERATED
 PICTURE = "montage.png"
 
 
@@ -97,7 +96,7 @@ def write_volumes(
     replaced = _make_room(out, about, latents.count)
     if replaced:
         print(f"{replaced} volumes in {out}, drawn with other settings, are replaced", flush=True)
-    write_json(out / MARKER, about | {"count": latents.count, "window_hu": list(run.config.data.window_hu)})
+    write_json(out / GENERATED, about | {"count": latents.count, "window_hu": list(run.config.data.window_hu)})
     return _write(run, out, latents, about, affine, seed=seed, noise=noise)
 
 
@@ -143,21 +142,21 @@ def _names(out: Path, index: int) -> tuple[Path, Path]:
 def _make_room(out: Path, about: dict[str, Any], count: int) -> int:
     """Remove what another call wrote; of an earlier call with the same settings keep the first ``count`` volumes.
 
-    How many volumes of other settings there were.
+    Returns how many volumes of other settings there were.
     """
-    before = read_json(out / MARKER) if (out / MARKER).is_file() else {}
+    before = read_json(out / GENERATED) if (out / GENERATED).is_file() else {}
     same = {key: value for key, value in before.items() if key not in ("count", "window_hu")}
     mine = {key: value for key, value in about.items() if key != "count"}
     # Where the count is a setting, as of a path, whose points depend on it, it has to agree as well.
     is_same = same == mine and ("count" not in about or before.get("count") == count)
     kept = {path for index in range(1, count + 1) for path in _names(out, index)} if is_same else set()
-    before_it = list(out.glob("synthetic-*_ct.nii.gz"))
-    for stale in [*before_it, *out.glob("synthetic-*_ct.json"), out / PICTURE]:
+    volumes = list(out.glob("synthetic-*_ct.nii.gz"))
+    for stale in [*volumes, *out.glob("synthetic-*_ct.json"), out / PICTURE]:
         if stale not in kept:
             stale.unlink(missing_ok=True)
     if out.is_dir():
         sweep(out)
-    return 0 if is_same else len(before_it)
+    return 0 if is_same else len(volumes)
 
 
 def write_volume(path: Path, hu: np.ndarray, affine: np.ndarray) -> None:
@@ -177,6 +176,6 @@ def require_ours(out: Path) -> None:
     require_folder(out)
     if not out.is_dir() or not strangers(out, set()):
         return
-    marker = read_json(out / MARKER) if (out / MARKER).is_file() else None
+    marker = read_json(out / GENERATED) if (out / GENERATED).is_file() else None
     if not isinstance(marker, dict) or marker.get("SYNTHETIC") is not True:
         raise MedlangevinError(f"{out} holds files that generate did not write; choose an empty folder with --out")

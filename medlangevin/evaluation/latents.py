@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,6 +28,16 @@ MEAN_DRAWS, AGGREGATE_DRAWS = 64, 8
 TRAVERSE_SD = 2.0
 
 
+class Aggregate(NamedTuple):
+    """The aggregated posterior of the training crops, float64: its ``mean`` (d,), its standard ``deviations`` (d,),
+    largest first, and the unit ``axes`` (d, d) that they lie along, a row each.
+    """
+
+    mean: Tensor
+    deviations: Tensor
+    axes: Tensor
+
+
 @dataclass(frozen=True)
 class Latents:
     """``count`` latent vectors: ``at(i)``, i from 1, (d,). ``about`` goes into all sidecars, ``note(i)`` into one."""
@@ -44,15 +54,17 @@ def from_prior(run: Run, *, count: int, seed: int) -> Latents:
     return Latents(count, lambda i: torch.randn(size, generator=generator(seed, "latent", i)), {"mode": "prior"})
 
 
-def fitted(run: Run, *, count: int, seed: int, data_root: Path | None = None) -> Latents:
+def fitted(
+    run: Run, *, count: int, seed: int, data_root: Path | None = None, aggregate: Aggregate | None = None
+) -> Latents:
     """z ~ N(m, C), with mean m and covariance C of the aggregated posterior of the training crops.
 
     A decoder is asked for what it has learned to draw only where its training latents are. N(0, I) is that place as far
     as the divergence from it matters in training, and beside a crop's 150,000 voxels it hardly does: see
     docs/generate.md. After training the density is fitted anew, as Ghosh et al. (2020, From variational to
-    deterministic autoencoders, section 4) do.
+    deterministic autoencoders, section 4) do. ``aggregate``: that posterior, where it is known already.
     """
-    mean, deviations, axes = aggregated_posterior(run, data_root)
+    mean, deviations, axes = aggregate or aggregated_posterior(run, data_root)
 
     def at(index: int) -> Tensor:
         noise = torch.randn(len(mean), generator=generator(seed, "latent", index)).double()
@@ -128,18 +140,21 @@ def spherical(first: Tensor, second: Tensor, fraction: float) -> Tensor:
     return torch.lerp(norms[0], norms[1], fraction) * direction
 
 
-def traverse(run: Run, *, directions: int, steps: int, data_root: Path | None = None) -> Latents:
+def traverse(
+    run: Run, *, directions: int, steps: int, data_root: Path | None = None, aggregate: Aggregate | None = None
+) -> Latents:
     """``steps`` points from -2 to 2 standard deviations along each of the leading ``directions``, mean in the middle.
 
     Directions, deviations and mean are the principal components of the aggregated posterior: 8 posterior draws of
     every training crop together. Direction by direction, so number (k - 1) ``steps`` + j is step j of direction k.
+    ``aggregate``: that posterior, where it is known already.
     """
     if directions > run.model.latent_dim or steps < 2:
         raise MedlangevinError(
             f"--directions {directions}, --steps {steps}: the run has {run.model.latent_dim} latent dimensions, and a "
             "traversal has at least 2 steps"
         )
-    mean, deviations, axes = aggregated_posterior(run, data_root)
+    mean, deviations, axes = aggregate or aggregated_posterior(run, data_root)
     positions = torch.linspace(-TRAVERSE_SD, TRAVERSE_SD, steps)
 
     def place(index: int) -> tuple[int, float]:
@@ -164,10 +179,10 @@ def posterior_mean(model: LatentVariableModel, x: Tensor) -> Tensor:
     return model.posterior_sample(x, MEAN_DRAWS, generator(0, "posterior mean")).mean((0, 1))
 
 
-def aggregated_posterior(run: Run, data_root: Path | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean (d,), standard deviations (d,), largest first, and unit axes (d, d), a row each, over the training crops.
+def aggregated_posterior(run: Run, data_root: Path | None = None) -> Aggregate:
+    """The aggregated posterior of the training crops in ``data_root``, or where the run's config says.
 
-    float64; one crop in memory at a time. Each axis points where its largest component is positive.
+    One crop in memory at a time. Each axis points where its largest component is positive.
     """
     index = read_crops(run, data_root)
     ears = choose_splits(index).training
@@ -186,4 +201,4 @@ def aggregated_posterior(run: Run, data_root: Path | None = None) -> tuple[Tenso
     variances, vectors = torch.linalg.eigh(products / count - torch.outer(mean, mean))
     axes = vectors.T.flip(0)
     largest = axes.gather(1, axes.abs().argmax(1, keepdim=True))
-    return mean, variances.flip(0).clamp(min=0).sqrt(), axes * largest.sign()
+    return Aggregate(mean, variances.flip(0).clamp(min=0).sqrt(), axes * largest.sign())

@@ -117,7 +117,7 @@ def audit(
         raise MedlangevinError(
             f"{index.root} has training ears of fewer than two people, so copies cannot be told; train on more"
         )
-    volumes = find_volumes(synthetic)
+    volumes, made = find_volumes(synthetic), origin(Path(synthetic))
     known = _encode(run, splits.training)
     found = {
         "synthetic": _neighbours(run, [volume.path for volume in volumes], known, "synthetic"),
@@ -127,7 +127,7 @@ def audit(
     result |= {
         "run": run.name,
         "synthetic": str(synthetic),
-        "synthetic_origin": origin(Path(synthetic)),
+        "synthetic_origin": made,
         "data": str(index.root),
         "held_out": len(held_out),
         "held_out_from": f"{splits.validation_source}, and the test split",

@@ -10,8 +10,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from medlangevin.datasets.slices import middle_slices
-from medlangevin.evaluation.generation import MARKER, PICTURE
+from medlangevin.evaluation.generation import PICTURE
 from medlangevin.io import atomic_path, read_json
+from medlangevin.shape.volumes import GENERATED
 
 MOST_VOLUMES = 48
 
@@ -54,7 +55,7 @@ def save_montage(
 def draw_generated(folder: Path | str, *, columns: int | None = None) -> Path:
     """Write the montage of a folder that ``generate`` filled; its path. ``columns``: tiles in a row, if not square."""
     folder = Path(folder)
-    about = read_json(folder / MARKER)
+    about = read_json(folder / GENERATED)
     paths = sorted(folder.glob("synthetic-*_ct.nii.gz"))
     volumes = [np.asarray(nibabel.load(path).dataobj) for path in paths[:MOST_VOLUMES]]
     save_montage(

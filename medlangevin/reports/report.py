@@ -8,8 +8,8 @@ from medlangevin import __version__
 from medlangevin.datasets.datalist import CropIndex, read_index
 from medlangevin.datasets.window import to_hu
 from medlangevin.errors import MedlangevinError
-from medlangevin.evaluation.generation import MARKER, draw_volume
-from medlangevin.evaluation.latents import Latents, fitted, from_prior, traverse
+from medlangevin.evaluation.generation import draw_volume
+from medlangevin.evaluation.latents import Aggregate, Latents, aggregated_posterior, fitted, from_prior, traverse
 from medlangevin.evaluation.posterior import SUMMARY
 from medlangevin.io import read_json, write_text
 from medlangevin.reports.report_sections import (
@@ -21,6 +21,7 @@ from medlangevin.reports.report_sections import (
 )
 from medlangevin.reports.run_pictures import held_out_ears
 from medlangevin.reports.viewer import Direction, Volume, viewer
+from medlangevin.shape.volumes import GENERATED
 from medlangevin.training.run import Run, load_run
 
 REAL_EARS, SYNTHETIC_EARS = 6, 8
@@ -77,26 +78,27 @@ def _viewer(run: Run, crops: CropIndex, synthetic: Path | None, seed: int, *, wi
         for number, (ear, crop) in enumerate(zip(ears, images, strict=True), start=1):
             label = f"real: sub-{ear.subject} side {ear.side} (validation)"
             volumes.append(Volume(f"real-{number}", label, to_hu(crop[0], window).numpy()))
-    drawn = _drawn_as(synthetic, run, crops, seed)
+    aggregate = aggregated_posterior(run, crops.root)  # encodes every training ear
+    drawn = _drawn_as(synthetic, run, aggregate, seed)
     how = "" if drawn.about["mode"] == "prior" else f", {drawn.about['mode']}"
     for number in range(1, SYNTHETIC_EARS + 1):
         hu = draw_volume(run, drawn.at(number), number, seed=seed, noise=False)
         volumes.append(Volume(f"synthetic-{number}", f"SYNTHETIC {number}, seed {seed}{how}", hu))
-    return viewer(volumes, _directions(run, crops), affine=run.crop_grid().affine, window_hu=window)
+    return viewer(volumes, _directions(run, aggregate), affine=run.crop_grid().affine, window_hu=window)
 
 
-def _drawn_as(synthetic: Path | None, run: Run, crops: CropIndex, seed: int) -> Latents:
+def _drawn_as(synthetic: Path | None, run: Run, aggregate: Aggregate, seed: int) -> Latents:
     """From the fitted density where the folder ``synthetic`` was drawn from it, else from the prior."""
-    marker = None if synthetic is None else synthetic / MARKER
+    marker = None if synthetic is None else synthetic / GENERATED
     about = read_json(marker) if marker is not None and marker.is_file() else {}
     if isinstance(about, dict) and about.get("mode") == "fitted":
-        return fitted(run, count=SYNTHETIC_EARS, seed=seed, data_root=crops.root)
+        return fitted(run, count=SYNTHETIC_EARS, seed=seed, aggregate=aggregate)
     return from_prior(run, count=SYNTHETIC_EARS, seed=seed)
 
 
-def _directions(run: Run, crops: CropIndex) -> list[Direction]:
+def _directions(run: Run, aggregate: Aggregate) -> list[Direction]:
     """The leading latent directions of the training ears, each as volumes from -2 to 2 standard deviations."""
-    latents = traverse(run, directions=min(DIRECTIONS, run.model.latent_dim), steps=STEPS, data_root=crops.root)
+    latents = traverse(run, directions=min(DIRECTIONS, run.model.latent_dim), steps=STEPS, aggregate=aggregate)
     deviations = latents.about["standard_deviations"]
     directions = [
         Direction(f"direction {number} (standard deviation {deviation:.2f} in latent space)", [])

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from medlangevin.datasets.datalist import SPLITS, CropIndex
 from medlangevin.errors import MedlangevinError
-from medlangevin.evaluation.generation import MARKER, PICTURE
+from medlangevin.evaluation.generation import PICTURE
 from medlangevin.evaluation.likelihood import RESULTS, format_result
 from medlangevin.evaluation.memorisation import PICTURE as PAIRS_PICTURE
 from medlangevin.evaluation.memorisation import RESULT, format_audit
@@ -19,13 +19,13 @@ from medlangevin.evaluation.posterior import PICTURE as POSTERIOR_PICTURE
 from medlangevin.evaluation.posterior import SUMMARY, format_posterior
 from medlangevin.io import read_json
 from medlangevin.reports.report_parts import missing, picture, table, tsv_table
-from medlangevin.shape.volumes import origin
+from medlangevin.shape.volumes import GENERATED, origin
 from medlangevin.training.metrics import read_metrics
 from medlangevin.training.run import ENVIRONMENT, METRICS, Run
 
 # Pictures of this many ears: the least trusted ones.
 QC_PICTURES = 6
-_DAMAGE = (AttributeError, KeyError, TypeError, ValueError, csv.Error)
+_DAMAGE = (AttributeError, LookupError, TypeError, ValueError, csv.Error)
 _SETS, _DISTANCES = ("first", "second"), (("wasserstein", "wasserstein"), ("ks_statistic", "ks"))
 _STALE = "Not shown: the volumes have been replaced since they were measured"
 _ENVIRONMENT = ("medlangevin", "torch", "python", "device", "platform")
@@ -133,7 +133,7 @@ def _registration(sidecar: Path) -> dict[str, Any]:
 def synthetic_sections(run: Run, synthetic: Path | None, *, with_real: bool) -> list[Section]:
     """Samples beside real ears, and what ``shape`` and ``audit`` found in ``synthetic``."""
     samples = '<p class="synthetic">SYNTHETIC: these volumes show no person.</p>'
-    if synthetic is not None and (synthetic / PICTURE).is_file() and (synthetic / MARKER).is_file():
+    if synthetic is not None and (synthetic / PICTURE).is_file() and (synthetic / GENERATED).is_file():
         samples += picture(synthetic / PICTURE, f"SYNTHETIC cochleae in {synthetic.name}")
     else:
         samples += _picture_of_run(run, "samples", "SYNTHETIC cochleae drawn at the end of the training")

@@ -62,6 +62,7 @@ def report_shape(
     chosen = [tuple(splits) if has_splits else () for has_splits in parted]
     for item, some in zip(folders, chosen, strict=True):
         find_volumes(item, splits=some)  # both are checked before long work on the first
+    made = origin(folder)
     names = ["-".join([name, *some]) for name, some in zip(_distinct_names(folders), chosen, strict=True)]
     populations = tuple(
         measure_folder(
@@ -80,9 +81,8 @@ def report_shape(
     if len(populations) == 2:
         first, second = populations
         comparisons = tuple(compare(first, second))
-        tables += (
-            write_comparison(list(comparisons), out, first=first.name, second=second.name, first_origin=origin(folder)),
-        )
+        told = write_comparison(list(comparisons), out, first=first.name, second=second.name, first_origin=made)
+        tables += (told,)
         sets = compare_sets(first, second)
         tables += (write_set_comparison(sets, out, first=first.name, second=second.name),)
         figure = draw_comparison(first, second, comparisons, sets, out / "comparison.png")

@@ -2,6 +2,8 @@
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,21 +48,21 @@ class MlflowLog:
 
     def start(self, run_dir: Path, config: Config) -> None:
         """Go on with the server's run that ``run_dir`` names, or begin one and note it there."""
+        from mlflow.entities import Param
+
         record = run_dir / RUN_ID
-        try:
-            known = read_json(record) if record.is_file() else None
+        known = read_json(record) if record.is_file() else None
+        with self._or_without():
             if isinstance(known, dict) and known.get("uri") == self._uri:
                 self._run_id = str(known.get("run_id"))
                 self._client.update_run(self._run_id, status="RUNNING")
                 return
-            experiment_id = self._experiment.experiment_id if self._experiment else None
-            experiment_id = experiment_id or self._client.create_experiment(EXPERIMENT)
+            found = self._experiment
+            experiment_id = found.experiment_id if found else self._client.create_experiment(EXPERIMENT)
             self._run_id = self._client.create_run(experiment_id, run_name=config.name).info.run_id
-            for name, value in settings(config).items():
-                self._client.log_param(self._run_id, name, value)
+            params = [Param(name, str(value)) for name, value in settings(config).items()]
+            self._client.log_batch(self._run_id, params=params)
             write_json(record, {"uri": self._uri, "run_id": self._run_id})
-        except self._failure as error:
-            self._give_up(error)
 
     def scalars(self, epoch: int, row: Row) -> None:
         """Every entry of a row of metrics.csv but the epoch."""
@@ -70,22 +72,23 @@ class MlflowLog:
             return
         now_ms = int(1000 * time.time())
         metrics = [Metric(name, float(value), now_ms, epoch) for name, value in row.items() if name != "epoch"]
-        try:
+        with self._or_without():
             self._client.log_batch(self._run_id, metrics=metrics)
-        except self._failure as error:
-            self._give_up(error)
 
     def close(self, *, finished: bool) -> None:
         """Say on the server that the run is finished, or that it was stopped."""
         if self._run_id:
-            try:
+            with self._or_without():
                 self._client.set_terminated(self._run_id, "FINISHED" if finished else "KILLED")
-            except self._failure as error:
-                self._give_up(error)
 
-    def _give_up(self, error: Exception) -> None:
-        self._run_id = ""
-        print(f"MLflow at {self._uri} fails ({_first_line(error)}); metrics.csv goes on without it", flush=True)
+    @contextmanager
+    def _or_without(self) -> Iterator[None]:
+        """A server that fails is told once, and from then on nothing is sent."""
+        try:
+            yield
+        except self._failure as error:
+            self._run_id = ""
+            print(f"MLflow at {self._uri} fails ({_first_line(error)}); metrics.csv goes on without it", flush=True)
 
 
 def settings(config: Config) -> dict[str, Any]:

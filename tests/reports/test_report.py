@@ -188,6 +188,10 @@ def test_bad_input_is_one_line_and_writes_nothing(crop_run: Path, tmp_path: Path
     (tmp_path / "made" / "shape" / "comparison.tsv").write_bytes(b"\xff\xfe")
     with pytest.raises(MedlangevinError, match=r"comparison.tsv is damaged; run medlangevin shape"):
         write_report(crop_run, tmp_path / "report.html", synthetic=tmp_path / "made")
+    write_comparison([], tmp_path / "made" / "shape", first="made", second="real")
+    (tmp_path / "made" / "shape" / "comparison_sets.tsv").write_text("statistic\tvalue\nmmd2\n")
+    with pytest.raises(MedlangevinError, match=r"comparison_sets.tsv is damaged; run medlangevin shape"):
+        write_report(crop_run, tmp_path / "report.html", synthetic=tmp_path / "made")
     assert not (tmp_path / "report.html").exists()
     result = CliRunner().invoke(main, ["report", str(tmp_path / "no"), "--out", str(tmp_path / "x.html")])
     assert result.exit_code == 2
