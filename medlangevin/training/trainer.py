@@ -74,8 +74,9 @@ class Trainer:
             rank=fabric.global_rank,
             processes=fabric.world_size,
         )
-        # One object a purpose, set anew for every epoch: a CUDA graph holds on to its generator.
-        self._noise, self._data_noise = (SharedGenerator(fabric.device) for _ in range(2))
+        # One object a purpose, set anew for every epoch: a CUDA graph holds on to its generator, and knows plain ones.
+        kind: type[torch.Generator] = SharedGenerator if fabric.world_size > 1 else torch.Generator
+        self._noise, self._data_noise = (kind(fabric.device) for _ in range(2))
         self._validation_noise = torch.Generator(fabric.device)
         wrapped, wrapped_optimizer = fabric.setup(model, optimizer)
         self._step = GradientStep(
@@ -161,7 +162,9 @@ class Trainer:
         seen = skipped = 0
         batches = self.data.training.shuffled(self._batches, self._data_noise)
         for rows in self._batches.rows():
-            self._noise.rows = self._data_noise.rows = rows
+            for stream in (self._noise, self._data_noise):
+                if isinstance(stream, SharedGenerator):
+                    stream.rows = rows
             with self.usage.waiting():
                 x = next(batches).to(self.fabric.device, non_blocking=True)
             rate = self._set_learning_rate()

@@ -142,6 +142,23 @@ def config(tmp_path: Path, write_images: Callable[..., Path]) -> Callable[..., C
     return make
 
 
+def test_a_training_alone_draws_from_generators_that_a_graph_takes(
+    config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch registers its own generators with a graph and refuses those of a subclass."""
+    generators: list[torch.Generator] = []
+    make = Recorded.__init__
+
+    def spy(self: Recorded, function: Any, streams: Any = (), **options: Any) -> None:
+        generators.extend(streams)
+        make(self, function, streams, **options)
+
+    monkeypatch.setattr(Recorded, "__init__", spy)
+    train(config("alone", MODELS["vae"], epochs=1))
+    assert len({id(stream) for stream in generators}) == 2  # of the steps, and of validation
+    assert {type(stream) for stream in generators} == {torch.Generator}
+
+
 class Replayed:
     """Stands for a CUDA graph on a CPU: a replay writes where the recording did, and touches nothing of Python's."""
 
