@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from medlangevin.errors import MedlangevinError
 from medlangevin.networks.convolutional import centred_softplus, preserve_variance, strided_shapes
+from medlangevin.networks.device_convolution import transposed_convolution
 from medlangevin.networks.ends import GaussianHead, Output, image_output, mean_image_logit
 
 
@@ -128,8 +129,8 @@ class Conv5Decoder(nn.Module):
         """The image's mean, or logits, as ``output`` says."""
         image = centred_softplus(self.expand(centred_softplus(self.dense(z)))).unflatten(1, self._start)
         for convolution in self.convolutions[:-1]:
-            image = centred_softplus(convolution(image))
-        return image_output(self.convolutions[-1](image), self.mean_logit, self.output)
+            image = centred_softplus(transposed_convolution(convolution, image))
+        return image_output(transposed_convolution(self.convolutions[-1], image), self.mean_logit, self.output)
 
 
 def _transposed(inputs: int, outputs: int, before: tuple[int, ...], after: tuple[int, ...]) -> nn.ConvTranspose2d:

@@ -6,11 +6,13 @@ used, and importing it costs three seconds in every command that loads a model.
 
 import itertools
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from medlangevin.networks.device_convolution import transposed_convolution
 from medlangevin.networks.ends import GaussianHead, Output, image_output, mean_image_logit
 
 _CONVOLUTION: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
@@ -194,8 +196,9 @@ class ConvDecoder(nn.Module):
         image = centred_softplus(self.expand(hidden)).unflatten(1, self._start)
         last = len(self.convolutions) - 1
         for level, (convolution, shape) in enumerate(zip(self.convolutions, self._shapes[1:], strict=True)):
-            image = convolution(image)
+            image = transposed_convolution(convolution, image)
             if level < last:
                 image = centred_softplus(image)  # before it is cropped, as strided elements take three times as long
-            image = image[(..., *(slice(size) for size in shape))]
+            window: tuple[Any, ...] = (..., *(slice(size) for size in shape))
+            image = image[window]
         return image_output(image, self.mean_logit, self.output)
