@@ -49,12 +49,14 @@ class FlowConfig(Section):
     ``none``, ``fixed`` or ``free``, the latter two with a learned ``initial_temperature`` T0 > 1.
     ``checkpoint_steps``: compute each step again in the backward pass, for less memory.
     The steps are stable while t < 2 / sqrt(curvature of the potential). On 60 x 50 x 50 crops the curvature reaches
-    1e5, so t has to stay below 0.006; on 28 x 28 images 0.1 is usual.
+    1e5, so t has to stay below 0.006; on 28 x 28 images 0.1 is usual. qsl_vae with ``step_unit`` ``posterior`` counts t
+    in standard deviations of the encoder's q instead of in units of z: 0.2 to 0.5 suits any images.
     """
 
     bound: Literal["annealed", "flow"] = "annealed"
     tempering: Literal["none", "fixed", "free"] = "none"
     steps: Repeats = 5
+    step_unit: Literal["latent", "posterior"] = "latent"
     step_size: Scale = 0.001
     max_step_size: Scale = 0.05
     learn_step_size: bool = True

@@ -20,6 +20,7 @@ _USES: dict[str, tuple[Condition, ...]] = {
     "likelihood.initial_scale": ({"likelihood.kind": ("gaussian", "discretized_logistic")},),
     "flow": ({"kind": ("hvae", "qsl_vae")},),
     "flow.bound": ({"kind": ("qsl_vae",)},),
+    "flow.step_unit": ({"kind": ("qsl_vae",)},),
     "flow.damping": ({"kind": ("qsl_vae",)},),
     "flow.noise": ({"kind": ("qsl_vae",), "flow.bound": ("flow",)},),
     "flow.initial_temperature": (

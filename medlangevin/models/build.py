@@ -129,7 +129,14 @@ def _assemble(config: ModelConfig, **parts: Any) -> LatentVariableModel:
         case "hvae":
             return HVAE(**parts, **steps, tempering=flow.tempering)
         case "qsl_vae":
-            return QSLVAE(**parts, **steps, bound=flow.bound, damping=flow.damping, noise_scale=flow.noise)
+            return QSLVAE(
+                **parts,
+                **steps,
+                step_unit=flow.step_unit,
+                bound=flow.bound,
+                damping=flow.damping,
+                noise_scale=flow.noise,
+            )
         case "hoffman":
             return Hoffman(
                 **parts, num_steps=langevin.steps, step_size=langevin.step_size, metropolis=langevin.metropolis

@@ -11,7 +11,7 @@ from medlangevin.errors import MedlangevinError
 from medlangevin.likelihoods import Likelihood
 from medlangevin.models.refined import RefinedModel, Refinement
 from medlangevin.models.unconstrained import bounded_step_size, halve_step_size, inverse_softplus, step_size_logit
-from medlangevin.samplers import FlowResult, PhaseState, leapfrog_flow
+from medlangevin.samplers import FlowResult, PhaseState, Potential, leapfrog_flow
 from medlangevin.samplers.tempering import initial_temperature as temperature_of
 from medlangevin.samplers.tempering import quadratic_schedule
 
@@ -91,10 +91,10 @@ class HVAE(RefinedModel):
     def _refine(self, x: Tensor, generator: torch.Generator | None, *, create_graph: bool) -> Refinement:
         temperature = self.initial_temperature
 
-        def flow(start: PhaseState) -> FlowResult:
+        def flow(start: PhaseState, potential: Potential) -> FlowResult:
             return leapfrog_flow(
                 start,
-                self.potential(x),
+                potential,
                 num_steps=self.num_steps,
                 step_size=self.step_size,
                 velocity_scales=self.velocity_scales,

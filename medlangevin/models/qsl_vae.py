@@ -4,6 +4,7 @@ Source: Wang & Delingette (2021), Eqs. 9 to 13 and 21, corrected: log |det J| = 
 (docs/mathematics.md, corrections 1 to 4). The annealed bound is ours (docs/mathematics.md, the annealed bound).
 """
 
+import math
 from typing import Literal
 
 import torch
@@ -13,9 +14,9 @@ from torch.nn import functional
 from medlangevin.errors import MedlangevinError
 from medlangevin.likelihoods import Likelihood
 from medlangevin.models.base import standard_normal_log_prob
-from medlangevin.models.refined import RefinedModel, Refinement
+from medlangevin.models.refined import Frame, RefinedModel, Refinement
 from medlangevin.models.unconstrained import bounded_step_size, halve_step_size, inverse_softplus, step_size_logit
-from medlangevin.samplers import FlowResult, PhaseState, annealed_flow, quasi_symplectic_flow, scalar_like
+from medlangevin.samplers import FlowResult, PhaseState, Potential, annealed_flow, quasi_symplectic_flow, scalar_like
 
 
 class QSLVAE(RefinedModel):
@@ -26,6 +27,9 @@ class QSLVAE(RefinedModel):
     from q to p(x, .) at learned fractions; t per step and dimension; nu starts at ``damping`` and is learned, unless it
     is 0, when the velocity is never refreshed; sigma and T0 follow from it, so they cannot be set.
 
+    ``step_unit``: steps in units of z, or (``posterior``) of the standard deviations of q(z | x), where one t suits all
+    likelihoods and the flow follows the posterior as it narrows; there no force changes the velocity by more than
+    sqrt(d) a step. exp(L) is unbiased either way (docs/mathematics.md, how large may the step be).
     ``step_size`` t lies inside (0, ``max_step_size``) and is learned if ``learn_step_size``. ``checkpoint_steps``
     computes each step again in the backward pass, for memory that does not grow with ``num_steps``.
     Raises MedlangevinError on settings that ``annealed`` has no use for.
@@ -42,6 +46,7 @@ class QSLVAE(RefinedModel):
         step_size: float,
         max_step_size: float,
         learn_step_size: bool = True,
+        step_unit: Literal["latent", "posterior"] = "latent",
         bound: Literal["annealed", "flow"] = "annealed",
         damping: float | Tensor = 0.0,
         noise_scale: float | Tensor = 0.0,
@@ -51,6 +56,10 @@ class QSLVAE(RefinedModel):
         super().__init__(encoder=encoder, decoder=decoder, likelihood=likelihood, latent_dim=latent_dim)
         self.num_steps = num_steps
         self.max_step_size = max_step_size
+        self.step_unit = step_unit
+        # Velocities are about as long, and so are forces where q fits; an encoder that has not learned its width yet
+        # draws z where they are a hundred times as long.
+        self.max_kick = latent_dim**0.5 if step_unit == "posterior" else math.inf
         self.bound = bound
         self.noise_scale = noise_scale
         self.initial_temperature = initial_temperature
@@ -98,20 +107,27 @@ class QSLVAE(RefinedModel):
             refinement = self._refine_by_annealing(x, generator, create_graph=create_graph)
         else:
 
-            def flow(start: PhaseState) -> FlowResult:
+            def flow(start: PhaseState, potential: Potential) -> FlowResult:
                 return quasi_symplectic_flow(
                     start,
-                    self.potential(x),
+                    potential,
                     num_steps=self.num_steps,
                     step_size=self.step_size,
                     damping=self.damping,
                     noise_scale=self.noise_scale,
+                    max_kick=self.max_kick,
                     generator=generator,
                     create_graph=create_graph,
                     checkpoint_steps=self.checkpoint_steps,
                 )
 
-            refinement = self._refine_by_flow(x, generator, flow, initial_temperature=self.initial_temperature)
+            refinement = self._refine_by_flow(
+                x,
+                generator,
+                flow,
+                initial_temperature=self.initial_temperature,
+                standardised=self.step_unit == "posterior",
+            )
         damping = scalar_like(self.damping, refinement.bound)
         settings = {"step_size": self.step_size.mean(), "damping": damping}
         return refinement._replace(parts={**refinement.parts, **settings})
@@ -119,20 +135,19 @@ class QSLVAE(RefinedModel):
     def _refine_by_annealing(self, x: Tensor, generator: torch.Generator | None, *, create_graph: bool) -> Refinement:
         """L is the bound as well: its terms log q and log p vary together, so the entropy in their place adds noise."""
         draw = self._draw_initial(x, generator)
-
-        def initial(z: Tensor) -> Tensor:
-            return draw.scale.double().log().sum(-1) - standard_normal_log_prob((z - draw.mean) / draw.scale)
-
+        frame = Frame(draw.mean, draw.scale) if self.step_unit == "posterior" else Frame()
         end, log_kernels = annealed_flow(
-            draw.z,
-            initial,
-            self.potential(x),
+            frame.coordinates(draw.z),
+            frame.potential(lambda z: -draw.log_density(z)),
+            frame.potential(self.potential(x)),
             fractions=self.fractions,
             step_size=self.step_size,
             damping=self.damping,
+            max_kick=self.max_kick,
             generator=generator,
             create_graph=create_graph,
             checkpoint_steps=self.checkpoint_steps,
         )
-        log_weight = log_kernels + standard_normal_log_prob(end.position) - draw.log_q
-        return Refinement(end.position, log_weight, log_weight, {})
+        z = frame.latent(end.position)
+        log_weight = log_kernels + standard_normal_log_prob(z) - draw.log_q
+        return Refinement(z, log_weight, log_weight, {})

@@ -10,7 +10,7 @@ from torch import Tensor
 from medlangevin.likelihoods import LOG_TWO_PI
 from medlangevin.models.base import Loss, standard_normal_log_prob
 from medlangevin.models.vae import AmortizedModel
-from medlangevin.samplers import FlowResult, PhaseState, scalar_like, standard_normal
+from medlangevin.samplers import FlowResult, PhaseState, Potential, scalar_like, standard_normal
 
 
 class Refinement(NamedTuple):
@@ -24,6 +24,28 @@ class Refinement(NamedTuple):
     log_weight: Tensor
     bound: Tensor
     parts: dict[str, Tensor]
+
+
+class Frame(NamedTuple):
+    """Coordinates w that a flow moves in, z = ``origin`` + ``unit`` * w: those of z itself, or standardised by q.
+
+    An affine map of phase space leaves the determinant of a flow's Jacobian as it is, and with it L.
+    """
+
+    origin: Tensor | float = 0.0
+    unit: Tensor | float = 1.0
+
+    def latent(self, w: Tensor) -> Tensor:
+        """z (N, d) of ``w``."""
+        return self.origin + self.unit * w
+
+    def coordinates(self, z: Tensor) -> Tensor:
+        """w (N, d) of ``z``."""
+        return (z - self.origin) / self.unit
+
+    def potential(self, potential: Potential) -> Potential:
+        """The potential of z as one of w, without the constant log-determinant."""
+        return lambda w: potential(self.latent(w))
 
 
 class RefinedModel(AmortizedModel):
@@ -64,11 +86,14 @@ class RefinedModel(AmortizedModel):
         self,
         x: Tensor,
         generator: torch.Generator | None,
-        flow: Callable[[PhaseState], FlowResult],
+        flow: Callable[[PhaseState, Potential], FlowResult],
         *,
         initial_temperature: float | Tensor,
+        standardised: bool = False,
     ) -> Refinement:
-        """phi_0 ~ q(. | x), kappa_0 ~ N(0, T0 I), then ``flow`` to (phi, kappa).
+        """phi_0 ~ q(. | x), kappa_0 ~ N(0, T0 I), then ``flow`` down U = -log p(x, .) to (phi, kappa).
+
+        ``standardised``: the flow's positions are (phi - mean) / scale of q.
 
         L = log p(x, phi) + log N(kappa) - log q(phi_0 | x) - log N(kappa_0; 0, T0 I) + log |det J|. The bound is L_RB,
         where the two initial densities are replaced by their expectations: equal mean (docs/mathematics.md, the bound).
@@ -78,7 +103,10 @@ class RefinedModel(AmortizedModel):
         noise = standard_normal(tuple(draw.z.shape), like=draw.z, generator=generator)
         temperature = scalar_like(initial_temperature, draw.z)
         log_cooling = 0.5 * self.latent_dim * temperature.double().log()
-        end, log_det = flow(PhaseState(draw.z, temperature.sqrt() * noise))
+        frame = Frame(draw.mean, draw.scale) if standardised else Frame()
+        start = PhaseState(frame.coordinates(draw.z), temperature.sqrt() * noise)
+        end, log_det = flow(start, frame.potential(self.potential(x)))
+        end = end._replace(position=frame.latent(end.position))
         log_end = standard_normal_log_prob(end.position) + standard_normal_log_prob(end.velocity) + log_det.double()
         log_q_velocity = standard_normal_log_prob(noise) - log_cooling
         entropy = self.latent_dim * (1 + LOG_TWO_PI) + draw.scale.double().log().sum(-1) + log_cooling

@@ -18,6 +18,10 @@ class EncoderDraw(NamedTuple):
     mean: Tensor
     scale: Tensor
 
+    def log_density(self, z: Tensor) -> Tensor:
+        """log q of other points (N, d), (N,) float64."""
+        return standard_normal_log_prob((z - self.mean) / self.scale) - self.scale.double().log().sum(-1)
+
 
 class AmortizedModel(LatentVariableModel):
     """A model whose encoder maps x to q(z | x) = N(mean, diag(scale)^2), each (N, d)."""

@@ -4,6 +4,7 @@ Beyond the QSL-VAE paper: differentiable annealed importance sampling (Zhang et 
 the paper's integrator, drift, kick, drift between damping steps (docs/mathematics.md, the annealed bound).
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -32,6 +33,7 @@ def annealed_flow(
     fractions: Tensor,
     step_size: Scalar,
     damping: Scalar,
+    max_kick: float = math.inf,
     generator: torch.Generator | None = None,
     create_graph: bool = False,
     checkpoint_steps: bool = False,
@@ -46,7 +48,7 @@ def annealed_flow(
         exp(log_weight - target(end)) / q(start) is unbiased for the integral of exp(-target), where q is the density
         that ``position`` was drawn from.
 
-    ``create_graph`` and ``checkpoint_steps``: see ``quasi_symplectic_flow``.
+    ``max_kick``: see ``quasi_symplectic.step``; ``create_graph`` and ``checkpoint_steps``: ``quasi_symplectic_flow``.
     """
     velocity = standard_normal(tuple(position.shape), like=position, generator=generator)
     log_weight = torch.zeros(position.shape[:-1], dtype=torch.float64, device=position.device)
@@ -62,7 +64,9 @@ def annealed_flow(
 
         def step(position: Tensor, velocity: Tensor, t: Tensor = t, potential: Potential = bridge) -> PhaseState:
             start = PhaseState(position, velocity)
-            return quasi_symplectic.step(start, potential, step_size=t, damping=0.0, create_graph=create_graph)
+            return quasi_symplectic.step(
+                start, potential, step_size=t, damping=0.0, max_kick=max_kick, create_graph=create_graph
+            )
 
         before = velocity
         recompute = create_graph and checkpoint_steps

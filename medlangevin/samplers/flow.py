@@ -1,5 +1,6 @@
 """Flows: K integrator steps as one differentiable map of phase space, with the log-determinant of its Jacobian."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -29,6 +30,7 @@ def quasi_symplectic_flow(
     step_size: Scalar,
     damping: Scalar,
     noise_scale: Scalar = 0.0,
+    max_kick: float = math.inf,
     velocity_scales: Tensor | None = None,
     generator: torch.Generator | None = None,
     create_graph: bool = False,
@@ -38,10 +40,11 @@ def quasi_symplectic_flow(
 
     ``step_size``: a scalar, one per dimension (d,), or one per step and dimension (num_steps, d) or (num_steps, 1).
     With ``noise_scale`` sigma > 0 fresh noise is drawn at every step; the Jacobian is that of the map for the noise
-    drawn. ``velocity_scales`` (num_steps,): tempering, see ``leapfrog_flow``. ``create_graph`` keeps the result
-    differentiable through the force; with ``checkpoint_steps`` as well, no step's graph is kept: each is computed
-    again in the backward pass, so memory does not grow with ``num_steps`` and gradients of the potential are made
-    more than once. QSL-VAE paper, Algorithm 1, corrected (docs/mathematics.md, corrections 2 to 4).
+    drawn. ``max_kick``: see ``quasi_symplectic.step``; ``velocity_scales`` (num_steps,), tempering: ``leapfrog_flow``.
+    ``create_graph`` keeps the result differentiable through the force; with ``checkpoint_steps`` as well, no step's
+    graph is kept: each is computed again in the backward pass, so memory does not grow with ``num_steps`` and gradients
+    of the potential are made more than once. QSL-VAE paper, Algorithm 1, corrected (docs/mathematics.md, corrections 2
+    to 4).
     """
     log_det = _tempering_log_det(state.position, velocity_scales)
     for k in range(num_steps):
@@ -58,6 +61,7 @@ def quasi_symplectic_flow(
                 damping=damping,
                 noise_scale=noise_scale,
                 noise=noise,
+                max_kick=max_kick,
                 create_graph=create_graph,
             )
 

@@ -4,6 +4,7 @@ Source: QSL-VAE paper (Wang & Delingette 2021), Eq. 5, corrected: both drifts ha
 proof in A.2 (docs/mathematics.md, correction 1).
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -28,6 +29,7 @@ def step(
     damping: Scalar,
     noise_scale: Scalar = 0.0,
     noise: Tensor | None = None,
+    max_kick: float = math.inf,
     create_graph: bool = False,
 ) -> PhaseState:
     """One QSL step; exactly one gradient of ``potential``.
@@ -36,12 +38,14 @@ def step(
     normal, enters the kick as sqrt(t) ``noise_scale`` xi; None leaves it out. For fixed noise the map is a bijection
     (``inverse_step``) with the constant Jacobian of ``log_det_jacobian``; at damping 0 without noise it is position
     Verlet, volume preserving and time-reversible. ``create_graph`` keeps it differentiable through the force.
+
+    ``max_kick``: a change of velocity by the force, t F (chains, d), that is longer is shortened to it (the truncated
+    drift of Roberts & Tweedie 1996). It still depends on the position alone, so all of the above holds.
     """
     half, damp, kick = _coefficients(state, step_size, damping, noise_scale, noise)
     velocity = damp * state.velocity
     position = state.position + half * velocity
-    force = -evaluate(potential, position, create_graph=create_graph).gradient
-    velocity = velocity + 2 * half * force + kick
+    velocity = velocity + _push(position, potential, 2 * half, max_kick, create_graph=create_graph) + kick
     return PhaseState(position + half * velocity, damp * velocity)
 
 
@@ -53,14 +57,14 @@ def inverse_step(
     damping: Scalar,
     noise_scale: Scalar = 0.0,
     noise: Tensor | None = None,
+    max_kick: float = math.inf,
     create_graph: bool = False,
 ) -> PhaseState:
     """The exact inverse of ``step`` with the same arguments (up to rounding)."""
     half, damp, kick = _coefficients(state, step_size, damping, noise_scale, noise)
     velocity = state.velocity / damp
     position = state.position - half * velocity
-    force = -evaluate(potential, position, create_graph=create_graph).gradient
-    velocity = velocity - 2 * half * force - kick
+    velocity = velocity - _push(position, potential, 2 * half, max_kick, create_graph=create_graph) - kick
     return PhaseState(position - half * velocity, velocity / damp)
 
 
@@ -72,6 +76,13 @@ def log_det_jacobian(state: PhaseState, *, step_size: Scalar, damping: Scalar) -
     """
     step_sizes = scalar_like(step_size, state.position).expand(state.position.shape[-1])
     return -(scalar_like(damping, state.position) * step_sizes).sum()
+
+
+def _push(position: Tensor, potential: Potential, t: Tensor, max_kick: float, *, create_graph: bool) -> Tensor:
+    push = -t * evaluate(potential, position, create_graph=create_graph).gradient
+    if math.isinf(max_kick):
+        return push
+    return push * (max_kick / push.norm(dim=-1, keepdim=True).clamp(min=max_kick))
 
 
 def _coefficients(

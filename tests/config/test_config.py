@@ -142,6 +142,7 @@ USED_WITH: list[tuple[str, Any, list[dict[str, str]]]] = [
     ("flow.step_size", 0.002, [{"kind": "hvae"}, {"kind": "qsl_vae"}]),
     ("flow.checkpoint_steps", True, [{"kind": "hvae"}, {"kind": "qsl_vae"}]),
     ("flow.bound", "flow", [{"kind": "qsl_vae"}]),
+    ("flow.step_unit", "posterior", [{"kind": "qsl_vae"}]),
     ("flow.damping", 0.3, [{"kind": "qsl_vae"}]),
     ("flow.noise", 0.3, [{"kind": "qsl_vae", "flow.bound": "flow"}]),
     (

@@ -84,6 +84,12 @@ OTHERS = {
         for steps in (1, 2, 5, 10)
         for damping in (0.0, 1.0, 4.0)
     },
+    # In units of q, 0.08 to 0.2 of whose widths here, some kicks are shortened too.
+    **{
+        f"{kind} in units of q, nu={damping}": (kind, {"step_unit": "posterior", "damping": damping})
+        for kind in ("annealed", "qsl_vae")
+        for damping in (0.0, 1.0)
+    },
     "hoffman": ("hoffman", {}),
 }
 

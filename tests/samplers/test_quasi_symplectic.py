@@ -25,7 +25,8 @@ def start(chains: int, seed: int = 0) -> PhaseState:
 @pytest.mark.parametrize("step_size", [SCALAR, PER_DIMENSION], ids=["scalar", "per-dimension"])
 @pytest.mark.parametrize("damping", [0.0, 0.7])
 @pytest.mark.parametrize("noise_scale", [0.0, 1.3])
-def test_jacobian_equals_its_formula(step_size, damping, noise_scale, quartic):
+@pytest.mark.parametrize("max_kick", [math.inf, 0.1])
+def test_jacobian_equals_its_formula(step_size, damping, noise_scale, max_kick, quartic):
     noise = normal(1, D, seed=5)
 
     def flat_step(flat: Tensor) -> Tensor:
@@ -37,6 +38,7 @@ def test_jacobian_equals_its_formula(step_size, damping, noise_scale, quartic):
             damping=damping,
             noise_scale=noise_scale,
             noise=noise,
+            max_kick=max_kick,
             create_graph=True,
         )
         return torch.cat([end.position[0], end.velocity[0]])
@@ -53,14 +55,26 @@ def test_jacobian_equals_its_formula(step_size, damping, noise_scale, quartic):
 
 
 @pytest.mark.parametrize("step_size", [SCALAR, PER_DIMENSION], ids=["scalar", "per-dimension"])
-def test_inverse_step_undoes_a_step(step_size, quartic):
+@pytest.mark.parametrize("max_kick", [math.inf, 0.1])
+def test_inverse_step_undoes_a_step(step_size, max_kick, quartic):
     state, noise = start(50), normal(50, D, seed=9)
-    arguments = {"step_size": step_size, "damping": 0.7, "noise_scale": 0.8, "noise": noise}
+    arguments = {"step_size": step_size, "damping": 0.7, "noise_scale": 0.8, "noise": noise, "max_kick": max_kick}
     end = step(state, quartic, **arguments)
     back = inverse_step(end, quartic, **arguments)
     assert (end.position - state.position).abs().max() > 0.1
     torch.testing.assert_close(back.position, state.position, rtol=0, atol=1e-11)
     torch.testing.assert_close(back.velocity, state.velocity, rtol=0, atol=1e-11)
+
+
+def test_long_kicks_are_shortened_and_keep_their_direction(quartic):
+    state = start(50)
+    settings = {"step_size": SCALAR, "damping": 0.0}
+    kicks = step(state, quartic, **settings).velocity - state.velocity
+    limit = kicks.norm(dim=-1).median().item()
+    shortened = step(state, quartic, **settings, max_kick=limit).velocity - state.velocity
+    expected = kicks * (limit / kicks.norm(dim=-1, keepdim=True)).clamp(max=1)
+    torch.testing.assert_close(shortened, expected)
+    assert (shortened.norm(dim=-1) < limit * (1 + 1e-12)).all()
 
 
 def test_without_damping_it_is_time_reversible_and_with_damping_it_is_not(quartic):
