@@ -152,10 +152,11 @@ def _evaluate_ears(
     run: Run, ears: tuple[Ear, ...], index: CropIndex, *, samples: int, elbo_draws: int, seed: int
 ) -> list[dict[str, Any]]:
     data = CropDataset(ears, index.shape, window_hu=run.config.data.window_hu, cache_mb=0)
+    device = next(run.model.parameters()).device
     rows: list[dict[str, Any]] = []
     with progress(len(ears), "ear") as track:
         for position, ear in enumerate(ears):
-            x = data[position][None]
+            x = data[position][None].to(device)
             name = f"{ear.subject}/{ear.side}"  # an ear's noise is its own, whatever else is evaluated with it
             draws = x.expand(elbo_draws, *x.shape[1:])
             elbo = run.model.elbo(draws, generator(seed, "elbo", name)).mean().item()
@@ -184,7 +185,7 @@ def _anneal_ears(
         for position, row in enumerate(rows):
             estimate = decoder_log_likelihood(
                 run.model,
-                data[position][None],
+                data[position][None].to(next(run.model.parameters()).device),
                 generator(seed, "ais", f"{row['subject']}/{row['side']}"),
                 num_chains=chains,
                 num_temperatures=temperatures,

@@ -11,8 +11,9 @@ import torch
 from medlangevin.datasets.crops import CropDataset, choose_splits
 from medlangevin.datasets.datalist import read_index
 from medlangevin.errors import MedlangevinError
+from medlangevin.evaluation.decoder_likelihood import DecoderLikelihood
 from medlangevin.evaluation.figure import figure_of
-from medlangevin.evaluation.likelihood import evaluate, format_result
+from medlangevin.evaluation.likelihood import evaluate, evaluate_crops, format_result
 from medlangevin.training.metrics import read_metrics
 from medlangevin.training.run import load_run
 
@@ -119,3 +120,40 @@ def test_the_decoder_s_likelihood_is_added_on_request(run: Path) -> None:
     assert "AIS" not in format_result(without)
     with pytest.raises(MedlangevinError, match="belong to --decoder-likelihood"):
         evaluate(run, split="validation", chains=8)
+
+
+ANNEALING = {"temperatures": 4, "chains": 2}
+
+
+def test_ears_are_taken_to_the_model_s_device(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = load_run(run)
+    model = loaded.model.to("meta")  # where nothing can be computed, as on a GPU that is not there
+    seen = []
+
+    def answer(x: torch.Tensor, *rest: object) -> torch.Tensor:
+        seen.append(x.device.type)
+        return torch.zeros(len(x))
+
+    monkeypatch.setattr(model, "elbo", answer)
+    monkeypatch.setattr(model, "log_likelihood", answer)
+    estimate = DecoderLikelihood(*torch.zeros(3, 1), num_gradients=0)
+
+    def anneal(model: object, x: torch.Tensor, *rest: object, **options: object) -> DecoderLikelihood:
+        seen.append(x.device.type)
+        return estimate
+
+    monkeypatch.setattr("medlangevin.evaluation.likelihood.decoder_log_likelihood", anneal)
+    evaluate_crops(loaded, split="validation", samples=3, seed=0, data_root=None, annealing=ANNEALING)
+    assert seen == ["meta"] * 6
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_figures_on_a_gpu_are_those_on_a_cpu(run: Path) -> None:
+    cpu, gpu = (
+        evaluate_crops(
+            load_run(run, device=device), split="validation", samples=3, seed=0, data_root=None, annealing=ANNEALING
+        )
+        for device in ("cpu", "cuda")
+    )
+    for name in ("elbo", "nll", "nll_ais"):
+        assert gpu[name]["mean"] == pytest.approx(cpu[name]["mean"], abs=0.5)
