@@ -23,6 +23,7 @@ from medlangevin.training.cuda_graph import WARM_UP, recordable, recording_strea
 from medlangevin.training.gradient_step import GradientStep
 from medlangevin.training.optimizer import make_optimizer
 from medlangevin.training.precision import matmul_precision
+from medlangevin.training.tuned_kernels import put_channels_last, tunable, tuned_kernels
 
 MLP = {"latent_dim": 8, "network": {"kind": "mlp", "widths": [1024, 1024, 1024]}}
 MLP["likelihood"] = {"kind": "discretized_logistic"}
@@ -78,6 +79,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="cases whose name contains this")
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--matmul-precision", default="high", choices=("highest", "high", "medium"))
+    parser.add_argument("--no-tuning", action="store_true", help="training.tune_kernels: false")
     parser.add_argument("--profile", action="store_true", help="on a GPU: what the time goes into")
     arguments = parser.parse_args()
     print(f"{'case':34} {'one by one':>11} {'recorded':>11} {'images/s':>10} {'peak MiB':>9}", flush=True)
@@ -86,9 +88,10 @@ def main() -> None:
             continue
         on_gpu = torch.cuda.is_available()
         with matmul_precision(arguments.matmul_precision):
-            single, *_ = measure(case, recorded=False, steps=arguments.steps)
+            tuned = not arguments.no_tuning
+            single, *_ = measure(case, recorded=False, tuned=tuned, steps=arguments.steps)
             recorded, peak, kernels = (
-                measure(case, recorded=True, steps=arguments.steps, profiled=arguments.profile)
+                measure(case, recorded=True, tuned=tuned, steps=arguments.steps, profiled=arguments.profile)
                 if on_gpu
                 else (None, 0.0, [])
             )
@@ -99,7 +102,9 @@ def main() -> None:
             print(f"    {line}", flush=True)
 
 
-def measure(case: Case, *, recorded: bool, steps: int, profiled: bool = False) -> tuple[float, float, list[str]]:
+def measure(
+    case: Case, *, recorded: bool, tuned: bool, steps: int, profiled: bool = False
+) -> tuple[float, float, list[str]]:
     """Median seconds of a step, the peak of the device's memory in MiB, and lines on the kernels if ``profiled``."""
     training = {"optimizer": case.optimizer, "learning_rate": 1e-5, "cuda_graphs": recorded}
     config: Config = parse_config({"name": "x", "model": case.model, "training": training}, source="benchmark")
@@ -108,6 +113,9 @@ def measure(case: Case, *, recorded: bool, steps: int, profiled: bool = False) -
     recorded = recordable(device, 1, wanted=recorded)
     torch.manual_seed(0)
     model = build(config.model, case.shape, data_size=1000).to(device)
+    tuned = tunable(model, device, wanted=tuned)
+    if tuned:
+        put_channels_last(model)
     optimizer = make_optimizer(model, config.training, recorded=recorded)
     wrapped, wrapped_optimizer = fabric.setup(model, optimizer)
     stream = torch.Generator(device).manual_seed(0)
@@ -127,7 +135,7 @@ def measure(case: Case, *, recorded: bool, steps: int, profiled: bool = False) -
             torch.cuda.synchronize()
         return time.perf_counter() - started
 
-    with recording_stream(device):
+    with recording_stream(device), tuned_kernels(tuned):
         for _ in range(3 * WARM_UP):
             timed_step()
         seconds = [timed_step() for _ in range(steps)]

@@ -75,8 +75,9 @@ class TrainingConfig(Section):
     bfloat16 while training; densities, energies and accept tests stay in float32 and float64. ``weight_averaging``: the
     decay of an exponential moving average of the weights, which is then what is validated and kept as best; 0: none.
     ``cuda_graphs``: on one GPU, record a step once and launch it as a whole; the same numbers, many times faster for
-    small networks. ``devices`` on each of ``nodes`` machines: a process each (on a CPU as well), which share every
-    batch; the result is that of one, up to rounding.
+    small networks. ``tune_kernels``: on GPUs, volumes with channels last in memory, and cuDNN tries which kernels are
+    fastest: seconds at the start for a fifth of the time after it. ``devices`` on each of ``nodes`` machines: a process
+    each (on a CPU as well), which share every batch; the result is that of one, up to rounding.
     ``mlflow``: the address of an MLflow tracking server that gets the curves as well, such as http://localhost:5000.
     """
 
@@ -95,6 +96,7 @@ class TrainingConfig(Section):
     precision: Literal["float32", "bf16"] = "float32"
     weight_averaging: Annotated[Float, Field(ge=0, lt=1)] = 0.0
     cuda_graphs: bool = True
+    tune_kernels: bool = True
     devices: Annotated[Integer, Field(ge=1, le=1024)] = 1
     nodes: Annotated[Integer, Field(ge=1, le=1024)] = 1
     mlflow: Annotated[str, Field(min_length=1)] | None = None
@@ -132,6 +134,7 @@ PLACES = (
     "images.download",
     "training.accelerator",
     "training.cuda_graphs",
+    "training.tune_kernels",
     "training.devices",
     "training.nodes",
     "training.mlflow",

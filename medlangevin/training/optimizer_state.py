@@ -32,6 +32,10 @@ def unpack(tensors: dict[str, torch.Tensor], optimizer: torch.optim.Optimizer) -
             if value.shape != (shapes[number] if kept[name] else ()) or not value.is_floating_point():
                 raise ValueError(f"{number}.{name} is no tensor of its parameter")
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    for parameter, kept_of_it in optimizer.state.items():
+        for name, value in kept_of_it.items():
+            if kept[name]:  # fused optimisers walk through both in the order of memory
+                kept_of_it[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _kept(kind: type[Any]) -> dict[str, bool]:

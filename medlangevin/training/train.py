@@ -23,6 +23,7 @@ from medlangevin.training.precision import matmul_precision
 from medlangevin.training.processes import is_first, make_fabric
 from medlangevin.training.randomness import derive_seed
 from medlangevin.training.trainer import Trainer
+from medlangevin.training.tuned_kernels import put_channels_last, tunable, tuned_kernels
 
 # A resumed run may change these without becoming another run.
 MAY_CHANGE = {*PLACES, "training.epochs", "training.patience"}
@@ -58,6 +59,9 @@ def train(config: Config, *, resume: bool = False) -> Path:
             config.model, data.image_shape, mean_image=data.training.mean().cpu(), data_size=len(data.training)
         )
     model.to(fabric.device)
+    tuned = tunable(model, fabric.device, wanted=config.training.tune_kernels)
+    if tuned:
+        put_channels_last(model)
     recorded = recordable(fabric.device, fabric.world_size, wanted=config.training.cuda_graphs)
     optimizer = make_optimizer(model, config.training, recorded=recorded)
     average = WeightAverage(model, config.training.weight_averaging)
@@ -97,7 +101,7 @@ def train(config: Config, *, resume: bool = False) -> Path:
     if resume:
         say(f"going on after epoch {state.epoch}" if resuming else "nothing to resume: starting from the beginning")
     try:
-        with matmul_precision(config.training.matmul_precision):
+        with matmul_precision(config.training.matmul_precision), tuned_kernels(tuned):
             state = trainer.run()
     except KeyboardInterrupt:
         say(f"interrupted in epoch {trainer.state.epoch + 1}; train again with --resume to go on")
