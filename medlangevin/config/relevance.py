@@ -45,6 +45,8 @@ _DEFAULTS: tuple[tuple[Condition, str, str, float | str | tuple[int, ...]], ...]
     ({"network.kind": ("conv5",)}, "network", "hidden", 450),
     ({"kind": ("hvae", "qsl_vae"), "network.kind": ("mlp",)}, "network", "activation", "softplus"),
     ({"kind": ("hvae",), "flow.tempering": ("fixed", "free")}, "flow", "initial_temperature", 1.5),
+    ({"kind": ("qsl_vae",), "flow.step_unit": ("posterior",)}, "flow", "step_size", 0.45),
+    ({"kind": ("qsl_vae",), "flow.step_unit": ("posterior",)}, "flow", "max_step_size", 1.0),
 )
 
 

@@ -284,6 +284,14 @@ def test_defaults_that_depend_on_other_settings():
     assert model(kind="hvae", flow={"tempering": "free", "initial_temperature": 2}).flow.initial_temperature == 2
     assert model(kind="qsl_vae").flow.bound == "annealed"
 
+    def sizes(**flow: Any) -> tuple[float, float]:
+        found = model(kind="qsl_vae", flow=flow).flow
+        return found.step_size, found.max_step_size
+
+    assert sizes() == sizes(step_unit="latent") == (0.001, 0.05)
+    assert sizes(step_unit="posterior") == (0.45, 1.0)
+    assert sizes(step_unit="posterior", step_size=0.2) == (0.2, 1.0)
+
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
