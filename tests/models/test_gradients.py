@@ -12,6 +12,7 @@ from medlangevin.networks import ConvDecoder, ConvEncoder
 SHAPES = {"2D": (1, 7, 6), "3D": (1, 5, 4, 6)}
 STEPS = {"num_steps": 3, "step_size": 0.1, "max_step_size": 0.5}
 WARM = {**STEPS, "initial_temperature": 1.4}
+IN_UNITS_OF_Q = {"step_unit": "posterior", "step_size": 0.4, "max_step_size": 1.0}
 CASES = {
     "vae": ("vae", {}),
     "vae_flow": ("vae_flow", {"num_layers": 3}),
@@ -23,6 +24,8 @@ CASES = {
     "annealed": ("annealed", {**STEPS, "damping": 0.8}),
     "annealed without damping": ("annealed", {**STEPS, "damping": 0.0}),
     "annealed in one step": ("annealed", {**STEPS, "num_steps": 1}),
+    "qsl_vae in units of q": ("qsl_vae", {**WARM, **IN_UNITS_OF_Q, "damping": 0.4, "noise_scale": 0.7}),
+    "annealed in units of q": ("annealed", {**STEPS, **IN_UNITS_OF_Q, "damping": 0.8}),
 }
 WITH_STEPS = [name for name, (kind, _) in CASES.items() if kind in ("hvae", "qsl_vae", "annealed")]
 

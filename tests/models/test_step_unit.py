@@ -59,3 +59,19 @@ def test_an_encoder_far_too_wide_costs_little_more_than_without_steps(linear_gau
     unbounded = in_units_of_q(linear_gaussian, kind, step_size=0.4, max_step_size=1.0).elbo(x, seeded())
     assert bounded.mean() > 2 * own
     assert not unbounded.mean() > 1e3 * own
+
+
+@pytest.mark.parametrize("kind", ["qsl_vae", "annealed"])
+def test_kicks_are_bounded_by_the_length_of_a_velocity_in_units_of_q_alone(linear_gaussian, kind):
+    dimensions = len(linear_gaussian.encoder.scale)
+    assert linear_gaussian.model(kind, step_unit="posterior").max_kick == math.sqrt(dimensions)
+    assert linear_gaussian.model(kind, step_unit="latent").max_kick == math.inf
+
+
+def test_the_density_of_a_draw_is_that_of_q_at_any_point(linear_gaussian):
+    x = linear_gaussian.x.expand(5, -1)
+    draw = linear_gaussian.model("vae")._draw_initial(x, seeded())
+    elsewhere = draw.z + torch.randn(draw.z.shape, generator=seeded(), dtype=torch.float64)
+    torch.testing.assert_close(draw.log_density(draw.z), draw.log_q)
+    expected = torch.distributions.Normal(draw.mean, draw.scale).log_prob(elsewhere).sum(-1)
+    torch.testing.assert_close(draw.log_density(elsewhere), expected)

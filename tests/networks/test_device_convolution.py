@@ -1,8 +1,11 @@
 """Transposed convolutions with derivatives of their own: torch's values and gradients, to the second order and on."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from medlangevin.networks import device_convolution
 from medlangevin.networks.device_convolution import TransposedConvolution
@@ -66,6 +69,41 @@ def test_a_force_makes_no_gradient_of_weights(case, monkeypatch):
     force.square().sum().backward()
     assert len(made) == 2  # through the force, and through the tanh's slope
     layer.zero_grad()
+
+
+def recomputed(y: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    def step(x: Tensor) -> Tensor:
+        return x - 0.1 * torch.autograd.grad(y(x).tanh().sum(), x, create_graph=True)[0]
+
+    return checkpoint(step, x, use_reentrant=False).square().sum()
+
+
+# What else is done to a graph: how the loss is made, and how its gradients are asked for.
+WAYS = {
+    "twice": (
+        lambda y, x: y(x).tanh().sum(),
+        lambda loss, x, weight: [loss.backward(retain_graph=i == 0) for i in (0, 1)],
+    ),
+    "of weights": (lambda y, x: y(x).tanh().sum(), lambda loss, x, weight: loss.backward(inputs=[weight])),
+    "of positions": (lambda y, x: y(x).tanh().sum(), lambda loss, x, weight: loss.backward(inputs=[x])),
+    "recomputed": (recomputed, lambda loss, x, weight: loss.backward()),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_gradients_are_those_of_torch_however_they_are_asked_for(case, way):
+    layer, x = case
+    make, differentiate = WAYS[way]
+    found = []
+    for convolve in (layer, lambda x: TransposedConvolution.of(layer)(x, layer.weight, layer.bias)):
+        layer.zero_grad()
+        x.grad = None
+        differentiate(make(convolve, x), x, layer.weight)
+        found.append([x.grad, *(parameter.grad for parameter in layer.parameters())])
+    layer.zero_grad()
+    for own, reference in zip(*found, strict=True):
+        assert (own is None) == (reference is None)
+        assert own is None or torch.allclose(own, reference, rtol=1e-10, atol=1e-10)
 
 
 def test_under_autocast_it_computes_in_half_precision(case):

@@ -29,6 +29,7 @@ MODELS = {
     "qsl flow": {"kind": "qsl_vae", "flow": {**FLOW, "bound": "flow", "damping": 0.01, "noise": 0.1}},
     "qsl annealed": {"kind": "qsl_vae", "flow": FLOW},
     "qsl checkpointed": {"kind": "qsl_vae", "flow": {**FLOW, "checkpoint_steps": True}},
+    "qsl in units of q": {"kind": "qsl_vae", "flow": {**FLOW, "step_unit": "posterior"}},
     "hoffman": {"kind": "hoffman", "langevin": {"metropolis": False}},
     "hoffman adjusted": {"kind": "hoffman", "langevin": {"metropolis": True}},
     "lae": {"kind": "lae"},

@@ -11,6 +11,7 @@ from medlangevin.training.averaging import WeightAverage
 from medlangevin.training.checkpoint import TrainingState, load_training, save_checkpoint
 from medlangevin.training.run import load_run
 from medlangevin.training.train import train
+from medlangevin.training.trainer import Trainer
 from medlangevin.training.tuned_kernels import put_channels_last, tunable, tuned_kernels
 
 SETTINGS = {"kind": "qsl_vae", "latent_dim": 3, "network": {"channels": [3, 4], "hidden": 8}}
@@ -81,6 +82,30 @@ def test_cudnn_is_left_as_it_was(before: bool, monkeypatch: pytest.MonkeyPatch) 
     assert torch.backends.cudnn.benchmark == before
     with tuned_kernels(False):
         assert torch.backends.cudnn.benchmark == before
+
+
+@pytest.mark.parametrize("tuned", [False, True])
+def test_a_training_is_tuned_where_that_gains(cohort: Path, tmp_path: Path, tuned: bool, monkeypatch) -> None:
+    seen = []
+
+    class Looked(Trainer):
+        def run(self) -> TrainingState:
+            weights = [weight for weight in self.model.parameters() if weight.ndim == 5 and min(weight.shape[:2]) > 1]
+            seen.append((torch.backends.cudnn.benchmark, {is_channels_last(weight) for weight in weights}))
+            return super().run()
+
+    monkeypatch.setattr("medlangevin.training.train.Trainer", Looked)
+    monkeypatch.setattr("medlangevin.training.train.tunable", lambda model, device, *, wanted: wanted)
+    config = {
+        "name": "a",
+        "output_dir": str(tmp_path),
+        "data": {"root": str(cohort)},
+        "model": SETTINGS,
+        "training": {"epochs": 1, "accelerator": "cpu", "tune_kernels": tuned},
+    }
+    train(parse_config(config, source="test"))
+    assert seen == [(tuned, {tuned})]
+    assert not torch.backends.cudnn.benchmark
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
