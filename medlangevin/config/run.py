@@ -76,8 +76,9 @@ class TrainingConfig(Section):
     decay of an exponential moving average of the weights, which is then what is validated and kept as best; 0: none.
     ``cuda_graphs``: on one GPU, record a step once and launch it as a whole; the same numbers, many times faster for
     small networks. ``tune_kernels``: on GPUs, volumes with channels last in memory, and cuDNN tries which kernels are
-    fastest: seconds at the start for a fifth of the time after it. ``devices`` on each of ``nodes`` machines: a process
-    each (on a CPU as well), which share every batch; the result is that of one, up to rounding.
+    fastest: seconds at the start, and about a fifth less time for every step after them. ``devices`` on each of
+    ``nodes`` machines: a process each (on a CPU as well), which share every batch; the result is that of one, up to
+    rounding.
     ``mlflow``: the address of an MLflow tracking server that gets the curves as well, such as http://localhost:5000.
     """
 

@@ -32,7 +32,7 @@ MAY_CHANGE = {*PLACES, "training.epochs", "training.patience"}
 def train(config: Config, *, resume: bool = False) -> Path:
     """Train the model of ``config`` and return the run's folder; prints what was decided and what came out.
 
-    ``resume`` goes on from the last checkpoint of the same run, exactly (on one device type), and starts from the
+    ``resume`` goes on from the last checkpoint of the same run, exactly (on a GPU up to rounding), and starts from the
     beginning when there is none. Raises MedlangevinError before anything is written when the input is bad.
     """
     run_dir = config.run_dir
