@@ -82,13 +82,13 @@ def main() -> None:
     parser.add_argument("--no-tuning", action="store_true", help="training.tune_kernels: false")
     parser.add_argument("--profile", action="store_true", help="on a GPU: what the time goes into")
     arguments = parser.parse_args()
+    tuned = not arguments.no_tuning
     print(f"{'case':34} {'one by one':>11} {'recorded':>11} {'images/s':>10} {'peak MiB':>9}", flush=True)
     for case in cases():
         if arguments.only not in case.name:
             continue
         on_gpu = torch.cuda.is_available()
         with matmul_precision(arguments.matmul_precision):
-            tuned = not arguments.no_tuning
             single, *_ = measure(case, recorded=False, tuned=tuned, steps=arguments.steps)
             recorded, peak, kernels = (
                 measure(case, recorded=True, tuned=tuned, steps=arguments.steps, profiled=arguments.profile)

@@ -16,6 +16,7 @@ from medlangevin.likelihoods import Likelihood
 from medlangevin.models.base import standard_normal_log_prob
 from medlangevin.models.refined import Frame, RefinedModel, Refinement
 from medlangevin.models.unconstrained import bounded_step_size, halve_step_size, inverse_softplus, step_size_logit
+from medlangevin.models.vae import EncoderDraw
 from medlangevin.samplers import FlowResult, PhaseState, Potential, annealed_flow, quasi_symplectic_flow, scalar_like
 
 
@@ -102,6 +103,9 @@ class QSLVAE(RefinedModel):
         halve_step_size(self.step_size_logit)
         return True
 
+    def _frame(self, draw: EncoderDraw) -> Frame:
+        return Frame(draw.mean, draw.scale) if self.step_unit == "posterior" else Frame()
+
     def _refine(self, x: Tensor, generator: torch.Generator | None, *, create_graph: bool) -> Refinement:
         if self.bound == "annealed":
             refinement = self._refine_by_annealing(x, generator, create_graph=create_graph)
@@ -121,13 +125,7 @@ class QSLVAE(RefinedModel):
                     checkpoint_steps=self.checkpoint_steps,
                 )
 
-            refinement = self._refine_by_flow(
-                x,
-                generator,
-                flow,
-                initial_temperature=self.initial_temperature,
-                standardised=self.step_unit == "posterior",
-            )
+            refinement = self._refine_by_flow(x, generator, flow, initial_temperature=self.initial_temperature)
         damping = scalar_like(self.damping, refinement.bound)
         settings = {"step_size": self.step_size.mean(), "damping": damping}
         return refinement._replace(parts={**refinement.parts, **settings})
@@ -135,7 +133,7 @@ class QSLVAE(RefinedModel):
     def _refine_by_annealing(self, x: Tensor, generator: torch.Generator | None, *, create_graph: bool) -> Refinement:
         """L is the bound as well: its terms log q and log p vary together, so the entropy in their place adds noise."""
         draw = self._draw_initial(x, generator)
-        frame = Frame(draw.mean, draw.scale) if self.step_unit == "posterior" else Frame()
+        frame = self._frame(draw)
         end, log_kernels = annealed_flow(
             frame.coordinates(draw.z),
             frame.potential(lambda z: -draw.log_density(z)),

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from medlangevin.likelihoods import LOG_TWO_PI
 from medlangevin.models.base import Loss, standard_normal_log_prob
-from medlangevin.models.vae import AmortizedModel
+from medlangevin.models.vae import AmortizedModel, EncoderDraw
 from medlangevin.samplers import FlowResult, PhaseState, Potential, scalar_like, standard_normal
 
 
@@ -55,6 +55,10 @@ class RefinedModel(AmortizedModel):
     def _refine(self, x: Tensor, generator: torch.Generator | None, *, create_graph: bool) -> Refinement:
         """Draw and move one latent vector per image; ``create_graph`` keeps it differentiable."""
 
+    def _frame(self, draw: EncoderDraw) -> Frame:
+        """The coordinates that the map of ``draw`` works in: those of z, unless a subclass says otherwise."""
+        return Frame()
+
     def training_loss(self, x: Tensor, generator: torch.Generator | None = None) -> Loss:
         """Minus the bound, averaged over the batch; gradients flow through the whole map, its forces included.
 
@@ -89,12 +93,10 @@ class RefinedModel(AmortizedModel):
         flow: Callable[[PhaseState, Potential], FlowResult],
         *,
         initial_temperature: float | Tensor,
-        standardised: bool = False,
     ) -> Refinement:
         """phi_0 ~ q(. | x), kappa_0 ~ N(0, T0 I), then ``flow`` down U = -log p(x, .) to (phi, kappa).
 
-        ``standardised``: the flow's positions are (phi - mean) / scale of q.
-
+        ``flow`` sees positions and U in the coordinates of ``_frame``.
         L = log p(x, phi) + log N(kappa) - log q(phi_0 | x) - log N(kappa_0; 0, T0 I) + log |det J|. The bound is L_RB,
         where the two initial densities are replaced by their expectations: equal mean (docs/mathematics.md, the bound).
         QSL-VAE paper, Eqs. 12 and 13, with the corrected Jacobian; Caterini et al. (2018), section 3.
@@ -103,7 +105,7 @@ class RefinedModel(AmortizedModel):
         noise = standard_normal(tuple(draw.z.shape), like=draw.z, generator=generator)
         temperature = scalar_like(initial_temperature, draw.z)
         log_cooling = 0.5 * self.latent_dim * temperature.double().log()
-        frame = Frame(draw.mean, draw.scale) if standardised else Frame()
+        frame = self._frame(draw)
         start = PhaseState(frame.coordinates(draw.z), temperature.sqrt() * noise)
         end, log_det = flow(start, frame.potential(self.potential(x)))
         end = end._replace(position=frame.latent(end.position))
