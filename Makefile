@@ -15,10 +15,10 @@ TEST_PROCESSES ?= 2
 LOWEST := .venv-lowest
 LOWEST_PYTHON ?= python3.11
 LOWEST_TESTS ?= tests/test_*.py tests/config tests/ci tests/doctor tests/shape tests/cli/test_main.py tests/cli/test_exit_codes.py \
-	tests/cli/test_training_commands.py tests/datasets/test_crops.py tests/datasets/phantom/test_phantom_shape.py \
-	tests/evaluation/test_generation.py tests/evaluation/test_posterior.py tests/imaging/reading/test_ingest.py \
+	tests/cli/test_training_commands.py tests/datasets/test_crops.py tests/phantom/test_phantom_shape.py \
+	tests/inference/test_generation.py tests/inference/test_posterior.py tests/imaging/reading/test_ingest.py \
 	tests/imaging/registration/test_register.py tests/models/test_build.py tests/reports/test_report.py \
-	tests/samplers/test_kernels.py tests/training/test_checkpoint.py tests/training/test_hostile_checkpoint.py \
+	tests/samplers/test_kernels.py tests/runs/test_checkpoint.py tests/runs/test_hostile_checkpoint.py \
 	tests/training/test_parts.py tests/training/test_train.py
 
 .PHONY: help demo test lint docs format audit lower-bounds clean

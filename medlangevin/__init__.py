@@ -6,20 +6,22 @@ What a trained run needs from Python is here (docs/python.md); a name is importe
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from medlangevin._version import __version__
+
 if TYPE_CHECKING:
-    from medlangevin.errors import MedlangevinError
-    from medlangevin.evaluation.bundle import load_bundle
-    from medlangevin.evaluation.generation import generate, write_volume
-    from medlangevin.evaluation.trained_run import TrainedRun, load_run
+    from medlangevin.inference.bundle import load_bundle
+    from medlangevin.inference.generation import generate, write_volume
+    from medlangevin.inference.trained_run import TrainedRun, load_run
     from medlangevin.shape.measure import Measures, measure
     from medlangevin.shape.volumes import read_volume
+    from medlangevin.system.errors import MedlangevinError
 
-__version__ = "0.1.0"
 
 __all__ = [
     "Measures",
     "MedlangevinError",
     "TrainedRun",
+    "__version__",
     "generate",
     "load_bundle",
     "load_run",
@@ -30,14 +32,14 @@ __all__ = [
 
 _HOMES = {
     "Measures": "shape.measure",
-    "MedlangevinError": "errors",
-    "TrainedRun": "evaluation.trained_run",
-    "generate": "evaluation.generation",
-    "load_bundle": "evaluation.bundle",
-    "load_run": "evaluation.trained_run",
+    "MedlangevinError": "system.errors",
+    "TrainedRun": "inference.trained_run",
+    "generate": "inference.generation",
+    "load_bundle": "inference.bundle",
+    "load_run": "inference.trained_run",
     "measure": "shape.measure",
     "read_volume": "shape.volumes",
-    "write_volume": "evaluation.generation",
+    "write_volume": "inference.generation",
 }
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from medlangevin.samplers.random import standard_normal, uniform
+from medlangevin.system.random import standard_normal, uniform
 
 LOG_TWO_PI = math.log(2 * math.pi)
 # log(sinh(l / 2) / (l / 2)) = sum over n of B_2n l^2n / (2n (2n)!); for |l| < 1 nine terms are exact in float64.

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 # The tensors of the tests are too small to share: threads that wait for a busy core make them ten times slower, and
 # what is compared bit by bit depends on their number. Here, before torch is loaded, and for every program that is
@@ -19,6 +20,13 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
+import yaml
+
+from medlangevin.config import Config, parse_config
+from medlangevin.training.train import train
+
+if TYPE_CHECKING:
+    from medlangevin.papers.table.prepare import Benchmark
 
 # What a shell starts in the background ignores Ctrl-C, and so would every program that the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -99,3 +107,121 @@ def write_images() -> Callable[..., Path]:
         return path
 
     return write
+
+
+BALL_SHAPE = (8, 6, 5)
+
+
+@pytest.fixture(scope="session")
+def cohort(tmp_path_factory: pytest.TempPathFactory, write_crops: Callable[..., list[Path]]) -> Path:
+    """Seven people to train on, two to validate on, two to test on: a bright ball of varying place and size."""
+    root = tmp_path_factory.mktemp("crops")
+    random = np.random.default_rng(0)
+    grid = np.stack(np.meshgrid(*[np.arange(size) for size in BALL_SHAPE], indexing="ij"))
+    balls = []
+    for _ in range(11):
+        centre = np.array(BALL_SHAPE)[:, None, None, None] / 2 + random.normal(0, 0.5, (3, 1, 1, 1))
+        distance = np.sqrt(((grid - centre) ** 2).sum(0))
+        balls.append(2000 * (distance < random.uniform(1.5, 2.5)) - 500 + random.normal(0, 100, BALL_SHAPE))
+    write_crops(root, training=balls[:7], validation=balls[7:9], test=balls[9:])
+    return root
+
+
+@pytest.fixture
+def make_config(cohort: Path, tmp_path: Path) -> Callable[..., Config]:
+    """``make_config(name, kind=..., data=..., **training)``: a run under tmp_path/runs on the cohort."""
+
+    def make(name: str = "run", *, kind: str = "vae", data: dict[str, Any] | None = None, **training: Any) -> Config:
+        return parse_config(
+            {
+                "name": name,
+                "output_dir": str(tmp_path / "runs"),
+                "seed": 3,
+                "data": {"root": str(cohort), **(data or {})},
+                "model": {
+                    "kind": kind,
+                    "latent_dim": 2,
+                    "network": {"channels": [2], "hidden": 4},
+                    **({"flow": {"steps": 2}} if kind == "qsl_vae" else {}),
+                },
+                "training": {"epochs": 4, "batch_size": 3, "accelerator": "cpu", **training},
+            },
+            source="test",
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory, write_crops: Callable[..., list[Path]]) -> Path:
+    """A QSL-VAE trained for three epochs on six ears, two for validation, none for testing."""
+    root = tmp_path_factory.mktemp("evaluation")
+    random = np.random.default_rng(0)
+    ears = [random.normal(500, 400, (8, 6, 5)) + random.normal(0, 300) for _ in range(8)]
+    write_crops(root, training=ears[:6], validation=ears[6:])
+    config = parse_config(
+        {
+            "name": "known",
+            "output_dir": str(root / "runs"),
+            "data": {"root": str(root)},
+            "model": {"kind": "qsl_vae", "latent_dim": 3, "network": {"channels": [2], "hidden": 4}},
+            "training": {"epochs": 3, "batch_size": 3, "accelerator": "cpu"},
+        },
+        source="test",
+    )
+    return train(config)
+
+
+@pytest.fixture(scope="session")
+def ears(run: Path) -> list[Path]:
+    """The crops of the run, those to train on first."""
+    return sorted(run.parents[1].glob("*_ct.nii.gz"))
+
+
+@pytest.fixture(scope="session")
+def ear(ears: list[Path]) -> Path:
+    return ears[0]
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, write_images: Callable[..., Path]) -> "Benchmark":
+    """A VAE (two seeds) and an LAE on grey images without validation, the VAE alone on RGB images with it."""
+    from medlangevin.papers.table.prepare import prepare
+    from medlangevin.papers.table.run import run
+
+    folder = tmp_path_factory.mktemp("table")
+    for name, channels in (("dots", 1), ("colours", 3)):
+        write_images(folder / f"{name}.npz", (channels, 4, 4), train=30, valid=20, test=30)
+    (folder / "table.yaml").write_text(
+        yaml.safe_dump(
+            {
+                "name": "tiny",
+                "title": "Tiny",
+                "figures": ["negative_elbo"],
+                "base": {
+                    "model": {
+                        "latent_dim": 2,
+                        "network": {"kind": "mlp", "widths": [3]},
+                        "likelihood": {"kind": "discretized_logistic"},
+                    },
+                    "training": {"epochs": 4, "batch_size": 10, "accelerator": "cpu"},
+                },
+                "data_sets": {
+                    "dots": {"images": {"set": "dots.npz", "train_on": "all"}},
+                    "colours": {"images": {"set": "colours.npz"}},
+                },
+                "rows": {
+                    "vae": {"label": "VAE", "model": {"kind": "vae"}, "seeds": {"dots": [3, 4], "colours": [0]}},
+                    "lae": {
+                        "label": "LAE",
+                        "model": {"kind": "lae", "langevin": {"posterior_steps": 4}},
+                        "seeds": {"dots": [0]},
+                    },
+                },
+            },
+            sort_keys=False,
+        )
+    )
+    benchmark = prepare(folder / "table.yaml", folder / "out", data_root=folder)
+    assert run(benchmark) == {}
+    return benchmark

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from medlangevin.datasets.datalist import read_index
-from medlangevin.evaluation.generation import write_volume
-from medlangevin.imaging.reading.image_file import write_image
 from medlangevin.imaging.reading.volume_file import load_volume
+from medlangevin.inference.generation import write_volume
 from medlangevin.shape.volumes import read_volume
+from medlangevin.system.nifti import write_image
 
 Factory = pytest.TempPathFactory
 SHAPE = (4, 5, 6)

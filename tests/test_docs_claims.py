@@ -75,7 +75,7 @@ def test_an_option_named_alone_belongs_to_a_command_or_to_a_program_that_the_pag
 def test_every_script_of_benchmarks_that_a_page_calls_exists_with_its_options():
     for page in PAGES:
         for code in code_of(page):
-            match = re.match(r"python (benchmarks/\w+\.py)(.*)", code)
+            match = re.match(r"python (benchmarks/[\w/]+\.py)(.*)", code)
             if match:
                 text = (ROOT / match[1]).read_text(encoding="utf-8")
                 assert all(f'"{name}"' in text for name in OPTION.findall(match[2])), code

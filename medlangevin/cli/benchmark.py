@@ -32,9 +32,9 @@ def benchmark(
     Example:
       medlangevin benchmark configs/benchmarks/smoke.yaml --out results/smoke --only 'vae-*'
     """
-    from medlangevin.errors import MedlangevinError
-    from medlangevin.evaluation.benchmark.prepare import prepare, states
-    from medlangevin.evaluation.benchmark.run import require_no_failures, run
+    from medlangevin.papers.table.prepare import prepare, states
+    from medlangevin.papers.table.run import require_no_failures, run
+    from medlangevin.system.errors import MedlangevinError
 
     prepared = prepare(config, out, data_root=data_root, download=download, only=only)
     if list_only:
@@ -42,7 +42,7 @@ def benchmark(
             click.echo(f"{name}: {state}")
         return
     failed = run(prepared)
-    from medlangevin.reports.benchmark import draw_benchmark
+    from medlangevin.papers.table.pictures import draw_benchmark
 
     try:
         for path in draw_benchmark(prepared):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from medlangevin.errors import MedlangevinError
+from medlangevin.system.errors import MedlangevinError
 
 # Small enough for two CPU cores and a few minutes; configs/cochlea_qsl.yaml is what a real cohort wants.
 CONFIG = """\
@@ -87,7 +87,7 @@ def demo(ctx: click.Context, out: Path, seed: int) -> None:
 
 def _claim(out: Path, config: Path, text: str) -> None:
     """Make ``out`` the folder of a demo; refuse to mix one with other files."""
-    from medlangevin.io import require_folder, write_text
+    from medlangevin.system.files import require_folder, write_text
 
     require_folder(out)
     if not config.is_file() and out.is_dir() and any(out.iterdir()):

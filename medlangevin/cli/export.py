@@ -22,7 +22,7 @@ def export(run: Path, bundle: Path, checkpoint: Literal["best", "last"]) -> None
       cd bundles/cochlea_qsl
       python -m monai.bundle run --config_file configs/inference.json --count 10 --output_dir out
     """
-    from medlangevin.evaluation.bundle.export import export as export_run
+    from medlangevin.inference.bundle.export import export as export_run
 
     folder = export_run(run, bundle, checkpoint=checkpoint)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -73,9 +73,9 @@ def generate(
       medlangevin generate runs/cochlea_qsl --between a_ct.nii.gz b_ct.nii.gz --count 7 --out path/
       medlangevin generate runs/cochlea_qsl --traverse --directions 3 --steps 5 --out directions/
     """
-    from medlangevin.errors import MedlangevinError
-    from medlangevin.evaluation.generation import generate as generate_volumes
+    from medlangevin.inference.generation import generate as generate_volumes
     from medlangevin.reports.montage import draw_generated
+    from medlangevin.system.errors import MedlangevinError
 
     if strength is not None and like is None:
         raise MedlangevinError("--strength belongs to --like; add it or leave --strength out")

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from medlangevin import __version__
+from medlangevin._version import __version__
 from medlangevin.cli.audit import audit
 from medlangevin.cli.benchmark import benchmark
 from medlangevin.cli.demo import demo
@@ -20,7 +20,7 @@ from medlangevin.cli.report import report
 from medlangevin.cli.shape import shape
 from medlangevin.cli.toy import toy
 from medlangevin.cli.train import train
-from medlangevin.errors import MedlangevinError, PartialFailureError
+from medlangevin.system.errors import MedlangevinError, PartialFailureError
 
 # Faults of the user's disk rather than of the program: worth one line, not a traceback.
 _DISK_FAULTS = {

@@ -20,7 +20,7 @@ def phantom(out: Path, ears: int, seed: int, workers: int) -> None:
     Example:
       medlangevin phantom --out phantom --ears 40 --seed 0
     """
-    from medlangevin.datasets.phantom import write_cohort
+    from medlangevin.phantom import write_cohort
 
     folders = write_cohort(out, ears=ears, seed=seed, workers=workers)
     click.echo(f"{len(folders)} studies in {out / 'dicom'}, the truth in {out / 'truth'}")

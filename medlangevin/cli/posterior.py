@@ -39,8 +39,8 @@ def posterior(
     Example:
       medlangevin posterior runs/cochlea_qsl data/cochlea/crops/sub-0be29ae3bc_side-R_ct.nii.gz --out posterior/
     """
-    from medlangevin.evaluation.posterior import format_posterior
-    from medlangevin.evaluation.posterior import posterior as sample
+    from medlangevin.inference.posterior import format_posterior
+    from medlangevin.inference.posterior import posterior as sample
     from medlangevin.reports.posterior import draw_posterior
 
     result = sample(

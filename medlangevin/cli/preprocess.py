@@ -64,7 +64,7 @@ def preprocess(
       medlangevin preprocess --merge --out data/cochlea
       medlangevin preprocess --raw dicom/ --build-reference mean_ear.nii.gz
     """
-    from medlangevin.errors import MedlangevinError
+    from medlangevin.system.errors import MedlangevinError
 
     if not all(name.strip() for name in series):
         raise MedlangevinError("--series is empty; give it a SeriesInstanceUID, a series hash, or a folder or file")
@@ -80,7 +80,7 @@ def preprocess(
         _build_reference(raw, build_reference, reference, workers)
         return
     from medlangevin.imaging.cohort.preprocess import preprocess as run
-    from medlangevin.imaging.cohort.shard import parse_shard
+    from medlangevin.imaging.cohort.status import parse_shard
 
     share = parse_shard(shard) if shard else None
     _tell(
@@ -101,7 +101,7 @@ def _refuse_others(option: str, why: str, allowed: set[str]) -> None:
     """An option that would do nothing is a mistake that its user should know of."""
     from click.core import ParameterSource
 
-    from medlangevin.errors import MedlangevinError
+    from medlangevin.system.errors import MedlangevinError
 
     context = click.get_current_context()
     names = {item.name: item.opts[0] for item in context.command.params if item.opts[0] != option}
@@ -118,8 +118,8 @@ def _merge(out: Path) -> None:
 
 
 def _tell(summary: "PreprocessSummary") -> None:
-    from medlangevin.errors import PartialFailureError
     from medlangevin.imaging.cohort.summary import describe
+    from medlangevin.system.errors import PartialFailureError
 
     click.echo(describe(summary))
     if summary.failures or summary.failed:
@@ -129,8 +129,8 @@ def _tell(summary: "PreprocessSummary") -> None:
 
 
 def _build_reference(raw: Path, target: Path, start: Path | None, workers: int) -> None:
-    from medlangevin.errors import PartialFailureError
     from medlangevin.imaging.cohort.build_reference import build_reference_from_folder
+    from medlangevin.system.errors import PartialFailureError
 
     built = build_reference_from_folder(raw, target, reference=start, workers=workers)
     for item in built.failures:

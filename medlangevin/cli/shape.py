@@ -57,8 +57,8 @@ def shape(
       medlangevin shape synthetic/ --compare data/cochlea --split validation --split test
       medlangevin shape data/cochlea --mesh stl --mesh-space RAS
     """
-    from medlangevin.errors import MedlangevinError, PartialFailureError
     from medlangevin.reports.shape_comparison import format_table, report_shape
+    from medlangevin.system.errors import MedlangevinError, PartialFailureError
 
     if mesh_space and not mesh:
         raise MedlangevinError("--mesh-space says nothing without --mesh; add --mesh stl, ply or vtk")

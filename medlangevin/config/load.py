@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from medlangevin.config.former import upgrade
 from medlangevin.config.run import Config
 from medlangevin.config.yaml_text import parse_yaml, read_yaml
-from medlangevin.errors import MedlangevinError
+from medlangevin.system.errors import MedlangevinError
 
 Checked = TypeVar("Checked", bound=BaseModel)
 # What one message tells; a file of another program has hundreds.

@@ -5,8 +5,8 @@ from typing import Any
 
 import yaml
 
-from medlangevin.errors import MedlangevinError
-from medlangevin.io import read_bounded
+from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.files import read_bounded
 
 # Longer and deeper than any file of ours by a factor of ten; PyYAML takes minutes for a megabyte of brackets.
 MOST_BYTES = 256 * 1024

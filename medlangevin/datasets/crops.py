@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from medlangevin.datasets.datalist import CropIndex, Ear
 from medlangevin.datasets.window import to_unit
-from medlangevin.errors import MedlangevinError
+from medlangevin.system.errors import MedlangevinError
 
 SMALL_COHORT_VALIDATION = 0.1  # share of the training people held out when preprocess set none aside
 

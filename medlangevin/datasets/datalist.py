@@ -9,9 +9,9 @@ import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 
-from medlangevin.errors import MedlangevinError
-from medlangevin.io import read_json
-from medlangevin.volume_claim import can_be_crop
+from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.files import read_json
+from medlangevin.system.nifti import can_be_crop
 
 SPLITS = ("training", "validation", "test")
 # What nibabel raises for a file that is damaged or no image.

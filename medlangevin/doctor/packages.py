@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from medlangevin import __version__
+from medlangevin._version import __version__
 from medlangevin.doctor.finding import PIP, Finding
 
 # Names to import where they are not those of the package.

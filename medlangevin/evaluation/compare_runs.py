@@ -5,10 +5,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from medlangevin.errors import MedlangevinError
 from medlangevin.evaluation.figure import Figure, figure_of
 from medlangevin.evaluation.likelihood import RESULTS
-from medlangevin.io import read_json
+from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.files import read_json
 
 _COMPARED = {"elbo": "ELBO", "nll": "NLL", "nll_ais": "NLL by AIS"}
 # What has to be equal for two figures to be the same measure.

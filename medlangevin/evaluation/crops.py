@@ -5,7 +5,7 @@ import math
 from medlangevin.config.evaluation import ImageEvaluation
 from medlangevin.evaluation.figure import Figure, figure_of, require_finite
 from medlangevin.evaluation.likelihood import evaluate_crops
-from medlangevin.training.run import Run
+from medlangevin.runs.run import Run
 
 
 def evaluate_ears(run: Run, settings: ImageEvaluation, *, seed: int) -> dict[str, Figure]:

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from medlangevin.errors import MedlangevinError
 from medlangevin.models.base import LatentVariableModel, draws_at_once, repeat_images, standard_normal_log_prob
-from medlangevin.progress import Track
 from medlangevin.samplers import Potential, annealed_importance, standard_normal
+from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.progress import Track
 
 # Chains of the preliminary run that chooses temperatures and step sizes (fewer where memory is short, at least 2).
 PLANNING_CHAINS = 8

@@ -5,29 +5,93 @@ Its figures compare models that were judged with this same classifier; they are 
 
 import hashlib
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
-from medlangevin.datasets.images import ImageSource, load_images
-from medlangevin.errors import MedlangevinError
-from medlangevin.evaluation.digit_training import (
-    CHUNK,
-    STANDARD,
-    Accuracies,
-    ClassifierSettings,
-    DigitNetwork,
-    train_digits,
-)
-from medlangevin.io import atomic_path, read_json, write_json
-from medlangevin.training.checkpoint import save_tensors
+from medlangevin.datasets.images import ImageSource, ImageSplits, ModelImages, load_images, model_images
+from medlangevin.datasets.images.model_images import bernoulli
+from medlangevin.runs.checkpoint import save_tensors
+from medlangevin.runs.randomness import derive_seed, generator
+from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.files import atomic_path, read_json, write_json
+from medlangevin.system.progress import progress
+from medlangevin.training.optimizer import learning_rate_factor
+from medlangevin.training.sources import EpochBatches
 
 WEIGHTS, RECORD = "digit_classifier.safetensors", "digit_classifier.json"
+
 FORMAT = 1
+
 SHAPE = (1, 28, 28)
+
+CLASSES = 10
+
+SHIFT = 2  # pixels
+
+CHUNK = 500
+
+T = TypeVar("T")
+
+
+class ClassifierSettings(NamedTuple):
+    """What the classifier is and how it is trained.
+
+    ``channels`` of the two convolutions and ``hidden`` features; ``learning_rate`` of Adam at its highest, after a
+    tenth of the steps, falling to 0; ``least_accuracy``: see ``train_digits``.
+    """
+
+    channels: tuple[int, int] = (32, 64)
+    hidden: int = 128
+    epochs: int = 6
+    batch_size: int = 128
+    learning_rate: float = 2e-3
+    seed: int = 0
+    least_accuracy: float = 0.985
+
+
+class Accuracies(NamedTuple):
+    """Shares of images that are recognised, grey and binarised (drawn once with the fixed seeds of the image sets)."""
+
+    validation: float
+    validation_binarised: float
+    test: float
+    test_binarised: float
+
+
+class DigitNetwork(nn.Module):
+    """conv 3x3 - pool - conv 3x3 - pool - dense (the features) - dense (the logits), with BatchNorm and ReLU."""
+
+    def __init__(self, channels: tuple[int, int], hidden: int) -> None:
+        super().__init__()
+        first, second = channels
+        self.features = nn.Sequential(
+            nn.Conv2d(1, first, 3, padding=1, bias=False),
+            nn.BatchNorm2d(first),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(first, second, 3, padding=1, bias=False),
+            nn.BatchNorm2d(second),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Linear(second * 7 * 7, hidden),
+            nn.ReLU(),
+        )
+        self.head = nn.Linear(hidden, CLASSES)
+        self.to(memory_format=torch.channels_last)  # trains in a quarter less time on a CPU
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (N, 10) of x (N, 1, 28, 28) in [0, 1]."""
+        logits: Tensor = self.head(self.features(x))
+        return logits
+
+
+STANDARD = ClassifierSettings()  # published figures are those of this one
 
 
 class DigitClassifier(NamedTuple):
@@ -106,3 +170,87 @@ def _load(weights: Path, record: Path, kept: dict[str, Any], settings: Classifie
 
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@torch.enable_grad()
+def train_digits(splits: ImageSplits, settings: ClassifierSettings) -> tuple[DigitNetwork, Accuracies]:
+    """Train on the training images of MNIST: the network of the last epoch, in evaluation mode, on the CPU.
+
+    The validation images decide only whether it is good enough, the test images nothing. The result follows from
+    ``settings`` and the images alone, on the same kind of machine. Raises MedlangevinError when either validation
+    accuracy is below ``settings.least_accuracy``: the scores of such a classifier would mean nothing.
+    """
+    grey, binarised = model_images(splits), model_images(splits, binarization="dynamic")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(settings.seed, "weights"))
+        network = DigitNetwork(settings.channels, settings.hidden)
+    optimizer = torch.optim.Adam(network.parameters())
+    with progress(settings.epochs, "digit classifier, epoch") as track:
+        for epoch in range(settings.epochs):
+            _train_epoch(network, optimizer, splits, settings, epoch)
+            valid = [accuracy(network, images.valid, splits.labels.valid) for images in (grey, binarised)]
+            note = f"validation accuracy {valid[0]:.4f}, binarised {valid[1]:.4f}"
+            track.advance(epoch + 1, note)
+    if min(valid) < settings.least_accuracy:
+        raise MedlangevinError(
+            f"the digit classifier reaches a {note}, less than {settings.least_accuracy:g}, so its scores would mean "
+            f"nothing; check the digits and labels in {splits.source.location}"
+        )
+    test = [accuracy(network, images.test, splits.labels.test) for images in (grey, binarised)]
+    network.eval().requires_grad_(False)
+    return network, Accuracies(*valid, *test)
+
+
+def _train_epoch(
+    network: DigitNetwork,
+    optimizer: torch.optim.Optimizer,
+    splits: ImageSplits,
+    settings: ClassifierSettings,
+    epoch: int,
+) -> None:
+    batches = EpochBatches(len(splits.train), settings.batch_size, seed=settings.seed)
+    batches.set_epoch(epoch)
+    total, done = settings.epochs * len(batches), epoch * len(batches)
+    augmentation = generator(settings.seed, "augmentation", epoch)
+    labels = _required(splits.labels.train)
+    network.train()
+    for step, positions in enumerate(batches, start=done):
+        factor = learning_rate_factor(step, total_steps=total, warmup_steps=max(1, total // 10), schedule="cosine")
+        for group in optimizer.param_groups:
+            group["lr"] = settings.learning_rate * factor
+        x = augment(splits.train[positions], augmentation)
+        optimizer.zero_grad()
+        functional.cross_entropy(network(x), labels[positions]).backward()
+        optimizer.step()
+
+
+def augment(images: Tensor, generator: torch.Generator) -> Tensor:
+    """x (n, C, H, W) float32 of uint8 images: the first half drawn as 0/1, each moved by up to 2 pixels both ways.
+
+    So that binary samples and mean images both look familiar. What is moved in is black.
+    """
+    half = len(images) // 2
+    x = torch.cat([bernoulli(images[:half], generator).float(), images[half:].float() / 255])
+    height, width = x.shape[2:]
+    down, right = torch.randint(2 * SHIFT + 1, (2, len(x), 1), generator=generator)
+    rows, columns = down + torch.arange(height), right + torch.arange(width)
+    padded = functional.pad(x, (SHIFT,) * 4)
+    image = torch.arange(len(x))[:, None, None]
+    # Indexing on both sides of the channels puts them last.
+    return padded[image, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+@torch.no_grad()
+def accuracy(network: DigitNetwork, images: ModelImages | None, labels: Tensor | None) -> float:
+    """The share of ``images`` whose most probable digit is the label; leaves the network in evaluation mode."""
+    images, labels = _required(images), _required(labels)
+    network.eval()
+    parts = torch.arange(len(images)).split(CHUNK)
+    right = sum(int((network(images.batch(part)).argmax(1) == labels[part]).sum()) for part in parts)
+    return right / len(images)
+
+
+def _required(value: T | None) -> T:
+    if value is None:
+        raise ValueError("the digit classifier needs images and labels of every split")
+    return value

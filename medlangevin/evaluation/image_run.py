@@ -7,9 +7,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from medlangevin.config.evaluation import ImageEvaluation
-from medlangevin.errors import MedlangevinError
 from medlangevin.evaluation.images import evaluate_images
-from medlangevin.training.run import Run
+from medlangevin.runs.run import Run
+from medlangevin.system.errors import MedlangevinError
 
 
 def evaluate_image_run(

@@ -8,15 +8,15 @@ from torch import Tensor
 
 from medlangevin.config.evaluation import AnnealingEvaluation, ImageEvaluation, ImportanceEvaluation
 from medlangevin.datasets.images import ModelImages, model_images
-from medlangevin.errors import MedlangevinError
 from medlangevin.evaluation.decoder_likelihood import decoder_log_likelihood, reporter
 from medlangevin.evaluation.digits import require_digits, score_digits
 from medlangevin.evaluation.figure import Figure, figure_of, require_finite
-from medlangevin.progress import progress
+from medlangevin.runs.precision import matmul_precision
+from medlangevin.runs.randomness import generator
+from medlangevin.runs.run import DATA, Run
+from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.progress import progress
 from medlangevin.training.data import load_splits
-from medlangevin.training.precision import matmul_precision
-from medlangevin.training.randomness import generator
-from medlangevin.training.run import DATA, Run
 
 # Parts of what the numbers are: the noise of the bound and of importance samples is drawn for so many images at a time,
 # and annealing chooses temperatures and step sizes for so many together. A GPU needs more of them to be busy.

@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 from medlangevin.datasets.crops import CropDataset, choose_splits
 from medlangevin.datasets.datalist import CropIndex, Ear
-from medlangevin.errors import MedlangevinError
 from medlangevin.evaluation import image_run
 from medlangevin.evaluation.decoder_likelihood import (
     DEFAULT_CHAINS,
@@ -14,12 +13,13 @@ from medlangevin.evaluation.decoder_likelihood import (
     decoder_log_likelihood,
     reporter,
 )
-from medlangevin.evaluation.ear_image import read_crops
 from medlangevin.evaluation.figure import figure_of
-from medlangevin.io import read_json, write_json
-from medlangevin.progress import progress
-from medlangevin.training.randomness import generator
-from medlangevin.training.run import CheckpointName, Run, load_run
+from medlangevin.runs.ear_image import read_crops
+from medlangevin.runs.randomness import generator
+from medlangevin.runs.run import CheckpointName, Run, load_run
+from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.files import read_json, write_json
+from medlangevin.system.progress import progress
 
 RESULTS = "evaluation.json"
 ELBO_DRAWS = 10

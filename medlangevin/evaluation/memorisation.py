@@ -23,16 +23,16 @@ import torch
 from numpy.typing import NDArray
 from scipy import stats
 
-from medlangevin import __version__
+from medlangevin._version import __version__
 from medlangevin.datasets.crops import CropDataset, choose_splits
 from medlangevin.datasets.datalist import Ear
-from medlangevin.errors import MedlangevinError
-from medlangevin.evaluation.ear_image import read_crops, read_ear
-from medlangevin.io import require_own_folder, sweep, write_json, write_tsv
-from medlangevin.progress import progress
+from medlangevin.runs.ear_image import read_crops, read_ear
+from medlangevin.runs.randomness import generator
+from medlangevin.runs.run import CheckpointName, Run, load_run
 from medlangevin.shape.volumes import Volume, find_volumes, origin
-from medlangevin.training.randomness import generator
-from medlangevin.training.run import CheckpointName, Run, load_run
+from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.files import require_own_folder, sweep, write_json, write_tsv
+from medlangevin.system.progress import progress
 
 TABLE, RESULT, PICTURE = "audit.tsv", "audit.json", "nearest_pairs.png"
 # Ears compared at a time: memory holds these and one training ear, whatever the size of the cohort.

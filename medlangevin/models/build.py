@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from medlangevin.config import LikelihoodConfig, ModelConfig, NetworkConfig
-from medlangevin.errors import MedlangevinError
 from medlangevin.likelihoods import Bernoulli, ContinuousBernoulli, DiscretizedLogistic, Gaussian, Likelihood
 from medlangevin.models.base import LatentVariableModel
 from medlangevin.models.hoffman import Hoffman
@@ -27,6 +26,7 @@ from medlangevin.networks import (
     MLPFeatures,
 )
 from medlangevin.networks.ends import Output
+from medlangevin.system.errors import MedlangevinError
 
 
 class _Networks(NamedTuple):

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from medlangevin.errors import MedlangevinError
 from medlangevin.samplers import Potential
+from medlangevin.system.errors import MedlangevinError
 
 
 class Energies:

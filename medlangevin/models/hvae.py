@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from medlangevin.errors import MedlangevinError
 from medlangevin.likelihoods import Likelihood
 from medlangevin.models.refined import RefinedModel, Refinement
 from medlangevin.models.unconstrained import bounded_step_size, halve_step_size, inverse_softplus, step_size_logit
 from medlangevin.samplers import FlowResult, PhaseState, Potential, leapfrog_flow
 from medlangevin.samplers.tempering import initial_temperature as temperature_of
 from medlangevin.samplers.tempering import quadratic_schedule
+from medlangevin.system.errors import MedlangevinError
 
 Tempering = Literal["none", "fixed", "free"]
 

@@ -8,12 +8,12 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from medlangevin.errors import MedlangevinError
 from medlangevin.likelihoods import Likelihood
 from medlangevin.models.base import Loss, standard_normal_log_prob
 from medlangevin.models.energies import Energies, Visit, mean_energy, mean_energy_of_shares
 from medlangevin.models.vae import VAE
 from medlangevin.samplers import Adaptation, amortized, mala, sample
+from medlangevin.system.errors import MedlangevinError
 
 Update = Literal["langevin", "mala", "gradient", "frozen"]
 

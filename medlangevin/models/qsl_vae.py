@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from medlangevin.errors import MedlangevinError
 from medlangevin.likelihoods import Likelihood
 from medlangevin.models.base import standard_normal_log_prob
 from medlangevin.models.refined import Frame, RefinedModel, Refinement
 from medlangevin.models.unconstrained import bounded_step_size, halve_step_size, inverse_softplus, step_size_logit
 from medlangevin.models.vae import EncoderDraw
 from medlangevin.samplers import FlowResult, PhaseState, Potential, annealed_flow, quasi_symplectic_flow, scalar_like
+from medlangevin.system.errors import MedlangevinError
 
 
 class QSLVAE(RefinedModel):

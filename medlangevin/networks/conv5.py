@@ -13,10 +13,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from medlangevin.errors import MedlangevinError
 from medlangevin.networks.convolutional import centred_softplus, preserve_variance, strided_shapes
 from medlangevin.networks.device_convolution import transposed_convolution
 from medlangevin.networks.ends import GaussianHead, Output, image_output, mean_image_logit
+from medlangevin.system.errors import MedlangevinError
 
 
 class Conv5Features(nn.Module):

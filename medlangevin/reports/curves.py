@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from medlangevin.errors import MedlangevinError
-from medlangevin.io import atomic_path
-from medlangevin.training.metrics import Row
+from medlangevin.runs.metrics import Row
+from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.files import atomic_path
 
 
 def save_curves(rows: list[Row], path: Path | str, *, title: str, noun: str = "ear") -> None:

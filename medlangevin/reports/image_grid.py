@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from medlangevin.io import atomic_path
+from medlangevin.system.files import atomic_path
 
 GAP = 2  # pixels of the images between two of them
 SHOWN_WIDTH = 900  # of a grid, in pixels of the PNG

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from medlangevin.evaluation.memorisation import PICTURE, RESULT
-from medlangevin.io import read_json
 from medlangevin.reports.montage import save_montage
 from medlangevin.shape.volumes import find_volumes, read_volume
+from medlangevin.system.files import read_json
 
 _PAIRS = 12
 _WINDOW_HU = (-1000.0, 2500.0)

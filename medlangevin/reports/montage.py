@@ -10,9 +10,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from medlangevin.datasets.slices import middle_slices
-from medlangevin.evaluation.generation import PICTURE
-from medlangevin.io import atomic_path, read_json
+from medlangevin.inference.generation import PICTURE
 from medlangevin.shape.volumes import GENERATED
+from medlangevin.system.files import atomic_path, read_json
 
 MOST_VOLUMES = 48
 

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from medlangevin.evaluation.diagnostics import load_positions
-from medlangevin.evaluation.posterior import CHAINS, PICTURE, SUMMARY, TABLE, with_spread
-from medlangevin.io import atomic_path, read_json
+from medlangevin.inference.posterior import CHAINS, PICTURE, SUMMARY, TABLE, with_spread
+from medlangevin.samplers.diagnostics import load_positions
 from medlangevin.shape.measure import measure_fields
+from medlangevin.system.files import atomic_path, read_json
 
 _TRACES, _COLUMNS = 4, 5
 

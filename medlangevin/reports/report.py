@@ -4,14 +4,12 @@ import html
 from importlib.resources import files
 from pathlib import Path
 
-from medlangevin import __version__
+from medlangevin._version import __version__
 from medlangevin.datasets.datalist import CropIndex, read_index
 from medlangevin.datasets.window import to_hu
-from medlangevin.errors import MedlangevinError
-from medlangevin.evaluation.generation import draw_volume
-from medlangevin.evaluation.latents import Aggregate, Latents, aggregated_posterior, fitted, from_prior, traverse
-from medlangevin.evaluation.posterior import SUMMARY
-from medlangevin.io import read_json, write_text
+from medlangevin.inference.generation import draw_volume
+from medlangevin.inference.latents import Aggregate, Latents, aggregated_posterior, fitted, from_prior, traverse
+from medlangevin.inference.posterior import SUMMARY
 from medlangevin.reports.report_sections import (
     Section,
     data_section,
@@ -21,8 +19,10 @@ from medlangevin.reports.report_sections import (
 )
 from medlangevin.reports.run_pictures import held_out_ears
 from medlangevin.reports.viewer import Direction, Volume, viewer
+from medlangevin.runs.run import Run, load_run
 from medlangevin.shape.volumes import GENERATED
-from medlangevin.training.run import Run, load_run
+from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.files import read_json, write_text
 
 REAL_EARS, SYNTHETIC_EARS = 6, 8
 DIRECTIONS, STEPS = 4, 9

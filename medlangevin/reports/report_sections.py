@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from medlangevin.datasets.datalist import SPLITS, CropIndex
-from medlangevin.errors import MedlangevinError
-from medlangevin.evaluation.generation import PICTURE
 from medlangevin.evaluation.likelihood import RESULTS, format_result
 from medlangevin.evaluation.memorisation import PICTURE as PAIRS_PICTURE
 from medlangevin.evaluation.memorisation import RESULT, format_audit
-from medlangevin.evaluation.posterior import PICTURE as POSTERIOR_PICTURE
-from medlangevin.evaluation.posterior import SUMMARY, format_posterior
-from medlangevin.io import read_json
+from medlangevin.inference.generation import PICTURE
+from medlangevin.inference.posterior import PICTURE as POSTERIOR_PICTURE
+from medlangevin.inference.posterior import SUMMARY, format_posterior
 from medlangevin.reports.report_parts import missing, picture, table, tsv_table
+from medlangevin.runs.metrics import read_metrics
+from medlangevin.runs.run import ENVIRONMENT, METRICS, Run
 from medlangevin.shape.volumes import GENERATED, origin
-from medlangevin.training.metrics import read_metrics
-from medlangevin.training.run import ENVIRONMENT, METRICS, Run
+from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.files import read_json
 
 # Pictures of this many ears: the least trusted ones.
 QC_PICTURES = 6

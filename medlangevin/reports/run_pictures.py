@@ -11,10 +11,10 @@ from medlangevin.datasets.images import ModelImages, model_images
 from medlangevin.reports.curves import save_curves
 from medlangevin.reports.image_grid import above_each_other, save_image_grid
 from medlangevin.reports.montage import save_montage
+from medlangevin.runs.metrics import read_metrics
+from medlangevin.runs.randomness import generator
+from medlangevin.runs.run import METRICS, Run, load_run
 from medlangevin.training.data import load_splits
-from medlangevin.training.metrics import read_metrics
-from medlangevin.training.randomness import generator
-from medlangevin.training.run import METRICS, Run, load_run
 
 SAMPLES, RECONSTRUCTIONS = 24, 8
 IMAGE_SAMPLES, IMAGE_RECONSTRUCTIONS, IMAGE_COLUMNS = 100, 16, 8

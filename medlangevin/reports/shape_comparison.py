@@ -7,8 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from medlangevin.errors import MedlangevinError
-from medlangevin.io import require_folder, write_tsv
 from medlangevin.reports.shape_figure import draw_comparison
 from medlangevin.shape.compare import Comparison, compare, write_comparison
 from medlangevin.shape.compare_sets import SetComparison, compare_sets, write_set_comparison
@@ -17,6 +15,8 @@ from medlangevin.shape.mesh_file import MeshFormat, MeshSpace
 from medlangevin.shape.population import MeshExport, Population, measure_folder
 from medlangevin.shape.tables import write_population, write_sections
 from medlangevin.shape.volumes import find_volumes, origin
+from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.files import require_folder, write_tsv
 
 # With so many ears in both sets, Kolmogorov-Smirnov still misses three of four differences of a standard deviation.
 FEW = 10

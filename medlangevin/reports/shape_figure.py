@@ -8,11 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from medlangevin.io import atomic_path
 from medlangevin.shape.compare import Comparison
 from medlangevin.shape.compare_sets import SetComparison
 from medlangevin.shape.measure import measure_fields
 from medlangevin.shape.population import Population
+from medlangevin.system.files import atomic_path
 
 _COLOURS = ("#0072b2", "#d55e00")  # Okabe and Ito: distinct to colour-blind readers as well
 _COLUMNS = 4

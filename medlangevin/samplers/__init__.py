@@ -21,8 +21,8 @@ from medlangevin.samplers.chain import Chains, sample
 from medlangevin.samplers.flow import FlowResult, leapfrog_flow, quasi_symplectic_flow
 from medlangevin.samplers.potential import Evaluation, Potential, evaluate
 from medlangevin.samplers.quasi_symplectic import PhaseState
-from medlangevin.samplers.random import Rows, SharedGenerator, standard_normal, uniform
 from medlangevin.samplers.scalar import scalar_like
+from medlangevin.system.random import Rows, SharedGenerator, standard_normal, uniform
 
 __all__ = [
     "Adaptation",

@@ -15,12 +15,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, distributed
 
-from medlangevin.errors import MedlangevinError
 from medlangevin.samplers import euler_maruyama
 from medlangevin.samplers.metropolis import Info, choose, decide
 from medlangevin.samplers.potential import Potential, evaluate
-from medlangevin.samplers.random import standard_normal
 from medlangevin.samplers.scalar import scalar_like
+from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.random import standard_normal
 
 __all__ = ["Info", "State", "accept", "all_processes", "init", "latents", "propose", "step", "total"]
 

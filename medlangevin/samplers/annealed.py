@@ -14,8 +14,8 @@ from medlangevin.samplers import quasi_symplectic
 from medlangevin.samplers.flow import recomputed, step_size_at
 from medlangevin.samplers.potential import Potential
 from medlangevin.samplers.quasi_symplectic import PhaseState
-from medlangevin.samplers.random import standard_normal
 from medlangevin.samplers.scalar import Scalar, scalar_like
+from medlangevin.system.random import standard_normal
 
 
 class AnnealedFlowResult(NamedTuple):

@@ -15,10 +15,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from medlangevin.errors import MedlangevinError
 from medlangevin.samplers import hmc
 from medlangevin.samplers.potential import Evaluation, Potential, evaluate
-from medlangevin.samplers.random import uniform
+from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.random import uniform
 
 # Each chain's step size at each move is drawn from (1 +- this) times the stage's: near-periodic trajectories bring some
 # chains back to where they were (Neal 2011, section 5.4.2), and without it gaps of tens of nats were seen.

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from medlangevin.errors import MedlangevinError
 from medlangevin.samplers import adaptation as robbins_monro
 from medlangevin.samplers.adaptation import Adaptation
 from medlangevin.samplers.potential import Potential
+from medlangevin.system.errors import MedlangevinError
 
 # (state, potential, generator) -> (state, info), every other argument of the kernel bound by functools.partial.
 KernelStep = Callable[..., tuple[Any, Any]]

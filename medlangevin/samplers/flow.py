@@ -11,8 +11,8 @@ from torch.utils.checkpoint import checkpoint
 from medlangevin.samplers import leapfrog, quasi_symplectic
 from medlangevin.samplers.potential import Potential
 from medlangevin.samplers.quasi_symplectic import PhaseState
-from medlangevin.samplers.random import standard_normal
 from medlangevin.samplers.scalar import Scalar
+from medlangevin.system.random import standard_normal
 
 
 class FlowResult(NamedTuple):

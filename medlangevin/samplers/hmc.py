@@ -8,11 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from medlangevin.errors import MedlangevinError
 from medlangevin.samplers import leapfrog, metropolis
 from medlangevin.samplers.potential import Potential
-from medlangevin.samplers.random import standard_normal
 from medlangevin.samplers.ula import State, init
+from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.random import standard_normal
 
 __all__ = ["Info", "State", "init", "step"]
 

@@ -15,11 +15,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from medlangevin.errors import MedlangevinError
 from medlangevin.samplers import mala
 from medlangevin.samplers.amortized import latents
 from medlangevin.samplers.metropolis import Info
 from medlangevin.samplers.potential import Potential
+from medlangevin.system.errors import MedlangevinError
 
 __all__ = ["Info", "State", "init", "obstacle", "step"]
 

@@ -5,7 +5,7 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from medlangevin.samplers.random import uniform
+from medlangevin.system.random import uniform
 
 State = TypeVar("State", bound=NamedTuple)
 

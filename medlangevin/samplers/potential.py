@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from medlangevin.errors import MedlangevinError
+from medlangevin.system.errors import MedlangevinError
 
 # (chains, d) -> (chains,), in nats; chains must not influence one another.
 Potential = Callable[[Tensor], Tensor]

@@ -12,7 +12,7 @@ from torch import Tensor
 from medlangevin.samplers import quasi_symplectic
 from medlangevin.samplers.potential import Potential
 from medlangevin.samplers.quasi_symplectic import PhaseState as State
-from medlangevin.samplers.random import standard_normal
+from medlangevin.system.random import standard_normal
 
 __all__ = ["Info", "State", "init", "step"]
 

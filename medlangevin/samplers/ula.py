@@ -7,7 +7,7 @@ from torch import Tensor
 
 from medlangevin.samplers import euler_maruyama
 from medlangevin.samplers.potential import Potential, evaluate
-from medlangevin.samplers.random import standard_normal
+from medlangevin.system.random import standard_normal
 
 
 class State(NamedTuple):

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from medlangevin.io import write_json, write_tsv
 from medlangevin.shape.measure import measure_fields
 from medlangevin.shape.population import Population
 from medlangevin.shape.resampling import bootstrap_interval, permutation_p, permuted_labels
+from medlangevin.system.files import write_json, write_tsv
 
 Array = NDArray[np.float64]
 

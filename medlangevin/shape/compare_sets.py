@@ -6,16 +6,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from medlangevin.errors import MedlangevinError
-from medlangevin.io import write_json
-from medlangevin.shape.classifier_test import classifier_test
 from medlangevin.shape.compare import write_rows
 from medlangevin.shape.diversity import pair_similarity
-from medlangevin.shape.manifold import manifold_scores
-from medlangevin.shape.mmd import discrepancy
 from medlangevin.shape.modes import Curves, Maps, model_curves
 from medlangevin.shape.population import Population
+from medlangevin.shape.two_sample import classifier_test, discrepancy, manifold_scores
 from medlangevin.shape.volumes import read_volume
+from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.files import write_json
 
 Array = NDArray[np.float64]
 

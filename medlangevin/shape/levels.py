@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
-from medlangevin.errors import MedlangevinError
+from medlangevin.system.errors import MedlangevinError
 
 Array = NDArray[np.float64]
 

@@ -5,8 +5,8 @@ from typing import Literal
 
 import numpy as np
 
-from medlangevin.io import atomic_path
 from medlangevin.shape.surface import Mesh, volume_and_centroid
+from medlangevin.system.files import atomic_path
 
 MeshFormat = Literal["stl", "ply", "vtk"]
 MeshSpace = Literal["LPS", "RAS"]

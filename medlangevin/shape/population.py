@@ -10,15 +10,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from medlangevin.errors import MedlangevinError
-from medlangevin.progress import progress
 from medlangevin.shape.measure import Measures, analyse
 from medlangevin.shape.mesh_file import MeshFormat, MeshSpace, write_mesh
 from medlangevin.shape.modes import Maps, distance_map
 from medlangevin.shape.sections import Sections
 from medlangevin.shape.surface import mesh_of
 from medlangevin.shape.volumes import Volume, find_volumes, read_volume
-from medlangevin.workers import run_all
+from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.progress import progress
+from medlangevin.system.workers import run_all
 
 
 class MeshExport(NamedTuple):

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from medlangevin.io import write_json, write_tsv
 from medlangevin.shape.measure import measure_fields
 from medlangevin.shape.population import Population
+from medlangevin.system.files import write_json, write_tsv
 
 _COLUMN_NOTE = "Why measures are missing (empty), or what to know about this volume"
 

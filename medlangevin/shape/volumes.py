@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medlangevin.datasets.datalist import SPLITS, UNREADABLE
-from medlangevin.errors import MedlangevinError
-from medlangevin.io import read_json
-from medlangevin.volume_claim import can_be_crop
+from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.files import read_json
+from medlangevin.system.nifti import can_be_crop
 
 # How medlangevin generate drew the volumes beside it.
 GENERATED = "generation.json"

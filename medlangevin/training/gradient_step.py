@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from medlangevin.models import LatentVariableModel
-from medlangevin.training.cuda_graph import Recorded
+from medlangevin.training.gpu import Recorded
 
 
 class Gradients(NamedTuple):

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from medlangevin.errors import MedlangevinError
+from medlangevin.system.errors import MedlangevinError
 
 
 class Health(NamedTuple):

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import torch
 
-from medlangevin.training.averaging import WeightAverage
-from medlangevin.training.checkpoint import TrainingState, save_checkpoint
-from medlangevin.training.run import checkpoint_folder
+from medlangevin.runs.averaging import WeightAverage
+from medlangevin.runs.checkpoint import TrainingState, save_checkpoint
+from medlangevin.runs.run import checkpoint_folder
 
 WORTH = 20  # seconds of training for each second spent writing a checkpoint
 

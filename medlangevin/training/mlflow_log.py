@@ -9,9 +9,9 @@ from typing import Any
 
 from medlangevin.config import Config
 from medlangevin.config.load import flat
-from medlangevin.errors import MedlangevinError
-from medlangevin.io import read_json, write_json
-from medlangevin.training.metrics import Row
+from medlangevin.runs.metrics import Row
+from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.files import read_json, write_json
 
 EXPERIMENT = "medlangevin"
 RUN_ID = "mlflow.json"

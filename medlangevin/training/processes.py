@@ -8,8 +8,8 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import distributed
 
 from medlangevin.config import TrainingConfig
-from medlangevin.errors import MedlangevinError
 from medlangevin.samplers import amortized
+from medlangevin.system.errors import MedlangevinError
 
 
 def make_fabric(training: TrainingConfig) -> Fabric:

@@ -7,7 +7,7 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from medlangevin.datasets.slices import strip
-from medlangevin.training.metrics import Row
+from medlangevin.runs.metrics import Row
 
 
 class EventLog:

@@ -7,23 +7,22 @@ import torch
 from medlangevin.config import Config, dump_config, load_run_config
 from medlangevin.config.load import flat
 from medlangevin.config.run import PLACES
-from medlangevin.errors import MedlangevinError
-from medlangevin.io import read_json, recover_folder, write_json, write_text
 from medlangevin.models import build
-from medlangevin.training import run as layout
-from medlangevin.training.averaging import WeightAverage
-from medlangevin.training.checkpoint import TrainingState, load_training
-from medlangevin.training.cuda_graph import recordable
+from medlangevin.runs import run as layout
+from medlangevin.runs.averaging import WeightAverage
+from medlangevin.runs.checkpoint import TrainingState, load_training
+from medlangevin.runs.environment import describe_environment, device_name
+from medlangevin.runs.metrics import MetricsFile, read_metrics, require_reaching
+from medlangevin.runs.precision import matmul_precision
+from medlangevin.runs.randomness import derive_seed
+from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.files import read_json, recover_folder, write_json, write_text
 from medlangevin.training.data import TrainingData, load_data
-from medlangevin.training.environment import describe_environment, device_name
-from medlangevin.training.metrics import MetricsFile, read_metrics, require_reaching
+from medlangevin.training.gpu import put_channels_last, recordable, tunable, tuned_kernels
 from medlangevin.training.mlflow_log import MlflowLog
 from medlangevin.training.optimizer import make_optimizer
-from medlangevin.training.precision import matmul_precision
 from medlangevin.training.processes import is_first, make_fabric
-from medlangevin.training.randomness import derive_seed
 from medlangevin.training.trainer import Trainer
-from medlangevin.training.tuned_kernels import put_channels_last, tunable, tuned_kernels
 
 # A resumed run may change these without becoming another run.
 MAY_CHANGE = {*PLACES, "training.epochs", "training.patience"}

@@ -8,26 +8,23 @@ from lightning.fabric import Fabric
 
 from medlangevin.config import Config
 from medlangevin.models import LatentVariableModel
-from medlangevin.progress import progress
+from medlangevin.runs.averaging import WeightAverage
+from medlangevin.runs.checkpoint import EarlyStopping, TrainingState
+from medlangevin.runs.environment import Usage
+from medlangevin.runs.metrics import MetricsFile, Row
+from medlangevin.runs.randomness import generator, reseed
 from medlangevin.samplers import SharedGenerator
-from medlangevin.training.averaging import WeightAverage
-from medlangevin.training.batches import EpochBatches
-from medlangevin.training.checkpoint import TrainingState
-from medlangevin.training.cuda_graph import Recorded, recording_stream
+from medlangevin.system.progress import progress
 from medlangevin.training.data import TrainingData
-from medlangevin.training.early_stopping import EarlyStopping
+from medlangevin.training.gpu import Recorded, recording_stream
 from medlangevin.training.gradient_step import Gradients, GradientStep
 from medlangevin.training.health import Health, gradient_problem, loss_problem, weight_problem
 from medlangevin.training.keeper import CheckpointKeeper
-from medlangevin.training.metrics import MetricsFile, Row
 from medlangevin.training.mlflow_log import MlflowLog
-from medlangevin.training.optimizer import set_learning_rate
+from medlangevin.training.optimizer import learning_rate_factor, set_learning_rate
 from medlangevin.training.processes import is_first, total
-from medlangevin.training.randomness import generator, reseed
-from medlangevin.training.schedule import learning_rate_factor
-from medlangevin.training.sources import Source
+from medlangevin.training.sources import EpochBatches, Source
 from medlangevin.training.tensorboard import EventLog
-from medlangevin.training.usage import Usage
 
 # So many steps of an epoch may be left out because their numbers are none.
 MOST_SKIPPED = 3

@@ -44,7 +44,7 @@ def test_an_interrupted_step_ends_the_demo(monkeypatch, tmp_path):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("medlangevin.datasets.phantom.write_cohort", interrupted)
+    monkeypatch.setattr("medlangevin.phantom.write_cohort", interrupted)
     result = CliRunner().invoke(main, ["demo", "--out", str(tmp_path / "demo")])
     assert result.exit_code == 130
     assert "preprocess" not in result.output

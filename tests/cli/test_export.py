@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from click.testing import CliRunner
 
 from medlangevin.cli.main import main
-from medlangevin.evaluation.bundle import export as room
+from medlangevin.inference.bundle import export as room
 
 
 def test_done_is_one_line(tmp_path, monkeypatch):

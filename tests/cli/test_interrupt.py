@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from medlangevin import progress
 from medlangevin.cli.main import main
-from medlangevin.io import PARTIAL
+from medlangevin.system import progress
+from medlangevin.system.files import PARTIAL
 
 # A command, and what its progress is at when Ctrl-C comes.
 LONG = {

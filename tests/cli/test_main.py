@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from medlangevin.cli.main import main
-from medlangevin.errors import MedlangevinError, PartialFailureError
+from medlangevin.system.errors import MedlangevinError, PartialFailureError
 
 
 @pytest.mark.parametrize("name", sorted(main.commands))

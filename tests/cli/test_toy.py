@@ -6,8 +6,8 @@ import pytest
 from click.testing import CliRunner
 
 from medlangevin.cli.main import main
-from medlangevin.evaluation.toy import run_neural
-from medlangevin.evaluation.toy.run_gaussian import run_gaussian
+from medlangevin.papers.toy import run_neural
+from medlangevin.papers.toy.run_gaussian import run_gaussian
 
 
 def run(*arguments):

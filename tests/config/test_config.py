@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medlangevin.config import Config, ModelConfig, dump_config, load_config, load_run_config, parse_config
-from medlangevin.errors import MedlangevinError
+from medlangevin.system.errors import MedlangevinError
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medlangevin.config import Config, dump_config, load_config, load_run_config, parse_config
-from medlangevin.config.benchmark import load_benchmark
 from medlangevin.config.yaml_text import parse_yaml
-from medlangevin.errors import MedlangevinError
+from medlangevin.papers.table.schema import load_benchmark
+from medlangevin.system.errors import MedlangevinError
 
 MINIMAL = "name: a\nmodel: {kind: vae}\n"
 LAUGHS = "a: &a [ha, ha]\n" + "".join(

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from medlangevin.errors import MedlangevinError
 from medlangevin.evaluation.compare_runs import format_differences, paired_differences, read_evaluation
+from medlangevin.system.errors import MedlangevinError
 
 
 def result(run: str, elbos: dict[str, float], **other: Any) -> dict[str, Any]:

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from medlangevin.errors import MedlangevinError
 from medlangevin.evaluation.decoder_likelihood import DecoderLikelihood, decoder_log_likelihood
 from medlangevin.likelihoods import Bernoulli, Gaussian
 from medlangevin.models import LatentVariableModel, base
 from medlangevin.models.vae import VAE
 from medlangevin.networks.mlp import MLPDecoder
+from medlangevin.system.errors import MedlangevinError
 
 SCALE, CHAINS, TEMPERATURES = 0.3, 32, 300
 

@@ -13,10 +13,19 @@ import torch
 from safetensors.torch import load_file
 
 from medlangevin.datasets.images import ImageSplits, Labels, load_images, torchvision_sets
-from medlangevin.errors import MedlangevinError
 from medlangevin.evaluation import digit_classifier
-from medlangevin.evaluation.digit_classifier import RECORD, WEIGHTS, DigitClassifier, load_or_train
-from medlangevin.evaluation.digit_training import Accuracies, ClassifierSettings, DigitNetwork, augment, train_digits
+from medlangevin.evaluation.digit_classifier import (
+    RECORD,
+    WEIGHTS,
+    Accuracies,
+    ClassifierSettings,
+    DigitClassifier,
+    DigitNetwork,
+    augment,
+    load_or_train,
+    train_digits,
+)
+from medlangevin.system.errors import MedlangevinError
 
 # All images are recognised with each of 40 seeds; half of these widths fail with one seed in eight.
 SMALL = ClassifierSettings(channels=(8, 16), hidden=64, epochs=4, batch_size=20, learning_rate=0.005)

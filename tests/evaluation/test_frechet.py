@@ -6,7 +6,7 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
-from medlangevin.evaluation.frechet import frechet_distance
+from medlangevin.evaluation.digits import frechet_distance
 
 
 def draw(count: int, size: int, seed: int) -> Tensor:

@@ -13,12 +13,12 @@ from click.testing import CliRunner, Result
 from medlangevin.cli.main import main
 from medlangevin.config import parse_config
 from medlangevin.config.evaluation import ImageEvaluation
-from medlangevin.errors import MedlangevinError
 from medlangevin.evaluation.image_run import evaluate_image_run
 from medlangevin.evaluation.images import evaluate_images
 from medlangevin.evaluation.likelihood import evaluate, format_result
-from medlangevin.training.metrics import read_metrics
-from medlangevin.training.run import load_run
+from medlangevin.runs.metrics import read_metrics
+from medlangevin.runs.run import load_run
+from medlangevin.system.errors import MedlangevinError
 from medlangevin.training.train import train
 
 COUNTS = {"train": 40, "valid": 30, "test": 21}

@@ -15,18 +15,18 @@ from torch import Tensor, nn
 from medlangevin.config import parse_config
 from medlangevin.config.evaluation import ImageEvaluation
 from medlangevin.datasets.images import model_images
-from medlangevin.errors import MedlangevinError
 from medlangevin.evaluation import digits, images
+from medlangevin.evaluation.digits import frechet_distance
 from medlangevin.evaluation.figure import Figure, figure_of
-from medlangevin.evaluation.frechet import frechet_distance
 from medlangevin.evaluation.images import evaluate_images
 from medlangevin.likelihoods import Bernoulli, Gaussian
 from medlangevin.models import LatentVariableModel, Loss
 from medlangevin.models.vae import VAE
-from medlangevin.training.checkpoint import TrainingState
+from medlangevin.runs.checkpoint import TrainingState
+from medlangevin.runs.randomness import generator
+from medlangevin.runs.run import Run, describe_images
+from medlangevin.system.errors import MedlangevinError
 from medlangevin.training.data import load_splits
-from medlangevin.training.randomness import generator
-from medlangevin.training.run import Run, describe_images
 
 SHAPE, LATENT_DIM, SCALE = (1, 3, 4), 3, 0.15
 DIMENSIONS = math.prod(SHAPE)

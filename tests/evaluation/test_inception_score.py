@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from medlangevin.evaluation.inception_score import inception_score
+from medlangevin.evaluation.digits import inception_score
 
 
 def test_images_that_all_look_alike_score_one() -> None:

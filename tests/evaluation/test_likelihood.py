@@ -10,12 +10,12 @@ import torch
 
 from medlangevin.datasets.crops import CropDataset, choose_splits
 from medlangevin.datasets.datalist import read_index
-from medlangevin.errors import MedlangevinError
 from medlangevin.evaluation.decoder_likelihood import DecoderLikelihood
 from medlangevin.evaluation.figure import figure_of
 from medlangevin.evaluation.likelihood import evaluate, evaluate_crops, format_result
-from medlangevin.training.metrics import read_metrics
-from medlangevin.training.run import load_run
+from medlangevin.runs.metrics import read_metrics
+from medlangevin.runs.run import load_run
+from medlangevin.system.errors import MedlangevinError
 
 
 def test_mean_and_error_by_hand() -> None:

@@ -5,10 +5,8 @@ from pathlib import Path
 import torch
 
 from medlangevin.datasets.images import Labels, load_images
-from medlangevin.evaluation.digit_classifier import DigitClassifier
-from medlangevin.evaluation.digit_training import ClassifierSettings, train_digits
-from medlangevin.evaluation.frechet import frechet_distance
-from medlangevin.evaluation.inception_score import inception_score
+from medlangevin.evaluation.digit_classifier import ClassifierSettings, DigitClassifier, train_digits
+from medlangevin.evaluation.digits import frechet_distance, inception_score
 
 
 def test_real_digits(real_root: Path) -> None:

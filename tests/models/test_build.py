@@ -6,9 +6,9 @@ from torch import Tensor
 
 from medlangevin import models
 from medlangevin.config import ModelConfig
-from medlangevin.errors import MedlangevinError
 from medlangevin.models import build
 from medlangevin.networks import Conv5Decoder
+from medlangevin.system.errors import MedlangevinError
 
 KINDS = {
     "vae": models.VAE,

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from medlangevin.errors import MedlangevinError
 from medlangevin.models.energies import Energies, Visit, mean_energy, mean_energy_of_shares
+from medlangevin.system.errors import MedlangevinError
 
 
 class Problem:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from medlangevin.errors import MedlangevinError
+from medlangevin.system.errors import MedlangevinError
 
 
 @pytest.mark.parametrize("tempering", ["fixed", "free"])

@@ -7,10 +7,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from medlangevin.errors import MedlangevinError
 from medlangevin.likelihoods import Gaussian
 from medlangevin.models.lae import LAE
 from medlangevin.samplers import amortized, mala
+from medlangevin.system.errors import MedlangevinError
 
 SHAPE, LATENT_DIM, FEATURES, BATCH = (1, 3, 4), 2, 24, 12
 

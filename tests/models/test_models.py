@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from medlangevin.config import ModelConfig, load_config
-from medlangevin.errors import MedlangevinError
 from medlangevin.models import build
+from medlangevin.system.errors import MedlangevinError
 
 CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.yaml"))
 # Every kind, with settings that give it noise of its own and steps small enough for untrained networks.

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from medlangevin.errors import MedlangevinError
+from medlangevin.system.errors import MedlangevinError
 
 
 def test_fractions_rise_to_one_whatever_their_parameters(linear_gaussian):

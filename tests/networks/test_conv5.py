@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from medlangevin.errors import MedlangevinError
 from medlangevin.networks import Conv5Decoder, Conv5Encoder, Conv5Features, strided_shapes
+from medlangevin.system.errors import MedlangevinError
 
 SHAPES = [(1, 28, 28), (3, 32, 32), (2, 27, 31), (1, 1, 2)]
 SMALL = {"channels": (3, 4), "hidden": 6}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from medlangevin.datasets.phantom import write_cohort
+from medlangevin.phantom import write_cohort
 
 SETTINGS = {
     "raw": "phantom/dicom",

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from medlangevin.config.benchmark import load_benchmark
-from medlangevin.evaluation.benchmark.cells import make_cells
+from medlangevin.papers.table.cells import make_cells
+from medlangevin.papers.table.schema import load_benchmark
 
 ROOT = Path(__file__).resolve().parents[2]
 PROFILES = ROOT / "pipelines" / "profiles"

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from medlangevin.errors import MedlangevinError
 from medlangevin.reports.curves import save_curves
 from medlangevin.reports.montage import save_montage
+from medlangevin.system.errors import MedlangevinError
 
 
 def tile_colours(path: Path) -> tuple[np.ndarray, np.ndarray]:

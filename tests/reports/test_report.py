@@ -13,22 +13,22 @@ import pytest
 from click.testing import CliRunner
 
 from medlangevin.cli.main import main
-from medlangevin.errors import MedlangevinError
-from medlangevin.evaluation.generation import draw_volume, generate
-from medlangevin.evaluation.latents import Latents, fitted, from_prior
 from medlangevin.evaluation.memorisation import audit
-from medlangevin.evaluation.posterior import posterior
+from medlangevin.inference.generation import draw_volume, generate
+from medlangevin.inference.latents import Latents, fitted, from_prior
+from medlangevin.inference.posterior import posterior
 from medlangevin.reports.memorisation import draw_pairs
 from medlangevin.reports.montage import draw_generated
 from medlangevin.reports.posterior import draw_posterior
 from medlangevin.reports.report import write_report
 from medlangevin.reports.viewer import Volume, viewer
+from medlangevin.runs.run import Run, load_run
 from medlangevin.shape.compare import compare, write_comparison
 from medlangevin.shape.compare_sets import SetComparison, SetStatistic, write_set_comparison
 from medlangevin.shape.measure import Measures
 from medlangevin.shape.population import Ear, Population
 from medlangevin.shape.volumes import origin
-from medlangevin.training.run import Run, load_run
+from medlangevin.system.errors import MedlangevinError
 
 AFFINE = np.array([[-0.2, 0, 0, 1.6], [0, -0.2, 0, 1.2], [0, 0, 0.2, -1.0], [0, 0, 0, 1]])
 

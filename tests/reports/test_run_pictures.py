@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from medlangevin.evaluation.benchmark.prepare import Benchmark
+from medlangevin.papers.table.prepare import Benchmark
 from medlangevin.reports.curves import save_curves
 from medlangevin.reports.run_pictures import draw_run, held_out_images
-from medlangevin.training.metrics import Row
+from medlangevin.runs.metrics import Row
 
 
 def run_dir(trained: Benchmark, cell_id: str) -> Path:

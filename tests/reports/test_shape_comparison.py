@@ -8,8 +8,6 @@ from click.testing import CliRunner
 from matplotlib.image import imread
 
 from medlangevin.cli.shape import shape
-from medlangevin.errors import MedlangevinError, PartialFailureError
-from medlangevin.io import read_json
 from medlangevin.reports.shape_comparison import format_table, report_shape
 from medlangevin.reports.shape_figure import draw_comparison, panel_caption
 from medlangevin.shape import frame
@@ -17,6 +15,8 @@ from medlangevin.shape.compare import compare, compare_samples
 from medlangevin.shape.compare_sets import compare_sets
 from medlangevin.shape.measure import Measures
 from medlangevin.shape.population import Ear, Population
+from medlangevin.system.errors import MedlangevinError, PartialFailureError
+from medlangevin.system.files import read_json
 
 AFFINE = np.diag([-0.2, -0.2, 0.2, 1.0])
 AFFINE[:3, 3] = [6.3, 4.45, -4.5]

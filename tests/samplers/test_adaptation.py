@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from medlangevin.errors import MedlangevinError
 from medlangevin.samplers import Adaptation, adaptation, hmc, mala, sample
+from medlangevin.system.errors import MedlangevinError
 
 SCALES = torch.linspace(0.6, 1.5, 30, dtype=torch.float64)
 

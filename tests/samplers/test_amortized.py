@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from medlangevin.errors import MedlangevinError
 from medlangevin.samplers import amortized, kernel_amortized
+from medlangevin.system.errors import MedlangevinError
 
 CHAINS = 4000
 MEANS = torch.tensor([[1.0, -1.0], [0.0, 2.0], [-3.0, 0.5]], dtype=torch.float64)

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from medlangevin.errors import MedlangevinError
 from medlangevin.samplers import annealed_importance, annealed_importance_sampling, hmc
 from medlangevin.samplers.annealed_importance import effective_sample_size, log_mean_exp, plan
+from medlangevin.system.errors import MedlangevinError
 
 D, LOG_TWO_PI = 4, math.log(2 * math.pi)
 

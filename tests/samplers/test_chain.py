@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from medlangevin.errors import MedlangevinError
 from medlangevin.samplers import Adaptation, hmc, mala, qsl, sample
+from medlangevin.system.errors import MedlangevinError
 
 
 class Counter(NamedTuple):

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from medlangevin.errors import MedlangevinError
 from medlangevin.samplers import kernel_amortized, mala
+from medlangevin.system.errors import MedlangevinError
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from medlangevin.errors import MedlangevinError
 from medlangevin.samplers import evaluate, standard_normal
+from medlangevin.system.errors import MedlangevinError
 
 
 def cubic(z: Tensor) -> Tensor:

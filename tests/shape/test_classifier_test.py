@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from medlangevin.shape.classifier_test import classifier_test
+from medlangevin.shape.two_sample import classifier_test
 
 
 def _names(count):

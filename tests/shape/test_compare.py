@@ -3,10 +3,10 @@ import pytest
 from scipy import stats
 
 import medlangevin.shape.compare
-from medlangevin.io import read_json
 from medlangevin.shape.compare import compare, compare_samples, ks_p_value, ks_statistic, write_comparison
 from medlangevin.shape.measure import Measures
 from medlangevin.shape.population import Ear, Population
+from medlangevin.system.files import read_json
 
 
 def test_wasserstein_and_ks_of_samples_with_known_answers():

@@ -4,10 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medlangevin.io import read_json
 from medlangevin.shape.compare_sets import FEATURES, compare_sets, write_set_comparison
 from medlangevin.shape.measure import Measures
 from medlangevin.shape.population import Ear, Population
+from medlangevin.system.files import read_json
 
 
 def _population(name, seed, *, count=40, shift=0.0, missing=(), maps=True):

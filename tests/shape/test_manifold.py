@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from medlangevin.shape.manifold import manifold_scores
+from medlangevin.shape.two_sample import manifold_scores
 
 
 def test_a_layout_worked_out_by_hand():

@@ -3,9 +3,9 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from medlangevin.errors import MedlangevinError
 from medlangevin.shape import frame, surface
 from medlangevin.shape.mesh_file import MeshFormat, MeshSpace, write_mesh
+from medlangevin.system.errors import MedlangevinError
 
 CENTRE, RADIUS = np.array([-1.0, 0.4, 0.3]), 3.0
 

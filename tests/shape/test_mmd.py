@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from medlangevin.shape.mmd import discrepancy, median_distance
+from medlangevin.shape.two_sample import discrepancy, median_distance
 
 
 def _names(count):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from medlangevin.datasets.phantom.ear import draw_ear, truth
-from medlangevin.datasets.phantom.scan import acquire
+from medlangevin.phantom.ear import draw_ear, truth
+from medlangevin.phantom.scan import acquire
 from medlangevin.shape.measure import measure
 
 EARS = (0, 4, 10)  # of cohort 11: a left and two right ears with slices of 0.25 and 0.3 mm

@@ -2,11 +2,11 @@ import nibabel
 import numpy as np
 import pytest
 
-from medlangevin.errors import MedlangevinError
-from medlangevin.io import read_json, write_json
 from medlangevin.shape.population import MeshExport, measure_folder
 from medlangevin.shape.tables import write_population, write_sections
 from medlangevin.shape.volumes import find_volumes, read_volume
+from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.files import read_json, write_json
 
 
 def _save(path, values, affine):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from medlangevin.io import read_json
 from medlangevin.shape.measure import measure
+from medlangevin.system.files import read_json
 
 SCANS = ("dev03", "dev07", "dev11", "dev15", "dev22", "dev24")  # 0.25 and 0.3 mm slices; small, large and odd ones
 

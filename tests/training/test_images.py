@@ -11,15 +11,15 @@ import torch
 from safetensors import SafetensorError
 
 from medlangevin.config import Config, dump_config, load_config, parse_config
-from medlangevin.errors import MedlangevinError
 from medlangevin.models import build
-from medlangevin.training import checkpoint
-from medlangevin.training.batches import EpochBatches
-from medlangevin.training.checkpoint import TrainingState
+from medlangevin.runs import checkpoint
+from medlangevin.runs.checkpoint import TrainingState
+from medlangevin.runs.metrics import read_metrics
+from medlangevin.runs.randomness import derive_seed, generator
+from medlangevin.runs.run import load_run
+from medlangevin.system.errors import MedlangevinError
 from medlangevin.training.data import load_data
-from medlangevin.training.metrics import read_metrics
-from medlangevin.training.randomness import derive_seed, generator
-from medlangevin.training.run import load_run
+from medlangevin.training.sources import EpochBatches
 from medlangevin.training.train import train
 from medlangevin.training.trainer import Trainer
 

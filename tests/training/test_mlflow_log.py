@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from medlangevin.config import Config, parse_config
-from medlangevin.errors import MedlangevinError
-from medlangevin.training.metrics import read_metrics
+from medlangevin.runs.metrics import read_metrics
+from medlangevin.system.errors import MedlangevinError
 from medlangevin.training.mlflow_log import EXPERIMENT, settings
 from medlangevin.training.train import train
 

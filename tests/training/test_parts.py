@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from medlangevin.errors import MedlangevinError
-from medlangevin.training.batches import EpochBatches
-from medlangevin.training.early_stopping import EarlyStopping
+from medlangevin.runs.checkpoint import EarlyStopping
+from medlangevin.runs.metrics import MetricsFile, read_metrics, require_reaching
+from medlangevin.runs.randomness import derive_seed, generator
+from medlangevin.system.errors import MedlangevinError
 from medlangevin.training.health import Health, gradient_problem, loss_problem, weight_problem
-from medlangevin.training.metrics import MetricsFile, read_metrics, require_reaching
-from medlangevin.training.randomness import derive_seed, generator
-from medlangevin.training.schedule import learning_rate_factor
+from medlangevin.training.optimizer import learning_rate_factor
+from medlangevin.training.sources import EpochBatches
 
 
 def test_early_stopping_waits_for_patience_epochs_without_a_gain() -> None:

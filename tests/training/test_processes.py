@@ -13,12 +13,12 @@ import torch
 from torch import multiprocessing
 
 from medlangevin.config import Config, parse_config
-from medlangevin.errors import MedlangevinError
+from medlangevin.runs.metrics import read_metrics
+from medlangevin.runs.run import load_run
 from medlangevin.samplers import Rows, SharedGenerator, standard_normal, uniform
-from medlangevin.training.batches import EpochBatches
-from medlangevin.training.metrics import read_metrics
+from medlangevin.system.errors import MedlangevinError
 from medlangevin.training.processes import make_fabric
-from medlangevin.training.run import load_run
+from medlangevin.training.sources import EpochBatches
 from medlangevin.training.train import train
 
 FLOW = {"steps": 2, "step_size": 0.1, "max_step_size": 0.5}

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from medlangevin.config import Config, dump_config
 from medlangevin.models import LatentVariableModel, Loss
-from medlangevin.training.metrics import read_metrics
+from medlangevin.runs.metrics import read_metrics
 from medlangevin.training.train import train
 
 SCHEDULE = {"learning_rate_schedule": "cosine", "warmup_epochs": 1}

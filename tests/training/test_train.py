@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from medlangevin.config import Config, load_config
-from medlangevin.errors import MedlangevinError
 from medlangevin.likelihoods import Bernoulli
 from medlangevin.models import LatentVariableModel, Loss
-from medlangevin.training.metrics import read_metrics
-from medlangevin.training.run import load_run
+from medlangevin.runs.metrics import read_metrics
+from medlangevin.runs.run import load_run
+from medlangevin.system.errors import MedlangevinError
 from medlangevin.training.train import train
 
 MakeConfig = Callable[..., Config]

@@ -7,12 +7,12 @@ import torch
 
 from medlangevin.config import parse_config
 from medlangevin.models import LatentVariableModel, build
-from medlangevin.training.averaging import WeightAverage
-from medlangevin.training.checkpoint import TrainingState, load_training, save_checkpoint
-from medlangevin.training.run import load_run
+from medlangevin.runs.averaging import WeightAverage
+from medlangevin.runs.checkpoint import TrainingState, load_training, save_checkpoint
+from medlangevin.runs.run import load_run
+from medlangevin.training.gpu import put_channels_last, tunable, tuned_kernels
 from medlangevin.training.train import train
 from medlangevin.training.trainer import Trainer
-from medlangevin.training.tuned_kernels import put_channels_last, tunable, tuned_kernels
 
 SETTINGS = {"kind": "qsl_vae", "latent_dim": 3, "network": {"channels": [3, 4], "hidden": 8}}
 SHAPE = (1, 9, 8, 7)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from medlangevin.datasets.images.splits import SPLITS
-from medlangevin.errors import MedlangevinError
+from medlangevin.system.errors import MedlangevinError
 
 KEYS = tuple(f"{kind}_{split}" for kind in "xy" for split in SPLITS)
 DAMAGE = (OSError, EOFError, ValueError, KeyError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)

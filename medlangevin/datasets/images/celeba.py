@@ -11,9 +11,9 @@ from torch import Tensor
 
 from medlangevin.datasets.images.archive import read_archive
 from medlangevin.datasets.images.splits import SPLITS
-from medlangevin.errors import MedlangevinError
-from medlangevin.io import atomic_path
-from medlangevin.progress import progress
+from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.files import atomic_path
+from medlangevin.system.progress import progress
 
 CROP, SIZE = 148, 64  # pixels; the crop of Larsen et al. (2016) and most papers since
 REPORT_EVERY = 1000

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from medlangevin.datasets.images.archive import Archive, read_archive
 from medlangevin.datasets.images.splits import ImageSplits, held_out_positions, make_splits
 from medlangevin.datasets.images.torchvision_sets import READERS, DownloadError
-from medlangevin.errors import MedlangevinError
+from medlangevin.system.errors import MedlangevinError
 
 
 class _Known(NamedTuple):

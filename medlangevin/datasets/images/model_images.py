@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from medlangevin.datasets.images.splits import ImageSplits
-from medlangevin.errors import MedlangevinError
-from medlangevin.samplers.random import uniform
+from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.random import uniform
 
 Binarization = Literal["none", "dynamic", "static"]
 BINARIZATIONS: tuple[Binarization, ...] = get_args(Binarization)

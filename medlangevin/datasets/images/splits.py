@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from medlangevin.errors import MedlangevinError
+from medlangevin.system.errors import MedlangevinError
 
 SPLITS = ("train", "valid", "test")
 SPLIT_SEED = 20240229  # fixed for ever: another value would make another validation set

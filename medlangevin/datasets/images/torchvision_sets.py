@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from medlangevin.datasets.images.splits import hold_out_last
-from medlangevin.errors import MedlangevinError
+from medlangevin.system.errors import MedlangevinError
 
 MNIST_VALIDATION = 10_000
 # SHA-256 of all images, then all labels, as bytes: torchvision does not check the unpacked files.

@@ -8,8 +8,6 @@ from typing import NamedTuple
 
 import SimpleITK as sitk
 
-from medlangevin.crew import Loss
-from medlangevin.errors import MedlangevinError
 from medlangevin.imaging.cohort.groupwise import (
     ENOUGH_EARS,
     Built,
@@ -24,13 +22,15 @@ from medlangevin.imaging.cohort.groupwise import (
 from medlangevin.imaging.cohort.person import volumes
 from medlangevin.imaging.cohort.preprocess import single_threaded
 from medlangevin.imaging.reading.copies import without_copies
-from medlangevin.imaging.reading.image_file import write_image
 from medlangevin.imaging.reading.ingest import Series, ingest
 from medlangevin.imaging.reading.rejection import Reason, UnusableSeriesError
 from medlangevin.imaging.registration.reference import Reference, load_reference
 from medlangevin.imaging.registration.register import Matcher
-from medlangevin.progress import progress
-from medlangevin.workers import run_all
+from medlangevin.system.crew import Loss
+from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.nifti import write_image
+from medlangevin.system.progress import progress
+from medlangevin.system.workers import run_all
 
 ITERATIONS = 6
 

@@ -9,9 +9,9 @@ import pydicom
 import SimpleITK as sitk
 import torch
 
-from medlangevin import __version__
+from medlangevin._version import __version__
+from medlangevin.imaging.cohort.deidentify import pseudonym, series_hash
 from medlangevin.imaging.cohort.person import Person
-from medlangevin.imaging.reading.deidentify import pseudonym, series_hash
 from medlangevin.imaging.reading.ingest import Series
 from medlangevin.imaging.registration.reference import Reference
 from medlangevin.imaging.registration.register import Method

@@ -7,7 +7,7 @@ from typing import Any
 from medlangevin.imaging.cohort.ear_files import ear_name
 from medlangevin.imaging.cohort.person import Outcome
 from medlangevin.imaging.cohort.qc_page import page
-from medlangevin.io import write_json, write_text
+from medlangevin.system.files import write_json, write_text
 
 SHARES = {"test": 0.15, "validation": 0.15}
 FEWEST_PEOPLE = 3

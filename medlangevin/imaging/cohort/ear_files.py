@@ -9,11 +9,11 @@ import SimpleITK as sitk
 
 from medlangevin.imaging.cohort.qc_figure import save_qc_figure
 from medlangevin.imaging.cohort.series_choice import Seen
-from medlangevin.imaging.reading.image_file import write_image
 from medlangevin.imaging.registration.crop import Crop
 from medlangevin.imaging.registration.find_ears import FoundEar
 from medlangevin.imaging.registration.reference import Reference
-from medlangevin.io import write_json
+from medlangevin.system.files import write_json
+from medlangevin.system.nifti import write_image
 
 
 class Ear(NamedTuple):

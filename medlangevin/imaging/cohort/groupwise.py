@@ -17,7 +17,6 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
-from medlangevin.errors import MedlangevinError
 from medlangevin.imaging.cohort.series_choice import Seen
 from medlangevin.imaging.reading.rejection import Reason
 from medlangevin.imaging.registration.crop import CROP_GRID, Grid, resample
@@ -26,6 +25,7 @@ from medlangevin.imaging.registration.localise import BALL_CENTRE_MM, BALL_RADIU
 from medlangevin.imaging.registration.quality import NCC_FAILED, refusal
 from medlangevin.imaging.registration.reference import CLIP_HU, Reference
 from medlangevin.imaging.registration.register import Matcher
+from medlangevin.system.errors import MedlangevinError
 
 Array = NDArray[np.float64]
 

@@ -3,15 +3,14 @@
 from collections import Counter
 from pathlib import Path
 
-from medlangevin.errors import MedlangevinError
 from medlangevin.imaging.cohort import status
 from medlangevin.imaging.cohort.dataset import write_index_files
 from medlangevin.imaging.cohort.person import Outcome
-from medlangevin.imaging.cohort.shard import shard_of
-from medlangevin.imaging.cohort.status import LOCK, PARTS
+from medlangevin.imaging.cohort.status import LOCK, PARTS, shard_of
 from medlangevin.imaging.cohort.summary import PreprocessSummary, ears_of, failed_ears_of, problem_of, problems_of
 from medlangevin.imaging.reading.rejection import CLOSED_FOLDER
-from medlangevin.lock import locked
+from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.lock import locked
 
 
 def merge(out: Path) -> PreprocessSummary:

@@ -10,14 +10,13 @@ from pathlib import Path
 import SimpleITK as sitk
 import torch
 
-from medlangevin.crew import Loss
-from medlangevin.errors import MedlangevinError
 from medlangevin.imaging.cohort import status
 from medlangevin.imaging.cohort.cohort import persons_of
+from medlangevin.imaging.cohort.deidentify import create_key, default_key_file, load_key, series_hash
 from medlangevin.imaging.cohort.merge import busy, finish
+from medlangevin.imaging.cohort.named_series import choose
 from medlangevin.imaging.cohort.person import Outcome, Person, entry, process_person
-from medlangevin.imaging.cohort.shard import Shard, shard_of
-from medlangevin.imaging.cohort.status import LOCK, PARTS, Plan
+from medlangevin.imaging.cohort.status import LOCK, PARTS, Plan, Shard, shard_of
 from medlangevin.imaging.cohort.summary import (
     PreprocessSummary,
     Problem,
@@ -27,16 +26,16 @@ from medlangevin.imaging.cohort.summary import (
     problems_of,
 )
 from medlangevin.imaging.reading.copies import DUPLICATE, without_copies
-from medlangevin.imaging.reading.deidentify import create_key, default_key_file, load_key, series_hash
 from medlangevin.imaging.reading.ingest import Ingest, PassedOver, ingest
-from medlangevin.imaging.reading.named_series import choose
 from medlangevin.imaging.reading.rejection import CLOSED_FOLDER, Reason
 from medlangevin.imaging.registration.reference import load_reference
 from medlangevin.imaging.registration.register import Matcher, Method
-from medlangevin.io import require_folder, strangers
-from medlangevin.lock import locked
-from medlangevin.progress import progress
-from medlangevin.workers import run_all
+from medlangevin.system.crew import Loss
+from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.files import require_folder, strangers
+from medlangevin.system.lock import locked
+from medlangevin.system.progress import progress
+from medlangevin.system.workers import run_all
 
 # A person's scans take seconds, a dozen large ones some minutes; what takes an hour will never end.
 PERSON_LIMIT_S = 3600.0

@@ -20,7 +20,7 @@ from medlangevin.imaging.registration.reference import (
     LUMEN_WALL_HU,
     Reference,
 )
-from medlangevin.io import atomic_path
+from medlangevin.system.files import atomic_path
 
 WINDOW_HU = (-500.0, 2500.0)
 VERDICT_COLOURS = {"ok": "#2e7d32", "review": "#e07b00", "failed": "#b71c1c"}

@@ -5,17 +5,18 @@ killed one loses only what it was at. Parts become ``status.json`` at the end an
 """
 
 import hashlib
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from medlangevin.errors import MedlangevinError
 from medlangevin.imaging.cohort.ear_files import ear_name, failed_name
 from medlangevin.imaging.cohort.outcome_record import PSEUDONYM, read_outcome, require_rows
 from medlangevin.imaging.cohort.person import Outcome
-from medlangevin.io import read_json, sweep, write_json
+from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.files import read_json, sweep, write_json
 
 STATUS = "status.json"
 PARTS = "parts"
@@ -202,3 +203,29 @@ def _files_of(out: Path, subject: str, side: str) -> list[Path]:
 
 def _part(out: Path, subject: str) -> Path:
     return out / PARTS / f"sub-{subject}.json"
+
+
+class Shard(NamedTuple):
+    """Share ``number`` (from 1) ``of`` so many."""
+
+    number: int
+    of: int
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
+
+
+def parse_shard(text: str) -> Shard:
+    """``3/20`` to the third of twenty shares. Raises MedlangevinError."""
+    found = re.fullmatch(r"\s*(\d{1,6})\s*/\s*(\d{1,6})\s*", text)
+    shard = Shard(int(found[1]), int(found[2])) if found else Shard(0, 0)
+    if not 1 <= shard.number <= shard.of:
+        raise MedlangevinError(f"shard {text!r} is no share; give its number and how many there are, as in 3/20")
+    return shard
+
+
+def shard_of(subject: str, count: int) -> Shard:
+    """The share of ``count`` that a person belongs to. Nobody moves when other people are added or taken away."""
+    # Not the digits of the pseudonym themselves: the split into training and test data is taken from a hash of them.
+    digest = hashlib.sha256(f"shard\0{subject}".encode()).digest()
+    return Shard(int.from_bytes(digest[:8]) % count + 1, count)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from medlangevin.imaging.cohort.person import Outcome
-from medlangevin.imaging.cohort.shard import Shard
+from medlangevin.imaging.cohort.status import Shard
 
 
 @dataclass(frozen=True)

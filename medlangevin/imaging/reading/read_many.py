@@ -5,8 +5,8 @@ from contextlib import closing
 from pathlib import Path
 
 from medlangevin.imaging.reading.read_headers import FileHeaders, read_headers
-from medlangevin.progress import progress
-from medlangevin.workers import run_all
+from medlangevin.system.progress import progress
+from medlangevin.system.workers import run_all
 
 # A file takes about a millisecond, a process a second to start.
 WORTH_A_BAR = 1000

@@ -25,8 +25,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from medlangevin.imaging.reading.bounded_file import open_dicom
-from medlangevin.imaging.reading.codec_frame import frame_shape
+from medlangevin.imaging.reading.bounded_file import frame_shape, open_dicom
 from medlangevin.imaging.reading.rejection import Reason, UnusableSeriesError
 from medlangevin.imaging.reading.slice_header import SliceHeader
 

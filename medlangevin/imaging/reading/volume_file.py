@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from medlangevin.imaging.reading.geometry import Geometry, affine_geometry
 from medlangevin.imaging.reading.rejection import Reason, UnusableSeriesError
-from medlangevin.volume_claim import can_hold
+from medlangevin.system.nifti import can_hold
 
 UNREADABLE_VOLUME = Reason("decode", "the volume file cannot be read", "write it again as NIfTI or NRRD in HU")
 NOT_A_VOLUME = Reason("not-a-volume", "no three-dimensional grey volume", "give one CT volume")

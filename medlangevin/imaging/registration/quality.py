@@ -6,8 +6,8 @@ from medlangevin.imaging.reading.rejection import Reason
 from medlangevin.imaging.registration.coil_check import CoilFigures
 from medlangevin.imaging.registration.register import Fit
 
-# Chosen on the phantom's cases of benchmarks/trust.py, about half-way between right fits and wrong ones, and tested on
-# scans of other ears. Correlations of the registration (Fit) are squared, those of the coil are not.
+# Chosen on the phantom's cases of benchmarks/validation/trust.py, about half-way between right fits and wrong ones, and
+# tested on scans of other ears. Correlations of the registration (Fit) are squared, those of the coil are not.
 NCC_FAILED = 0.3
 NCC_OK = 0.5
 COIL_FAILED = 0.5

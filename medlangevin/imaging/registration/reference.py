@@ -14,7 +14,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from medlangevin.cochlear_frame import CROP_CENTRE_LPS
-from medlangevin.errors import MedlangevinError
+from medlangevin.system.errors import MedlangevinError
 
 CROP_SIZE = (60, 50, 50)
 CROP_SPACING_MM = 0.2

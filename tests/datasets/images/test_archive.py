@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from medlangevin.datasets.images.archive import read_archive
-from medlangevin.errors import MedlangevinError
+from medlangevin.system.errors import MedlangevinError
 
 Draw = Callable[..., np.ndarray]
 Write = Callable[..., Path]

@@ -10,7 +10,7 @@ import torch
 
 from medlangevin.datasets.images import NAMES, load_images
 from medlangevin.datasets.images.splits import held_out_positions
-from medlangevin.errors import MedlangevinError
+from medlangevin.system.errors import MedlangevinError
 
 Draw = Callable[..., np.ndarray]
 Write = Callable[..., Path]

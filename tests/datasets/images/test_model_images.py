@@ -9,7 +9,7 @@ import torch
 
 from medlangevin.datasets.images import ImageSplits, load_images, model_images
 from medlangevin.datasets.images.model_images import bernoulli
-from medlangevin.errors import MedlangevinError
+from medlangevin.system.errors import MedlangevinError
 
 Draw = Callable[..., np.ndarray]
 Write = Callable[..., Path]

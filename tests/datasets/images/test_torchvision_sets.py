@@ -16,7 +16,7 @@ import torchvision.datasets
 from PIL import Image
 
 from medlangevin.datasets.images import load_images, torchvision_sets
-from medlangevin.errors import MedlangevinError
+from medlangevin.system.errors import MedlangevinError
 
 Draw = Callable[..., np.ndarray]
 Arrays = dict[str, np.ndarray]
@@ -247,7 +247,7 @@ def test_celeba_in_a_folder_that_cannot_be_written(
     def refuse(**_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("medlangevin.io.tempfile.mkstemp", refuse)
+    monkeypatch.setattr("medlangevin.system.files.tempfile.mkstemp", refuse)
     assert load_images("celeba", tmp_path).source.counts["train"] == 3
     assert not list((tmp_path / "celeba").glob("*.npz"))
 

@@ -11,12 +11,12 @@ import sys
 import time
 from pathlib import Path
 
-from medlangevin.errors import MedlangevinError
 from medlangevin.imaging.cohort import preprocess as pipeline
 from medlangevin.imaging.cohort.ear_files import ear_name, failed_name
 from medlangevin.imaging.cohort.person import Outcome
-from medlangevin.imaging.cohort.shard import parse_shard
-from medlangevin.io import write_json, write_text
+from medlangevin.imaging.cohort.status import parse_shard
+from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.files import write_json, write_text
 
 
 def stub_person(person, out, _):

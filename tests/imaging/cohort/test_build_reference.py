@@ -7,12 +7,12 @@ import pytest
 import SimpleITK as sitk
 from scipy.spatial.transform import Rotation
 
-from medlangevin.errors import MedlangevinError
 from medlangevin.imaging.cohort.build_reference import build_reference, build_reference_from_folder
 from medlangevin.imaging.cohort.groupwise import mean_image, movement_mm
 from medlangevin.imaging.registration.crop import CROP_GRID, Grid, resample
 from medlangevin.imaging.registration.reference import Reference, load_reference
 from medlangevin.imaging.registration.register import Matcher
+from medlangevin.system.errors import MedlangevinError
 
 
 def motion(angle_deg, axis, translation, *, left=False, scale=1.0):

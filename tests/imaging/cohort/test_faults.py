@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from medlangevin.errors import MedlangevinError
 from medlangevin.imaging.cohort import preprocess as pipeline
 from medlangevin.imaging.cohort.ear_files import ear_name, failed_name
 from medlangevin.imaging.cohort.preprocess import preprocess
-from medlangevin.imaging.cohort.shard import Shard
+from medlangevin.imaging.cohort.status import Shard
+from medlangevin.system.errors import MedlangevinError
 
 PROGRAM = Path(__file__).with_name("stubbed_preprocess.py")
 PEOPLE = 8
@@ -70,7 +70,7 @@ def test_the_cohort_has_something_of_everything(whole):
 
 
 def test_a_run_killed_at_any_moment_ends_with_the_same_files(raw, whole, out):
-    """Each start gets a little further; ``benchmarks/kill_and_rerun.py`` does this on real scans, 20 times."""
+    """Each start gets a little further; ``benchmarks/stress/kill_and_rerun.py`` does this on real scans, 20 times."""
     moments = random.Random(0)
     for _ in range(2):
         run = subprocess.Popen(

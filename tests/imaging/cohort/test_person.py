@@ -15,7 +15,7 @@ from medlangevin.imaging.registration.coil_check import CoilFigures
 from medlangevin.imaging.registration.find_ears import FoundEar, find_ears
 from medlangevin.imaging.registration.quality import Figures, Verdict
 from medlangevin.imaging.registration.register import Fit, Matcher
-from medlangevin.io import read_json, write_json
+from medlangevin.system.files import read_json, write_json
 
 
 def motion(*, left=False):

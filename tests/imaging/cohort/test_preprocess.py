@@ -14,12 +14,12 @@ from scipy.spatial.transform import Rotation
 
 from medlangevin.cli.main import main
 from medlangevin.datasets.datalist import read_index
-from medlangevin.errors import MedlangevinError
 from medlangevin.imaging.cohort import preprocess as pipeline
 from medlangevin.imaging.cohort.dataset import split_by_person
+from medlangevin.imaging.cohort.deidentify import pseudonym
 from medlangevin.imaging.cohort.person import process_person
 from medlangevin.imaging.cohort.preprocess import preprocess
-from medlangevin.imaging.reading.deidentify import pseudonym
+from medlangevin.system.errors import MedlangevinError
 
 GOOD = {"PatientName": "FINE^PERSON", "PatientID": "FINE-1", "PatientBirthDate": "19470811", "series_uid": "1.2.77.1"}
 MR_IMAGE, REPORT = "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.88.33"

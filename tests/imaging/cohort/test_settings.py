@@ -5,9 +5,9 @@ import pytest
 from click.testing import CliRunner
 
 from medlangevin.cli.main import main
-from medlangevin.errors import MedlangevinError
 from medlangevin.imaging.cohort import preprocess as pipeline
 from medlangevin.imaging.cohort.preprocess import preprocess
+from medlangevin.system.errors import MedlangevinError
 
 
 @pytest.fixture

@@ -14,15 +14,15 @@ import pytest
 from click.testing import CliRunner
 
 from medlangevin.cli.main import main
-from medlangevin.errors import MedlangevinError
 from medlangevin.imaging.cohort import preprocess as pipeline
 from medlangevin.imaging.cohort.dataset import split_by_person
 from medlangevin.imaging.cohort.merge import merge
 from medlangevin.imaging.cohort.preprocess import preprocess
-from medlangevin.imaging.cohort.shard import Shard, parse_shard, shard_of
+from medlangevin.imaging.cohort.status import Shard, parse_shard, shard_of
 from medlangevin.imaging.cohort.summary import describe
 from medlangevin.imaging.reading.ingest import PassedOver
 from medlangevin.imaging.reading.rejection import CLOSED_FOLDER
+from medlangevin.system.errors import MedlangevinError
 
 PROGRAM = Path(__file__).with_name("stubbed_preprocess.py")
 PEOPLE = 24

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from medlangevin.imaging.cohort.deidentify import load_key, series_hash
 from medlangevin.imaging.cohort.preprocess import PreprocessSummary, preprocess
-from medlangevin.imaging.reading.deidentify import load_key, series_hash
 
 # Coarse ones, as they are fast: tilted planes and private tags; flipped axes, deflated and no extension; both ears.
 SCANS = ("dev01", "dev23", "devB2")

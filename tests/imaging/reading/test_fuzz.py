@@ -1,4 +1,4 @@
-"""A part of benchmarks/ingest_fuzz.py, with kinds and encodings mixed, and the worst finds by name."""
+"""A part of benchmarks/stress/ingest_fuzz.py, with kinds and encodings mixed, and the worst finds by name."""
 
 import gzip
 import importlib.util
@@ -13,13 +13,12 @@ import SimpleITK as sitk
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless
 
 from medlangevin.imaging.reading import bounded_file
-from medlangevin.imaging.reading.bounded_file import BoundedReader
-from medlangevin.imaging.reading.codec_frame import frame_shape
+from medlangevin.imaging.reading.bounded_file import BoundedReader, frame_shape
 from medlangevin.imaging.reading.ingest import ingest
 from medlangevin.imaging.reading.rejection import UnusableSeriesError
 from medlangevin.imaging.reading.volume_file import load_volume
 
-BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
+BENCHMARKS = Path(__file__).parents[3] / "benchmarks" / "stress"
 CASES = 216
 
 

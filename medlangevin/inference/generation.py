@@ -1,0 +1,181 @@
+"""Synthetic ears: volumes in HU drawn from a trained model, each marked as synthetic."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import torch
+from torch import Tensor
+
+from medlangevin._version import __version__
+from medlangevin.datasets.window import to_hu
+from medlangevin.inference import latents as sources
+from medlangevin.inference.latents import Latents
+from medlangevin.runs.checkpoint import WEIGHTS
+from medlangevin.runs.randomness import generator
+from medlangevin.runs.run import CheckpointName, Run, checkpoint_folder, load_run
+from medlangevin.shape.volumes import GENERATED
+from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.files import atomic_path, read_json, require_folder, strangers, sweep, write_json
+from medlangevin.system.progress import progress
+
+PICTURE = "montage.png"
+
+
+def generate(
+    run_dir: Path | str,
+    out: Path | str,
+    *,
+    count: int | None = None,
+    seed: int = 0,
+    noise: bool = False,
+    checkpoint: CheckpointName = "best",
+    like: Path | None = None,
+    strength: float = 1.0,
+    between: tuple[Path, Path] | None = None,
+    traverse: tuple[int, int] | None = None,
+    fitted: bool = False,
+    data_root: Path | None = None,
+) -> list[Path]:
+    """Write synthetic ears into ``out``; the paths of the volumes.
+
+    ``synthetic-0001_ct.nii.gz`` (int16 HU, on the grid of the crops the run was trained on), a JSON sidecar each, and
+    generation.json. Mean images of the decoder; ``noise`` adds the noise the likelihood has learned. Latents come from
+    the prior, or (``medlangevin.inference.latents``) from a Gaussian ``fitted`` to those of the training crops in
+    ``data_root``, ``like`` an ear with ``strength``, ``between`` two ears, or ``traverse`` (directions, steps) over the
+    training crops. Volume n depends on the run, these, the ``seed`` and n alone. One volume is in memory at a time.
+    What the same call wrote before it was interrupted is kept. Raises MedlangevinError before anything is written when
+    the input is wrong or ``out`` holds other files.
+    """
+    if traverse is None and (count is None or count < 1):
+        raise MedlangevinError(f"--count {count}: at least 1 volume has to be asked for")
+    if sum(choice is not None for choice in (like, between, traverse, fitted or None)) > 1:
+        raise MedlangevinError("--fitted, --like, --between and --traverse exclude one another; give one of them")
+    out = Path(out)
+    require_ours(out)
+    run = load_run(run_dir, checkpoint=checkpoint)
+    run.crop_grid()  # refuses a run of 2D images before anything is drawn
+    if like is not None:
+        latents = sources.like(run, Path(like), strength=strength, count=count or 1, seed=seed)
+    elif between is not None:
+        latents = sources.between(run, *between, count=count or 1)
+    elif traverse is not None:
+        latents = sources.traverse(run, directions=traverse[0], steps=traverse[1], data_root=data_root)
+    elif fitted:
+        latents = sources.fitted(run, count=count or 1, seed=seed, data_root=data_root)
+    else:
+        latents = sources.from_prior(run, count=count or 1, seed=seed)
+    weights = checkpoint_folder(run.directory, checkpoint) / WEIGHTS
+    return write_volumes(run, latents, out, weights=weights, checkpoint=checkpoint, seed=seed, noise=noise)
+
+
+def write_volumes(
+    run: Run, latents: Latents, out: Path, *, weights: Path, checkpoint: CheckpointName, seed: int, noise: bool
+) -> list[Path]:
+    """Write the volumes of ``latents`` as ``generate`` does, into a folder that ``require_ours`` has approved.
+
+    ``weights``: the file that the model was loaded from, the run's ``checkpoint``.
+    """
+    affine = run.crop_grid().affine
+    about: dict[str, Any] = {
+        "SYNTHETIC": True,
+        "description": "Synthetic volume drawn from a generative model; it shows no person.",
+        "run": run.name,
+        "model": run.config.model.kind,
+        "checkpoint": checkpoint,
+        "epoch": run.state.epoch,
+        "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+        "seed": seed,
+        "noise": noise,
+        "software": f"medlangevin {__version__}",
+        **latents.about,
+    }
+    draw_volume(run, latents.at(1), 1, seed=seed, noise=noise)  # a run that cannot draw must not cost what is there
+    replaced = _make_room(out, about, latents.count)
+    if replaced:
+        print(f"{replaced} volumes in {out}, drawn with other settings, are replaced", flush=True)
+    write_json(out / GENERATED, about | {"count": latents.count, "window_hu": list(run.config.data.window_hu)})
+    return _write(run, out, latents, about, affine, seed=seed, noise=noise)
+
+
+def _write(
+    run: Run, out: Path, latents: Latents, about: dict[str, Any], affine: np.ndarray, *, seed: int, noise: bool
+) -> list[Path]:
+    paths = []
+    with progress(latents.count, "volume") as track:
+        for index in range(1, latents.count + 1):
+            path, sidecar = _names(out, index)
+            paths.append(path)
+            if not (path.is_file() and sidecar.is_file()):
+                latent = latents.at(index)
+                write_volume(path, draw_volume(run, latent, index, seed=seed, noise=noise), affine)
+                # The sidecar comes last: where it is, its volume is whole.
+                write_json(sidecar, about | {"index": index, **latents.note(index), "latent": latent.tolist()})
+            track.advance(index)
+    return paths
+
+
+@torch.no_grad()
+def draw_volume(run: Run, latent: Tensor, index: int, *, seed: int, noise: bool) -> np.ndarray:
+    """The ear of ``latent`` (d,), HU (i, j, k) float32; ``index`` and ``seed`` choose its noise.
+
+    Each is decoded alone, so that it does not depend, even by rounding, on how many are drawn together.
+    """
+    if noise:
+        output = run.model.decoder(latent[None])
+        image = run.model.likelihood.sample(output, generator(seed, "noise", index))
+    else:
+        image = run.model.decode(latent[None])
+    hu = to_hu(image[0, 0], run.config.data.window_hu)
+    if not torch.isfinite(hu).all():
+        raise MedlangevinError(f"run {run.directory} draws volumes with NaN or infinite values; train it again")
+    return hu.numpy()
+
+
+def _names(out: Path, index: int) -> tuple[Path, Path]:
+    stem = f"synthetic-{index:04d}_ct"
+    return out / f"{stem}.nii.gz", out / f"{stem}.json"
+
+
+def _make_room(out: Path, about: dict[str, Any], count: int) -> int:
+    """Remove what another call wrote; of an earlier call with the same settings keep the first ``count`` volumes.
+
+    Returns how many volumes of other settings there were.
+    """
+    before = read_json(out / GENERATED) if (out / GENERATED).is_file() else {}
+    same = {key: value for key, value in before.items() if key not in ("count", "window_hu")}
+    mine = {key: value for key, value in about.items() if key != "count"}
+    # Where the count is a setting, as of a path, whose points depend on it, it has to agree as well.
+    is_same = same == mine and ("count" not in about or before.get("count") == count)
+    kept = {path for index in range(1, count + 1) for path in _names(out, index)} if is_same else set()
+    volumes = list(out.glob("synthetic-*_ct.nii.gz"))
+    for stale in [*volumes, *out.glob("synthetic-*_ct.json"), out / PICTURE]:
+        if stale not in kept:
+            stale.unlink(missing_ok=True)
+    if out.is_dir():
+        sweep(out)
+    return 0 if is_same else len(volumes)
+
+
+def write_volume(path: Path, hu: np.ndarray, affine: np.ndarray) -> None:
+    """Write HU (i, j, k), rounded to int16, as NIfTI with a RAS ``affine`` in mm, marked SYNTHETIC in the header."""
+    limits = np.iinfo(np.int16)
+    image = nibabel.Nifti1Image(np.clip(np.rint(hu), limits.min, limits.max).astype(np.int16), affine)
+    image.set_sform(affine, code="aligned")
+    image.set_qform(affine, code="aligned")
+    image.header.set_xyzt_units("mm")
+    image.header["descrip"] = f"SYNTHETIC medlangevin {__version__}".encode()
+    with atomic_path(path) as temporary:
+        nibabel.save(image, temporary)
+
+
+def require_ours(out: Path) -> None:
+    """Raise MedlangevinError unless ``out`` is absent, empty or a folder that ``generate`` wrote."""
+    require_folder(out)
+    if not out.is_dir() or not strangers(out, set()):
+        return
+    marker = read_json(out / GENERATED) if (out / GENERATED).is_file() else None
+    if not isinstance(marker, dict) or marker.get("SYNTHETIC") is not True:
+        raise MedlangevinError(f"{out} holds files that generate did not write; choose an empty folder with --out")

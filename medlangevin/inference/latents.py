@@ -1,0 +1,204 @@
+"""Where the latent vectors of synthetic ears come from: the prior, a density fitted to the training ears' latents, an
+ear, a path between two, principal directions.
+
+Each source gives latent number i from the seed and i alone, whatever else is drawn.
+"""
+
+import hashlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from medlangevin.datasets.crops import CropDataset, choose_splits
+from medlangevin.models import LatentVariableModel
+from medlangevin.runs.ear_image import read_crops, read_ear
+from medlangevin.runs.randomness import generator
+from medlangevin.runs.run import Run
+from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.progress import progress
+
+# Draws of the model's posterior that its mean is taken over, and draws for each crop of the aggregated posterior.
+MEAN_DRAWS, AGGREGATE_DRAWS = 64, 8
+# How far a traversal goes to either side, in standard deviations of the aggregated posterior.
+TRAVERSE_SD = 2.0
+
+
+class Aggregate(NamedTuple):
+    """The aggregated posterior of the training crops, float64: its ``mean`` (d,), its standard ``deviations`` (d,),
+    largest first, and the unit ``axes`` (d, d) that they lie along, a row each.
+    """
+
+    mean: Tensor
+    deviations: Tensor
+    axes: Tensor
+
+
+@dataclass(frozen=True)
+class Latents:
+    """``count`` latent vectors: ``at(i)``, i from 1, (d,). ``about`` goes into all sidecars, ``note(i)`` into one."""
+
+    count: int
+    at: Callable[[int], Tensor]
+    about: dict[str, Any]
+    note: Callable[[int], dict[str, Any]] = lambda index: {}
+
+
+def from_prior(run: Run, *, count: int, seed: int) -> Latents:
+    """z ~ N(0, I)."""
+    size = run.model.latent_dim
+    return Latents(count, lambda i: torch.randn(size, generator=generator(seed, "latent", i)), {"mode": "prior"})
+
+
+def fitted(
+    run: Run, *, count: int, seed: int, data_root: Path | None = None, aggregate: Aggregate | None = None
+) -> Latents:
+    """z ~ N(m, C), with mean m and covariance C of the aggregated posterior of the training crops.
+
+    A decoder is asked for what it has learned to draw only where its training latents are. N(0, I) is that place as far
+    as the divergence from it matters in training, and beside a crop's 150,000 voxels it hardly does: see
+    docs/generate.md. After training the density is fitted anew, as Ghosh et al. (2020, From variational to
+    deterministic autoencoders, section 4) do. ``aggregate``: that posterior, where it is known already.
+    """
+    mean, deviations, axes = aggregate or aggregated_posterior(run, data_root)
+
+    def at(index: int) -> Tensor:
+        noise = torch.randn(len(mean), generator=generator(seed, "latent", index)).double()
+        return (mean + (deviations * noise) @ axes).float()
+
+    about = {"mode": "fitted", "mean": mean.tolist(), "standard_deviations": deviations.tolist()}
+    return Latents(count, at, about)
+
+
+def like(run: Run, image: Path, *, strength: float, count: int, seed: int) -> Latents:
+    """z = m + ``strength`` (z_i - m): z_i a draw of the model's posterior of the ear ``image``, m its mean.
+
+    At 0 every volume is the reconstruction at m, at 1 a full posterior draw; between, the posterior's deviations are
+    scaled, so its covariance by ``strength`` squared. m is the mean of 64 draws that depend on the run and the image
+    alone. Raises MedlangevinError for an image off the grid or a strength outside [0, 1].
+    """
+    if not 0 <= strength <= 1:
+        raise MedlangevinError(f"--strength {strength}: it lies between 0 (the mean) and 1 (a full posterior draw)")
+    x = read_ear(image, run)
+    mean = posterior_mean(run.model, x)
+
+    def at(index: int) -> Tensor:
+        draw = run.model.posterior_sample(x, 1, generator(seed, "posterior", index))[0, 0]
+        return mean + strength * (draw - mean)
+
+    return Latents(count, at, {"mode": "like", "image": image.name, "strength": strength, **_conditioned_on(image)})
+
+
+def between(run: Run, first: Path, second: Path, *, count: int) -> Latents:
+    """``count`` points from the posterior mean of one ear to that of another, both ends included; see ``spherical``."""
+    if count < 2:
+        raise MedlangevinError(f"--count {count}: a path between two ears has at least its two ends")
+    ends = [posterior_mean(run.model, read_ear(image, run)) for image in (first, second)]
+
+    def fraction(index: int) -> float:
+        return (index - 1) / (count - 1)
+
+    return Latents(
+        count,
+        lambda i: spherical(ends[0], ends[1], fraction(i)),
+        {
+            "mode": "between",
+            "images": [first.name, second.name],
+            "path": "spherical",
+            "count": count,
+            **_conditioned_on(first, second),
+        },
+        lambda i: {"fraction": fraction(i)},
+    )
+
+
+def _conditioned_on(*images: Path) -> dict[str, Any]:
+    return {
+        "description": "Synthetic volume drawn from a generative model, conditioned on a real ear.",
+        "images_sha256": [hashlib.sha256(image.read_bytes()).hexdigest() for image in images],
+    }
+
+
+def spherical(first: Tensor, second: Tensor, fraction: float) -> Tensor:
+    """The point at ``fraction`` of the way: the direction turns along the great circle, the norm changes linearly.
+
+    N(0, I) in d dimensions lives at a distance of about sqrt(d) from the origin. Half-way on the straight line between
+    two unrelated ears the norm is 0.7 of that, where the decoder has seen little but averages; on the arc it stays
+    where ears are. Where the directions (nearly) agree or are opposite the arc is not defined: then the straight line.
+    """
+    norms = first.norm(), second.norm()
+    cosine = float((first @ second) / (norms[0] * norms[1]).clamp(min=1e-12))
+    angle = math.acos(max(-1.0, min(1.0, cosine)))
+    if math.sin(angle) < 1e-4:
+        return torch.lerp(first, second, fraction)
+    start, end = first / norms[0], second / norms[1]
+    direction = (math.sin((1 - fraction) * angle) * start + math.sin(fraction * angle) * end) / math.sin(angle)
+    return torch.lerp(norms[0], norms[1], fraction) * direction
+
+
+def traverse(
+    run: Run, *, directions: int, steps: int, data_root: Path | None = None, aggregate: Aggregate | None = None
+) -> Latents:
+    """``steps`` points from -2 to 2 standard deviations along each of the leading ``directions``, mean in the middle.
+
+    Directions, deviations and mean are the principal components of the aggregated posterior: 8 posterior draws of
+    every training crop together. Direction by direction, so number (k - 1) ``steps`` + j is step j of direction k.
+    ``aggregate``: that posterior, where it is known already.
+    """
+    if directions > run.model.latent_dim or steps < 2:
+        raise MedlangevinError(
+            f"--directions {directions}, --steps {steps}: the run has {run.model.latent_dim} latent dimensions, and a "
+            "traversal has at least 2 steps"
+        )
+    mean, deviations, axes = aggregate or aggregated_posterior(run, data_root)
+    positions = torch.linspace(-TRAVERSE_SD, TRAVERSE_SD, steps)
+
+    def place(index: int) -> tuple[int, float]:
+        direction, step = divmod(index - 1, steps)
+        return direction, float(positions[step])
+
+    def at(index: int) -> Tensor:
+        direction, position = place(index)
+        return (mean + position * deviations[direction] * axes[direction]).float()
+
+    about = {"mode": "traverse", "directions": directions, "steps": steps}
+    return Latents(
+        directions * steps,
+        at,
+        about | {"standard_deviations": deviations[:directions].tolist()},
+        lambda i: {"direction": place(i)[0] + 1, "position_sd": place(i)[1]},
+    )
+
+
+def posterior_mean(model: LatentVariableModel, x: Tensor) -> Tensor:
+    """The mean (d,) of 64 draws of the model's posterior of one image (1, C, *spatial); the same at each call."""
+    return model.posterior_sample(x, MEAN_DRAWS, generator(0, "posterior mean")).mean((0, 1))
+
+
+def aggregated_posterior(run: Run, data_root: Path | None = None) -> Aggregate:
+    """The aggregated posterior of the training crops in ``data_root``, or where the run's config says.
+
+    One crop in memory at a time. Each axis points where its largest component is positive.
+    """
+    index = read_crops(run, data_root)
+    ears = choose_splits(index).training
+    data = CropDataset(ears, index.shape, window_hu=run.config.data.window_hu, cache_mb=0)
+    size = run.model.latent_dim
+    total, products = torch.zeros(size, dtype=torch.float64), torch.zeros(size, size, dtype=torch.float64)
+    with progress(len(ears), "training ear") as track:
+        for number, ear in enumerate(ears):
+            stream = generator(0, "aggregate", f"{ear.subject}/{ear.side}")
+            draws = run.model.posterior_sample(data[number][None], AGGREGATE_DRAWS, stream)[:, 0].double()
+            total += draws.sum(0)
+            products += draws.T @ draws
+            track.advance(number + 1)
+    count = len(ears) * AGGREGATE_DRAWS
+    mean = total / count
+    variances, vectors = torch.linalg.eigh(products / count - torch.outer(mean, mean))
+    axes = vectors.T.flip(0)
+    largest = axes.gather(1, axes.abs().argmax(1, keepdim=True))
+    return Aggregate(mean, variances.flip(0).clamp(min=0).sqrt(), axes * largest.sign())

@@ -1,0 +1,178 @@
+"""What a scan leaves open about an ear: posterior draws of its latent, carried to the shape measures."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from medlangevin._version import __version__
+from medlangevin.datasets.window import to_hu
+from medlangevin.inference.latent_posterior import Kernel, sample_posterior
+from medlangevin.runs.ear_image import read_ear
+from medlangevin.runs.randomness import generator
+from medlangevin.runs.run import CheckpointName, Run, load_run
+from medlangevin.samplers import Chains
+from medlangevin.samplers.diagnostics import from_chains, save_inference_data, summary
+from medlangevin.shape.measure import measure, measure_fields
+from medlangevin.shape.volumes import read_volume
+from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.files import require_own_folder, sweep, write_json, write_text
+from medlangevin.system.progress import progress
+
+SUMMARY, TABLE, CHAINS, DIAGNOSTICS = "summary.json", "measures.tsv", "chains.nc", "diagnostics.tsv"
+PICTURE = "posterior.png"
+# Above this R-hat, or below this many effective draws, chains should be run longer (Vehtari et al. 2021).
+R_HAT_LIMIT, ESS_LIMIT = 1.01, 400
+
+
+def posterior(
+    run_dir: Path | str,
+    image: Path | str,
+    out: Path | str,
+    *,
+    kernel: Kernel = "mala",
+    chains: int = 4,
+    draws: int = 500,
+    warmup: int = 200,
+    measured: int = 100,
+    seed: int = 0,
+    checkpoint: CheckpointName = "best",
+) -> dict[str, Any]:
+    """Sample p(z | ``image``) under a run's model and measure ``measured`` decoded draws; the summary, also written.
+
+    Writes ``chains.nc`` (ArviZ InferenceData), ``diagnostics.tsv`` (a row a latent dimension), ``measures.tsv`` (a row
+    a measured draw, evenly spaced over all chains) and, last, ``summary.json``. The spread of a measure is over mean
+    images: what the model thinks the scan leaves open, not the error of the segmentation. Raises MedlangevinError
+    before anything is written where the input is wrong.
+    """
+    out = Path(out)
+    require_own_folder(out, {SUMMARY, TABLE, CHAINS, DIAGNOSTICS, PICTURE}, "posterior")
+    run = load_run(run_dir, checkpoint=checkpoint)
+    x = read_ear(image, run)
+    if not 1 <= measured <= chains * draws:
+        raise MedlangevinError(f"--measured {measured}: between 1 and {chains} x {draws} draws can be measured")
+    with progress(warmup + draws, "step") as track:
+        sampled = sample_posterior(
+            run.model,
+            x,
+            generator(seed, "latent posterior", kernel),
+            kernel=kernel,
+            num_chains=chains,
+            num_draws=draws,
+            warmup=warmup,
+            on_step=track.advance,
+        )
+    about = {
+        "run": run.name,
+        "model": run.config.model.kind,
+        "checkpoint": checkpoint,
+        "epoch": run.state.epoch,
+        "image": Path(image).name,
+        "kernel": kernel,
+        "chains": chains,
+        "draws": draws,
+        "warmup": warmup,
+        "seed": seed,
+        "software": f"medlangevin {__version__}",
+    }
+    data = from_chains(sampled, attrs=about)
+    table = summary(data, num_gradients=chains * sampled.num_gradients)
+    rows = _measure_draws(run, sampled, measured)
+    if out.is_dir():
+        sweep(out)
+    (out / SUMMARY).unlink(missing_ok=True)
+    save_inference_data(data, out / CHAINS)
+    write_text(out / DIAGNOSTICS, table.to_csv(sep="\t", index=False, float_format="%.6g"))
+    write_text(out / TABLE, rows.to_csv(sep="\t", index=False, float_format="%.4f"))
+    scan = measure(*read_volume(Path(image)))
+    result = about | {"diagnostics": _diagnostics(table), "measured": measured}
+    result["measures"] = {
+        item.name: {
+            "units": item.metadata["units"],
+            **_spread(rows[item.name].to_numpy()),
+            "scan": _number(getattr(scan, item.name)),
+        }
+        for item in measure_fields()
+    }
+    write_json(out / SUMMARY, result)
+    return result
+
+
+@torch.no_grad()
+def _measure_draws(run: Run, chains: Chains, measured: int) -> pd.DataFrame:
+    """One row for each measured draw; one decoded volume in memory at a time."""
+    affine = run.crop_grid().affine
+    num_chains, num_draws = chains.positions.shape[:2]
+    rows = []
+    with progress(measured, "measure") as track:
+        for number in range(measured):
+            chain, draw = divmod(number * num_chains * num_draws // measured, num_draws)
+            hu = to_hu(run.model.decode(chains.positions[chain, draw][None])[0, 0], run.config.data.window_hu)
+            found = measure(hu.numpy(), affine)
+            values = {item.name: getattr(found, item.name) for item in measure_fields()}
+            rows.append({"chain": chain, "draw": draw, **values, "note": found.note})
+            track.advance(number + 1)
+    return pd.DataFrame(rows)
+
+
+def _diagnostics(table: pd.DataFrame) -> dict[str, Any]:
+    """The worst of the latent dimensions, and whether the chains can be believed."""
+    worst = {
+        "r_hat_max": table["r_hat"].max(skipna=False),
+        "ess_bulk_min": table["ess_bulk"].min(skipna=False),
+        "ess_tail_min": table["ess_tail"].min(skipna=False),
+        "acceptance_rate": table["acceptance_rate"][0],
+        "divergences": table["divergences"][0],
+        "gradients_per_effective_sample": table["gradients_per_effective_sample"][0],
+    }
+    converged = bool(worst["r_hat_max"] <= R_HAT_LIMIT and worst["ess_bulk_min"] >= ESS_LIMIT)
+    return {name: _number(value) for name, value in worst.items()} | {"converged": converged}
+
+
+def _spread(values: np.ndarray) -> dict[str, Any]:
+    found = values[np.isfinite(values)]
+    mean = found.mean() if found.size else math.nan
+    deviation = found.std(ddof=1) if found.size > 1 else math.nan
+    low, high = np.quantile(found, [0.025, 0.975]) if found.size else (math.nan, math.nan)
+    figures = {"mean": mean, "sd": deviation, "low_2.5%": low, "high_97.5%": high}
+    return {name: _number(value) for name, value in figures.items()} | {"count": int(found.size)}
+
+
+def _number(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def with_spread(mean: float, sd: float) -> str:
+    """Mean and standard deviation, both to the second significant digit of the latter, and at least to 0.01."""
+    digits = max(2, 1 - math.floor(math.log10(sd))) if sd > 0 else 2
+    return f"{mean:.{digits}f} +- {sd:.{digits}f}"
+
+
+def format_posterior(result: dict[str, Any], *, with_scan: bool = True) -> str:
+    """The spread of every measure given the scan, one line each, and the chains' diagnostics.
+
+    ``with_scan``: beside what was measured on the scan itself.
+    """
+    lines = [f"{'measure':<20}{'given this scan':>22}" + ("   scan itself" if with_scan else "")]
+    for name, figure in result["measures"].items():
+        scan = "-" if figure["scan"] is None else f"{figure['scan']:.2f}"
+        spread = "not found" if figure["sd"] is None else with_spread(figure["mean"], figure["sd"])
+        shown_scan = f"   {scan:>11}" if with_scan else ""
+        lines.append(f"{name:<20}{spread:>22}{shown_scan}   ({figure['count']} of {result['measured']} draws)")
+    worst = result["diagnostics"]
+
+    def shown(name: str) -> str:
+        return "-" if worst[name] is None else f"{worst[name]:.4g}"
+
+    lines.append(
+        f"R-hat {shown('r_hat_max')}, effective draws {shown('ess_bulk_min')} (the worst dimension), "
+        f"acceptance {shown('acceptance_rate')}, divergences {shown('divergences')}"
+    )
+    if not worst["converged"]:
+        lines.append(
+            f"not converged (R-hat above {R_HAT_LIMIT} or fewer than {ESS_LIMIT} effective draws): more --draws"
+        )
+    return "\n".join(lines)

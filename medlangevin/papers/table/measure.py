@@ -1,0 +1,83 @@
+"""One cell from its configuration to its record."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from medlangevin.config import Config
+from medlangevin.config.evaluation import ImageEvaluation
+from medlangevin.datasets.datalist import read_index
+from medlangevin.datasets.images import data_root, load_images
+from medlangevin.evaluation.crops import evaluate_ears
+from medlangevin.evaluation.digits import require_digits
+from medlangevin.evaluation.images import evaluate_images
+from medlangevin.papers.table.cells import Cell
+from medlangevin.papers.table.folder import CACHE
+from medlangevin.papers.table.records import Record, described
+from medlangevin.papers.table.training_figures import training_figures
+from medlangevin.runs.metrics import read_metrics
+from medlangevin.runs.run import ENVIRONMENT, METRICS, load_run
+from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.files import read_json
+from medlangevin.training.data import load_splits
+from medlangevin.training.train import train
+
+
+def measure(cell: Cell, evaluation: ImageEvaluation, *, out: Path, command: str) -> Record:
+    """Train ``cell`` to the end, from its last checkpoint where there is one, and evaluate its best checkpoint.
+
+    Raises MedlangevinError when it cannot be trained, diverges, or has a figure that is not finite.
+    """
+    _require_figures(cell.config, evaluation)
+    run_dir = train(cell.config, resume=True)
+    run = load_run(run_dir, device=_device(cell.config))
+    rows = read_metrics(run_dir / METRICS)
+    if not rows:
+        raise MedlangevinError(
+            f"{run_dir / METRICS} is gone, and with it what is known of the training; restore it, or move the run away "
+            "to train the cell again"
+        )
+    if cell.config.images is None:
+        figures = evaluate_ears(run, evaluation, seed=cell.seed)
+    else:
+        figures = evaluate_images(run, evaluation, seed=cell.seed, cache=out / CACHE)
+    return Record(
+        id=cell.id,
+        row=cell.row,
+        data_set=cell.data_set,
+        seed=cell.seed,
+        figures=figures | training_figures(rows, best_epoch=run.state.epoch),
+        epochs=int(rows[-1]["epoch"]),
+        seconds=round(sum(row["seconds"] for row in rows), 3),
+        device=read_json(run_dir / ENVIRONMENT)["device"],
+        torch=torch.__version__,
+        date=now(),
+        command=command,
+        images_sha256=str(run.data["sha256" if cell.config.images is not None else "ears_sha256"]),
+        configuration=described(cell.config),
+        evaluation=evaluation.model_dump(mode="json"),
+    )
+
+
+def _require_figures(config: Config, evaluation: ImageEvaluation) -> None:
+    """Raise MedlangevinError for what would otherwise come out only after the training."""
+    if config.images is None:
+        index = read_index(config.data.root)
+        if evaluation.split == "test" and not index.test:
+            raise MedlangevinError(f"{index.root} has no test ears; set evaluation.split to validation")
+        return
+    splits = load_splits(config.images)
+    splits.split("valid" if evaluation.split == "validation" else "test")
+    if evaluation.inception is not None:
+        require_digits(splits.source.shape, splits.source.name)
+        load_images("mnist", data_root(config.images.root))
+
+
+def now() -> str:
+    """The present date and time, UTC, ISO 8601 to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _device(config: Config) -> str:
+    return "cuda" if config.training.accelerator != "cpu" and torch.cuda.is_available() else "cpu"

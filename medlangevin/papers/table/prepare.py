@@ -1,0 +1,114 @@
+"""A table and its folder, checked before anything is trained."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from medlangevin.config import load_run_config
+from medlangevin.papers.table import folder
+from medlangevin.papers.table.cells import Cell, make_cells, select
+from medlangevin.papers.table.records import (
+    described,
+    first_difference,
+    read_failures,
+    read_record,
+    record_path,
+    require_same,
+)
+from medlangevin.papers.table.schema import BenchmarkConfig, load_benchmark
+from medlangevin.runs.checkpoint import load_state
+from medlangevin.runs.run import CONFIG, checkpoint_folder
+from medlangevin.system.errors import MedlangevinError
+
+
+class Benchmark(NamedTuple):
+    """A table, its folder, all its ``cells``, those ``selected``, and the command that measures them."""
+
+    table: BenchmarkConfig
+    out: Path
+    cells: tuple[Cell, ...]
+    selected: tuple[Cell, ...]
+    command: str
+
+
+def prepare(
+    config: Path | str,
+    out: Path | str,
+    *,
+    data_root: Path | None = None,
+    download: bool = False,
+    only: Sequence[str] = (),
+) -> Benchmark:
+    """Read a table and check the configurations of all its cells; nothing is written.
+
+    ``data_root`` and ``download`` win over the root and images.download of the table; ``only``: patterns of cell
+    ids. Raises MedlangevinError, one line, for a bad table, a pattern that matches nothing, and a folder of another
+    table.
+    """
+    out = Path(out)
+    table = load_benchmark(config)
+    place = ({} if data_root is None else {"root": str(data_root)}) | ({"download": True} if download else {})
+    cells = make_cells(table, out, source=str(config), place=place)
+    selected = select(cells, only)
+    folder.require_ours(out, table)
+    root = "" if data_root is None else f" --data-root {_as_typed(data_root)}"
+    return Benchmark(
+        table, out, cells, selected, f"medlangevin benchmark {_as_typed(Path(config))} --out {_as_typed(out)}{root}"
+    )
+
+
+def states(benchmark: Benchmark) -> list[tuple[str, str]]:
+    """Id and state of each selected cell: measured, failed, trained to epoch k of n, not started, or what is wrong."""
+    failures = read_failures(benchmark.out, benchmark.selected)
+    found = []
+    for cell in benchmark.selected:
+        try:
+            require_same_settings(cell, benchmark.table, benchmark.out)
+            state = _state(cell, benchmark.out, failures.get(cell.id))
+        except MedlangevinError as error:
+            state = f"cannot go on: {error}"
+        found.append((cell.id, state))
+    return found
+
+
+def require_same_settings(cell: Cell, table: BenchmarkConfig, out: Path) -> None:
+    """Raise MedlangevinError where ``cell`` was measured, or is being trained, with other settings than now.
+
+    More epochs than a training was meant to have are no other settings, where the learning rate does not depend on
+    their number.
+    """
+    path = record_path(out, cell.id)
+    if path.is_file():
+        require_same(read_record(path), cell, table.evaluation, path)
+        return
+    run_dir = cell.config.run_dir
+    if not checkpoint_folder(run_dir, "last").is_dir():
+        return
+    before, wanted = load_run_config(run_dir / CONFIG), cell.config
+    constant = wanted.training.learning_rate_schedule == "constant"
+    if constant and before.training.epochs < wanted.training.epochs:
+        longer = before.training.model_copy(update={"epochs": wanted.training.epochs})
+        before = before.model_copy(update={"training": longer})
+    difference = first_difference(described(before), described(wanted))
+    if difference is not None:
+        key, old, new = difference
+        raise MedlangevinError(
+            f"{run_dir} is being trained with {key} = {old}, the table has {new}; set it back, choose another --out, "
+            "or move the run away to train the cell again"
+        )
+
+
+def _state(cell: Cell, out: Path, failure: str | None) -> str:
+    if record_path(out, cell.id).is_file():
+        return "measured"
+    last = checkpoint_folder(cell.config.run_dir, "last")
+    epoch = load_state(last).epoch if last.is_dir() else 0
+    trained = f"trained to epoch {epoch} of {cell.config.training.epochs}" if epoch else "not started"
+    return trained if failure is None else f"failed: {failure}"
+
+
+def _as_typed(path: Path) -> str:
+    """A path as it was given, but for the folders of this machine that a full one begins with."""
+    if not path.is_absolute():
+        return str(path)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else path.name

@@ -1,0 +1,110 @@
+"""What a toy experiment yields: samples of each method, a row of numbers for each method and data point."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+
+from medlangevin.samplers.diagnostics import summary, to_inference_data
+from medlangevin.system.progress import Track
+
+# What the common columns of the metrics mean; each experiment adds its own distances.
+COLUMNS = {
+    "method": "how the samples were made; 'truth' stands for independent draws from it, the floor of every distance",
+    "num_features": "features of the encoder's last layer; empty for methods without an encoder",
+    "data_point": "1, 2 or 3: the observation whose posterior was sampled",
+    "step_size": "eta of the kept steps",
+    "acceptance_rate": "mean acceptance probability of the kept steps; ALD decides for all data points at once",
+    "condition_number": "of the kernel K = G G^T of the data points' features; inf with fewer features than points",
+    "mean_error": "distance of the sample mean from the true mean; each chain alone, then averaged over the chains",
+    "covariance_error": "Frobenius norm of the sample covariance minus the true one, relative to the norm of the true "
+    "one; each chain alone, then averaged over the chains",
+    "ess_bulk": "bulk effective sample size of all chains together, the worse of the two dimensions",
+    "r_hat": "rank-normalised split R-hat of all chains, the worse of the two dimensions",
+    "gradients_per_effective_sample": "gradients of this data point's potential in the kept steps of all chains, "
+    "divided by ess_bulk",
+}
+
+
+class Panel(NamedTuple):
+    """Samples of one method: ``positions`` (chains, draws, n, 2) float64.
+
+    ``label`` for people; the other fields as in COLUMNS, None where the method has no such thing; ``acceptance`` (n,).
+    """
+
+    method: str
+    label: str
+    positions: np.ndarray
+    num_features: int | None = None
+    condition_number: float | None = None
+    step_size: float | None = None
+    acceptance: np.ndarray | None = None
+
+
+class ToyResult(NamedTuple):
+    """``name`` (gaussian or neural), ``panels``, ``metrics`` (one row per panel and data point, in their order).
+
+    ``truth`` (n, cells, cells): log of the true posteriors' shares on the cells of ``grid``. ``columns``: what each
+    column of the metrics means.
+    """
+
+    name: str
+    panels: tuple[Panel, ...]
+    truth: np.ndarray
+    metrics: pd.DataFrame
+    columns: dict[str, str]
+    settings: dict[str, Any]
+
+
+def common_row(panel: Panel, point: int, mean: np.ndarray, covariance: np.ndarray) -> dict[str, Any]:
+    """The COLUMNS of one panel and data ``point`` (from 0), whose true ``mean`` (2,) and ``covariance`` are given."""
+    positions = panel.positions[:, :, point]
+    is_chain = panel.step_size is not None
+    row: dict[str, Any] = {
+        "method": panel.method,
+        "num_features": panel.num_features,
+        "data_point": point + 1,
+        "step_size": panel.step_size,
+        "acceptance_rate": None if panel.acceptance is None else float(panel.acceptance[point]),
+        "condition_number": panel.condition_number,
+        "mean_error": over_chains(positions, lambda draws: float(np.linalg.norm(draws.mean(0) - mean))),
+        "covariance_error": over_chains(
+            positions,
+            lambda draws: float(np.linalg.norm(np.cov(draws.T) - covariance) / np.linalg.norm(covariance)),
+        ),
+    }
+    table = summary(to_inference_data(positions), num_gradients=positions.shape[0] * positions.shape[1])
+    row["ess_bulk"] = float(table["ess_bulk"].min(skipna=False))
+    row["r_hat"] = float(table["r_hat"].max(skipna=False))
+    row["gradients_per_effective_sample"] = float(table["gradients_per_effective_sample"][0]) if is_chain else None
+    return row
+
+
+def rows_of(result: ToyResult, number: int) -> pd.DataFrame:
+    """The metrics of panel ``number`` (from 0), a row for each data point."""
+    points = len(result.truth)
+    return result.metrics.iloc[number * points : (number + 1) * points]
+
+
+def over_chains(positions: np.ndarray, measure: Callable[[np.ndarray], float]) -> float:
+    """Mean of ``measure`` (draws, 2) over the chains of ``positions`` (chains, draws, 2)."""
+    return float(np.mean([measure(chain) for chain in positions]))
+
+
+def reporter(track: Track, before: int, note: str) -> Callable[[int], None]:
+    """What a chain calls after each of its steps, ``before`` steps of others being done."""
+    return lambda done: track.advance(before + done, note)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Run torch on one thread: a toy's matrices are so small that threads only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

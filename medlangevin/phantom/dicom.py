@@ -1,0 +1,179 @@
+"""A scan as a DICOM study, one file a slice, in a few of the ways scanners and archives write them.
+
+Every name, number and date in the headers is invented, and says so.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
+
+from medlangevin.phantom.scan import Geometry
+
+SYNTAXES = {"explicit": ExplicitVRLittleEndian, "implicit": ImplicitVRLittleEndian, "RLE": RLELossless}
+
+
+@dataclass(frozen=True)
+class HeaderVariant:
+    """How a study is written: ``syntax`` explicit, implicit or RLE; ``file_names`` numbered or random (no extension);
+    ``slice_order`` of InstanceNumber: along, reversed or shuffled; rescale intercept (stored value = HU - intercept);
+    whether Laterality and the SeriesDescription tell the side."""
+
+    syntax: str = "explicit"
+    file_names: str = "numbered"
+    slice_order: str = "along"
+    rescale_intercept: int = -1024
+    side_in_header: bool = False
+
+
+@dataclass(frozen=True)
+class Person:
+    """An invented patient: what the headers say of them."""
+
+    name: str
+    patient_id: str
+    birth_date: str
+    sex: str
+    address: str
+    accession_number: str
+    study_date: str
+
+    def identifying_strings(self) -> list[str]:
+        """What a de-identified copy must not contain."""
+        return sorted(
+            [self.name, self.patient_id, self.birth_date, self.address, self.accession_number, _REFERRER, _HOSPITAL]
+        )
+
+
+_HOSPITAL = "TEST HOSPITAL (INVENTED)"
+_REFERRER = "REFERRER^TEST^DR"
+
+
+def make_uid(*parts: object) -> str:
+    """A DICOM UID under 2.25 that depends on ``parts`` alone."""
+    digest = hashlib.sha256("/".join(str(part) for part in parts).encode()).digest()
+    return f"2.25.{int.from_bytes(digest[:16], 'big')}"
+
+
+def invent_person(index: int, rng: np.random.Generator) -> Person:
+    """A test patient; the names are those of specimens in forms."""
+    family, given = rng.choice(["MUSTERMANN", "SAMPLE", "TESTER", "DOE"]), rng.choice(["ERIKA", "ALEX", "JO", "KIM"])
+    return Person(
+        name=f"{family}^{given}^{index:04d}",
+        patient_id=f"TEST{rng.integers(10**6):06d}",
+        birth_date=f"19{rng.integers(30, 99)}{rng.integers(1, 13):02d}{rng.integers(1, 28):02d}",
+        sex=str(rng.choice(["F", "M", "O"])),
+        address=f"{rng.integers(1, 99)} INVENTED ROAD, TESTVILLE",
+        accession_number=f"ACC{rng.integers(10**7):07d}",
+        study_date=f"20{rng.integers(10, 24)}{rng.integers(1, 13):02d}{rng.integers(1, 28):02d}",
+    )
+
+
+def choose_variant(rng: np.random.Generator) -> HeaderVariant:
+    """A way of writing a study."""
+    return HeaderVariant(
+        syntax=str(rng.choice(list(SYNTAXES), p=[0.6, 0.25, 0.15])),
+        file_names=str(rng.choice(["numbered", "random"], p=[0.7, 0.3])),
+        slice_order=str(rng.choice(["along", "reversed", "shuffled"], p=[0.6, 0.25, 0.15])),
+        rescale_intercept=int(rng.choice([-1024, 0, -8192], p=[0.7, 0.2, 0.1])),
+        side_in_header=bool(rng.random() < 0.5),
+    )
+
+
+def _decimals(values: NDArray[np.floating]) -> list[str]:
+    # A decimal string has at most 16 characters.
+    return [f"{value:.9f}"[:16] for value in values]
+
+
+def _study_header(person: Person, variant: HeaderVariant, side: str, series_uid: str, study_uid: str) -> Dataset:
+    header = Dataset()
+    header.SpecificCharacterSet = "ISO_IR 100"
+    header.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
+    header.SOPClassUID = CTImageStorage
+    header.StudyDate = header.SeriesDate = header.AcquisitionDate = header.ContentDate = person.study_date
+    header.StudyTime = header.SeriesTime = header.AcquisitionTime = header.ContentTime = "120000"
+    header.AccessionNumber = person.accession_number
+    header.Modality = "CT"
+    header.Manufacturer = "medlangevin digital phantom"
+    header.InstitutionName = _HOSPITAL
+    header.ReferringPhysicianName = _REFERRER
+    header.StudyDescription = "TEST DATA digital cochlea phantom"
+    told = {"R": " RIGHT", "L": " LEFT"}[side] if variant.side_in_header else ""
+    header.SeriesDescription = f"TEMPORAL BONE{told}"
+    header.PatientName = person.name
+    header.PatientID = person.patient_id
+    header.PatientBirthDate = person.birth_date
+    header.PatientSex = person.sex
+    header.PatientAddress = person.address
+    header.BodyPartExamined = "HEAD"
+    header.KVP = "120"
+    header.ConvolutionKernel = "U75u"
+    header.PatientPosition = "HFS"
+    header.StudyInstanceUID, header.SeriesInstanceUID = study_uid, series_uid
+    header.FrameOfReferenceUID = make_uid(study_uid, "frame")
+    header.StudyID, header.SeriesNumber = "1", 2
+    if variant.side_in_header:
+        header.Laterality = side
+    return header
+
+
+def _pixel_header(header: Dataset, geometry: Geometry, variant: HeaderVariant) -> None:
+    header.SliceThickness = f"{geometry.spacing[2]:g}"
+    header.PixelSpacing = [f"{geometry.spacing[1]:g}", f"{geometry.spacing[0]:g}"]
+    header.ImageOrientationPatient = _decimals(geometry.direction[:, :2].T.ravel())
+    header.SamplesPerPixel, header.PhotometricInterpretation = 1, "MONOCHROME2"
+    header.Columns, header.Rows = geometry.size[0], geometry.size[1]
+    header.BitsAllocated = header.BitsStored = 16
+    header.HighBit, header.PixelRepresentation = 15, int(variant.rescale_intercept == 0)
+    header.RescaleIntercept, header.RescaleSlope = str(variant.rescale_intercept), "1"
+    header.RescaleType = "HU"
+    header.WindowCenter, header.WindowWidth = "700", "4000"
+
+
+def _slice_numbers(count: int, order: str, rng: np.random.Generator) -> NDArray[np.integer]:
+    numbers = np.arange(1, count + 1)
+    if order == "reversed":
+        return numbers[::-1]
+    return rng.permutation(numbers) if order == "shuffled" else numbers
+
+
+def write_study(
+    folder: Path,
+    hu: NDArray[np.int16],
+    geometry: Geometry,
+    *,
+    person: Person,
+    side: str,
+    study_uid: str,
+    series_uid: str,
+    variant: HeaderVariant,
+    rng: np.random.Generator,
+) -> None:
+    """Write ``hu`` (slices, rows, columns) into an existing folder, one file a slice."""
+    numbers = _slice_numbers(len(hu), variant.slice_order, rng)
+    stored = hu.astype(np.int32) - variant.rescale_intercept
+    pixels = stored.astype("<i2" if variant.rescale_intercept == 0 else "<u2")
+    for index, plane in enumerate(pixels):
+        header = _study_header(person, variant, side, series_uid, study_uid)
+        _pixel_header(header, geometry, variant)
+        header.SOPInstanceUID = make_uid(series_uid, index)
+        header.InstanceNumber = int(numbers[index])
+        position = geometry.origin + geometry.direction[:, 2] * geometry.spacing[2] * index
+        header.ImagePositionPatient = _decimals(position)
+        header.SliceLocation = f"{float(position @ geometry.direction[:, 2]):.4f}"
+        meta = FileMetaDataset()
+        meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = CTImageStorage, header.SOPInstanceUID
+        meta.TransferSyntaxUID = SYNTAXES["explicit" if variant.syntax == "RLE" else variant.syntax]
+        name = f"IM{numbers[index]:04d}.dcm"
+        if variant.file_names == "random":
+            name = hashlib.sha256(header.SOPInstanceUID.encode()).hexdigest()[:12].upper()
+        dataset = FileDataset(name, header, file_meta=meta, preamble=b"\0" * 128)
+        dataset.PixelData = plane.tobytes()
+        dataset["PixelData"].VR = "OW"
+        if variant.syntax == "RLE":
+            dataset.compress(RLELossless, plane, encoding_plugin="pydicom", generate_instance_uid=False)
+        dataset.save_as(folder / name, enforce_file_format=True)

@@ -1,0 +1,178 @@
+"""The cochlear duct: a tube of elliptic cross-section wound about the modiolar axis.
+
+Its outer (lateral) wall, height, semi-axes and tilt are smooth curves over the angle from the round window; the knots
+below describe an average adult cochlea and are stretched to a given A, B, number of turns, lateral wall length, height
+and volume.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from scipy.interpolate import PchipInterpolator
+from scipy.optimize import brentq
+
+from medlangevin.cochlear_frame import ROUND_WINDOW_ANGLE_DEG
+from medlangevin.phantom.frame import FloatArray, from_cylinder
+
+START_DEG = -12.0  # the duct opens into the vestibule here, before the round window
+MEAN_TURNS = 2.6
+STEP_DEG = 3.0
+
+# Angle from the round window (deg), lateral wall radius, height (mm).
+_WALL = np.array(
+    [
+        (-20, 6.95, -0.90), (10, 5.46, -0.14), (45, 4.23, -0.10), (90, 3.57, -0.16), (135, 3.34, -0.06),
+        (180, 3.32, -0.08), (225, 3.37, -0.20), (270, 3.20, -0.14), (315, 2.74, 0.22), (360, 2.15, 0.52),
+        (405, 1.87, 0.72), (450, 1.87, 0.86), (495, 2.04, 1.00), (540, 2.22, 1.13), (585, 2.22, 1.24),
+        (630, 2.07, 1.48), (675, 1.80, 1.82), (720, 1.52, 2.03), (780, 1.40, 2.10), (850, 1.42, 2.17),
+        (936, 1.42, 2.22),
+    ]
+)  # fmt: skip
+# Angle (deg), long and short semi-axis (mm), angle of the long axis from the radial direction towards the apex (deg).
+_SECTION = np.array(
+    [
+        (-20, 1.65, 1.10, 55), (20, 1.35, 1.10, 46), (60, 1.28, 0.80, 46), (120, 1.16, 0.72, 53),
+        (180, 1.05, 0.76, 60), (300, 1.10, 1.00, 60), (420, 1.06, 0.64, 55), (540, 1.08, 0.52, 42),
+        (720, 0.92, 0.60, 12), (936, 0.68, 0.43, 10),
+    ]
+)  # fmt: skip
+_wall_curve = PchipInterpolator(_WALL[:, 0], _WALL[:, 1:])
+_section_curve = PchipInterpolator(_SECTION[:, 0], _SECTION[:, 1:])
+
+
+class Section(NamedTuple):
+    """The duct over its angle; arrays of one length: ``angle_deg`` (from the round window), the centre line's
+    ``radius`` and ``height``, the ``long`` and ``short`` semi-axes (mm), the ``tilt_rad`` of the long one."""
+
+    angle_deg: FloatArray
+    radius: FloatArray
+    height: FloatArray
+    long: FloatArray
+    short: FloatArray
+    tilt_rad: FloatArray
+
+    @property
+    def radial_extent(self) -> FloatArray:
+        """Half-width of the lumen along the radius (mm)."""
+        return np.hypot(self.long * np.cos(self.tilt_rad), self.short * np.sin(self.tilt_rad))
+
+    def centre_line(self) -> FloatArray:
+        """Points (n, 3) in the reference frame."""
+        return from_cylinder(np.radians(self.angle_deg + ROUND_WINDOW_ANGLE_DEG), self.radius, self.height)
+
+    def lateral_wall(self) -> FloatArray:
+        """The outermost points (n, 3) of the cross-sections in the reference frame."""
+        extent = self.radial_extent
+        rise = (self.long**2 - self.short**2) * np.sin(self.tilt_rad) * np.cos(self.tilt_rad) / extent
+        angle = np.radians(self.angle_deg + ROUND_WINDOW_ANGLE_DEG)
+        return from_cylinder(angle, self.radius + extent, self.height + rise)
+
+    def rings(self, sides: int) -> FloatArray:
+        """The wall as points (n, sides, 3) in the reference frame, one ring for each angle."""
+        turn = np.linspace(0.0, 2 * np.pi, sides, endpoint=False)
+        along, across = self.long[:, None] * np.cos(turn), self.short[:, None] * np.sin(turn)
+        cos, sin = np.cos(self.tilt_rad)[:, None], np.sin(self.tilt_rad)[:, None]
+        angle = np.radians(self.angle_deg + ROUND_WINDOW_ANGLE_DEG)[:, None] + 0.0 * turn
+        radius = self.radius[:, None] + along * cos - across * sin
+        return from_cylinder(angle, radius, self.height[:, None] + along * sin + across * cos)
+
+    def at(self, angle_deg: float) -> "Section":
+        """The one cross-section at this angle, every array of length 1."""
+        return Section(*(np.interp([angle_deg], self.angle_deg, values) for values in self))
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """How the average duct is stretched: lateral wall radius along A and across it (B), height, cross-section, the
+    relative change ``apical`` of the radius beyond the first turn, and the number of ``turns``."""
+
+    a: float = 1.0
+    b: float = 1.0
+    height: float = 1.0
+    section: float = 1.0
+    apical: float = 0.0
+    turns: float = MEAN_TURNS
+
+
+def make_section(stretch: Stretch) -> Section:
+    """The duct of a stretch, sampled about every 3 degrees from the vestibule to the helicotrema."""
+    end = 360.0 * stretch.turns
+    count = round((end - START_DEG) / STEP_DEG) + 1
+    angle = np.linspace(START_DEG, end, count)
+    # Ears differ in turns by how far the apical part goes on, so the average profile is stretched beyond one turn.
+    mean_angle = np.where(angle <= 360, angle, 360 + (angle - 360) * (MEAN_TURNS - 1) / (stretch.turns - 1))
+    wall = _wall_curve(mean_angle)
+    section = _section_curve(mean_angle)
+    direction = np.radians(angle)
+    apical = np.clip((angle - 360) / 180, 0, 1)
+    scale = stretch.a * np.cos(direction) ** 2 + stretch.b * np.sin(direction) ** 2
+    scale = scale * (1 + stretch.apical * apical**2 * (3 - 2 * apical))
+    long, short = section[:, 0] * stretch.section, section[:, 1] * stretch.section
+    tilt = np.radians(section[:, 2])
+    extent = np.hypot(long * np.cos(tilt), short * np.sin(tilt))
+    # The innermost turn keeps a little bone (the modiolus) inside it.
+    radius = np.maximum(wall[:, 0] * scale - extent, 0.25)
+    return Section(angle, radius, wall[:, 1] * stretch.height, long, short, tilt)
+
+
+def path_length(points: FloatArray) -> float:
+    """Length (mm) of a polyline (n, 3)."""
+    return float(np.linalg.norm(np.diff(points, axis=0), axis=1).sum())
+
+
+def wall_length(section: Section, end_deg: float | None = None) -> float:
+    """Lateral wall length (mm) from the round window to ``end_deg`` (default: the helicotrema)."""
+    points = section.lateral_wall()
+    stop = section.angle_deg[-1] if end_deg is None else end_deg
+    cuts = np.sort(np.r_[0.0, section.angle_deg[(section.angle_deg > 0) & (section.angle_deg < stop)], stop])
+    return path_length(np.stack([np.interp(cuts, section.angle_deg, points[:, k]) for k in range(3)], axis=1))
+
+
+def diameter(section: Section, angle_deg: float) -> float:
+    """Distance (mm), across the modiolar axis, between the lateral walls at ``angle_deg`` and half a turn later."""
+    wall = section.radius + section.radial_extent
+    return float(np.interp(angle_deg, section.angle_deg, wall) + np.interp(angle_deg + 180, section.angle_deg, wall))
+
+
+def tube_volume(section: Section) -> float:
+    """Volume (mm3) of the duct: cross-sections swept about the axis (Pappus; exact for this way of winding)."""
+    return float(np.trapezoid(np.pi * section.long * section.short * section.radius, np.radians(section.angle_deg)))
+
+
+def rise(section: Section) -> float:
+    """Height (mm) of the lumen along the axis, from the round window to the top."""
+    half = np.hypot(section.long * np.sin(section.tilt_rad), section.short * np.cos(section.tilt_rad))
+    on = section.angle_deg >= 0
+    return float((section.height + half)[on].max() - (section.height - half)[on].min())
+
+
+# Which knob sets which measure, and how far it may be turned.
+_KNOBS: dict[str, tuple[Callable[[Section], float], float, float]] = {
+    "apical": (wall_length, -0.3, 0.35),
+    "section": (tube_volume, 0.6, 1.6),
+    "height": (rise, 0.4, 1.8),
+}
+
+
+def _turn_knob(stretch: Stretch, knob: str, target: float) -> Stretch:
+    measure, low, high = _KNOBS[knob]
+
+    def miss(value: float) -> float:
+        return measure(make_section(replace(stretch, **{knob: value}))) - target
+
+    return replace(stretch, **{knob: brentq(miss, low, high, xtol=1e-4)})
+
+
+def solve_stretch(
+    *, a_mm: float, b_mm: float, turns: float, lateral_wall_mm: float, height_mm: float, volume_mm3: float
+) -> Stretch:
+    """The stretch whose duct has these measures. Raises ValueError when no duct of this family has them."""
+    average = make_section(Stretch())
+    stretch = Stretch(a=a_mm / diameter(average, 0.0), b=b_mm / diameter(average, 90.0), turns=turns)
+    for _ in range(4):  # each measure depends mostly on its own knob: a few rounds settle all three
+        stretch = _turn_knob(stretch, "apical", lateral_wall_mm)
+        stretch = _turn_knob(stretch, "section", volume_mm3)
+        stretch = _turn_knob(stretch, "height", height_mm)
+    return stretch

@@ -1,0 +1,126 @@
+"""Signed distances on a regular grid: negative inside, mm, exact only near the surface."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.interpolate import CubicSpline
+
+from medlangevin.cochlear_frame import ROUND_WINDOW_ANGLE_DEG
+from medlangevin.phantom.duct import Section
+from medlangevin.phantom.frame import FloatArray, to_cochlear
+
+FAR = 2.0  # the value of a field (mm) where nothing is near
+MARGIN = 0.7  # how far from a surface (mm) its distance is worked out
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Axis-aligned voxels in the reference frame: centre of voxel (i, j, k) = origin + spacing * (i, j, k)."""
+
+    origin: tuple[float, float, float]
+    spacing: float
+    shape: tuple[int, int, int]
+
+    @classmethod
+    def around(cls, low: FloatArray, high: FloatArray, spacing: float) -> "Grid":
+        """The grid of this spacing (mm), on multiples of it, that covers the box from ``low`` to ``high``."""
+        first, last = np.floor(np.asarray(low) / spacing), np.ceil(np.asarray(high) / spacing)
+        origin, shape = first * spacing, (last - first + 1).astype(int)
+        return cls((origin[0], origin[1], origin[2]), spacing, (int(shape[0]), int(shape[1]), int(shape[2])))
+
+    def field(self, value: float = FAR) -> FloatArray:
+        """A float32 array of the grid's shape."""
+        return np.full(self.shape, value, dtype=np.float32)
+
+    def axes(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """x (n, 1, 1), y (1, n, 1) and z (1, 1, n) of the voxel centres, mm."""
+        x, y, z = ((self.origin[k] + self.spacing * np.arange(self.shape[k])).astype(np.float32) for k in range(3))
+        return x[:, None, None], y[None, :, None], z[None, None, :]
+
+    def block(self, low: FloatArray, high: FloatArray) -> tuple[tuple[slice, slice, slice], "Grid"]:
+        """The part of the grid between two corners (mm), as slices and as a grid; empty when outside."""
+        start = [int(np.clip(np.floor((low[k] - self.origin[k]) / self.spacing), 0, self.shape[k])) for k in range(3)]
+        stop = [
+            int(np.clip(np.ceil((high[k] - self.origin[k]) / self.spacing) + 1, start[k], self.shape[k]))
+            for k in range(3)
+        ]
+        slices = (slice(start[0], stop[0]), slice(start[1], stop[1]), slice(start[2], stop[2]))
+        low_corner = np.asarray(self.origin) + self.spacing * np.asarray(start)
+        origin = (float(low_corner[0]), float(low_corner[1]), float(low_corner[2]))
+        return slices, Grid(origin, self.spacing, (stop[0] - start[0], stop[1] - start[1], stop[2] - start[2]))
+
+
+def add_balls(field: FloatArray, grid: Grid, centres: FloatArray, radii: FloatArray, *, margin: float = MARGIN) -> None:
+    """Unite ``field`` in place with balls: centres (n, 3) and radii (n,), mm; exact within ``margin`` of them."""
+    for centre, radius in zip(centres, radii, strict=True):
+        reach = radius + margin
+        slices, part = grid.block(centre - reach, centre + reach)
+        if min(part.shape) == 0:
+            continue
+        x, y, z = part.axes()
+        squared = (x - np.float32(centre[0])) ** 2 + (y - np.float32(centre[1])) ** 2
+        distance = np.sqrt(squared + (z - np.float32(centre[2])) ** 2) - np.float32(radius)
+        np.minimum(field[slices], distance, out=field[slices])
+
+
+def add_tube(field: FloatArray, grid: Grid, path: FloatArray) -> None:
+    """Unite ``field`` in place with a tube: ``path`` (n, 4) are points and radii it passes smoothly, mm."""
+    path = np.asarray(path, dtype=float)
+    chord = np.r_[0.0, np.cumsum(np.linalg.norm(np.diff(path[:, :3], axis=0), axis=1))]
+    count = max(int(np.ceil(chord[-1] / (0.25 * path[:, 3].min()))), 2)
+    dense = CubicSpline(chord, path)(np.linspace(0, chord[-1], count))
+    add_balls(field, grid, dense[:, :3], np.maximum(dense[:, 3], 0.1))
+
+
+def add_ellipsoid(
+    field: FloatArray, grid: Grid, centre: FloatArray, semi_axes: FloatArray, rotation: FloatArray | None = None
+) -> None:
+    """Unite ``field`` in place with an ellipsoid; columns of ``rotation`` (3, 3) are its axes (default: x, y, z)."""
+    centre, semi_axes = np.asarray(centre, dtype=float), np.asarray(semi_axes, dtype=float)
+    axes = np.eye(3) if rotation is None else rotation
+    half = np.sqrt((axes**2) @ semi_axes**2) + MARGIN
+    slices, part = grid.block(centre - half, centre + half)
+    if min(part.shape) == 0:
+        return
+    x, y, z = part.axes()
+    x, y, z = x - np.float32(centre[0]), y - np.float32(centre[1]), z - np.float32(centre[2])
+    along = [(np.float32(a[0]) * x + np.float32(a[1]) * y + np.float32(a[2]) * z) for a in axes.T]
+    first = np.sqrt(sum((c / np.float32(s)) ** 2 for c, s in zip(along, semi_axes, strict=True)))
+    second = np.sqrt(sum((c / np.float32(s * s)) ** 2 for c, s in zip(along, semi_axes, strict=True)))
+    np.minimum(field[slices], first * (first - 1) / (second + np.float32(1e-6)), out=field[slices])
+
+
+def add_duct(field: FloatArray, grid: Grid, section: Section) -> None:
+    """Unite ``field`` in place with the cochlear duct's lumen."""
+    wall = section.rings(8).reshape(-1, 3)
+    slices, part = grid.block(wall.min(0) - MARGIN, wall.max(0) + MARGIN)
+    if min(part.shape) == 0:
+        return
+    points = np.stack(np.broadcast_arrays(*part.axes()), axis=-1)
+    local = to_cochlear(points.astype(float)).astype(np.float32)
+    radius, height = np.hypot(local[..., 0], local[..., 1]), local[..., 2]
+    azimuth = np.degrees(np.arctan2(local[..., 1], local[..., 0])) - np.float32(ROUND_WINDOW_ANGLE_DEG)
+    start, end = float(section.angle_deg[0]), float(section.angle_deg[-1])
+    first_turn = np.mod(azimuth - np.float32(start), np.float32(360)) + np.float32(start)
+    best = np.full(radius.shape, FAR, dtype=np.float32)
+    for turn in range(int((end - start) // 360) + 1):
+        angle = first_turn + np.float32(360 * turn)
+        near = angle <= end
+        at = np.clip((angle[near] - start) / (section.angle_deg[1] - start), 0, len(section.angle_deg) - 1.001)
+        low = at.astype(int)
+        weight = (at - low).astype(np.float32)
+
+        def value(table: FloatArray, low: FloatArray = low, weight: FloatArray = weight) -> FloatArray:
+            table = table.astype(np.float32)
+            return table[low] * (1 - weight) + table[low + 1] * weight
+
+        along_r, along_h = radius[near] - value(section.radius), height[near] - value(section.height)
+        cos, sin = value(np.cos(section.tilt_rad)), value(np.sin(section.tilt_rad))
+        long, short = value(section.long), value(section.short)
+        a, b = along_r * cos + along_h * sin, along_h * cos - along_r * sin
+        first = np.hypot(a / long, b / short)
+        second = np.hypot(a / long**2, b / short**2) + np.float32(1e-6)
+        best[near] = np.minimum(best[near], first * (first - 1) / second)
+    np.minimum(field[slices], best, out=field[slices])
+    tip = section.centre_line()[-1:]
+    add_balls(field, grid, tip, section.short[-1:])

@@ -1,0 +1,142 @@
+"""What the truth says about an ear: measures of its surfaces, taken from the geometry itself."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from medlangevin.cochlear_frame import MODIOLAR_AXIS_LPS, MODIOLUS_CENTRE_LPS, OVAL_WINDOW_LPS
+from medlangevin.phantom import labyrinth
+from medlangevin.phantom.duct import Section, diameter, path_length, rise, wall_length
+from medlangevin.phantom.frame import FloatArray, kabsch
+from medlangevin.phantom.labyrinth import VESTIBULE, LabyrinthShape
+from medlangevin.phantom.shape import MEAN_SHAPE, ShapeParameters
+
+SIDES = 48
+# Beyond this angle ears differ in where the duct ends, so that points there do not correspond.
+COMMON_ANGLE_DEG = 720.0
+
+
+class Mesh(NamedTuple):
+    """A triangle mesh: ``vertices`` (n, 3) mm, ``faces`` (m, 3) vertex numbers, seen from outside anticlockwise."""
+
+    vertices: FloatArray
+    faces: FloatArray
+
+
+def duct_mesh(section: Section) -> Mesh:
+    """The lumen's wall from the vestibule to the helicotrema, open at both ends."""
+    rings = section.rings(SIDES)
+    count = len(rings)
+    corner = np.arange(count - 1)[:, None] * SIDES + np.arange(SIDES)
+    beside = np.arange(count - 1)[:, None] * SIDES + (np.arange(SIDES) + 1) % SIDES
+    first = np.stack([corner, beside, beside + SIDES], axis=-1)
+    second = np.stack([corner, beside + SIDES, corner + SIDES], axis=-1)
+    return Mesh(rings.reshape(-1, 3), np.concatenate([first.reshape(-1, 3), second.reshape(-1, 3)]))
+
+
+def area(mesh: Mesh) -> float:
+    """Surface (mm2)."""
+    a, b, c = (mesh.vertices[mesh.faces[:, k]] for k in range(3))
+    return float(np.linalg.norm(np.cross(b - a, c - a), axis=1).sum() / 2)
+
+
+def _closed(mesh: Mesh) -> Mesh:
+    # Fans over the first and the last ring.
+    total = len(mesh.vertices)
+    ends = np.stack([mesh.vertices[:SIDES].mean(0), mesh.vertices[-SIDES:].mean(0)])
+    start, stop = np.arange(SIDES), total - SIDES + np.arange(SIDES)
+    first = np.stack([np.roll(start, -1), start, np.full(SIDES, total)], axis=1)
+    last = np.stack([stop, np.roll(stop, -1), np.full(SIDES, total + 1)], axis=1)
+    return Mesh(np.vstack([mesh.vertices, ends]), np.vstack([mesh.faces, first, last]))
+
+
+def volume_and_centroid(mesh: Mesh) -> tuple[float, FloatArray]:
+    """Volume (mm3) within the mesh, its ends closed, and the centre of that volume (divergence theorem)."""
+    closed = _closed(mesh)
+    a, b, c = (closed.vertices[closed.faces[:, k]] for k in range(3))
+    signed = np.einsum("ij,ij->i", a, np.cross(b, c)) / 6
+    return float(abs(signed.sum())), (signed[:, None] * (a + b + c) / 4).sum(0) / signed.sum()
+
+
+def surface_centroid(mesh: Mesh) -> FloatArray:
+    """Centre (3,) of the wall, by area."""
+    a, b, c = (mesh.vertices[mesh.faces[:, k]] for k in range(3))
+    weight = np.linalg.norm(np.cross(b - a, c - a), axis=1)
+    return (weight[:, None] * (a + b + c) / 3).sum(0) / weight.sum()
+
+
+def section_area(section: Section, angle_deg: float) -> float:
+    """Cross-section (mm2) of the lumen at an angle from the round window."""
+    ring = section.at(angle_deg).rings(180)[0]
+    relative = ring - ring.mean(0)
+    return float(np.linalg.norm(np.cross(relative, np.roll(relative, -1, axis=0)).sum(0)) / 2)
+
+
+def section_diameter(section: Section, angle_deg: float) -> float:
+    """Largest diameter (mm) of the lumen at an angle from the round window."""
+    ring = section.at(angle_deg).rings(180)[0]
+    return float(np.linalg.norm(ring - np.roll(ring, 90, axis=0), axis=1).max())
+
+
+def cochlear_measures(section: Section) -> dict[str, float]:
+    """Volume, surface, A, B, height, turns, lateral wall (whole, first turn), cross-sections, lumen diameter."""
+    mesh = duct_mesh(section)
+    volume, _ = volume_and_centroid(mesh)
+    spread = np.linalg.svd(mesh.vertices - mesh.vertices.mean(0), full_matrices=False)[2]
+    extents = np.ptp(mesh.vertices @ spread.T, axis=0)
+    return {
+        "cochlea_volume_mm3": volume,
+        "cochlea_surface_mm2": area(mesh),
+        "a_value_mm": diameter(section, 0.0),
+        "b_value_mm": diameter(section, 90.0),
+        "height_mm": rise(section),
+        "turns": float(section.angle_deg[-1]) / 360,
+        "lateral_wall_mm": wall_length(section),
+        "lateral_wall_first_turn_mm": wall_length(section, 360.0),
+        "centre_line_mm": path_length(section.centre_line()),
+        "basal_cross_section_mm2": section_area(section, 180.0),
+        "apical_cross_section_mm2": section_area(section, float(section.angle_deg[-1])),
+        "basal_lumen_diameter_mm": section_diameter(section, 180.0),
+        "extent_1_mm": float(extents[0]),
+        "extent_2_mm": float(extents[1]),
+        "extent_3_mm": float(extents[2]),
+    }
+
+
+def _labyrinth_points(shape: LabyrinthShape) -> FloatArray:
+    centres = np.stack([centre for centre, _ in labyrinth.sacs(shape)])
+    return np.vstack([*(path[:, :3] for path in labyrinth.canals(shape)), centres])
+
+
+def landmarks(section: Section, shape: LabyrinthShape) -> dict[str, FloatArray]:
+    """Named points (3,) in the ear's own frame, mm."""
+    mesh = duct_mesh(section)
+    return {
+        "cochlea_centroid": surface_centroid(mesh),
+        "cochlea_volume_centroid": volume_and_centroid(mesh)[1],
+        "cochlear_apex": section.centre_line()[-1],
+        "round_window": section.at(0.0).lateral_wall()[0],
+        "oval_window": VESTIBULE + shape.vestibule * (OVAL_WINDOW_LPS - VESTIBULE),
+        "labyrinth_centroid": _labyrinth_points(shape).mean(0),
+        "modiolus_centre": MODIOLUS_CENTRE_LPS,
+        "modiolar_axis_point": MODIOLUS_CENTRE_LPS + MODIOLAR_AXIS_LPS,
+    }
+
+
+def cochlea_points(section: Section) -> FloatArray:
+    """Wall points (n, 3) at the same angles from the round window in every ear, up to two turns."""
+    angles = np.arange(0.0, COMMON_ANGLE_DEG + 1, 15.0)
+    return np.vstack([section.at(float(angle)).rings(8)[0] for angle in angles])
+
+
+def reference_to_ear(shape: ShapeParameters, section: Section, *, cochlea_only: bool) -> FloatArray:
+    """The rigid 4 x 4 matrix that maps the average ear best onto this one (least squares over corresponding points:
+    half the weight on the cochlea, half on vestibule and canals; or all on the cochlea)."""
+    average = MEAN_SHAPE.section()
+    source, target = cochlea_points(average), cochlea_points(section)
+    if not cochlea_only:
+        extra_source, extra_target = _labyrinth_points(MEAN_SHAPE.labyrinth), _labyrinth_points(shape.labyrinth)
+        repeats = len(source) // len(extra_source)
+        source = np.vstack([source, *[extra_source] * repeats])
+        target = np.vstack([target, *[extra_target] * repeats])
+    return kabsch(source, target)

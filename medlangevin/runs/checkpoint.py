@@ -1,0 +1,211 @@
+"""Checkpoints: a folder with weights and training state, safetensors and JSON only, so loading never runs code."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+
+from medlangevin.runs.averaging import WeightAverage
+from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.files import atomic_folder, read_json, write_json
+
+WEIGHTS, OPTIMIZER, STATE = "model.safetensors", "training.safetensors", "training.json"
+AVERAGE = "average.safetensors"
+FORMAT = 1
+
+
+class EarlyStopping(NamedTuple):
+    """The best validation ELBO so far (nats per image) and its epoch; None before the first."""
+
+    best_elbo: float | None = None
+    best_epoch: int = 0
+
+    def update(self, epoch: int, elbo: float) -> "EarlyStopping":
+        """The state after ``epoch``; a new best has to be larger than the old one."""
+        if self.best_elbo is None or elbo > self.best_elbo:
+            return EarlyStopping(elbo, epoch)
+        return self
+
+    def should_stop(self, epoch: int, patience: int) -> bool:
+        """Whether ``patience`` epochs have passed since the best one."""
+        return epoch - self.best_epoch >= patience
+
+
+class TrainingState(NamedTuple):
+    """Where a training stands after ``epoch`` whole epochs and ``step`` gradient steps.
+
+    With the weights and the optimiser this is everything: orders and noise follow from the run's seed and the epoch.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    early_stopping: EarlyStopping = EarlyStopping()
+
+
+def save_checkpoint(
+    folder: Path,
+    weights: dict[str, torch.Tensor],
+    state: TrainingState,
+    optimizer: torch.optim.Optimizer | None = None,
+    average: dict[str, torch.Tensor] | None = None,
+) -> None:
+    """Write ``folder`` in one go. ``optimizer`` is what a resume needs, and the state of the weights' ``average`` where
+    there is one; without them the folder serves inference only.
+    """
+    with atomic_folder(folder) as temporary:
+        save_tensors(weights, temporary / WEIGHTS)
+        record: dict[str, Any] = {
+            "format": FORMAT,
+            "epoch": state.epoch,
+            "step": state.step,
+            "best_elbo": state.early_stopping.best_elbo,
+            "best_epoch": state.early_stopping.best_epoch,
+        }
+        if optimizer is not None:
+            save_tensors(pack_optimizer(optimizer), temporary / OPTIMIZER)
+        if average:
+            save_tensors(average, temporary / AVERAGE)
+        write_json(temporary / STATE, record)
+
+
+def save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    """Write a safetensors file. Raises MedlangevinError when the disk is full."""
+    try:
+        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, path)
+    except SafetensorError as error:  # no OSError, though it stands for one
+        raise MedlangevinError(f"cannot write {path.name} to {path.parent.parent}: {error}; free some space") from error
+
+
+def load_weights(folder: Path, model: torch.nn.Module) -> None:
+    """Put the checkpoint's weights into ``model``. Raises MedlangevinError when they are damaged or another model's."""
+    path = folder / WEIGHTS
+    weights = _load_tensors(path)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise _another_model(path) from error
+
+
+def load_state(folder: Path) -> TrainingState:
+    """Epoch, step and early stopping of a checkpoint. Raises MedlangevinError when they are damaged."""
+    path = folder / STATE
+    record = read_json(path)
+    try:
+        if record["format"] != FORMAT:
+            raise MedlangevinError(f"{path} has format {record['format']}, this version reads {FORMAT}; train again")
+        best = record["best_elbo"]
+        stopping = EarlyStopping(None if best is None else float(best), int(record["best_epoch"]))
+        state = TrainingState(int(record["epoch"]), int(record["step"]), stopping)
+        if min(state.epoch, state.step, stopping.best_epoch) < 0 or not math.isfinite(stopping.best_elbo or 0.0):
+            raise ValueError("no state of a training")
+    except (KeyError, TypeError, ValueError) as error:
+        raise MedlangevinError(f"{path} is damaged; restore it or train again under another name") from error
+    return state
+
+
+def require_weights(folder: Path, model: torch.nn.Module) -> None:
+    """Raise MedlangevinError unless the checkpoint's weights have the names and shapes of those of ``model``.
+
+    Only the file's header is read, and ``model`` may be on torch's meta device: so a configuration that somebody has
+    edited cannot ask for more memory than its weights take on the disk.
+    """
+    path = folder / WEIGHTS
+    with _readable(path), safe_open(path, framework="pt") as file:
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    if shapes != {name: tuple(value.shape) for name, value in model.state_dict().items()}:
+        raise _another_model(path)
+
+
+def load_training(
+    folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, average: WeightAverage | None = None
+) -> TrainingState:
+    """Restore what is trained from a checkpoint. Raises MedlangevinError, one line that names the file."""
+    state = load_state(folder)
+    tensors = _load_tensors(folder / OPTIMIZER)
+    load_weights(folder, model)
+    try:
+        unpack_optimizer(tensors, optimizer)
+    except ValueError as error:
+        raise MedlangevinError(
+            f"{folder / OPTIMIZER} does not fit the model; restore the checkpoint or train again under another name"
+        ) from error
+    if average is not None and average.state():
+        try:
+            average.load(_load_tensors(folder / AVERAGE))
+        except (KeyError, RuntimeError) as error:
+            raise MedlangevinError(
+                f"{folder / AVERAGE} does not fit the model; restore the checkpoint or train again under another name"
+            ) from error
+    return state
+
+
+def _another_model(path: Path) -> MedlangevinError:
+    return MedlangevinError(
+        f"{path} holds the weights of another model than config.yaml describes; restore the run's own config.yaml"
+    )
+
+
+def _load_tensors(path: Path) -> dict[str, torch.Tensor]:
+    with _readable(path):
+        return load_file(path)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise MedlangevinError(f"{path} is absent; the checkpoint is incomplete: restore it or train again") from error
+    except (SafetensorError, OSError) as error:
+        other = "best" if path.parent.name == "last" else "last"
+        raise MedlangevinError(
+            f"{path} is damaged or cut short; restore it from a copy or train again under another name "
+            f"(generate and evaluate can use --checkpoint {other})"
+        ) from error
+
+
+def pack_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """The tensors that ``optimizer`` keeps, each called ``<number of its parameter>.<name>``."""
+    return {
+        f"{parameter}.{name}": torch.as_tensor(value).detach().cpu().contiguous()
+        for parameter, values in optimizer.state_dict()["state"].items()
+        for name, value in values.items()
+    }
+
+
+def unpack_optimizer(tensors: dict[str, torch.Tensor], optimizer: torch.optim.Optimizer) -> None:
+    """Put back what ``pack_optimizer`` gave. Raises ValueError where this optimiser keeps something else.
+
+    Torch takes anything for a state and fails, or goes wrong, steps later.
+    """
+    shapes = [parameter.shape for group in optimizer.param_groups for parameter in group["params"]]
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for key, value in tensors.items():
+        index, _, name = key.partition(".")
+        state.setdefault(int(index), {})[name] = value
+    kept = _kept(type(optimizer))
+    for number, values in state.items():
+        if not 0 <= number < len(shapes) or values.keys() != kept.keys():
+            raise ValueError(f"parameter {number} is not of this optimiser")
+        for name, value in values.items():
+            if value.shape != (shapes[number] if kept[name] else ()) or not value.is_floating_point():
+                raise ValueError(f"{number}.{name} is no tensor of its parameter")
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    for parameter, kept_of_it in optimizer.state.items():
+        for name, value in kept_of_it.items():
+            if kept[name]:  # fused optimisers walk through both in the order of memory
+                kept_of_it[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
+
+def _kept(kind: type[Any]) -> dict[str, bool]:
+    """The names of what an optimiser keeps of a parameter, and whether it is of the parameter's shape: by a trial."""
+    parameter = torch.nn.Parameter(torch.zeros(2))
+    parameter.grad = torch.zeros(2)
+    optimizer = kind([parameter], lr=0.0)
+    optimizer.step()
+    return {name: value.shape == parameter.shape for name, value in optimizer.state[parameter].items()}

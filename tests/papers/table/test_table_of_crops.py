@@ -1,0 +1,90 @@
+"""A table of models of crops: measured as ``evaluate`` does, in pairs on the same ears, and resumed."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from medlangevin.evaluation.likelihood import evaluate
+from medlangevin.papers.table.pictures import draw_benchmark
+from medlangevin.papers.table.prepare import prepare, states
+from medlangevin.papers.table.records import read_record, record_path
+from medlangevin.papers.table.run import run
+from medlangevin.system.errors import MedlangevinError
+
+TABLE = {
+    "name": "ears",
+    "title": "Ears",
+    "figures": ["negative_elbo", "nll", "nll_per_dim"],
+    "base": {
+        "model": {"latent_dim": 2, "network": {"channels": [2], "hidden": 4}},
+        "training": {"epochs": 2, "batch_size": 3, "accelerator": "cpu"},
+    },
+    "evaluation": {"elbo_draws": 10, "importance": {"samples": 3}},
+    "rows": {
+        "vae": {"label": "VAE", "model": {"kind": "vae"}, "seeds": {"crops": [0]}},
+        "qsl": {"label": "QSL", "model": {"kind": "qsl_vae", "flow": {"steps": 2}}, "seeds": {"crops": [0]}},
+    },
+    "controls": ["vae"],
+}
+
+
+@pytest.fixture(scope="module")
+def crops(tmp_path_factory: pytest.TempPathFactory, write_crops: Callable[..., list[Path]]) -> Path:
+    root = tmp_path_factory.mktemp("crops")
+    random = np.random.default_rng(0)
+    ears = [random.normal(500, 400, (8, 6, 5)) + random.normal(0, 300) for _ in range(9)]
+    write_crops(root, training=ears[:5], validation=ears[5:7], test=ears[7:])
+    return root
+
+
+def write(folder: Path, crops: Path, **changes: object) -> Path:
+    path = folder / "table.yaml"
+    table = TABLE | {"data_sets": {"crops": {"data": {"root": str(crops)}}}} | changes
+    path.write_text(yaml.safe_dump(table, sort_keys=False))
+    return path
+
+
+def test_every_cell_has_the_figures_of_evaluate_and_rows_are_compared_ear_by_ear(crops: Path, tmp_path: Path) -> None:
+    table = prepare(write(tmp_path, crops), tmp_path / "out")
+    assert run(table) == {}
+    record = read_record(record_path(tmp_path / "out", "qsl-crops-seed0"))
+    own = evaluate(tmp_path / "out" / "runs" / "qsl-crops-seed0", split="test", samples=3, seed=0)
+    assert record.figures["nll"].mean == pytest.approx(own["nll"]["mean"], rel=1e-12)
+    assert record.figures["negative_elbo"].mean == pytest.approx(-own["elbo"]["mean"], rel=1e-12)
+    assert record.figures["nll_per_dim"].mean == pytest.approx(own["nll"]["mean"] / 240, rel=1e-12)
+    assert record.figures["nll"].count == 2
+    assert not any("root" in key for key in record.configuration.get("data", {}))
+    other = read_record(record_path(tmp_path / "out", "vae-crops-seed0"))
+    difference = np.mean(np.subtract(record.figures["nll"].values, other.figures["nll"].values))
+    lines = (tmp_path / "out" / "table.md").read_text().splitlines()
+    compared = next(line for line in lines if line.startswith("| QSL |") and line.count("|") == 3)
+    assert float(compared.split("|")[2].split("±")[0]) == pytest.approx(difference, abs=0.06 * abs(difference) + 0.6)
+    assert dict(states(table)) == {"vae-crops-seed0": "measured", "qsl-crops-seed0": "measured"}
+    names = [path.name for path in draw_benchmark(table)]
+    assert names == ["curves-crops.png", "samples-crops.png"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "arguments", "message"),
+    [
+        ({"evaluation": {"importance": {"samples": 3, "images": 5}}}, {}, "no effect on ears"),
+        ({"evaluation": {"inception": {"samples": 10}}}, {}, "for digits"),
+        ({}, {"download": True}, "not downloaded"),
+    ],
+)
+def test_what_would_have_no_effect_on_ears_is_refused(
+    crops: Path, tmp_path: Path, changes: dict, arguments: dict, message: str
+) -> None:
+    changes = {"figures": ["negative_elbo"], **changes}
+    with pytest.raises(MedlangevinError, match=message):
+        prepare(write(tmp_path, crops, **changes), tmp_path / "out", **arguments)
+
+
+def test_absent_crops_fail_before_any_training(tmp_path: Path) -> None:
+    table = prepare(write(tmp_path, tmp_path / "nowhere"), tmp_path / "out")
+    with pytest.raises(MedlangevinError, match="preprocess"):
+        run(table)
+    assert not (tmp_path / "out").exists()
