@@ -1,6 +1,7 @@
 """Fixtures shared by all tests."""
 
 import json
+import logging
 import os
 import shutil
 import signal
@@ -30,6 +31,19 @@ if TYPE_CHECKING:
 
 # What a shell starts in the background ignores Ctrl-C, and so would every program that the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def logged(caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
+    """``logged()``: what the package has logged since the last call, line by line."""
+    caplog.set_level(logging.INFO, logger="medlangevin")
+
+    def lines() -> str:
+        text = "\n".join(record.getMessage() for record in caplog.records)
+        caplog.clear()
+        return text
+
+    return lines
 
 
 @pytest.fixture(scope="session")

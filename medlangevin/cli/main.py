@@ -1,6 +1,7 @@
 """The ``medlangevin`` program: one group, one command a file, one place where errors become messages and exit codes."""
 
 import errno
+import logging
 from typing import Any
 
 import click
@@ -48,10 +49,21 @@ def _one_line(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
+class _Lines(logging.Handler):
+    """What the library logs, as plain lines on standard output."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(self.format(record))
+
+
 class _Group(click.Group):
     """Exit codes: 0 done, 1 some items failed, 2 wrong use or bad input, 130 interrupted."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        library, lines = logging.getLogger("medlangevin"), _Lines()
+        library.setLevel(logging.INFO)
+        library.addHandler(lines)
+        ctx.call_on_close(lambda: library.removeHandler(lines))
         try:
             return super().invoke(ctx)
         except PartialFailureError as error:

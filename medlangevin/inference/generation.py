@@ -1,6 +1,7 @@
 """Synthetic ears: volumes in HU drawn from a trained model, each marked as synthetic."""
 
 import hashlib
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from medlangevin.runs.randomness import generator
 from medlangevin.runs.run import CheckpointName, Run, checkpoint_folder, load_run
 from medlangevin.shape.volumes import GENERATED
 from medlangevin.system.errors import MedlangevinError
-from medlangevin.system.files import atomic_path, read_json, require_folder, strangers, sweep, write_json
+from medlangevin.system.files import atomic_path, foreign_files, read_json, require_folder, sweep, write_json
 from medlangevin.system.progress import progress
+
+logger = logging.getLogger(__name__)
 
 PICTURE = "montage.png"
 
@@ -95,7 +98,7 @@ def write_volumes(
     draw_volume(run, latents.at(1), 1, seed=seed, noise=noise)  # a run that cannot draw must not cost what is there
     replaced = _make_room(out, about, latents.count)
     if replaced:
-        print(f"{replaced} volumes in {out}, drawn with other settings, are replaced", flush=True)
+        logger.info(f"{replaced} volumes in {out}, drawn with other settings, are replaced")
     write_json(out / GENERATED, about | {"count": latents.count, "window_hu": list(run.config.data.window_hu)})
     return _write(run, out, latents, about, affine, seed=seed, noise=noise)
 
@@ -174,7 +177,7 @@ def write_volume(path: Path, hu: np.ndarray, affine: np.ndarray) -> None:
 def require_ours(out: Path) -> None:
     """Raise MedlangevinError unless ``out`` is absent, empty or a folder that ``generate`` wrote."""
     require_folder(out)
-    if not out.is_dir() or not strangers(out, set()):
+    if not out.is_dir() or not foreign_files(out, set()):
         return
     marker = read_json(out / GENERATED) if (out / GENERATED).is_file() else None
     if not isinstance(marker, dict) or marker.get("SYNTHETIC") is not True:

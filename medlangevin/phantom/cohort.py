@@ -8,7 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from medlangevin.phantom.dicom import write_study
-from medlangevin.phantom.ear import Ear, draw_ear, truth
+from medlangevin.phantom.ear import PhantomEar, draw_ear, truth
 from medlangevin.phantom.scan import acquire
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import atomic_folder, cannot_write, read_json, recover_folder, require_folder, write_json
@@ -16,7 +16,7 @@ from medlangevin.system.progress import progress
 from medlangevin.system.workers import run_all
 
 
-def write_ear(out: Path, ear: Ear) -> Path:
+def write_ear(out: Path, ear: PhantomEar) -> Path:
     """Scan one ear, write its study and then its truth; return the study's folder."""
     rng = np.random.default_rng([*ear.rng_key, 1])  # apart from the ear's own, so that drawing and scanning are too
     hu = acquire(ear.anatomy, ear.to_lps, ear.geometry, ear.acquisition, rng)

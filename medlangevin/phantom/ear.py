@@ -35,7 +35,7 @@ FRAME_DEFINITION = (
 
 
 @dataclass(frozen=True)
-class Ear:
+class PhantomEar:
     """One drawn ear with its head pose and scan; ``to_lps`` maps the ear's own frame to the scanner."""
 
     scan: str
@@ -96,7 +96,7 @@ def _surroundings(rng: np.random.Generator) -> Surroundings:
     )
 
 
-def draw_ear(seed: int, index: int) -> Ear:
+def draw_ear(seed: int, index: int) -> PhantomEar:
     """The ear number ``index`` of a cohort: it depends on these two numbers alone, not on how many ears there are."""
     rng = np.random.default_rng([seed, index])
     side = "RL"[index % 2]
@@ -112,7 +112,7 @@ def draw_ear(seed: int, index: int) -> Ear:
     centre = apply(to_lps, SCAN_CENTRE) + np.clip(rng.normal(0, 1.2, 3), -2.5, 2.5)
     geometry = Geometry.centred(centre, direction, spacing)
     acquisition = Acquisition(float(rng.uniform(0.15, 0.20)), float(rng.uniform(80, 200)))
-    return Ear(
+    return PhantomEar(
         scan=f"ear{index + 1:04d}",
         rng_key=(seed, index),
         side=side,
@@ -131,12 +131,12 @@ def _rounded(value: FloatArray, digits: int = 6) -> Any:
     return (np.round(np.asarray(value, dtype=float), digits) + 0.0).tolist()
 
 
-def _reference_to_lps(ear: Ear, *, cochlea_only: bool) -> FloatArray:
+def _reference_to_lps(ear: PhantomEar, *, cochlea_only: bool) -> FloatArray:
     fit = reference_to_ear(ear.shape, ear.anatomy.section, cochlea_only=cochlea_only)
     return ear.to_lps @ fit @ (MIRROR if ear.side == "L" else np.eye(4))
 
 
-def _ear_truth(ear: Ear) -> dict[str, Any]:
+def _ear_truth(ear: PhantomEar) -> dict[str, Any]:
     section, tissues = ear.anatomy.section, asdict(ear.anatomy.tissues)
     points = {name: _rounded(apply(ear.to_lps, p)) for name, p in landmarks(section, ear.shape.labyrinth).items()}
     axis_end = points.pop("modiolar_axis_point")
@@ -153,7 +153,7 @@ def _ear_truth(ear: Ear) -> dict[str, Any]:
     }
 
 
-def truth(ear: Ear) -> dict[str, Any]:
+def truth(ear: PhantomEar) -> dict[str, Any]:
     """Everything known about an ear and its scan, ready for JSON; lengths mm, angles degrees, CT numbers HU."""
     geometry = ear.geometry
     return {

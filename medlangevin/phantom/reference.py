@@ -42,6 +42,4 @@ def write_reference(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    target = Path(str(files("medlangevin.imaging.registration") / "data" / "reference.nii.gz"))
-    write_reference(target)
-    print(target)
+    write_reference(Path(str(files("medlangevin.imaging.registration") / "data" / "reference.nii.gz")))

@@ -30,7 +30,7 @@ _NATS_PER_STAGE, _LEAST_GROWTH = 1.0, 0.05
 _MOVES_PER_STAGE, _GAIN, _TARGET_ACCEPTANCE, _FIRST_STEP_SIZE = 5, 0.5, 0.65, 0.5
 
 
-class Plan(NamedTuple):
+class TemperatureSchedule(NamedTuple):
     """``fractions`` b_k (K,), 0 < b_1 < ... < b_K = 1, and the HMC step size at all but the last, (K - 1,); float64.
 
     ``num_gradients``: gradients of the energy that each of the preliminary chains took.
@@ -109,7 +109,7 @@ def plan(
     *,
     num_temperatures: int,
     num_leapfrog_steps: int,
-) -> Plan:
+) -> TemperatureSchedule:
     """Temperatures and HMC step sizes for a path, from a preliminary run of chains that are not weighted.
 
     ``position`` (chains, ..., d), at least 2 draws of exp(-``initial``) for each target. b rises so that each stage
@@ -143,7 +143,7 @@ def plan(
     wanted_lengths = torch.linspace(0, lengths[-1], num_temperatures + 1, dtype=torch.float64)[1:]
     spaced = _interpolate(wanted_lengths, known[0], known[1])
     spaced[-1] = 1.0
-    return Plan(spaced, _interpolate(wanted_lengths[:-1], known[0], known[2]).exp(), num_gradients)
+    return TemperatureSchedule(spaced, _interpolate(wanted_lengths[:-1], known[0], known[2]).exp(), num_gradients)
 
 
 def log_mean_exp(log_weight: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ class MeshExport(NamedTuple):
     space: MeshSpace = "LPS"
 
 
-class Ear(NamedTuple):
+class MeasuredEar(NamedTuple):
     """One measured volume: its ``measures``; whose it is and its file; ``sections`` of the duct and the signed
     ``distance`` map of its lumen (None without a coil or lumen)."""
 
@@ -46,7 +46,7 @@ class Population:
     """The measured volumes of a folder, and ``failures`` as (name, reason)."""
 
     name: str
-    ears: tuple[Ear, ...]
+    ears: tuple[MeasuredEar, ...]
     failures: tuple[tuple[str, str], ...] = ()
 
     def column(self, measure_name: str) -> NDArray[np.float64]:
@@ -76,7 +76,7 @@ def measure_folder(
     """
     volumes = find_volumes(folder, splits=splits)
     label = name or Path(folder).resolve().name
-    done: dict[str, Ear | str] = {}
+    done: dict[str, MeasuredEar | str] = {}
     work = closing(run_all(partial(_measure, meshes), volumes, workers=workers))
     with progress(len(volumes), f"measure {label}") as track, work as measuring:
         for count, (volume, result) in enumerate(measuring, start=1):
@@ -84,7 +84,7 @@ def measure_folder(
             track.advance(count, volume.name)
     results = [(volume.name, done[volume.name]) for volume in volumes]
     failures = tuple((key, value) for key, value in results if isinstance(value, str))
-    ears = tuple(value for _, value in results if isinstance(value, Ear))
+    ears = tuple(value for _, value in results if isinstance(value, MeasuredEar))
     if not ears:
         raise MedlangevinError(
             f"none of the {len(volumes)} volumes in {folder} can be read; the first: {failures[0][1]}"
@@ -92,7 +92,7 @@ def measure_folder(
     return Population(label, ears, failures)
 
 
-def _measure(meshes: MeshExport | None, volume: Volume) -> Ear | str:
+def _measure(meshes: MeshExport | None, volume: Volume) -> MeasuredEar | str:
     """One file measured, or one line that says why it cannot be read."""
     try:
         values, affine = read_volume(volume.path)
@@ -100,8 +100,10 @@ def _measure(meshes: MeshExport | None, volume: Volume) -> Ear | str:
         return str(error)
     found = analyse(values, affine)
     if found.lumen is None:
-        return Ear(volume.name, found.measures, volume.subject, volume.path)
+        return MeasuredEar(volume.name, found.measures, volume.subject, volume.path)
     if meshes is not None:
         wall = mesh_of(found.lumen.level, affine)
         write_mesh(wall, meshes.folder / f"{volume.name}.{meshes.format}", space=meshes.space)
-    return Ear(volume.name, found.measures, volume.subject, volume.path, found.sections, distance_map(found.lumen))
+    return MeasuredEar(
+        volume.name, found.measures, volume.subject, volume.path, found.sections, distance_map(found.lumen)
+    )

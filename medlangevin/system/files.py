@@ -28,7 +28,7 @@ def cannot_write(path: Path | str, error: OSError) -> MedlangevinError:
     return MedlangevinError(f"cannot write {path}: {error.strerror or error}; {advice}")
 
 
-def strangers(folder: Path, ours: set[str]) -> set[str]:
+def foreign_files(folder: Path, ours: set[str]) -> set[str]:
     """The names in ``folder`` that are neither among ``ours`` nor half-written files; none where it does not exist."""
     names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
     return {name for name in names - ours if not name.startswith(PARTIAL)}
@@ -43,7 +43,7 @@ def require_folder(out: Path) -> None:
 def require_own_folder(out: Path, ours: set[str], command: str) -> None:
     """Raise MedlangevinError where ``out`` is a file, or holds anything but ``ours``, what ``command`` writes."""
     require_folder(out)
-    foreign = sorted(strangers(out, ours))
+    foreign = sorted(foreign_files(out, ours))
     if foreign:
         raise MedlangevinError(
             f"{out} holds {foreign[0]}, which {command} did not write; choose an empty folder with --out"

@@ -1,5 +1,6 @@
 """Progress of long work, with rate and remaining time: a bar on a terminal, plain lines in a log."""
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -7,6 +8,8 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+logger = logging.getLogger(__name__)
 
 LINES_IN_A_LOG = 50
 
@@ -33,9 +36,8 @@ class Track:
             pace = self._rate(done)
             if pace and done < self._total:
                 pace += f", {_duration((self._total - done) * self._seconds_each(done))} left"
-            print(
-                f"{self._label} {done}/{self._total}" + (f" ({pace})" if pace else "") + (f": {note}" if note else ""),
-                flush=True,
+            logger.info(
+                f"{self._label} {done}/{self._total}" + (f" ({pace})" if pace else "") + (f": {note}" if note else "")
             )
 
     def _seconds_each(self, done: int) -> float:

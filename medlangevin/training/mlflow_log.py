@@ -1,5 +1,6 @@
 """MLflow: every number of metrics.csv on a tracking server as well, for groups that keep one."""
 
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from medlangevin.config.load import flat
 from medlangevin.runs.metrics import Row
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import read_json, write_json
+
+logger = logging.getLogger(__name__)
 
 EXPERIMENT = "medlangevin"
 RUN_ID = "mlflow.json"
@@ -88,7 +91,7 @@ class MlflowLog:
             yield
         except self._failure as error:
             self._run_id = ""
-            print(f"MLflow at {self._uri} fails ({_first_line(error)}); metrics.csv goes on without it", flush=True)
+            logger.warning(f"MLflow at {self._uri} fails ({_first_line(error)}); metrics.csv goes on without it")
 
 
 def settings(config: Config) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """``train``: everything between a configuration and a finished run."""
 
+import logging
 from pathlib import Path
 
 import torch
@@ -24,19 +25,21 @@ from medlangevin.training.optimizer import make_optimizer
 from medlangevin.training.processes import is_first, make_fabric
 from medlangevin.training.trainer import Trainer
 
+logger = logging.getLogger(__name__)
+
 # A resumed run may change these without becoming another run.
 MAY_CHANGE = {*PLACES, "training.epochs", "training.patience"}
 
 
 def train(config: Config, *, resume: bool = False) -> Path:
-    """Train the model of ``config`` and return the run's folder; prints what was decided and what came out.
+    """Train the model of ``config`` and return the run's folder; logs what was decided and what came out.
 
     ``resume`` goes on from the last checkpoint of the same run, exactly (on a GPU up to rounding), and starts from the
     beginning when there is none. Raises MedlangevinError before anything is written when the input is bad.
     """
     run_dir = config.run_dir
     fabric = make_fabric(config.training)
-    say = print if is_first() else _say_nothing
+    say = logger.info if is_first() else _say_nothing
     if resume and is_first():
         recover_folder(layout.checkpoint_folder(run_dir, "last"))
         recover_folder(layout.checkpoint_folder(run_dir, "best"))

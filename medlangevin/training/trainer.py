@@ -1,5 +1,6 @@
 """The training loop: epochs of gradient steps, validation, checkpoints. It knows no model by name."""
 
+import logging
 import time
 from pathlib import Path
 
@@ -15,16 +16,18 @@ from medlangevin.runs.metrics import MetricsFile, Row
 from medlangevin.runs.randomness import generator, reseed
 from medlangevin.samplers import SharedGenerator
 from medlangevin.system.progress import progress
+from medlangevin.training.checkpoint_writer import CheckpointWriter
 from medlangevin.training.data import TrainingData
 from medlangevin.training.gpu import Recorded, recording_stream
 from medlangevin.training.gradient_step import Gradients, GradientStep
 from medlangevin.training.health import Health, gradient_problem, loss_problem, weight_problem
-from medlangevin.training.keeper import CheckpointKeeper
 from medlangevin.training.mlflow_log import MlflowLog
 from medlangevin.training.optimizer import learning_rate_factor, set_learning_rate
 from medlangevin.training.processes import is_first, total
 from medlangevin.training.sources import EpochBatches, Source
 from medlangevin.training.tensorboard import EventLog
+
+logger = logging.getLogger(__name__)
 
 # So many steps of an epoch may be left out because their numbers are none.
 MOST_SKIPPED = 3
@@ -59,7 +62,7 @@ class Trainer:
         self.model = model
         self.optimizer = optimizer
         self._average = average
-        self._keeper = CheckpointKeeper(run_dir, model, optimizer, average, state)
+        self._checkpoints = CheckpointWriter(run_dir, model, optimizer, average, state)
         self._events_folder = run_dir / "tensorboard"
         self._mlflow = mlflow
         self.usage = Usage()
@@ -118,7 +121,7 @@ class Trainer:
                         self._mlflow.scalars(self.state.epoch, row)
                     if self.state.epoch % max(1, epochs // PICTURES_PER_RUN) == 0:
                         self._draw(events)
-                    self._keeper.offer(self.state, final=self.finished)
+                    self._checkpoints.offer(self.state, final=self.finished)
                     track.advance(self.state.epoch, self._note(row))
         finally:
             events.close()
@@ -193,7 +196,7 @@ class Trainer:
             raise self._health(skipped).stopped(problem)
         shortened = ", Langevin steps halved" if self.model.shorten_steps() else ""
         if is_first():
-            print(f"step {self.state.step} (epoch {self.state.epoch + 1}) skipped{shortened}: {problem}", flush=True)
+            logger.warning(f"step {self.state.step} (epoch {self.state.epoch + 1}) skipped{shortened}: {problem}")
         return skipped + 1
 
     def _problem(self, gradients: Gradients) -> str:
@@ -241,4 +244,4 @@ class Trainer:
         return note
 
     def _health(self, skipped: int = 0) -> Health:
-        return Health(self.state.step, self.state.epoch + 1, self._keeper.saved_epoch, skipped)
+        return Health(self.state.step, self.state.epoch + 1, self._checkpoints.saved_epoch, skipped)

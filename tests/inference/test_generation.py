@@ -1,6 +1,7 @@
 """Synthetic volumes: reproducible, in HU on the right grid, and marked."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel
@@ -105,14 +106,12 @@ def test_second_call_replaces_the_first_one_s_volumes_and_keeps_other_files(run:
     ]  # fmt: skip
 
 
-def test_replacing_volumes_of_other_settings_is_said(
-    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_replacing_volumes_of_other_settings_is_said(run: Path, tmp_path: Path, logged: Callable[[], str]) -> None:
     for count, seed in ((2, 0), (3, 0), (3, 0)):
         generate(run, tmp_path / "out", count=count, seed=seed)
-        assert "replaced" not in capsys.readouterr().out
+        assert "replaced" not in logged()
     generate(run, tmp_path / "out", count=2, seed=1)
-    told = capsys.readouterr().out
+    told = logged()
     assert f"3 volumes in {tmp_path / 'out'}, drawn with other settings, are replaced\n" in told
 
 

@@ -20,7 +20,7 @@ MODELS = {
 }
 
 
-class Keeper(torch.nn.Module):
+class Recorder(torch.nn.Module):
     """A decoder that remembers the types of what it was given."""
 
     def __init__(self, decoder: torch.nn.Module) -> None:
@@ -39,7 +39,7 @@ def test_latents_stay_in_float32(name):
     model = build(
         ModelConfig.model_validate({"latent_dim": 3, "network": {"channels": [4], "hidden": 8}, **MODELS[name]}), SHAPE
     )
-    model.decoder = Keeper(model.decoder)
+    model.decoder = Recorder(model.decoder)
     x = torch.rand(4, *SHAPE)
     with torch.autocast("cpu", torch.bfloat16):
         loss = model(x, torch.Generator().manual_seed(1)).loss

@@ -26,7 +26,7 @@ from medlangevin.runs.run import Run, load_run
 from medlangevin.shape.compare import compare, write_comparison
 from medlangevin.shape.compare_sets import SetComparison, SetStatistic, write_set_comparison
 from medlangevin.shape.measure import Measures
-from medlangevin.shape.population import Ear, Population
+from medlangevin.shape.population import MeasuredEar, Population
 from medlangevin.shape.volumes import origin
 from medlangevin.system.errors import MedlangevinError
 
@@ -118,7 +118,9 @@ def test_shape_comparison_and_montage_of_a_synthetic_folder_are_shown(crop_run: 
     draw_generated(synthetic)
     (synthetic / "shape").mkdir()
     populations = [
-        Population(name, tuple(Ear(str(value), Measures(volume_mm3=value), str(value), tmp_path) for value in values))
+        Population(
+            name, tuple(MeasuredEar(str(value), Measures(volume_mm3=value), str(value), tmp_path) for value in values)
+        )
         for name, values in (("made", (70.0, 72.0)), ("real", (71.0, 75.0)))
     ]
     write_comparison(compare(*populations), synthetic / "shape", first="made", second="real")
@@ -201,7 +203,7 @@ def test_bad_input_is_one_line_and_writes_nothing(crop_run: Path, tmp_path: Path
 def test_figures_of_volumes_that_were_replaced_are_not_shown(crop_run: Path, tmp_path: Path) -> None:
     folder = tmp_path / "synthetic"
     generate(crop_run, folder, count=2)
-    ears = tuple(Ear(str(n), Measures(volume_mm3=70.0 + n), str(n), tmp_path) for n in range(2))
+    ears = tuple(MeasuredEar(str(n), Measures(volume_mm3=70.0 + n), str(n), tmp_path) for n in range(2))
     population = Population("made", ears)
     (folder / "shape").mkdir()
     comparisons = compare(population, population)

@@ -14,7 +14,7 @@ from medlangevin.shape import frame
 from medlangevin.shape.compare import compare, compare_samples
 from medlangevin.shape.compare_sets import compare_sets
 from medlangevin.shape.measure import Measures
-from medlangevin.shape.population import Ear, Population
+from medlangevin.shape.population import MeasuredEar, Population
 from medlangevin.system.errors import MedlangevinError, PartialFailureError
 from medlangevin.system.files import read_json
 
@@ -40,7 +40,9 @@ def _folder(path, radii):
 def _population(name, seed, count=30):
     rng = np.random.default_rng(seed)
     rows = [Measures(volume_mm3=rng.normal(72, 9), a_mm=rng.normal(9.2, 0.4)) for _ in range(count)]
-    return Population(name, tuple(Ear(str(index), row, str(index), Path("gone")) for index, row in enumerate(rows)))
+    return Population(
+        name, tuple(MeasuredEar(str(index), row, str(index), Path("gone")) for index, row in enumerate(rows))
+    )
 
 
 def test_synthetic_ears_are_compared_with_the_splits_that_are_asked_for(tmp_path):

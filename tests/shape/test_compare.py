@@ -5,7 +5,7 @@ from scipy import stats
 import medlangevin.shape.compare
 from medlangevin.shape.compare import compare, compare_samples, ks_p_value, ks_statistic, write_comparison
 from medlangevin.shape.measure import Measures
-from medlangevin.shape.population import Ear, Population
+from medlangevin.shape.population import MeasuredEar, Population
 from medlangevin.system.files import read_json
 
 
@@ -69,7 +69,9 @@ def test_missing_values_are_left_out_and_too_few_give_no_statistics():
 
 def test_comparison_table_leaves_what_is_missing_empty(tmp_path):
     first, second = (
-        Population(name, tuple(Ear(str(value), Measures(volume_mm3=value), str(value), tmp_path) for value in values))
+        Population(
+            name, tuple(MeasuredEar(str(value), Measures(volume_mm3=value), str(value), tmp_path) for value in values)
+        )
         for name, values in (("one", (70.0, 72.0)), ("two", (71.0, 75.0)))
     )
     table = write_comparison(compare(first, second), tmp_path, first="one", second="two")

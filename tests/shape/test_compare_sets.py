@@ -6,7 +6,7 @@ import pytest
 
 from medlangevin.shape.compare_sets import FEATURES, compare_sets, write_set_comparison
 from medlangevin.shape.measure import Measures
-from medlangevin.shape.population import Ear, Population
+from medlangevin.shape.population import MeasuredEar, Population
 from medlangevin.system.files import read_json
 
 
@@ -17,7 +17,7 @@ def _population(name, seed, *, count=40, shift=0.0, missing=(), maps=True):
         values = dict(zip(FEATURES, rng.standard_normal(len(FEATURES)) + shift, strict=True))
         values |= dict.fromkeys(missing, float("nan"))
         distance = (np.linspace(-0.5, 0.5, 100) + 0.1 * rng.standard_normal(100)).astype(np.float32) if maps else None
-        ears.append(Ear(str(index), Measures(**values), str(index), Path("gone.nii"), None, distance))
+        ears.append(MeasuredEar(str(index), Measures(**values), str(index), Path("gone.nii"), None, distance))
     return Population(name, tuple(ears))
 
 

@@ -76,7 +76,7 @@ def test_the_training_is_the_same_without_it(make_config: MakeConfig, store: str
 
 
 def test_a_server_that_fails_later_costs_its_curves_alone(
-    make_config: MakeConfig, store: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    make_config: MakeConfig, store: str, monkeypatch: pytest.MonkeyPatch, logged: Callable[[], str]
 ) -> None:
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
@@ -87,7 +87,7 @@ def test_a_server_that_fails_later_costs_its_curves_alone(
     monkeypatch.setattr(MlflowClient, "log_batch", fail)
     run = train(make_config(epochs=3, mlflow=store))
     assert len(read_metrics(run / "metrics.csv")) == 3
-    told = [line for line in capsys.readouterr().out.splitlines() if "MLflow" in line]
+    told = [line for line in logged().splitlines() if "MLflow" in line]
     assert told == [f"MLflow at {store} fails (the server has gone); metrics.csv goes on without it"]
 
 

@@ -160,7 +160,7 @@ def test_numbers_that_are_none_stop_the_training(
     ],
 )
 def test_a_step_that_is_no_number_is_left_out(
-    make_config: MakeConfig, use: Callable[..., None], fault: dict[str, Any], problem: str, capsys: Any
+    make_config: MakeConfig, use: Callable[..., None], fault: dict[str, Any], problem: str, logged: Callable[[], str]
 ) -> None:
     """Plain descent along a slope of one: five of six steps are made."""
     model = Constant(**fault)
@@ -169,7 +169,7 @@ def test_a_step_that_is_no_number_is_left_out(
     assert model.parameter.item() == 5 - 5 * 0.125
     assert [row.get("skipped_steps") for row in rows] == [None, 1]
     assert rows[1]["kl"] == pytest.approx((3 * (5 - 3 * 0.125) + 1 * (5 - 4 * 0.125)) / 4)
-    assert f"step 5 (epoch 2) skipped: {problem}" in capsys.readouterr().out
+    assert f"step 5 (epoch 2) skipped: {problem}" in logged()
 
 
 def test_the_fourth_such_step_of_an_epoch_ends_the_training(make_config: MakeConfig, use: Callable[..., None]) -> None:
@@ -191,14 +191,14 @@ def test_existing_run_is_not_touched_without_resume(make_config: MakeConfig) -> 
 
 
 def test_resume_of_nothing_starts_and_of_a_finished_run_does_nothing(
-    make_config: MakeConfig, capsys: pytest.CaptureFixture[str]
+    make_config: MakeConfig, logged: Callable[[], str]
 ) -> None:
     config = make_config(epochs=1)
     train(config, resume=True)
-    assert "nothing to resume" in capsys.readouterr().out
+    assert "nothing to resume" in logged()
     weights = (config.run_dir / "checkpoints/last/model.safetensors").read_bytes()
     train(config, resume=True)
-    assert "going on after epoch 1" in capsys.readouterr().out
+    assert "going on after epoch 1" in logged()
     assert (config.run_dir / "checkpoints/last/model.safetensors").read_bytes() == weights
 
 
@@ -286,11 +286,11 @@ def test_learning_rate_follows_the_schedule(make_config: MakeConfig) -> None:
 
 
 def test_few_ears_to_validate_on_are_said(
-    make_config: MakeConfig, write_crops: Callable[..., list[Path]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    make_config: MakeConfig, write_crops: Callable[..., list[Path]], tmp_path: Path, logged: Callable[[], str]
 ) -> None:
     train(make_config("few", epochs=1))
-    assert "2 to validate on (the validation split), 2 kept for testing; with so few" in capsys.readouterr().out
+    assert "2 to validate on (the validation split), 2 kept for testing; with so few" in logged()
     crops = np.random.default_rng(0).normal(0, 100, (13, 8, 6, 5))
     write_crops(tmp_path, training=crops[:3], validation=crops[3:])
     train(make_config("enough", epochs=1, data={"root": str(tmp_path)}))
-    assert "with so few" not in capsys.readouterr().out
+    assert "with so few" not in logged()

@@ -16,7 +16,7 @@ from medlangevin.system.files import write_json
 from medlangevin.system.nifti import write_image
 
 
-class Ear(NamedTuple):
+class CroppedEar(NamedTuple):
     """One ear, cropped. ``study``: its series' hash; ``wide``: a larger field of view; ``scan``: its grid."""
 
     study: str
@@ -46,7 +46,9 @@ def failed_name(subject: str, side: str) -> str:
     return f"sub-{subject}_side-{side}_failed"
 
 
-def write_ear(subject: str, ear: Ear, out: Path, reference: Reference, provenance: dict[str, Any]) -> dict[str, Any]:
+def write_ear(
+    subject: str, ear: CroppedEar, out: Path, reference: Reference, provenance: dict[str, Any]
+) -> dict[str, Any]:
     """Write crop, picture and sidecar; return the record for status.json."""
     name = ear_name(subject, ear.side)
     crop = out / "crops" / f"{name}.nii.gz"
@@ -65,13 +67,13 @@ def write_ear(subject: str, ear: Ear, out: Path, reference: Reference, provenanc
     return record
 
 
-def write_failed(subject: str, ear: Ear, out: Path, reference: Reference) -> dict[str, Any]:
+def write_failed(subject: str, ear: CroppedEar, out: Path, reference: Reference) -> dict[str, Any]:
     """Write the picture of an ear that was found but cannot be used; return the record for status.json."""
     _write_picture(out / "qc" / f"{failed_name(subject, ear.side)}.png", subject, ear, reference)
     return _record(subject, ear)
 
 
-def _record(subject: str, ear: Ear) -> dict[str, Any]:
+def _record(subject: str, ear: CroppedEar) -> dict[str, Any]:
     figures, verdict = ear.found.figures, ear.found.verdict
     return {
         "subject": subject,
@@ -98,7 +100,7 @@ def _number(value: float) -> float | None:
     return round(float(value), 4) if np.isfinite(value) else None
 
 
-def _write_picture(path: Path, subject: str, ear: Ear, reference: Reference) -> None:
+def _write_picture(path: Path, subject: str, ear: CroppedEar, reference: Reference) -> None:
     save_qc_figure(
         path,
         ear.crop.image,

@@ -7,7 +7,7 @@ from typing import Any
 
 import SimpleITK as sitk
 
-from medlangevin.imaging.cohort.ear_files import Ear, write_ear, write_failed
+from medlangevin.imaging.cohort.ear_files import CroppedEar, write_ear, write_failed
 from medlangevin.imaging.cohort.series_choice import Seen, why_better
 from medlangevin.imaging.reading.decode import read_stack, read_volume_file
 from medlangevin.imaging.reading.geometry import stacks
@@ -52,7 +52,7 @@ class Outcome:
 
 def process_person(person: Person, out: Path, matcher: Matcher) -> Outcome:
     """Crop every ear of a person; write crops, sidecars and pictures. One scan at a time is in memory."""
-    best: dict[str, Ear] = {}
+    best: dict[str, CroppedEar] = {}
     failures: list[dict[str, str]] = []
     notes = _many_studies(person)
     for study, series in person.series:
@@ -98,12 +98,12 @@ def _many_studies(person: Person) -> list[dict[str, str]]:
     return [entry(person.series[0][0], Reason("many-studies", text, advice))]
 
 
-def series_ears(study: str, series: Series, matcher: Matcher) -> tuple[list[Ear], Reason | None]:
+def series_ears(study: str, series: Series, matcher: Matcher) -> tuple[list[CroppedEar], Reason | None]:
     """The ears in one series, those that failed too, and why none can be used where that is so.
 
     Raises UnusableSeriesError when it cannot be read.
     """
-    ears: list[Ear] = []
+    ears: list[CroppedEar] = []
     verdicts = []
     for scan, tilt in volumes(series):
         for found in find_ears(scan, matcher):
@@ -118,12 +118,12 @@ def series_ears(study: str, series: Series, matcher: Matcher) -> tuple[list[Ear]
             }
             judged = found._replace(verdict=of_thick_slices(found.verdict, series.thickness_mm))
             seen = Seen(judged, series.sharpness, max(*scan.GetSpacing(), series.thickness_mm))
-            ears.append(Ear(study, seen, extract(scan, matrix), wide_view(scan, matrix), grid))
+            ears.append(CroppedEar(study, seen, extract(scan, matrix), wide_view(scan, matrix), grid))
     unusable = all(verdict.word == "failed" for verdict in verdicts)
     return ears, refusal(verdicts) if unusable else None
 
 
-def _other_series(taken: Ear, other: Ear) -> dict[str, str]:
+def _other_series(taken: CroppedEar, other: CroppedEar) -> dict[str, str]:
     text = f"ear {taken.side} is taken from series {taken.study}: {why_better(taken.seen, other.seen)}"
     return entry(other.study, Reason("same-ear", text, "nothing"))
 

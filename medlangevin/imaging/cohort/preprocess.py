@@ -32,7 +32,7 @@ from medlangevin.imaging.registration.reference import load_reference
 from medlangevin.imaging.registration.register import Matcher, Method
 from medlangevin.system.crew import Loss
 from medlangevin.system.errors import MedlangevinError
-from medlangevin.system.files import require_folder, strangers
+from medlangevin.system.files import foreign_files, require_folder
 from medlangevin.system.lock import locked
 from medlangevin.system.progress import progress
 from medlangevin.system.workers import run_all
@@ -133,7 +133,7 @@ def _check_folders(raw: Path, out: Path, workers: int) -> None:
     if not raw.is_dir():
         raise MedlangevinError(f"{raw} is not a folder; give the folder of the scans with --raw")
     require_folder(out)
-    if strangers(out, set()) and not status.is_ours(out):
+    if foreign_files(out, set()) and not status.is_ours(out):
         raise MedlangevinError(
             f"{out} holds files that preprocess did not write; give an empty or new folder with --out"
         )

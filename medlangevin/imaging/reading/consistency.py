@@ -12,7 +12,7 @@ from medlangevin.imaging.reading.slice_header import SliceHeader
 # From this share on, one scale is that of the series and another one is a damaged header. Below it, scales vary.
 USUAL_SHARE = 0.75
 # White noise alone gives 0.87, real scans at most 0.8; a slice from elsewhere gives 2 and more.
-LONELY = 1.5
+ISOLATED = 1.5
 # An end has one neighbour only: how much larger the first step may be than the next. Real scans: at most 1.2.
 END_STEP = 2.0
 # How many differences between slices, to each side, one is held against: repeated slices have none at every other.
@@ -49,7 +49,7 @@ def odd_slices(volume: NDArray[np.int16]) -> list[int]:
     # Slices of one constant value have no noise; a difference of one HU is none.
     between = np.maximum(_mean(values[2:] - values[:-2]), 1)
     away = _mean(values[1:-1] - (values[2:] + values[:-2]) / 2)
-    found = (np.flatnonzero(away > LONELY * between) + 1).tolist()
+    found = (np.flatnonzero(away > ISOLATED * between) + 1).tolist()
     steps = np.maximum(_mean(np.diff(values, axis=0)), 1)
     # The step beside the first may belong to a slice that is odd itself.
     if 1 not in found and steps[0] > END_STEP * steps[1]:

@@ -1,5 +1,6 @@
 """A whole table: its cells one after the other, each of them once, whatever interrupts."""
 
+import logging
 from pathlib import Path
 
 from medlangevin.datasets.datalist import read_index
@@ -21,6 +22,8 @@ from medlangevin.system.errors import MedlangevinError, PartialFailureError
 from medlangevin.system.files import write_text
 from medlangevin.training.data import load_splits
 
+logger = logging.getLogger(__name__)
+
 
 def run(benchmark: Benchmark) -> dict[str, str]:
     """Measure the selected cells that are not measured yet, and write the table after each.
@@ -38,11 +41,11 @@ def run(benchmark: Benchmark) -> dict[str, str]:
     count = len(benchmark.selected)
     failed: dict[str, str] = {}
     for number, cell in enumerate(benchmark.selected, start=1):
-        print(f"cell {number} of {count}: {cell.id}", flush=True)
+        logger.info(f"cell {number} of {count}: {cell.id}")
         reason = _measure_once(cell, benchmark)
         if reason is not None:
             failed[cell.id] = reason
-            print(f"failed: {reason}", flush=True)
+            logger.error(f"failed: {reason}")
     write_table(benchmark)
     return failed
 
@@ -73,11 +76,11 @@ def _measure_once(cell: Cell, benchmark: Benchmark) -> str | None:
     out, table = benchmark.out, benchmark.table
     with folder.cell_lock(out, cell.id) as ours:
         if not ours:
-            print("another process is working on it; left alone", flush=True)
+            logger.info("another process is working on it; left alone")
             return None
         if record_path(out, cell.id).is_file():
             require_same_settings(cell, table, out)
-            print("measured already", flush=True)
+            logger.info("measured already")
             return None
         try:
             record = measure(cell, table.evaluation, out=out, command=f"{benchmark.command} --only {cell.id}")
@@ -111,4 +114,4 @@ def _report_strangers(benchmark: Benchmark) -> None:
     known = {cell.id for cell in benchmark.cells}
     for path in sorted((benchmark.out / folder.CELLS).glob("*.json")):
         if path.stem not in known:
-            print(f"{path} belongs to no cell of the table and is not shown")
+            logger.warning(f"{path} belongs to no cell of the table and is not shown")

@@ -213,14 +213,14 @@ def test_svhn_damaged(tmp_path: Path, svhn: Arrays) -> None:
         load_images("svhn", tmp_path)
 
 
-def test_celeba_is_the_middle_of_the_pictures(tmp_path: Path, celeba: Arrays, capsys: pytest.CaptureFixture) -> None:
+def test_celeba_is_the_middle_of_the_pictures(tmp_path: Path, celeba: Arrays, logged: Callable[[], str]) -> None:
     splits = load_images("celeba", tmp_path)
     assert splits.source.counts == {"train": 3, "valid": 2, "test": 2}
     assert splits.source.validation == "the published partition"
     for number, split in enumerate(("train", "valid", "test")):
         colours = celeba["colours"][np.array(CELEBA_PARTITION) == number]
         assert same(splits.split(split), np.broadcast_to(colours[:, :, None, None], (len(colours), 3, 64, 64)))
-    assert "CelebA train 3/3" in capsys.readouterr().out
+    assert "CelebA train 3/3" in logged()
 
 
 def test_celeba_agrees_with_torchvisions_transforms(tmp_path: Path, draw: Draw) -> None:

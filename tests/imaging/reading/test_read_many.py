@@ -17,12 +17,12 @@ def files(tmp_path_factory, write_slice):
 
 
 @pytest.mark.parametrize(("bar", "processes"), [(100, 100), (5, 100), (5, 5)])
-def test_headers_come_in_order_however_they_are_read(files, monkeypatch, capsys, bar, processes):
+def test_headers_come_in_order_however_they_are_read(files, monkeypatch, logged, bar, processes):
     monkeypatch.setattr(module, "WORTH_A_BAR", bar)
     monkeypatch.setattr(module, "WORTH_PROCESSES", processes)
     monkeypatch.setattr(module, "CHUNK", 4)
     assert list(read_many(files, workers=2)) == [(path, read_headers(path)) for path in files]
-    assert ("header 21/21" in capsys.readouterr().out) == (bar < 21)
+    assert ("header 21/21" in logged()) == (bar < 21)
 
 
 def test_slices_share_what_they_have_in_common(files):

@@ -243,7 +243,7 @@ def test_cells_from_another_machine_count_as_measured(
     definition: dict[str, Any],
     make_record: Callable[..., Record],
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    logged: Callable[[], str],
 ) -> None:
     trained = counting(monkeypatch)
     benchmark = prepared(definition)
@@ -252,7 +252,7 @@ def test_cells_from_another_machine_count_as_measured(
     (benchmark.out / "cells" / "ae-dots-seed0.json").write_text("{}")
     assert run(prepared(definition)) == {}
     assert trained == []
-    assert "ae-dots-seed0.json belongs to no cell of the table" in capsys.readouterr().out
+    assert "ae-dots-seed0.json belongs to no cell of the table" in logged()
     assert "cuda (a GPU)" in (benchmark.out / "table.md").read_text()
     assert "90.0 ± 1.0 (se, 1 seed)" in (benchmark.out / "table.md").read_text()
 
@@ -341,7 +341,7 @@ def test_a_cell_that_another_process_works_on_is_left_alone(
     prepared: Prepare,
     definition: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    logged: Callable[[], str],
 ) -> None:
     trained = counting(monkeypatch)
     benchmark = prepared(definition, "*-dots-seed0")
@@ -352,7 +352,7 @@ def test_a_cell_that_another_process_works_on_is_left_alone(
         fcntl.flock(other, fcntl.LOCK_EX)
         assert run(benchmark) == {}
         assert trained == ["lae-dots-seed0"]
-        assert "another process is working on it" in capsys.readouterr().out
+        assert "another process is working on it" in logged()
     assert run(benchmark) == {}
     assert trained == ["lae-dots-seed0", "vae-dots-seed0"]
     with cell_lock(benchmark.out, "vae-dots-seed0") as ours:

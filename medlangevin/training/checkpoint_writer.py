@@ -9,16 +9,17 @@ from medlangevin.runs.averaging import WeightAverage
 from medlangevin.runs.checkpoint import TrainingState, save_checkpoint
 from medlangevin.runs.run import checkpoint_folder
 
-WORTH = 20  # seconds of training for each second spent writing a checkpoint
+TRAINING_S_PER_WRITE_S = 20  # seconds of training for each second spent writing a checkpoint
 
 
-class CheckpointKeeper:
+class CheckpointWriter:
     """Keeps ``last`` (to resume from) and ``best`` (by validation ELBO) of a run.
 
     Where weights are averaged, ``best`` has the average and ``last`` both.
 
-    Writing takes at most about 5 % of the time: an epoch shorter than ``WORTH`` writes waits for the next. The best
-    weights are held in memory meanwhile, and ``best`` is written with ``last``, so the two always agree.
+    Writing takes at most about 5 % of the time: an epoch shorter than ``TRAINING_S_PER_WRITE_S`` writes
+    waits for the next. The best weights are
+    held in memory meanwhile, and ``best`` is written with ``last``, so the two always agree.
     """
 
     def __init__(
@@ -54,4 +55,4 @@ class CheckpointKeeper:
         )
         self.saved_epoch = state.epoch
         finished = time.monotonic()
-        self._due = finished + WORTH * (finished - started)
+        self._due = finished + TRAINING_S_PER_WRITE_S * (finished - started)
