@@ -10,11 +10,11 @@ from medlangevin._version import __version__
 
 if TYPE_CHECKING:
     from medlangevin.inference.bundle import load_bundle
-    from medlangevin.inference.generation import generate, write_volume
+    from medlangevin.inference.generation import generate
     from medlangevin.inference.trained_run import TrainedRun, load_run
     from medlangevin.shape.measure import Measures, measure
-    from medlangevin.shape.volumes import read_volume
     from medlangevin.system.errors import MedlangevinError
+    from medlangevin.system.nifti import read_volume, write_volume
 
 
 __all__ = [
@@ -38,8 +38,8 @@ _HOMES = {
     "load_bundle": "inference.bundle",
     "load_run": "inference.trained_run",
     "measure": "shape.measure",
-    "read_volume": "shape.volumes",
-    "write_volume": "inference.generation",
+    "read_volume": "system.nifti",
+    "write_volume": "system.nifti",
 }
 
 

@@ -1,21 +1,15 @@
 """The index of a folder that ``medlangevin preprocess`` wrote: ``dataset.json``, checked file by file."""
 
-import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import nibabel
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError
 
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import read_json
-from medlangevin.system.nifti import can_be_crop
+from medlangevin.system.nifti import UNREADABLE, can_be_crop, open_nifti, usable_affine
 
 SPLITS = ("training", "validation", "test")
-# What nibabel raises for a file that is damaged or no image.
-UNREADABLE = (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, TypeError, OverflowError, zlib.error)
 
 
 class Ear(NamedTuple):
@@ -104,7 +98,7 @@ def _common_grid(ears: list[Ear]) -> tuple[np.ndarray, tuple[int, int, int]]:
 
 def _header(path: Path) -> tuple[np.ndarray, tuple[int, int, int]]:
     try:
-        image = nibabel.load(path)
+        image = open_nifti(path)
         believable = can_be_crop(path, image.shape, image.get_data_dtype().itemsize)
         affine = np.asarray(image.affine, dtype=np.float64)
     except FileNotFoundError as error:
@@ -116,7 +110,7 @@ def _header(path: Path) -> tuple[np.ndarray, tuple[int, int, int]]:
         raise MedlangevinError(f"{path} claims {_by(shape)} voxels, more than it can hold or a crop has; make it again")
     if len(shape) != 3:
         raise MedlangevinError(f"{path} has {len(shape)} dimensions, a crop has 3; run medlangevin preprocess again")
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+    if not usable_affine(affine):
         raise MedlangevinError(f"{path} has no usable affine (voxel to mm); run medlangevin preprocess again")
     return affine, shape
 

@@ -5,7 +5,6 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import torch
 from torch import Tensor
@@ -19,7 +18,8 @@ from medlangevin.runs.randomness import generator
 from medlangevin.runs.run import CheckpointName, Run, checkpoint_folder, load_run
 from medlangevin.shape.volumes import GENERATED
 from medlangevin.system.errors import MedlangevinError
-from medlangevin.system.files import atomic_path, foreign_files, read_json, require_folder, sweep, write_json
+from medlangevin.system.files import foreign_files, read_json, require_folder, sweep, write_json
+from medlangevin.system.nifti import write_volume
 from medlangevin.system.progress import progress
 
 logger = logging.getLogger(__name__)
@@ -160,18 +160,6 @@ def _make_room(out: Path, about: dict[str, Any], count: int) -> int:
     if out.is_dir():
         sweep(out)
     return 0 if is_same else len(volumes)
-
-
-def write_volume(path: Path, hu: np.ndarray, affine: np.ndarray) -> None:
-    """Write HU (i, j, k), rounded to int16, as NIfTI with a RAS ``affine`` in mm, marked SYNTHETIC in the header."""
-    limits = np.iinfo(np.int16)
-    image = nibabel.Nifti1Image(np.clip(np.rint(hu), limits.min, limits.max).astype(np.int16), affine)
-    image.set_sform(affine, code="aligned")
-    image.set_qform(affine, code="aligned")
-    image.header.set_xyzt_units("mm")
-    image.header["descrip"] = f"SYNTHETIC medlangevin {__version__}".encode()
-    with atomic_path(path) as temporary:
-        nibabel.save(image, temporary)
 
 
 def require_ours(out: Path) -> None:

@@ -17,9 +17,9 @@ from medlangevin.runs.run import CheckpointName, Run, load_run
 from medlangevin.samplers import Chains
 from medlangevin.samplers.diagnostics import from_chains, save_inference_data, summary
 from medlangevin.shape.measure import measure, measure_fields
-from medlangevin.shape.volumes import read_volume
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import require_own_folder, sweep, write_json, write_text
+from medlangevin.system.nifti import read_volume
 from medlangevin.system.progress import progress
 
 SUMMARY, TABLE, CHAINS, DIAGNOSTICS = "summary.json", "measures.tsv", "chains.nc", "diagnostics.tsv"

@@ -10,12 +10,13 @@ from torch import Tensor
 
 from medlangevin.datasets.window import to_unit
 from medlangevin.inference import latents as sources
-from medlangevin.inference.generation import draw_volume, write_volume
+from medlangevin.inference.generation import draw_volume
 from medlangevin.runs import run as training_run
 from medlangevin.runs.ear_image import read_ear
 from medlangevin.runs.randomness import generator
 from medlangevin.shape.measure import Measures, measure
 from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.nifti import write_volume
 
 Ear = Path | str | NDArray[np.generic]
 

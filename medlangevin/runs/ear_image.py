@@ -8,8 +8,8 @@ import torch
 from medlangevin.datasets.datalist import CropIndex, read_index
 from medlangevin.datasets.window import to_unit
 from medlangevin.runs.run import Run
-from medlangevin.shape.volumes import read_volume
 from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.nifti import read_volume
 
 # The tolerance of affines of one cohort, mm (datasets.datalist).
 _SAME_GRID_MM = 1e-3

@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from medlangevin.inference import latents as sources
-from medlangevin.inference.generation import draw_volume, generate, write_volume
+from medlangevin.inference.generation import draw_volume, generate
 from medlangevin.runs.ear_image import read_ear
 from medlangevin.runs.randomness import generator
 from medlangevin.runs.run import load_run
 from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.nifti import write_volume
 
 AFFINE = np.array([[-0.2, 0, 0, 6.3], [0, -0.2, 0, 4.4], [0, 0, 0.2, -4.5], [0, 0, 0, 1]])
 
