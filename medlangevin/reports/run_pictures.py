@@ -11,9 +11,11 @@ from medlangevin.datasets.images import ModelImages, model_images
 from medlangevin.reports.curves import save_curves
 from medlangevin.reports.image_grid import above_each_other, save_image_grid
 from medlangevin.reports.montage import save_montage
+from medlangevin.runs.folder import METRICS
+from medlangevin.runs.load import load_run
 from medlangevin.runs.metrics import read_metrics
 from medlangevin.runs.randomness import generator
-from medlangevin.runs.run import METRICS, Run, load_run
+from medlangevin.runs.run import Run
 from medlangevin.training.data import load_splits
 
 SAMPLES, RECONSTRUCTIONS = 24, 8

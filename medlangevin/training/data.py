@@ -8,7 +8,7 @@ from medlangevin.config import Config, DataConfig, ImagesConfig
 from medlangevin.datasets.crops import CropDataset, choose_splits
 from medlangevin.datasets.datalist import read_index
 from medlangevin.datasets.images import ImageSplits, data_root, first_images, load_images, model_images
-from medlangevin.runs.run import describe_crops, describe_images
+from medlangevin.runs.folder import describe_crops, describe_images
 from medlangevin.training.sources import CropSource, MemorySource, Source
 
 # A mean over fewer ears moves more with the ears than with the epoch.

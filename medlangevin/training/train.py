@@ -9,7 +9,7 @@ from medlangevin.config import Config, dump_config, load_run_config
 from medlangevin.config.load import flat
 from medlangevin.config.run import PLACES
 from medlangevin.models import build
-from medlangevin.runs import run as layout
+from medlangevin.runs import folder as layout
 from medlangevin.runs.averaging import WeightAverage
 from medlangevin.runs.checkpoint import TrainingState, load_training
 from medlangevin.runs.environment import describe_environment, device_name

@@ -23,8 +23,9 @@ from medlangevin.likelihoods import Bernoulli, Gaussian
 from medlangevin.models import LatentVariableModel, Loss
 from medlangevin.models.vae import VAE
 from medlangevin.runs.checkpoint import TrainingState
+from medlangevin.runs.folder import describe_images
 from medlangevin.runs.randomness import generator
-from medlangevin.runs.run import Run, describe_images
+from medlangevin.runs.run import Run
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.training.data import load_splits
 

@@ -7,7 +7,9 @@ from medlangevin._version import __version__
 from medlangevin.inference.bundle.load import METADATA, MODELS, SECTION
 from medlangevin.inference.bundle.metadata import inference, metadata
 from medlangevin.runs.checkpoint import WEIGHTS
-from medlangevin.runs.run import CheckpointName, Run, checkpoint_folder, load_run
+from medlangevin.runs.folder import CheckpointName, checkpoint_folder
+from medlangevin.runs.load import load_run
+from medlangevin.runs.run import Run
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import PARTIAL, atomic_folder, read_json, recover_folder, write_json, write_text
 

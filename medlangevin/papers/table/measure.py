@@ -16,8 +16,9 @@ from medlangevin.papers.table.cells import Cell
 from medlangevin.papers.table.folder import CACHE
 from medlangevin.papers.table.records import Record, described
 from medlangevin.papers.table.training_figures import training_figures
+from medlangevin.runs.folder import ENVIRONMENT, METRICS
+from medlangevin.runs.load import load_run
 from medlangevin.runs.metrics import read_metrics
-from medlangevin.runs.run import ENVIRONMENT, METRICS, load_run
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import read_json
 from medlangevin.training.data import load_splits
