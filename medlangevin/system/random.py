@@ -1,28 +1,11 @@
 """Random numbers from an explicit ``torch.Generator``; None means torch's default generator of the device."""
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-
-class Rows(NamedTuple):
-    """The ``size`` rows from ``start`` on of a batch of ``total``: what one of several processes works on."""
-
-    start: int
-    size: int
-    total: int
-
-
-class SharedGenerator(torch.Generator):
-    """A generator of which every process has a copy in the same state.
-
-    While ``rows`` are set, a draw with one row for each of the ``size`` images is made for all ``total`` of them, and
-    a process keeps its own: an image's noise does not depend on how many processes the batch is split among.
-    """
-
-    rows: Rows | None = None
+from medlangevin.system.distributed import SharedGenerator
 
 
 def standard_normal(

@@ -11,7 +11,7 @@ from medlangevin.datasets.augment import augment
 from medlangevin.datasets.crops import CropDataset
 from medlangevin.datasets.images import ModelImages
 from medlangevin.runs.randomness import generator
-from medlangevin.samplers import Rows
+from medlangevin.system.distributed import Rows
 
 
 class EpochBatches(Sampler[list[int]]):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from medlangevin.datasets.augment import augment
-from medlangevin.samplers import Rows, SharedGenerator
+from medlangevin.system.distributed import Rows, SharedGenerator
 
 SHAPE = (1, 8, 7, 6)
 
