@@ -11,15 +11,31 @@ from medlangevin.system.distributed import SharedGenerator
 def standard_normal(
     shape: tuple[int, ...], *, like: Tensor, generator: torch.Generator | None = None, common: bool = False
 ) -> Tensor:
-    """N(0, I) of ``shape`` with the dtype and device of ``like``.
+    """Draw from N(0, I).
 
-    ``common``: what all images share, though its first dimension may be as long as a batch.
+    Args:
+        shape: Of the result.
+        like: Its dtype and device are those of the result.
+        generator: Where the numbers come from; None: torch's default generator.
+        common: All images share it, though its first dimension may be as long as a batch.
+
+    Returns:
+        A tensor of ``shape``.
     """
     return _draw(torch.randn, shape, like, generator, common=common)
 
 
 def uniform(shape: tuple[int, ...], *, like: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Uniform on [0, 1) of ``shape`` with the dtype and device of ``like``."""
+    """Draw from the uniform distribution on [0, 1).
+
+    Args:
+        shape: Of the result.
+        like: Its dtype and device are those of the result.
+        generator: Where the numbers come from; None: torch's default generator.
+
+    Returns:
+        A tensor of ``shape``.
+    """
     return _draw(torch.rand, shape, like, generator)
 
 
