@@ -13,7 +13,13 @@ SPLITS = ("training", "validation", "test")
 
 
 class Ear(NamedTuple):
-    """One crop: its file, whose ear (pseudonym) and which side it was before mirroring."""
+    """One crop.
+
+    Attributes:
+        image: Its file.
+        subject: Whose ear it is (a pseudonym).
+        side: L or R, before mirroring; "" where it is not known.
+    """
 
     image: Path
     subject: str
@@ -21,7 +27,16 @@ class Ear(NamedTuple):
 
 
 class CropIndex(NamedTuple):
-    """All ears by split, and the grid they share: RAS ``affine`` (4, 4) in mm and ``shape`` (i, j, k) in voxels."""
+    """All ears by split, and the grid they share.
+
+    Attributes:
+        root: The folder.
+        training: The ears to train on.
+        validation: Those to validate on.
+        test: Those to test on.
+        affine: (4, 4), voxel to RAS mm.
+        shape: (i, j, k) in voxels.
+    """
 
     root: Path
     training: tuple[Ear, ...]
@@ -31,16 +46,31 @@ class CropIndex(NamedTuple):
     shape: tuple[int, int, int]
 
     def split(self, name: str) -> tuple[Ear, ...]:
-        """The ears of ``training``, ``validation`` or ``test``."""
+        """The ears of one split.
+
+        Args:
+            name: ``training``, ``validation`` or ``test``.
+
+        Returns:
+            They may be none.
+        """
         ears: tuple[Ear, ...] = getattr(self, name)
         return ears
 
 
 def read_index(root: Path | str) -> CropIndex:
-    """Read and check ``root/dataset.json``.
+    """Read and check ``dataset.json``.
 
-    Every file has to be there, to be NIfTI and to lie on the same grid, and nobody may be in two splits. Raises
-    MedlangevinError, one line with the first bad file and what to do.
+    Every file has to be there, to be NIfTI and to lie on the same grid, and nobody may be in two splits.
+
+    Args:
+        root: The folder that ``medlangevin preprocess`` wrote.
+
+    Returns:
+        All its ears and their grid.
+
+    Raises:
+        MedlangevinError: One line with the first bad file and what to do.
     """
     root = Path(root)
     listing = root / "dataset.json"

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 
 from medlangevin._version import __version__
-from medlangevin.datasets.window import to_hu
+from medlangevin.datasets.crop_arrays import to_hu
 from medlangevin.inference.latent_posterior import Kernel, sample_posterior
 from medlangevin.runs.folder import CheckpointName
 from medlangevin.runs.load import load_run

@@ -8,7 +8,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from medlangevin.datasets.slices import middle_slices
+from medlangevin.datasets.crop_arrays import middle_slices
 from medlangevin.inference.generation import PICTURE
 from medlangevin.shape.volumes import GENERATED
 from medlangevin.system.files import atomic_path, read_json

@@ -5,8 +5,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from medlangevin._version import __version__
+from medlangevin.datasets.crop_arrays import to_hu
 from medlangevin.datasets.datalist import CropIndex, read_index
-from medlangevin.datasets.window import to_hu
 from medlangevin.inference.latents import Aggregate, Latents, aggregated_posterior, fitted, from_prior, traverse
 from medlangevin.inference.posterior import SUMMARY
 from medlangevin.reports.report_sections import (

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medlangevin.config import Config
+from medlangevin.datasets.crop_arrays import to_hu, to_unit
 from medlangevin.datasets.datalist import CropIndex, read_index
-from medlangevin.datasets.window import to_hu, to_unit
 from medlangevin.models import LatentVariableModel
 from medlangevin.runs.checkpoint import TrainingState
 from medlangevin.runs.folder import DATA, CropGrid, read_grid

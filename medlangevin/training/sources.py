@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from medlangevin.datasets.augment import augment
+from medlangevin.datasets.crop_arrays import augment
 from medlangevin.datasets.crops import CropDataset
 from medlangevin.datasets.images import ModelImages
 from medlangevin.runs.randomness import generator

@@ -17,7 +17,12 @@ DAMAGE = (OSError, EOFError, ValueError, KeyError, RuntimeError, NotImplementedE
 
 
 class Archive(NamedTuple):
-    """What a file holds: uint8 images (N, C, H, W) and int64 labels (N,), by split."""
+    """What a file holds, by split.
+
+    Attributes:
+        images: uint8 (N, C, H, W).
+        labels: int64 (N,).
+    """
 
     images: dict[str, Tensor]
     labels: dict[str, Tensor]
@@ -26,8 +31,18 @@ class Archive(NamedTuple):
 def read_archive(path: Path, *, shape: tuple[int, int, int] | None = None, binary: bool = False) -> Archive:
     """Read x_train, x_valid, x_test (uint8, N x C x H x W) and, where present, labels y_* of any integer type.
 
-    Only x_train must be there. ``shape``: the (C, H, W) that the images need to have; ``binary``: values other than
-    0 and 1 are refused. Raises MedlangevinError, one line that names the file, the array and the remedy.
+    Only x_train must be there.
+
+    Args:
+        path: The ``.npz`` file.
+        shape: The (C, H, W) that the images need to have.
+        binary: Values other than 0 and 1 are refused.
+
+    Returns:
+        Its images and labels.
+
+    Raises:
+        MedlangevinError: One line that names the file, the array and the remedy.
     """
     arrays = _read(path)
     for key in arrays:

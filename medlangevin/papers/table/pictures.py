@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
+from medlangevin.datasets.crop_arrays import strip
 from medlangevin.datasets.datalist import read_index
-from medlangevin.datasets.slices import strip
 from medlangevin.papers.table.cells import Cell
 from medlangevin.papers.table.prepare import Benchmark
 from medlangevin.papers.table.records import record_path
