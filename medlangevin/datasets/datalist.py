@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.errors import MedlangevinError, sizes
 from medlangevin.system.files import read_json
 from medlangevin.system.nifti import UNREADABLE, can_be_crop, open_nifti, usable_affine
 
@@ -117,7 +117,7 @@ def _common_grid(ears: list[Ear]) -> tuple[np.ndarray, tuple[int, int, int]]:
         other_affine, other_shape = _header(ear.image)
         if other_shape != shape:
             raise MedlangevinError(
-                f"{ear.image} has shape {_by(other_shape)} but {first.name} has {_by(shape)}; run preprocess again"
+                f"{ear.image} has shape {sizes(other_shape)} but {first.name} has {sizes(shape)}; run preprocess again"
             )
         if not np.allclose(other_affine, affine, atol=1e-3):
             raise MedlangevinError(
@@ -137,13 +137,11 @@ def _header(path: Path) -> tuple[np.ndarray, tuple[int, int, int]]:
         raise MedlangevinError(f"{path} is not a readable NIfTI file; run medlangevin preprocess again") from error
     shape = tuple(int(size) for size in image.shape)
     if not believable:
-        raise MedlangevinError(f"{path} claims {_by(shape)} voxels, more than it can hold or a crop has; make it again")
+        raise MedlangevinError(
+            f"{path} claims {sizes(shape)} voxels, more than it can hold or a crop has; make it again"
+        )
     if len(shape) != 3:
         raise MedlangevinError(f"{path} has {len(shape)} dimensions, a crop has 3; run medlangevin preprocess again")
     if not usable_affine(affine):
         raise MedlangevinError(f"{path} has no usable affine (voxel to mm); run medlangevin preprocess again")
     return affine, shape
-
-
-def _by(shape: tuple[int, ...]) -> str:
-    return " x ".join(str(size) for size in shape)

@@ -209,19 +209,16 @@ def load_training(
     state = load_state(folder)
     tensors = _load_tensors(folder / OPTIMIZER)
     load_weights(folder, model)
+    path = folder / OPTIMIZER
     try:
         unpack_optimizer(tensors, optimizer)
-    except ValueError as error:
+        if average is not None and average.state():
+            path = folder / AVERAGE
+            average.load(_load_tensors(path))
+    except (KeyError, RuntimeError, ValueError) as error:
         raise MedlangevinError(
-            f"{folder / OPTIMIZER} does not fit the model; restore the checkpoint or train again under another name"
+            f"{path} does not fit the model; restore the checkpoint or train again under another name"
         ) from error
-    if average is not None and average.state():
-        try:
-            average.load(_load_tensors(folder / AVERAGE))
-        except (KeyError, RuntimeError) as error:
-            raise MedlangevinError(
-                f"{folder / AVERAGE} does not fit the model; restore the checkpoint or train again under another name"
-            ) from error
     return state
 
 

@@ -16,7 +16,7 @@ from medlangevin.models import LatentVariableModel
 from medlangevin.runs.checkpoint import TrainingState
 from medlangevin.runs.folder import DATA, CropGrid, read_grid
 from medlangevin.runs.randomness import generator
-from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.errors import MedlangevinError, sizes
 from medlangevin.system.nifti import read_volume, write_volume
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Run:
         shape = self.crop_grid().shape
         if index.shape != shape:
             raise MedlangevinError(
-                f"the crops in {index.root} have {_by(index.shape)} voxels, those of run {self.name} {_by(shape)}; "
+                f"the crops in {index.root} have {sizes(index.shape)} voxels, those of run {self.name} {sizes(shape)}; "
                 "give crops of the same reference with --data"
             )
         return index
@@ -124,7 +124,8 @@ class Run:
             advice = "give a crop that medlangevin preprocess wrote for the same reference"
             if hu.shape != grid.shape:
                 raise MedlangevinError(
-                    f"{ear} has {_by(hu.shape)} voxels, the crops of run {self.name} have {_by(grid.shape)}; {advice}"
+                    f"{ear} has {sizes(hu.shape)} voxels, "
+                    f"the crops of run {self.name} have {sizes(grid.shape)}; {advice}"
                 )
             if not np.allclose(affine, grid.affine, atol=_SAME_GRID_MM):
                 raise MedlangevinError(f"{ear} lies on another grid than the crops of run {self.name}; {advice}")
@@ -284,7 +285,3 @@ def posterior_mean(model: LatentVariableModel, x: Tensor) -> Tensor:
 def _require_some(count: int) -> None:
     if count < 1:
         raise MedlangevinError(f"count {count}: at least 1 has to be asked for")
-
-
-def _by(shape: tuple[int, ...]) -> str:
-    return " x ".join(str(size) for size in shape)

@@ -118,6 +118,21 @@ def _fsync(path: Path) -> None:
         os.close(descriptor)
 
 
+def _make_ordinary(path: Path, mode: int) -> None:
+    """``tempfile`` makes what is private; give it the permissions that an ordinary open() or mkdir() would have."""
+    umask = os.umask(0)
+    os.umask(umask)
+    path.chmod(mode & ~umask)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
     """A file that appears whole or not at all: flushed to disk and renamed on success, else removed.
@@ -133,25 +148,19 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         MedlangevinError: The folder cannot be written.
     """
     path = Path(path)
-    try:
+    ending = path.name[path.name.find(".", 1) :] if "." in path.name[1:] else ""
+    with _told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        ending = path.name[path.name.find(".", 1) :] if "." in path.name[1:] else ""
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=PARTIAL, suffix=ending)
-    except OSError as error:
-        raise cannot_write(path, error) from error
     os.close(descriptor)
     temporary = Path(name)
     try:
-        yield temporary
-        # mkstemp makes files private; give them the permissions an ordinary open() would have given.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        _fsync(temporary)
-        temporary.replace(path)
-        _fsync(path.parent)
-    except OSError as error:
-        raise cannot_write(path, error) from error
+        with _told(path):
+            yield temporary
+            _make_ordinary(temporary, 0o666)
+            _fsync(temporary)
+            temporary.replace(path)
+            _fsync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -172,29 +181,24 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
         MedlangevinError: The folder cannot be written.
     """
     path = Path(path)
-    try:
+    with _told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f"{PARTIAL}{path.name}-new-"))
-    except OSError as error:
-        raise cannot_write(path, error) from error
     try:
-        yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o777 & ~umask)
-        for file in temporary.rglob("*"):
-            if file.is_file():
-                _fsync(file)
-        if path.exists():
-            retired = Path(tempfile.mkdtemp(dir=path.parent, prefix=f"{PARTIAL}{path.name}-old-"))
-            path.replace(retired / path.name)
-            temporary.replace(path)
-            shutil.rmtree(retired, ignore_errors=True)
-        else:
-            temporary.replace(path)
-        _fsync(path.parent)
-    except OSError as error:
-        raise cannot_write(path, error) from error
+        with _told(path):
+            yield temporary
+            _make_ordinary(temporary, 0o777)
+            for file in temporary.rglob("*"):
+                if file.is_file():
+                    _fsync(file)
+            if path.exists():
+                retired = Path(tempfile.mkdtemp(dir=path.parent, prefix=f"{PARTIAL}{path.name}-old-"))
+                path.replace(retired / path.name)
+                temporary.replace(path)
+                shutil.rmtree(retired, ignore_errors=True)
+            else:
+                temporary.replace(path)
+            _fsync(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -95,8 +95,8 @@ def model_images(splits: ImageSplits, *, binarization: Binarization = "none") ->
     Args:
         splits: The images.
         binarization: ``none``: x = k/255. ``dynamic``: training images are Bernoulli(k/255) drawn anew for every batch,
-            as in Burda et al. (2016); validation and test images are drawn once with a fixed seed, the same in every run.
-            ``static``: images that are binary in the file, x = k in {0, 1}.
+            as in Burda et al. (2016); validation and test images are drawn once with a fixed seed, the same in every
+            run. ``static``: images that are binary in the file, x = k in {0, 1}.
 
     Returns:
         The splits.
