@@ -14,9 +14,7 @@ from scipy.spatial.transform import Rotation
 
 from medlangevin.datasets.datalist import read_index
 from medlangevin.imaging.reading.volume_file import load_volume
-from medlangevin.inference.generation import write_volume
-from medlangevin.shape.volumes import read_volume
-from medlangevin.system.nifti import write_image
+from medlangevin.system.nifti import read_volume, write_image, write_volume
 
 Factory = pytest.TempPathFactory
 SHAPE = (4, 5, 6)

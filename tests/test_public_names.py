@@ -15,7 +15,7 @@ def test_every_public_name_is_what_it_says(name):
 
 
 def test_an_unknown_name_is_an_attribute_error():
-    with pytest.raises(AttributeError, match="has no attribute 'load_runs'"):
+    with pytest.raises(AttributeError, match="No medlangevin attribute load_runs"):
         medlangevin.load_runs
     with pytest.raises(ImportError, match="load_runs"):
         from medlangevin import load_runs  # noqa: F401

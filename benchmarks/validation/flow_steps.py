@@ -19,8 +19,8 @@ from medlangevin.datasets.crops import CropDataset
 from medlangevin.datasets.datalist import read_index
 from medlangevin.evaluation.figure import figure_of
 from medlangevin.models import QSLVAE, LatentVariableModel
+from medlangevin.runs.load import load_run
 from medlangevin.runs.randomness import generator
-from medlangevin.runs.run import load_run
 
 SIZES = {"latent": (0.001, 0.003, 0.01, 0.03, 0.1), "posterior": (0.1, 0.2, 0.3, 0.45, 0.6, 0.9)}
 # Bound, damping and initial temperature; the damping of a start above or below one follows from it.

@@ -1,6 +1,5 @@
 """The ``medlangevin`` program: one group, one command a file, one place where errors become messages and exit codes."""
 
-import errno
 import logging
 from typing import Any
 
@@ -22,12 +21,7 @@ from medlangevin.cli.shape import shape
 from medlangevin.cli.toy import toy
 from medlangevin.cli.train import train
 from medlangevin.system.errors import MedlangevinError, PartialFailureError
-
-# Faults of the user's disk rather than of the program: worth one line, not a traceback.
-_DISK_FAULTS = {
-    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ESTALE),
-    *(errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP),
-}
+from medlangevin.system.files import DISK_FAULTS
 
 
 class _Problem(click.ClickException):
@@ -71,7 +65,7 @@ class _Group(click.Group):
         except MedlangevinError as error:
             raise _Problem(str(error)) from error
         except OSError as error:
-            if error.errno not in _DISK_FAULTS:
+            if error.errno not in DISK_FAULTS:
                 raise
             raise _Problem(f"{error.filename or 'the disk'}: {error.strerror}") from error
         except KeyboardInterrupt:

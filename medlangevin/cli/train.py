@@ -27,7 +27,7 @@ def train(config: Path, overrides: tuple[str, ...], devices: int | None, nodes: 
     """
     from medlangevin.config import load_config
     from medlangevin.reports.run_pictures import draw_run
-    from medlangevin.training.processes import is_first
+    from medlangevin.system.distributed import is_first
     from medlangevin.training.train import train as train_run
 
     given = {"training.devices": devices, "training.nodes": nodes}

@@ -13,15 +13,21 @@ from monai.data import CacheDataset
 from monai.transforms import Compose, EnsureChannelFirstd, EnsureTyped, Lambdad, LoadImaged
 from torch.utils.data import Dataset
 
+from medlangevin.datasets.crop_arrays import to_unit
 from medlangevin.datasets.datalist import CropIndex, Ear
-from medlangevin.datasets.window import to_unit
 from medlangevin.system.errors import MedlangevinError
 
 SMALL_COHORT_VALIDATION = 0.1  # share of the training people held out when preprocess set none aside
 
 
 class Splits(NamedTuple):
-    """The ears to train on and to validate on, and in words where the validation ears come from."""
+    """The ears to train on and to validate on.
+
+    Attributes:
+        training: To train on.
+        validation: To validate on.
+        validation_source: In words where the validation ears come from.
+    """
 
     training: tuple[Ear, ...]
     validation: tuple[Ear, ...]
@@ -33,7 +39,16 @@ def choose_splits(index: CropIndex) -> Splits:
 
     Where the validation split is empty, every tenth of the training people (in the order of their pseudonyms, at least
     one person) is held out; with fewer than three people the training ears themselves are used and
-    ``validation_source`` says so. Raises MedlangevinError when there is nothing to train on.
+    ``validation_source`` says so.
+
+    Args:
+        index: All crops of a folder.
+
+    Returns:
+        The ears.
+
+    Raises:
+        MedlangevinError: There is nothing to train on.
     """
     if not index.training:
         raise MedlangevinError(f"{index.root}: the training split holds no ears; preprocess more scans")
@@ -55,10 +70,15 @@ def choose_splits(index: CropIndex) -> Splits:
 
 
 class CropDataset(Dataset[torch.Tensor]):
-    """Crops as float32 tensors (1, i, j, k) in [0, 1], in the order of ``ears``.
+    """Crops as float32 tensors (1, i, j, k) in [0, 1].
 
-    ``shape``: (i, j, k) of every crop. The first ``cache_mb`` MB of them stay in memory, the others are read again at
-    each use. Raises MedlangevinError that names the file when a crop cannot be read or holds non-finite values.
+    Raises MedlangevinError that names the file when a crop cannot be read or holds NaN or infinity.
+
+    Args:
+        ears: Which crops, in this order.
+        shape: (i, j, k) of every crop.
+        window_hu: The HU that become 0 and 1.
+        cache_mb: The first crops that fit into so many MB stay in memory, the others are read again at each use.
     """
 
     def __init__(
@@ -107,7 +127,11 @@ class CropDataset(Dataset[torch.Tensor]):
             self[position]
 
     def mean(self) -> torch.Tensor:
-        """The mean of all crops, (1, i, j, k) float32, added up in float64."""
+        """The mean of all crops.
+
+        Returns:
+            (1, i, j, k) float32, added up in float64.
+        """
         total = torch.zeros(self[0].shape, dtype=torch.float64)
         for position in range(len(self)):
             total += self[position]

@@ -1,25 +1,25 @@
 """The index of a folder that ``medlangevin preprocess`` wrote: ``dataset.json``, checked file by file."""
 
-import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import nibabel
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError
 
-from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.errors import MedlangevinError, sizes
 from medlangevin.system.files import read_json
-from medlangevin.system.nifti import can_be_crop
+from medlangevin.system.nifti import UNREADABLE, can_be_crop, open_nifti, usable_affine
 
 SPLITS = ("training", "validation", "test")
-# What nibabel raises for a file that is damaged or no image.
-UNREADABLE = (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, TypeError, OverflowError, zlib.error)
 
 
 class Ear(NamedTuple):
-    """One crop: its file, whose ear (pseudonym) and which side it was before mirroring."""
+    """One crop.
+
+    Attributes:
+        image: Its file.
+        subject: Whose ear it is (a pseudonym).
+        side: L or R, before mirroring; "" where it is not known.
+    """
 
     image: Path
     subject: str
@@ -27,7 +27,16 @@ class Ear(NamedTuple):
 
 
 class CropIndex(NamedTuple):
-    """All ears by split, and the grid they share: RAS ``affine`` (4, 4) in mm and ``shape`` (i, j, k) in voxels."""
+    """All ears by split, and the grid they share.
+
+    Attributes:
+        root: The folder.
+        training: The ears to train on.
+        validation: Those to validate on.
+        test: Those to test on.
+        affine: (4, 4), voxel to RAS mm.
+        shape: (i, j, k) in voxels.
+    """
 
     root: Path
     training: tuple[Ear, ...]
@@ -37,16 +46,31 @@ class CropIndex(NamedTuple):
     shape: tuple[int, int, int]
 
     def split(self, name: str) -> tuple[Ear, ...]:
-        """The ears of ``training``, ``validation`` or ``test``."""
+        """The ears of one split.
+
+        Args:
+            name: ``training``, ``validation`` or ``test``.
+
+        Returns:
+            They may be none.
+        """
         ears: tuple[Ear, ...] = getattr(self, name)
         return ears
 
 
 def read_index(root: Path | str) -> CropIndex:
-    """Read and check ``root/dataset.json``.
+    """Read and check ``dataset.json``.
 
-    Every file has to be there, to be NIfTI and to lie on the same grid, and nobody may be in two splits. Raises
-    MedlangevinError, one line with the first bad file and what to do.
+    Every file has to be there, to be NIfTI and to lie on the same grid, and nobody may be in two splits.
+
+    Args:
+        root: The folder that ``medlangevin preprocess`` wrote.
+
+    Returns:
+        All its ears and their grid.
+
+    Raises:
+        MedlangevinError: One line with the first bad file and what to do.
     """
     root = Path(root)
     listing = root / "dataset.json"
@@ -93,7 +117,7 @@ def _common_grid(ears: list[Ear]) -> tuple[np.ndarray, tuple[int, int, int]]:
         other_affine, other_shape = _header(ear.image)
         if other_shape != shape:
             raise MedlangevinError(
-                f"{ear.image} has shape {_by(other_shape)} but {first.name} has {_by(shape)}; run preprocess again"
+                f"{ear.image} has shape {sizes(other_shape)} but {first.name} has {sizes(shape)}; run preprocess again"
             )
         if not np.allclose(other_affine, affine, atol=1e-3):
             raise MedlangevinError(
@@ -104,7 +128,7 @@ def _common_grid(ears: list[Ear]) -> tuple[np.ndarray, tuple[int, int, int]]:
 
 def _header(path: Path) -> tuple[np.ndarray, tuple[int, int, int]]:
     try:
-        image = nibabel.load(path)
+        image = open_nifti(path)
         believable = can_be_crop(path, image.shape, image.get_data_dtype().itemsize)
         affine = np.asarray(image.affine, dtype=np.float64)
     except FileNotFoundError as error:
@@ -113,13 +137,11 @@ def _header(path: Path) -> tuple[np.ndarray, tuple[int, int, int]]:
         raise MedlangevinError(f"{path} is not a readable NIfTI file; run medlangevin preprocess again") from error
     shape = tuple(int(size) for size in image.shape)
     if not believable:
-        raise MedlangevinError(f"{path} claims {_by(shape)} voxels, more than it can hold or a crop has; make it again")
+        raise MedlangevinError(
+            f"{path} claims {sizes(shape)} voxels, more than it can hold or a crop has; make it again"
+        )
     if len(shape) != 3:
         raise MedlangevinError(f"{path} has {len(shape)} dimensions, a crop has 3; run medlangevin preprocess again")
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+    if not usable_affine(affine):
         raise MedlangevinError(f"{path} has no usable affine (voxel to mm); run medlangevin preprocess again")
     return affine, shape
-
-
-def _by(shape: tuple[int, ...]) -> str:
-    return " x ".join(str(size) for size in shape)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from medlangevin.config import DataConfig
-from medlangevin.datasets.images.root import VARIABLE, data_root
+from medlangevin.datasets.images.load import VARIABLE, data_root
 from medlangevin.doctor.finding import Finding
 
 # A run of crops with its checkpoints and samples takes 0.2 GB, a hundred crops 0.05 GB, the demo 1 GB.

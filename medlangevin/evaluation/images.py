@@ -7,16 +7,16 @@ import torch
 from torch import Tensor
 
 from medlangevin.config.evaluation import AnnealingEvaluation, ImageEvaluation, ImportanceEvaluation
-from medlangevin.datasets.images import ModelImages, model_images
+from medlangevin.datasets.images import ModelImages, load_splits, model_images
 from medlangevin.evaluation.decoder_likelihood import decoder_log_likelihood, reporter
 from medlangevin.evaluation.digits import require_digits, score_digits
 from medlangevin.evaluation.figure import Figure, figure_of, require_finite
+from medlangevin.runs.folder import DATA
 from medlangevin.runs.precision import matmul_precision
 from medlangevin.runs.randomness import generator
-from medlangevin.runs.run import DATA, Run
+from medlangevin.runs.run import Run
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.progress import progress
-from medlangevin.training.data import load_splits
 
 # Parts of what the numbers are: the noise of the bound and of importance samples is drawn for so many images at a time,
 # and annealing chooses temperatures and step sizes for so many together. A GPU needs more of them to be busy.

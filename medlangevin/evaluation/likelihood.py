@@ -14,9 +14,10 @@ from medlangevin.evaluation.decoder_likelihood import (
     reporter,
 )
 from medlangevin.evaluation.figure import figure_of
-from medlangevin.runs.ear_image import read_crops
+from medlangevin.runs.folder import CheckpointName
+from medlangevin.runs.load import load_run
 from medlangevin.runs.randomness import generator
-from medlangevin.runs.run import CheckpointName, Run, load_run
+from medlangevin.runs.run import Run
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import read_json, write_json
 from medlangevin.system.progress import progress
@@ -84,7 +85,7 @@ def evaluate_crops(
     elbo_draws: int = ELBO_DRAWS,
 ) -> dict[str, Any]:
     """The figures of ``evaluate`` for a run of crops, and ear by ear; ``annealing``: temperatures and chains."""
-    index = read_crops(run, data_root)
+    index = run.crops(data_root)
     ears, source = _ears(index, split)
     known = sorted({ear.subject for ear in ears} & set(run.data.get("seen_subjects", []))) if split == "test" else []
     if known:

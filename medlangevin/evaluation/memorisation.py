@@ -26,9 +26,10 @@ from scipy import stats
 from medlangevin._version import __version__
 from medlangevin.datasets.crops import CropDataset, choose_splits
 from medlangevin.datasets.datalist import Ear
-from medlangevin.runs.ear_image import read_crops, read_ear
+from medlangevin.runs.folder import CheckpointName
+from medlangevin.runs.load import load_run
 from medlangevin.runs.randomness import generator
-from medlangevin.runs.run import CheckpointName, Run, load_run
+from medlangevin.runs.run import Run
 from medlangevin.shape.volumes import Volume, find_volumes, origin
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import require_own_folder, sweep, write_json, write_tsv
@@ -104,7 +105,7 @@ def audit(
     out = Path(out)
     require_own_folder(out, {TABLE, RESULT, PICTURE}, "audit")
     run = load_run(run_dir, checkpoint=checkpoint)
-    index = read_crops(run, data_root)
+    index = run.crops(data_root)
     splits = choose_splits(index)
     people = {ear.subject for ear in splits.training}
     held_out = [ear for ear in (*splits.validation, *index.test) if ear.subject not in people]
@@ -169,7 +170,7 @@ def _neighbours(run: Run, paths: Sequence[Path], known: _Known, label: str) -> d
     parts: dict[str, list[Neighbours]] = {space: [] for space in _SPACES}
     with progress(len(paths), label) as track:
         for start in range(0, len(paths), BLOCK):
-            embedded = [_embed(run, read_ear(path, run)) for path in paths[start : start + BLOCK]]
+            embedded = [_embed(run, run.image(path)) for path in paths[start : start + BLOCK]]
             images = ((_coarse(known.images[number][None]), person) for number, person in enumerate(people))
             near = nearest(np.stack([image for image, _ in embedded]), images)
             scaled = Neighbours(near.distance * (high - low), near.position, near.other * (high - low))

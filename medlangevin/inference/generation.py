@@ -5,21 +5,19 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
-import torch
-from torch import Tensor
 
 from medlangevin._version import __version__
-from medlangevin.datasets.window import to_hu
 from medlangevin.inference import latents as sources
 from medlangevin.inference.latents import Latents
 from medlangevin.runs.checkpoint import WEIGHTS
-from medlangevin.runs.randomness import generator
-from medlangevin.runs.run import CheckpointName, Run, checkpoint_folder, load_run
+from medlangevin.runs.folder import CheckpointName, checkpoint_folder
+from medlangevin.runs.load import load_run
+from medlangevin.runs.run import Run
 from medlangevin.shape.volumes import GENERATED
 from medlangevin.system.errors import MedlangevinError
-from medlangevin.system.files import atomic_path, foreign_files, read_json, require_folder, sweep, write_json
+from medlangevin.system.files import foreign_files, read_json, require_folder, sweep, write_json
+from medlangevin.system.nifti import write_volume
 from medlangevin.system.progress import progress
 
 logger = logging.getLogger(__name__)
@@ -95,7 +93,7 @@ def write_volumes(
         "software": f"medlangevin {__version__}",
         **latents.about,
     }
-    draw_volume(run, latents.at(1), 1, seed=seed, noise=noise)  # a run that cannot draw must not cost what is there
+    run.draw(latents.at(1), 1, seed=seed, noise=noise)  # a run that cannot draw must not cost what is there
     replaced = _make_room(out, about, latents.count)
     if replaced:
         logger.info(f"{replaced} volumes in {out}, drawn with other settings, are replaced")
@@ -113,28 +111,11 @@ def _write(
             paths.append(path)
             if not (path.is_file() and sidecar.is_file()):
                 latent = latents.at(index)
-                write_volume(path, draw_volume(run, latent, index, seed=seed, noise=noise), affine)
+                write_volume(path, run.draw(latent, index, seed=seed, noise=noise), affine)
                 # The sidecar comes last: where it is, its volume is whole.
                 write_json(sidecar, about | {"index": index, **latents.note(index), "latent": latent.tolist()})
             track.advance(index)
     return paths
-
-
-@torch.no_grad()
-def draw_volume(run: Run, latent: Tensor, index: int, *, seed: int, noise: bool) -> np.ndarray:
-    """The ear of ``latent`` (d,), HU (i, j, k) float32; ``index`` and ``seed`` choose its noise.
-
-    Each is decoded alone, so that it does not depend, even by rounding, on how many are drawn together.
-    """
-    if noise:
-        output = run.model.decoder(latent[None])
-        image = run.model.likelihood.sample(output, generator(seed, "noise", index))
-    else:
-        image = run.model.decode(latent[None])
-    hu = to_hu(image[0, 0], run.config.data.window_hu)
-    if not torch.isfinite(hu).all():
-        raise MedlangevinError(f"run {run.directory} draws volumes with NaN or infinite values; train it again")
-    return hu.numpy()
 
 
 def _names(out: Path, index: int) -> tuple[Path, Path]:
@@ -160,18 +141,6 @@ def _make_room(out: Path, about: dict[str, Any], count: int) -> int:
     if out.is_dir():
         sweep(out)
     return 0 if is_same else len(volumes)
-
-
-def write_volume(path: Path, hu: np.ndarray, affine: np.ndarray) -> None:
-    """Write HU (i, j, k), rounded to int16, as NIfTI with a RAS ``affine`` in mm, marked SYNTHETIC in the header."""
-    limits = np.iinfo(np.int16)
-    image = nibabel.Nifti1Image(np.clip(np.rint(hu), limits.min, limits.max).astype(np.int16), affine)
-    image.set_sform(affine, code="aligned")
-    image.set_qform(affine, code="aligned")
-    image.header.set_xyzt_units("mm")
-    image.header["descrip"] = f"SYNTHETIC medlangevin {__version__}".encode()
-    with atomic_path(path) as temporary:
-        nibabel.save(image, temporary)
 
 
 def require_ours(out: Path) -> None:

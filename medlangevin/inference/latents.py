@@ -15,15 +15,13 @@ import torch
 from torch import Tensor
 
 from medlangevin.datasets.crops import CropDataset, choose_splits
-from medlangevin.models import LatentVariableModel
-from medlangevin.runs.ear_image import read_crops, read_ear
 from medlangevin.runs.randomness import generator
-from medlangevin.runs.run import Run
+from medlangevin.runs.run import Run, posterior_mean
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.progress import progress
 
-# Draws of the model's posterior that its mean is taken over, and draws for each crop of the aggregated posterior.
-MEAN_DRAWS, AGGREGATE_DRAWS = 64, 8
+# Draws of the model's posterior for each crop of the aggregated posterior.
+AGGREGATE_DRAWS = 8
 # How far a traversal goes to either side, in standard deviations of the aggregated posterior.
 TRAVERSE_SD = 2.0
 
@@ -50,8 +48,7 @@ class Latents:
 
 def from_prior(run: Run, *, count: int, seed: int) -> Latents:
     """z ~ N(0, I)."""
-    size = run.model.latent_dim
-    return Latents(count, lambda i: torch.randn(size, generator=generator(seed, "latent", i)), {"mode": "prior"})
+    return Latents(count, lambda i: run.prior_latent(i, seed=seed), {"mode": "prior"})
 
 
 def fitted(
@@ -83,7 +80,7 @@ def like(run: Run, image: Path, *, strength: float, count: int, seed: int) -> La
     """
     if not 0 <= strength <= 1:
         raise MedlangevinError(f"--strength {strength}: it lies between 0 (the mean) and 1 (a full posterior draw)")
-    x = read_ear(image, run)
+    x = run.image(image)
     mean = posterior_mean(run.model, x)
 
     def at(index: int) -> Tensor:
@@ -97,7 +94,7 @@ def between(run: Run, first: Path, second: Path, *, count: int) -> Latents:
     """``count`` points from the posterior mean of one ear to that of another, both ends included; see ``spherical``."""
     if count < 2:
         raise MedlangevinError(f"--count {count}: a path between two ears has at least its two ends")
-    ends = [posterior_mean(run.model, read_ear(image, run)) for image in (first, second)]
+    ends = [run.encode(image) for image in (first, second)]
 
     def fraction(index: int) -> float:
         return (index - 1) / (count - 1)
@@ -174,17 +171,12 @@ def traverse(
     )
 
 
-def posterior_mean(model: LatentVariableModel, x: Tensor) -> Tensor:
-    """The mean (d,) of 64 draws of the model's posterior of one image (1, C, *spatial); the same at each call."""
-    return model.posterior_sample(x, MEAN_DRAWS, generator(0, "posterior mean")).mean((0, 1))
-
-
 def aggregated_posterior(run: Run, data_root: Path | None = None) -> Aggregate:
     """The aggregated posterior of the training crops in ``data_root``, or where the run's config says.
 
     One crop in memory at a time. Each axis points where its largest component is positive.
     """
-    index = read_crops(run, data_root)
+    index = run.crops(data_root)
     ears = choose_splits(index).training
     data = CropDataset(ears, index.shape, window_hu=run.config.data.window_hu, cache_mb=0)
     size = run.model.latent_dim

@@ -9,17 +9,18 @@ import pandas as pd
 import torch
 
 from medlangevin._version import __version__
-from medlangevin.datasets.window import to_hu
+from medlangevin.datasets.crop_arrays import to_hu
 from medlangevin.inference.latent_posterior import Kernel, sample_posterior
-from medlangevin.runs.ear_image import read_ear
+from medlangevin.runs.folder import CheckpointName
+from medlangevin.runs.load import load_run
 from medlangevin.runs.randomness import generator
-from medlangevin.runs.run import CheckpointName, Run, load_run
+from medlangevin.runs.run import Run
 from medlangevin.samplers import Chains
 from medlangevin.samplers.diagnostics import from_chains, save_inference_data, summary
 from medlangevin.shape.measure import measure, measure_fields
-from medlangevin.shape.volumes import read_volume
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import require_own_folder, sweep, write_json, write_text
+from medlangevin.system.nifti import read_volume
 from medlangevin.system.progress import progress
 
 SUMMARY, TABLE, CHAINS, DIAGNOSTICS = "summary.json", "measures.tsv", "chains.nc", "diagnostics.tsv"
@@ -51,7 +52,7 @@ def posterior(
     out = Path(out)
     require_own_folder(out, {SUMMARY, TABLE, CHAINS, DIAGNOSTICS, PICTURE}, "posterior")
     run = load_run(run_dir, checkpoint=checkpoint)
-    x = read_ear(image, run)
+    x = run.image(image)
     if not 1 <= measured <= chains * draws:
         raise MedlangevinError(f"--measured {measured}: between 1 and {chains} x {draws} draws can be measured")
     with progress(warmup + draws, "step") as track:

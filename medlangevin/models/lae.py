@@ -13,6 +13,7 @@ from medlangevin.models.base import Loss, standard_normal_log_prob
 from medlangevin.models.energies import Energies, Visit, mean_energy, mean_energy_of_shares
 from medlangevin.models.vae import VAE
 from medlangevin.samplers import Adaptation, amortized, mala, sample
+from medlangevin.system.distributed import all_processes, total
 from medlangevin.system.errors import MedlangevinError
 
 Update = Literal["langevin", "mala", "gradient", "frozen"]
@@ -165,10 +166,10 @@ class LAE(VAE):
 
     def _langevin(self, x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The loss; energies and latents of the last state, (N,) and (N, d_z); the share of accepted proposals."""
-        processes = amortized.all_processes()
+        processes = all_processes()
         features = self.encoder.features(x)
         rows = features.detach().to(self.encoder.weight.dtype)
-        images = amortized.total(torch.full((), len(x), device=x.device), processes)
+        images = total(torch.full((), len(x), device=x.device), processes)
         step_size = self.step_size / images.double()
         potential = self.potential(x)
         parameters = [p for part in (self.decoder, self.likelihood) for p in part.parameters() if p.requires_grad]
@@ -224,9 +225,9 @@ class LAE(VAE):
         for _ in range(self.num_updates):
             chain, info = mala.step(chain, potential, generator, step_size=self.latent_step_size)
             acceptance += info.acceptance_probability.mean() / self.num_updates
-        processes = amortized.all_processes()
-        images = amortized.total(torch.full((), len(x), dtype=acceptance.dtype, device=x.device), processes)
-        acceptance = amortized.total(acceptance * len(x), processes) / images
+        processes = all_processes()
+        images = total(torch.full((), len(x), dtype=acceptance.dtype, device=x.device), processes)
+        acceptance = total(acceptance * len(x), processes) / images
         value = potential(chain.position)
         misfit = 0.5 * ((chain.position - prediction) / self.encoder.scale).square().sum(-1).mean()
         with torch.no_grad():

@@ -14,7 +14,7 @@ from medlangevin.phantom.duct import make_section, solve_stretch
 from medlangevin.phantom.fields import Grid
 from medlangevin.phantom.render import Anatomy, render
 from medlangevin.phantom.shape import MEAN_SHAPE
-from medlangevin.system.files import atomic_path
+from medlangevin.system.nifti import make_nifti, write_nifti
 
 LOW_MM, HIGH_MM, SPACING_MM = np.array([-17.0, -15.0, -13.0]), np.array([17.0, 19.0, 15.0]), 0.25
 PSF_SIGMA_MM = 0.2
@@ -32,13 +32,8 @@ def reference_volume() -> tuple[NDArray[np.int16], NDArray[np.float64]]:
 
 def write_reference(path: Path) -> None:
     """Write the reference as NIfTI (RAS on disk), byte for byte the same each time."""
-    import nibabel
-
     hu, lps = reference_volume()
-    image = nibabel.Nifti1Image(hu, np.diag([-1.0, -1.0, 1.0, 1.0]) @ lps)
-    image.header.set_xyzt_units("mm")
-    with atomic_path(path) as temporary:
-        nibabel.save(image, temporary)
+    write_nifti(path, make_nifti(hu, np.diag([-1.0, -1.0, 1.0, 1.0]) @ lps))
 
 
 if __name__ == "__main__":

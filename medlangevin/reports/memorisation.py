@@ -6,8 +6,9 @@ import numpy as np
 
 from medlangevin.evaluation.memorisation import PICTURE, RESULT
 from medlangevin.reports.montage import save_montage
-from medlangevin.shape.volumes import find_volumes, read_volume
+from medlangevin.shape.volumes import find_volumes
 from medlangevin.system.files import read_json
+from medlangevin.system.nifti import read_volume
 
 _PAIRS = 12
 _WINDOW_HU = (-1000.0, 2500.0)

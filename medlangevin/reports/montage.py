@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
-import nibabel
 import numpy as np
 from matplotlib.figure import Figure
 
-from medlangevin.datasets.slices import middle_slices
+from medlangevin.datasets.crop_arrays import middle_slices
 from medlangevin.inference.generation import PICTURE
 from medlangevin.shape.volumes import GENERATED
 from medlangevin.system.files import atomic_path, read_json
+from medlangevin.system.nifti import read_volume
 
 MOST_VOLUMES = 48
 
@@ -57,7 +57,7 @@ def draw_generated(folder: Path | str, *, columns: int | None = None) -> Path:
     folder = Path(folder)
     about = read_json(folder / GENERATED)
     paths = sorted(folder.glob("synthetic-*_ct.nii.gz"))
-    volumes = [np.asarray(nibabel.load(path).dataobj) for path in paths[:MOST_VOLUMES]]
+    volumes = [read_volume(path)[0] for path in paths[:MOST_VOLUMES]]
     save_montage(
         volumes,
         folder / PICTURE,

@@ -5,9 +5,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from medlangevin._version import __version__
+from medlangevin.datasets.crop_arrays import to_hu
 from medlangevin.datasets.datalist import CropIndex, read_index
-from medlangevin.datasets.window import to_hu
-from medlangevin.inference.generation import draw_volume
 from medlangevin.inference.latents import Aggregate, Latents, aggregated_posterior, fitted, from_prior, traverse
 from medlangevin.inference.posterior import SUMMARY
 from medlangevin.reports.report_sections import (
@@ -19,7 +18,8 @@ from medlangevin.reports.report_sections import (
 )
 from medlangevin.reports.run_pictures import held_out_ears
 from medlangevin.reports.viewer import Direction, Volume, viewer
-from medlangevin.runs.run import Run, load_run
+from medlangevin.runs.load import load_run
+from medlangevin.runs.run import Run
 from medlangevin.shape.volumes import GENERATED
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import read_json, write_text
@@ -82,7 +82,7 @@ def _viewer(run: Run, crops: CropIndex, synthetic: Path | None, seed: int, *, wi
     drawn = _drawn_as(synthetic, run, aggregate, seed)
     how = "" if drawn.about["mode"] == "prior" else f", {drawn.about['mode']}"
     for number in range(1, SYNTHETIC_EARS + 1):
-        hu = draw_volume(run, drawn.at(number), number, seed=seed, noise=False)
+        hu = run.draw(drawn.at(number), number, seed=seed, noise=False)
         volumes.append(Volume(f"synthetic-{number}", f"SYNTHETIC {number}, seed {seed}{how}", hu))
     return viewer(volumes, _directions(run, aggregate), affine=run.crop_grid().affine, window_hu=window)
 
@@ -107,7 +107,7 @@ def _directions(run: Run, aggregate: Aggregate) -> list[Direction]:
     for index in range(1, latents.count + 1):
         note = latents.note(index)
         number, step = note["direction"], note["position_sd"]
-        hu = draw_volume(run, latents.at(index), index, seed=0, noise=False)
+        hu = run.draw(latents.at(index), index, seed=0, noise=False)
         label = f"SYNTHETIC, direction {number} at {step:+.1f} standard deviations"
         directions[number - 1].volumes.append(Volume(f"direction-{number}-{step:+.1f}", label, hu))
     return directions

@@ -17,8 +17,9 @@ from medlangevin.inference.generation import PICTURE
 from medlangevin.inference.posterior import PICTURE as POSTERIOR_PICTURE
 from medlangevin.inference.posterior import SUMMARY, format_posterior
 from medlangevin.reports.report_parts import missing, picture, table, tsv_table
+from medlangevin.runs.folder import ENVIRONMENT, METRICS
 from medlangevin.runs.metrics import read_metrics
-from medlangevin.runs.run import ENVIRONMENT, METRICS, Run
+from medlangevin.runs.run import Run
 from medlangevin.shape.volumes import GENERATED, origin
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import read_json

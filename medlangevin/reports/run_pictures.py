@@ -7,14 +7,15 @@ import torch
 from medlangevin.config import ImagesConfig
 from medlangevin.datasets.crops import CropDataset, choose_splits
 from medlangevin.datasets.datalist import CropIndex, Ear, read_index
-from medlangevin.datasets.images import ModelImages, model_images
+from medlangevin.datasets.images import ModelImages, load_splits, model_images
 from medlangevin.reports.curves import save_curves
 from medlangevin.reports.image_grid import above_each_other, save_image_grid
 from medlangevin.reports.montage import save_montage
+from medlangevin.runs.folder import METRICS
+from medlangevin.runs.load import load_run
 from medlangevin.runs.metrics import read_metrics
 from medlangevin.runs.randomness import generator
-from medlangevin.runs.run import METRICS, Run, load_run
-from medlangevin.training.data import load_splits
+from medlangevin.runs.run import Run
 
 SAMPLES, RECONSTRUCTIONS = 24, 8
 IMAGE_SAMPLES, IMAGE_RECONSTRUCTIONS, IMAGE_COLUMNS = 100, 16, 8

@@ -7,8 +7,9 @@ import json
 from importlib.resources import files
 from typing import NamedTuple
 
-import nibabel
 import numpy as np
+
+from medlangevin.system.nifti import make_nifti
 
 _PAGE = files("medlangevin.reports") / "page"
 GREYS = 255
@@ -80,8 +81,7 @@ def _slider(number: int, direction: Direction) -> str:
 def _base64_nifti(hu: np.ndarray, affine: np.ndarray, window_hu: tuple[float, float]) -> str:
     low, high = window_hu
     greys = np.rint((np.clip(hu, low, high) - low) / (high - low) * GREYS).astype(np.uint8)
-    image = nibabel.Nifti1Image(greys, affine)
-    image.header.set_xyzt_units("mm")
+    image = make_nifti(greys, affine)
     image.header.set_slope_inter((high - low) / GREYS, low)
     return base64.b64encode(gzip.compress(image.to_bytes(), mtime=0)).decode()
 

@@ -7,10 +7,13 @@ from medlangevin.models import LatentVariableModel
 
 
 class WeightAverage:
-    """Follows ``model``: average <- ``decay`` average + (1 - ``decay``) weights after each step, the first as they are.
+    """Follows a model: average <- ``decay`` average + (1 - ``decay``) weights after each step, the first as they are.
 
-    Buffers, such as the LAE's Phi, are averaged as well. With ``decay`` 0 there is no average, and ``model`` is what it
-    was made of.
+    Buffers, such as the LAE's Phi, are averaged as well.
+
+    Args:
+        model: The model that is trained.
+        decay: In [0, 1); with 0 there is no average, and ``model`` is the trained model itself.
     """
 
     def __init__(self, model: LatentVariableModel, decay: float) -> None:
@@ -21,7 +24,7 @@ class WeightAverage:
 
     @property
     def model(self) -> LatentVariableModel:
-        """The model to validate, to draw and to keep."""
+        """The model to validate, to draw from and to keep."""
         if self._average is None:
             return self._model
         module = self._average.module
@@ -29,15 +32,27 @@ class WeightAverage:
         return module
 
     def update(self) -> None:
-        """The model has made a step."""
+        """Take in the weights after one more step."""
         if self._average is not None:
             self._average.update_parameters(self._model)
 
     def state(self) -> dict[str, torch.Tensor]:
-        """What a resume needs; empty where there is no average."""
+        """What a resume needs.
+
+        Returns:
+            Tensors by name; empty where there is no average.
+        """
         return {} if self._average is None else self._average.state_dict()
 
     def load(self, state: dict[str, torch.Tensor]) -> None:
-        """Put back what ``state`` gave. Raises RuntimeError or KeyError when it does not fit."""
+        """Put back what ``state`` gave.
+
+        Args:
+            state: The tensors.
+
+        Raises:
+            RuntimeError: They do not fit.
+            KeyError: They do not fit.
+        """
         if self._average is not None:
             self._average.load_state_dict(state)

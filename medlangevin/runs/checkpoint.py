@@ -20,26 +20,52 @@ FORMAT = 1
 
 
 class EarlyStopping(NamedTuple):
-    """The best validation ELBO so far (nats per image) and its epoch; None before the first."""
+    """The best validation ELBO so far.
+
+    Attributes:
+        best_elbo: Nats per image; None before the first.
+        best_epoch: Its epoch.
+    """
 
     best_elbo: float | None = None
     best_epoch: int = 0
 
     def update(self, epoch: int, elbo: float) -> "EarlyStopping":
-        """The state after ``epoch``; a new best has to be larger than the old one."""
+        """The state after one more epoch.
+
+        Args:
+            epoch: Its number.
+            elbo: Its validation ELBO, nats per image. A new best has to be larger than the old one.
+
+        Returns:
+            The new state.
+        """
         if self.best_elbo is None or elbo > self.best_elbo:
             return EarlyStopping(elbo, epoch)
         return self
 
     def should_stop(self, epoch: int, patience: int) -> bool:
-        """Whether ``patience`` epochs have passed since the best one."""
+        """Whether the best epoch lies too far back.
+
+        Args:
+            epoch: The last one.
+            patience: How many epochs may pass since the best one.
+
+        Returns:
+            True where as many have passed.
+        """
         return epoch - self.best_epoch >= patience
 
 
 class TrainingState(NamedTuple):
-    """Where a training stands after ``epoch`` whole epochs and ``step`` gradient steps.
+    """Where a training stands.
 
     With the weights and the optimiser this is everything: orders and noise follow from the run's seed and the epoch.
+
+    Attributes:
+        epoch: Whole epochs done.
+        step: Gradient steps done.
+        early_stopping: The best epoch so far.
     """
 
     epoch: int = 0
@@ -54,8 +80,17 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer | None = None,
     average: dict[str, torch.Tensor] | None = None,
 ) -> None:
-    """Write ``folder`` in one go. ``optimizer`` is what a resume needs, and the state of the weights' ``average`` where
-    there is one; without them the folder serves inference only.
+    """Write a checkpoint in one go.
+
+    Args:
+        folder: Where to.
+        weights: Of the model.
+        state: Where the training stands.
+        optimizer: What a resume needs; without it the folder serves inference only.
+        average: The state of the weights' average, where there is one.
+
+    Raises:
+        MedlangevinError: It cannot be written.
     """
     with atomic_folder(folder) as temporary:
         save_tensors(weights, temporary / WEIGHTS)
@@ -74,7 +109,15 @@ def save_checkpoint(
 
 
 def save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
-    """Write a safetensors file. Raises MedlangevinError when the disk is full."""
+    """Write a safetensors file.
+
+    Args:
+        tensors: By name.
+        path: The file.
+
+    Raises:
+        MedlangevinError: The disk is full.
+    """
     try:
         save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, path)
     except SafetensorError as error:  # no OSError, though it stands for one
@@ -82,7 +125,15 @@ def save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
 
 
 def load_weights(folder: Path, model: torch.nn.Module) -> None:
-    """Put the checkpoint's weights into ``model``. Raises MedlangevinError when they are damaged or another model's."""
+    """Put a checkpoint's weights into a model.
+
+    Args:
+        folder: The checkpoint.
+        model: What they are put into.
+
+    Raises:
+        MedlangevinError: They are damaged or another model's.
+    """
     path = folder / WEIGHTS
     weights = _load_tensors(path)
     try:
@@ -92,7 +143,17 @@ def load_weights(folder: Path, model: torch.nn.Module) -> None:
 
 
 def load_state(folder: Path) -> TrainingState:
-    """Epoch, step and early stopping of a checkpoint. Raises MedlangevinError when they are damaged."""
+    """Epoch, step and early stopping of a checkpoint.
+
+    Args:
+        folder: The checkpoint.
+
+    Returns:
+        Where the training stood.
+
+    Raises:
+        MedlangevinError: They are damaged.
+    """
     path = folder / STATE
     record = read_json(path)
     try:
@@ -109,10 +170,17 @@ def load_state(folder: Path) -> TrainingState:
 
 
 def require_weights(folder: Path, model: torch.nn.Module) -> None:
-    """Raise MedlangevinError unless the checkpoint's weights have the names and shapes of those of ``model``.
+    """Refuse a checkpoint of another model.
 
     Only the file's header is read, and ``model`` may be on torch's meta device: so a configuration that somebody has
     edited cannot ask for more memory than its weights take on the disk.
+
+    Args:
+        folder: The checkpoint.
+        model: The model, weights or not.
+
+    Raises:
+        MedlangevinError: Its weights have other names or shapes, or are damaged.
     """
     path = folder / WEIGHTS
     with _readable(path), safe_open(path, framework="pt") as file:
@@ -124,23 +192,33 @@ def require_weights(folder: Path, model: torch.nn.Module) -> None:
 def load_training(
     folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, average: WeightAverage | None = None
 ) -> TrainingState:
-    """Restore what is trained from a checkpoint. Raises MedlangevinError, one line that names the file."""
+    """Restore what is trained from a checkpoint.
+
+    Args:
+        folder: The checkpoint.
+        model: What the weights are put into.
+        optimizer: What its state is put into.
+        average: What the weights' average is put into, where there is one.
+
+    Returns:
+        Where the training stood.
+
+    Raises:
+        MedlangevinError: One line that names the file, where it is damaged or does not fit.
+    """
     state = load_state(folder)
     tensors = _load_tensors(folder / OPTIMIZER)
     load_weights(folder, model)
+    path = folder / OPTIMIZER
     try:
         unpack_optimizer(tensors, optimizer)
-    except ValueError as error:
+        if average is not None and average.state():
+            path = folder / AVERAGE
+            average.load(_load_tensors(path))
+    except (KeyError, RuntimeError, ValueError) as error:
         raise MedlangevinError(
-            f"{folder / OPTIMIZER} does not fit the model; restore the checkpoint or train again under another name"
+            f"{path} does not fit the model; restore the checkpoint or train again under another name"
         ) from error
-    if average is not None and average.state():
-        try:
-            average.load(_load_tensors(folder / AVERAGE))
-        except (KeyError, RuntimeError) as error:
-            raise MedlangevinError(
-                f"{folder / AVERAGE} does not fit the model; restore the checkpoint or train again under another name"
-            ) from error
     return state
 
 
@@ -170,7 +248,14 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 def pack_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """The tensors that ``optimizer`` keeps, each called ``<number of its parameter>.<name>``."""
+    """The tensors that an optimiser keeps.
+
+    Args:
+        optimizer: The optimiser.
+
+    Returns:
+        Each by ``<number of its parameter>.<name>``.
+    """
     return {
         f"{parameter}.{name}": torch.as_tensor(value).detach().cpu().contiguous()
         for parameter, values in optimizer.state_dict()["state"].items()
@@ -179,9 +264,16 @@ def pack_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
 
 
 def unpack_optimizer(tensors: dict[str, torch.Tensor], optimizer: torch.optim.Optimizer) -> None:
-    """Put back what ``pack_optimizer`` gave. Raises ValueError where this optimiser keeps something else.
+    """Put back what ``pack_optimizer`` gave.
 
-    Torch takes anything for a state and fails, or goes wrong, steps later.
+    Torch takes anything for a state and fails, or goes wrong, steps later; so shapes and names are checked here.
+
+    Args:
+        tensors: By name.
+        optimizer: What they are put into.
+
+    Raises:
+        ValueError: This optimiser keeps something else.
     """
     shapes = [parameter.shape for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, torch.Tensor]] = {}

@@ -1,7 +1,7 @@
 """environment.json: what a run was made with. No user, host or folder names."""
 
 import platform
-import resource
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,14 @@ PACKAGES = ("medlangevin", "torch", "monai", "lightning", "nibabel", "numpy", "s
 
 
 def describe_environment(device: torch.device) -> dict[str, Any]:
-    """Versions, platform and device, ready for JSON."""
+    """What environment.json holds.
+
+    Args:
+        device: Where the training runs.
+
+    Returns:
+        Versions, platform and device, ready for JSON.
+    """
     return {
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
@@ -25,7 +32,14 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
 
 
 def device_name(device: torch.device) -> str:
-    """For example ``cpu (2 threads)`` or ``cuda (NVIDIA H200)``."""
+    """A device in words.
+
+    Args:
+        device: The device.
+
+    Returns:
+        For example ``cpu (2 threads)`` or ``cuda (NVIDIA H200)``.
+    """
     if device.type == "cuda":
         return f"cuda ({torch.cuda.get_device_name(device)})"
     threads = torch.get_num_threads()
@@ -39,11 +53,8 @@ def _version(package: str) -> str | None:
         return None
 
 
-_MIB = 2**20
-
-
 class Usage:
-    """Seconds spent in ``waiting`` blocks since the beginning, as a share of all."""
+    """How much of the time since it was made was spent in ``waiting`` blocks."""
 
     def __init__(self) -> None:
         self._started = time.monotonic()
@@ -57,13 +68,34 @@ class Usage:
         self._waited += time.monotonic() - started
 
     def describe(self, device: torch.device) -> str:
-        """In words: the share of the time waited, and ``peak_memory_mib``."""
+        """The share of the time waited, and ``peak_memory_mib`` where it is known.
+
+        Args:
+            device: Where the training runs.
+
+        Returns:
+            Half a sentence.
+        """
         share = self._waited / max(time.monotonic() - self._started, 1e-9)
-        return f"waited for data {100 * share:.1f} % of the time; peak memory {peak_memory_mib(device):,.0f} MiB"
+        peak = peak_memory_mib(device)
+        memory = "" if peak is None else f"; peak memory {peak:,.0f} MiB"
+        return f"waited for data {100 * share:.1f} % of the time{memory}"
 
 
-def peak_memory_mib(device: torch.device) -> float:
-    """The most memory that tensors took on a CUDA ``device``; on a CPU, that this process had, libraries included."""
+def peak_memory_mib(device: torch.device) -> float | None:
+    """The most memory that was taken so far.
+
+    Args:
+        device: Where the tensors are.
+
+    Returns:
+        MiB: on CUDA of tensors, on a CPU of this process, libraries included; None where the system does not say.
+    """
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / _MIB
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # Linux counts in KiB
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    # Linux counts in KiB, macOS in bytes.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)

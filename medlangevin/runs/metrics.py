@@ -13,19 +13,32 @@ MOST_BYTES = 64 * 1024**2  # a hundred thousand epochs
 
 
 class MetricsFile:
-    """The rows of ``path``; every change rewrites the file in one go, so a reader never sees half a row."""
+    """The rows of a file; every change rewrites it in one go, so a reader never sees half a row.
+
+    Args:
+        path: The file.
+        rows: What it holds already.
+    """
 
     def __init__(self, path: Path, rows: list[Row] | None = None) -> None:
         self.path = path
         self.rows = rows or []
 
     def append(self, row: Row) -> None:
-        """Add an epoch's row (it has the key ``epoch``) and write the file."""
+        """Add an epoch's row and write the file.
+
+        Args:
+            row: Has the key ``epoch``.
+        """
         self.rows.append(row)
         self._write()
 
     def drop_after(self, epoch: int) -> None:
-        """Forget the rows of epochs after ``epoch``, which a killed run wrote past its last checkpoint."""
+        """Forget the rows of later epochs, which a killed run wrote past its last checkpoint.
+
+        Args:
+            epoch: The last epoch to keep.
+        """
         self.rows = [row for row in self.rows if row["epoch"] <= epoch]
         if self.path.exists():
             self._write()
@@ -40,7 +53,16 @@ class MetricsFile:
 
 
 def require_reaching(rows: list[Row], epoch: int, path: Path) -> None:
-    """Raise MedlangevinError unless ``rows`` are of consecutive epochs up to ``epoch`` at least, or there are none."""
+    """Refuse rows that do not reach a checkpoint.
+
+    Args:
+        rows: Of metrics.csv; there may be none.
+        epoch: Where the checkpoint stands.
+        path: The file, for the error.
+
+    Raises:
+        MedlangevinError: They are not of consecutive epochs up to ``epoch`` at least.
+    """
     epochs = [row["epoch"] for row in rows]
     if epochs and (epochs[-1] < epoch or any(after - before != 1 for before, after in pairwise(epochs))):
         raise MedlangevinError(
@@ -50,7 +72,17 @@ def require_reaching(rows: list[Row], epoch: int, path: Path) -> None:
 
 
 def read_metrics(path: Path) -> list[Row]:
-    """The rows of a metrics.csv; none if it is absent. Raises MedlangevinError that names the first bad line."""
+    """Read a metrics.csv.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its rows; none if it is absent.
+
+    Raises:
+        MedlangevinError: It is damaged; the message names the first bad line.
+    """
     try:
         text = read_bounded(path, MOST_BYTES)
     except FileNotFoundError:

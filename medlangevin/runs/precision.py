@@ -13,8 +13,11 @@ Precision = Literal["highest", "high", "medium"]
 def matmul_precision(precision: Precision) -> Iterator[None]:
     """Set torch's precision of float32 products, and of convolutions on CUDA alike, and put both back at the end.
 
-    ``highest``: all 24 bits. Below, TensorFloat (11 bits) or bfloat16 (8) where the device has units for them. Torch
-    itself lets CUDA's convolutions use TensorFloat even at ``highest``.
+    Torch itself lets CUDA's convolutions use TensorFloat even at ``highest``.
+
+    Args:
+        precision: ``highest``: all 24 bits. Below, TensorFloat (11 bits) or bfloat16 (8) where the device has units for
+            them.
     """
     products, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     torch.set_float32_matmul_precision(precision)

@@ -10,16 +10,42 @@ import torch
 
 
 def derive_seed(seed: int, *purpose: str | int) -> int:
-    """A 63-bit seed for one purpose, for example ``derive_seed(seed, "noise", epoch)``; unrelated to all others."""
+    """A seed for one purpose, unrelated to all others.
+
+    Args:
+        seed: The run's seed.
+        purpose: What it is for, for example ``"noise", epoch``.
+
+    Returns:
+        63 bits.
+    """
     text = "/".join(str(part) for part in (seed, *purpose))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
 def generator(seed: int, *purpose: str | int, device: torch.device | str = "cpu") -> torch.Generator:
-    """A fresh generator for one purpose on ``device``."""
+    """A fresh generator for one purpose.
+
+    Args:
+        seed: The run's seed.
+        purpose: What it is for.
+        device: Where it draws.
+
+    Returns:
+        The generator.
+    """
     return torch.Generator(device=device).manual_seed(derive_seed(seed, *purpose))
 
 
 def reseed(stream: torch.Generator, seed: int, *purpose: str | int) -> torch.Generator:
-    """``stream``, set to where ``generator`` of the same purpose starts: for what holds on to one object."""
+    """Set a generator to where ``generator`` of the same purpose starts: for what holds on to one object.
+
+    Args:
+        stream: The generator.
+        seed: The run's seed.
+        purpose: What it is for.
+
+    Returns:
+        ``stream``.
+    """
     return stream.manual_seed(derive_seed(seed, *purpose))

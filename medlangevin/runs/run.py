@@ -1,42 +1,50 @@
-"""The folder of a run: what is in it, and how to load its model."""
+"""A training as it is used: its model and what it was trained on; ears in HU in and out, latents between them."""
 
-import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
-from medlangevin.config import Config, ImagesConfig, ModelConfig, load_run_config
-from medlangevin.datasets.crops import Splits
-from medlangevin.datasets.datalist import CropIndex, Ear
-from medlangevin.datasets.images import ImageSource
-from medlangevin.models import LatentVariableModel, build
-from medlangevin.runs.checkpoint import TrainingState, load_state, load_weights, require_weights
-from medlangevin.system.errors import MedlangevinError
-from medlangevin.system.files import read_json
+from medlangevin.config import Config
+from medlangevin.datasets.crop_arrays import to_hu, to_unit
+from medlangevin.datasets.datalist import CropIndex, read_index
+from medlangevin.models import LatentVariableModel
+from medlangevin.runs.checkpoint import TrainingState
+from medlangevin.runs.folder import DATA, CropGrid, read_grid
+from medlangevin.runs.randomness import generator
+from medlangevin.system.errors import MedlangevinError, sizes
+from medlangevin.system.nifti import read_volume, write_volume
 
-CONFIG, DATA, ENVIRONMENT, METRICS = "config.yaml", "data.json", "environment.json", "metrics.csv"
-# Crops beyond these are no crops but damage.
-LARGEST, SMALLEST_VOXEL_MM3 = 1024, 1e-6
-CheckpointName = Literal["best", "last"]
+if TYPE_CHECKING:
+    from medlangevin.shape.measure import Measures
 
+PathOrHU = Path | str | NDArray[np.generic]
 
-class CropGrid(NamedTuple):
-    """The grid of crops: ``affine`` (4 x 4, RAS, mm) and ``shape`` (i, j, k)."""
-
-    affine: np.ndarray
-    shape: tuple[int, int, int]
+# Draws of the model's posterior that its mean is taken over.
+MEAN_DRAWS = 64
+# The tolerance of affines of one cohort, mm (datasets.datalist).
+_SAME_GRID_MM = 1e-3
 
 
 @dataclass(frozen=True)
 class Run:
-    """A training that has at least one checkpoint.
+    """A training that has at least one checkpoint, and its model in evaluation mode.
 
-    ``image_shape``: (C, *spatial) of what it was trained on; ``data``: all of data.json; ``state``: of the checkpoint
-    that ``model`` was loaded from. The model is in evaluation mode.
+    Volumes are HU, (i, j, k) float32, on the grid of the training crops. An ear is the path of a crop on that grid, or
+    its HU. Latents are tensors with a last dimension d. What takes or gives ears works on the CPU, and raises
+    MedlangevinError, one line, for a run of 2D images, and for an ear that cannot be read or lies on another grid.
+
+    Attributes:
+        directory: The run's folder, or the folder of a bundle.
+        config: All its settings.
+        model: What does not depend on HU and files (``elbo``, ``log_likelihood``, ...), on images in [0, 1].
+        image_shape: (C, *spatial) of what it was trained on.
+        data: All of data.json.
+        state: Of the checkpoint that ``model`` was loaded from.
     """
 
     directory: Path
@@ -51,8 +59,25 @@ class Run:
         """The run's name."""
         return self.config.name
 
+    @property
+    def affine(self) -> NDArray[np.float64]:
+        """Voxel to RAS mm, (4, 4), of every volume."""
+        return self.crop_grid().affine
+
+    @property
+    def window_hu(self) -> tuple[float, float]:
+        """The HU that the model sees as 0 and 1."""
+        return self.config.data.window_hu
+
     def crop_grid(self) -> CropGrid:
-        """The grid of the crops that it was trained on. Raises MedlangevinError when it was trained on 2D images."""
+        """The grid of the crops that it was trained on.
+
+        Returns:
+            Their affine and shape.
+
+        Raises:
+            MedlangevinError: It was trained on 2D images.
+        """
         if self.config.images is not None:
             raise MedlangevinError(
                 f"run {self.directory} was trained on the images of {self.config.images.set}, not on crops of ears; "
@@ -60,91 +85,203 @@ class Run:
             )
         return read_grid(self.data, self.directory / DATA)
 
+    def crops(self, data_root: Path | str | None) -> CropIndex:
+        """The crops in a folder that ``medlangevin preprocess`` wrote.
 
-def checkpoint_folder(run_dir: Path, name: CheckpointName) -> Path:
-    """Where a checkpoint of a run lives."""
-    return run_dir / "checkpoints" / name
+        Args:
+            data_root: The folder; None: where the run's config says.
+
+        Returns:
+            Their index.
+
+        Raises:
+            MedlangevinError: They cannot be read, or have another shape than those it was trained on.
+        """
+        index = read_index(data_root or self.config.data.root)
+        shape = self.crop_grid().shape
+        if index.shape != shape:
+            raise MedlangevinError(
+                f"the crops in {index.root} have {sizes(index.shape)} voxels, those of run {self.name} {sizes(shape)}; "
+                "give crops of the same reference with --data"
+            )
+        return index
+
+    def image(self, ear: PathOrHU) -> Tensor:
+        """An ear as ``model`` takes it.
+
+        Args:
+            ear: The path of a crop, or its HU (i, j, k).
+
+        Returns:
+            (1, 1, i, j, k) float32 in [0, 1].
+
+        Raises:
+            MedlangevinError: It cannot be read, or does not lie on the grid that the run was trained on.
+        """
+        grid = self.crop_grid()
+        if isinstance(ear, Path | str):
+            hu, affine = read_volume(ear)
+            advice = "give a crop that medlangevin preprocess wrote for the same reference"
+            if hu.shape != grid.shape:
+                raise MedlangevinError(
+                    f"{ear} has {sizes(hu.shape)} voxels, "
+                    f"the crops of run {self.name} have {sizes(grid.shape)}; {advice}"
+                )
+            if not np.allclose(affine, grid.affine, atol=_SAME_GRID_MM):
+                raise MedlangevinError(f"{ear} lies on another grid than the crops of run {self.name}; {advice}")
+        elif ear.shape != grid.shape:
+            raise MedlangevinError(f"an ear of shape {ear.shape}; the crops of run {self.name} have {grid.shape}")
+        else:
+            hu = ear.astype(np.float32)
+        return to_unit(torch.from_numpy(np.array(hu)), self.window_hu)[None, None]
+
+    def prior_latent(self, number: int, *, seed: int) -> Tensor:
+        """z ~ N(0, I).
+
+        Args:
+            number: Which of the latents, from 1.
+            seed: With ``number`` alone it decides the latent.
+
+        Returns:
+            (d,).
+        """
+        return torch.randn(self.model.latent_dim, generator=generator(seed, "latent", number))
+
+    @torch.no_grad()
+    def draw(self, latent: Tensor, number: int, *, seed: int, noise: bool) -> NDArray[np.float32]:
+        """The ear of a latent.
+
+        Each is decoded alone, so that it does not depend, even by rounding, on how many are drawn together.
+
+        Args:
+            latent: (d,).
+            number: Which of the ears, from 1.
+            seed: With ``number`` it chooses the noise.
+            noise: Add the noise that the likelihood has learned to the decoder's mean image.
+
+        Returns:
+            HU (i, j, k).
+
+        Raises:
+            MedlangevinError: The model draws NaN or infinity.
+        """
+        if noise:
+            output = self.model.decoder(latent[None])
+            image = self.model.likelihood.sample(output, generator(seed, "noise", number))
+        else:
+            image = self.model.decode(latent[None])
+        hu = to_hu(image[0, 0], self.window_hu)
+        if not torch.isfinite(hu).all():
+            raise MedlangevinError(f"run {self.directory} draws volumes with NaN or infinite values; train it again")
+        return hu.numpy()
+
+    def sample(self, count: int, *, seed: int = 0, noise: bool = False) -> NDArray[np.float32]:
+        """New ears: those of ``medlangevin generate --seed``, before they are rounded.
+
+        Args:
+            count: How many, at least 1.
+            seed: Ear n depends on it and on n alone.
+            noise: Add the noise that the likelihood has learned.
+
+        Returns:
+            HU (``count``, i, j, k).
+        """
+        self.crop_grid()  # refuses a run of 2D images
+        _require_some(count)
+        numbers = range(1, count + 1)
+        return np.stack([self.draw(self.prior_latent(n, seed=seed), n, seed=seed, noise=noise) for n in numbers])
+
+    def decode(self, latents: Tensor) -> NDArray[np.float32]:
+        """The mean ear of each latent.
+
+        Args:
+            latents: (n, d).
+
+        Returns:
+            HU (n, i, j, k).
+
+        Raises:
+            MedlangevinError: The latents have another shape.
+        """
+        size = self.model.latent_dim
+        if latents.ndim != 2 or latents.shape[1] != size or not len(latents):
+            raise MedlangevinError(f"latents of shape {tuple(latents.shape)}; (n, {size}) is needed, z[None] for one")
+        return np.stack([self.draw(latent, 1, seed=0, noise=False) for latent in latents])
+
+    def encode(self, ear: PathOrHU) -> Tensor:
+        """The mean of the model's posterior of the latent given an ear, over 64 draws; the same at each call.
+
+        Args:
+            ear: The path of a crop, or its HU.
+
+        Returns:
+            (d,).
+        """
+        return posterior_mean(self.model, self.image(ear))
+
+    def posterior_sample(self, ear: PathOrHU, count: int, *, seed: int = 0) -> Tensor:
+        """Draws of the model's posterior given an ear.
+
+        Args:
+            ear: The path of a crop, or its HU.
+            count: How many, at least 1.
+            seed: Draw n depends on it and on n alone.
+
+        Returns:
+            (``count``, d).
+        """
+        _require_some(count)
+        x = self.image(ear)
+        streams = [generator(seed, "posterior", number) for number in range(1, count + 1)]
+        return torch.cat([self.model.posterior_sample(x, 1, stream)[0] for stream in streams])
+
+    def reconstruct(self, ear: PathOrHU) -> NDArray[np.float32]:
+        """The mean ear at the posterior mean.
+
+        Args:
+            ear: The path of a crop, or its HU.
+
+        Returns:
+            HU (i, j, k).
+        """
+        return self.decode(self.encode(ear)[None])[0]
+
+    def save(self, hu: NDArray[np.generic], path: Path | str) -> None:
+        """Write a volume of the model as NIfTI, int16 HU, with ``affine``, marked SYNTHETIC.
+
+        Args:
+            hu: (i, j, k).
+            path: Where to, ``.nii`` or ``.nii.gz``.
+        """
+        write_volume(path, hu, self.affine)
+
+    def measure(self, hu: NDArray[np.generic]) -> "Measures":
+        """The shape measures of a volume.
+
+        Args:
+            hu: (i, j, k).
+
+        Returns:
+            The measures; NaN, with a note, what is not found.
+        """
+        from medlangevin.shape.measure import measure
+
+        return measure(hu, self.affine)
 
 
-def load_run(run_dir: Path | str, *, checkpoint: CheckpointName = "best", device: torch.device | str = "cpu") -> Run:
-    """Load a run. Raises MedlangevinError, one line, when the folder is no run, has no checkpoint or is damaged."""
-    run_dir = Path(run_dir)
-    if not run_dir.is_dir():
-        raise MedlangevinError(f"run {run_dir} does not exist; medlangevin train CONFIG.yaml makes one")
-    missing = [name for name in (CONFIG, DATA) if not (run_dir / name).is_file()]
-    if missing:
-        raise MedlangevinError(f"{run_dir} is not the folder of a run ({' and '.join(missing)} absent); see runs/")
-    folder = checkpoint_folder(run_dir, checkpoint)
-    if not folder.is_dir():
-        raise MedlangevinError(f"run {run_dir} has no checkpoint '{checkpoint}' yet; train it with --resume first")
-    config = load_run_config(run_dir / CONFIG)
-    data = read_json(run_dir / DATA)
-    if config.images is None:
-        image_shape: tuple[int, ...] = (1, *read_grid(data, run_dir / DATA).shape)
-    else:
-        image_shape = _image_shape(data, run_dir / DATA)
-    model = load_model(config.model, image_shape, folder).to(device)
-    return Run(run_dir, config, model, image_shape, data, load_state(folder))
+def posterior_mean(model: LatentVariableModel, x: Tensor) -> Tensor:
+    """The mean of 64 draws of a model's posterior of one image; the same at each call.
+
+    Args:
+        model: The model.
+        x: (1, C, *spatial).
+
+    Returns:
+        (d,).
+    """
+    return model.posterior_sample(x, MEAN_DRAWS, generator(0, "posterior mean")).mean((0, 1))
 
 
-def load_model(config: ModelConfig, image_shape: tuple[int, ...], folder: Path) -> LatentVariableModel:
-    """The model of ``config`` with the weights in ``folder``, in evaluation mode. Raises MedlangevinError."""
-    with torch.device("meta"):  # takes no memory
-        require_weights(folder, build(config, image_shape))
-    with torch.random.fork_rng(devices=[]):  # building draws weights that loading replaces
-        model = build(config, image_shape)
-    load_weights(folder, model)
-    return model.eval()
-
-
-def describe_crops(index: CropIndex, splits: Splits, window_hu: tuple[float, float]) -> dict[str, Any]:
-    """What data.json holds: the grid, the window, the number of ears, which ears (a digest) and whose they were."""
-    return {
-        "affine": index.affine.tolist(),
-        "shape": list(index.shape),
-        "window_hu": list(window_hu),
-        "counts": {"training": len(splits.training), "validation": len(splits.validation), "test": len(index.test)},
-        "validation_source": splits.validation_source,
-        "ears_sha256": _digest(splits.training, splits.validation),
-        "seen_subjects": sorted({ear.subject for ear in (*splits.training, *splits.validation)}),
-    }
-
-
-def describe_images(source: ImageSource, settings: ImagesConfig) -> dict[str, Any]:
-    """What data.json holds of a run on benchmark images: which set, its shape and counts, and a digest of all of it."""
-    description = source.as_json()
-    del description["location"]  # another machine has it elsewhere
-    return description | {"binarization": settings.binarization, "train_on": settings.train_on}
-
-
-def _digest(*groups: Sequence[Ear]) -> str:
-    text = "\n\n".join("\n".join(f"{ear.subject} {ear.side} {ear.image.name}" for ear in group) for group in groups)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def read_grid(data: Any, path: Path) -> CropGrid:
-    """The grid in ``data``, as ``describe_crops`` wrote it. Raises MedlangevinError that names ``path``."""
-    try:
-        affine = np.array(data["affine"], dtype=np.float64)
-        i, j, k = (int(size) for size in data["shape"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise MedlangevinError(f"{path} is damaged; restore it or train again under another name") from error
-    if (
-        affine.shape != (4, 4)
-        or not np.isfinite(affine).all()
-        or affine[3].tolist() != [0, 0, 0, 1]
-        or abs(np.linalg.det(affine)) < SMALLEST_VOXEL_MM3
-        or not 1 <= min(i, j, k) <= max(i, j, k) <= LARGEST
-    ):
-        raise MedlangevinError(f"{path} is damaged; restore it or train again under another name")
-    return CropGrid(affine, (i, j, k))
-
-
-def _image_shape(data: Any, path: Path) -> tuple[int, int, int]:
-    try:
-        channels, height, width = (int(size) for size in data["shape"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise MedlangevinError(f"{path} is damaged; restore it or train again under another name") from error
-    if not 1 <= min(channels, height, width) <= max(channels, height, width) <= LARGEST:
-        raise MedlangevinError(f"{path} is damaged; restore it or train again under another name")
-    return channels, height, width
+def _require_some(count: int) -> None:
+    if count < 1:
+        raise MedlangevinError(f"count {count}: at least 1 has to be asked for")

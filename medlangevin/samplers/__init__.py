@@ -22,7 +22,7 @@ from medlangevin.samplers.flow import FlowResult, leapfrog_flow, quasi_symplecti
 from medlangevin.samplers.potential import Evaluation, Potential, evaluate
 from medlangevin.samplers.quasi_symplectic import PhaseState
 from medlangevin.samplers.scalar import scalar_like
-from medlangevin.system.random import Rows, SharedGenerator, standard_normal, uniform
+from medlangevin.system.random import standard_normal, uniform
 
 __all__ = [
     "Adaptation",
@@ -32,8 +32,6 @@ __all__ = [
     "FlowResult",
     "PhaseState",
     "Potential",
-    "Rows",
-    "SharedGenerator",
     "amortized",
     "annealed_flow",
     "annealed_importance",

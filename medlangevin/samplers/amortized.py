@@ -13,19 +13,17 @@ those of the features broadcast to those of the weight. Potentials map (..., n, 
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 
 from medlangevin.samplers import euler_maruyama
 from medlangevin.samplers.metropolis import Info, choose, decide
 from medlangevin.samplers.potential import Potential, evaluate
 from medlangevin.samplers.scalar import scalar_like
+from medlangevin.system.distributed import Processes, of_first, total
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.random import standard_normal
 
-__all__ = ["Info", "State", "accept", "all_processes", "init", "latents", "propose", "step", "total"]
-
-# The processes that hold the other parts of the data set, None for one process alone.
-Processes = distributed.ProcessGroup | None
+__all__ = ["Info", "State", "accept", "init", "latents", "propose", "step"]
 
 
 class State(NamedTuple):
@@ -98,7 +96,7 @@ def propose(
     """The proposal Phi', shaped like the weight: the first half of ``step``, for who evaluates U in its own way."""
     noise = standard_normal(tuple(state.weight.shape), like=state.weight, generator=generator, common=True)
     force = _weight_gradient(state, features, processes)
-    return euler_maruyama.step(state.weight, force, step_size=step_size, noise=_of_the_first(noise, processes))
+    return euler_maruyama.step(state.weight, force, step_size=step_size, noise=of_first(noise, processes))
 
 
 def accept(
@@ -120,21 +118,8 @@ def accept(
     backward = _log_transition(proposal, state.weight, _weight_gradient(proposal, features, processes), eta)
     energy, new_energy = (total(at.value.double().sum(-1), processes) for at in (state, proposal))
     info = decide(energy - new_energy + backward - forward, new_energy, generator)
-    info = info._replace(is_accepted=_of_the_first(info.is_accepted, processes))
+    info = info._replace(is_accepted=of_first(info.is_accepted, processes))
     return choose(info.is_accepted, proposal, state), info
-
-
-def all_processes() -> Processes:
-    """All processes of this program, where torch.distributed was initialised; None for one alone."""
-    return distributed.group.WORLD if distributed.is_available() and distributed.is_initialized() else None
-
-
-def total(part: Tensor, processes: Processes) -> Tensor:
-    """The sum of every process's ``part``, the same in all of them; ``part`` itself without ``processes``."""
-    if processes is not None:
-        part = part.contiguous()
-        distributed.all_reduce(part, group=processes)
-    return part
 
 
 def _weight_gradient(state: State, features: Tensor, processes: Processes) -> Tensor:
@@ -147,10 +132,3 @@ def _log_transition(start: State, end: Tensor, gradient: Tensor, eta: Tensor) ->
     """log q(end | start) of the Langevin proposal on Phi, without the constant that cancels. (...,) float64."""
     residual = end.double() - start.weight.double() + eta * gradient.double()
     return -(residual.square() / (4 * eta)).sum((-2, -1))
-
-
-def _of_the_first(draw: Tensor, processes: Processes) -> Tensor:
-    """What the first process drew: with noise and decisions of their own the processes' weights would part."""
-    if processes is not None:
-        distributed.broadcast(draw, group=processes, group_src=0)
-    return draw

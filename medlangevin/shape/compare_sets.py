@@ -11,9 +11,9 @@ from medlangevin.shape.diversity import pair_similarity
 from medlangevin.shape.modes import Curves, Maps, model_curves
 from medlangevin.shape.population import Population
 from medlangevin.shape.two_sample import classifier_test, discrepancy, manifold_scores
-from medlangevin.shape.volumes import read_volume
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import write_json
+from medlangevin.system.nifti import read_volume
 
 Array = NDArray[np.float64]
 

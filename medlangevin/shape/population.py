@@ -15,8 +15,9 @@ from medlangevin.shape.mesh_file import MeshFormat, MeshSpace, write_mesh
 from medlangevin.shape.modes import Maps, distance_map
 from medlangevin.shape.sections import Sections
 from medlangevin.shape.surface import mesh_of
-from medlangevin.shape.volumes import Volume, find_volumes, read_volume
+from medlangevin.shape.volumes import Volume, find_volumes
 from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.nifti import read_volume
 from medlangevin.system.progress import progress
 from medlangevin.system.workers import run_all
 

@@ -1,4 +1,4 @@
-"""Which volumes a folder holds, and reading one of them."""
+"""Which volumes a folder holds."""
 
 import hashlib
 import re
@@ -6,14 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import nibabel
-import numpy as np
-from numpy.typing import NDArray
-
-from medlangevin.datasets.datalist import SPLITS, UNREADABLE
+from medlangevin.datasets.datalist import SPLITS
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import read_json
-from medlangevin.system.nifti import can_be_crop
 
 # How medlangevin generate drew the volumes beside it.
 GENERATED = "generation.json"
@@ -79,32 +74,3 @@ def _listed(listing: Path, splits: Sequence[str]) -> dict[Path, str]:
 
 def _stem(path: Path) -> str:
     return path.name.removesuffix(".gz").removesuffix(".nii")
-
-
-def read_volume(path: Path | str) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Array (i, j, k) and affine (4, 4, voxel to RAS mm) of a NIfTI volume.
-
-    Raises MedlangevinError, one line, when the file is absent, cut short, not NIfTI, not three-dimensional, without a
-    usable affine, or holds values that are not numbers.
-    """
-    path = Path(path)
-    try:
-        image = nibabel.load(path)
-        if not can_be_crop(path, image.shape, image.get_data_dtype().itemsize):
-            raise ValueError("its header claims more voxels than it can hold, or than a crop has")
-        values = np.asarray(image.dataobj, dtype=np.float32)
-    except FileNotFoundError as error:
-        raise MedlangevinError(f"{path} does not exist; give a NIfTI crop") from error
-    except UNREADABLE as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise MedlangevinError(f"{path} cannot be read as NIfTI ({reason}); write it again") from error
-    while values.ndim > 3 and values.shape[-1] == 1:
-        values = values[..., 0]
-    if values.ndim != 3:
-        raise MedlangevinError(f"{path} has {values.ndim} axes, and a volume needs three; give one volume")
-    if not np.isfinite(values).all():
-        raise MedlangevinError(f"{path} holds values that are not numbers (NaN or infinite); write it again")
-    affine = np.asarray(image.affine, dtype=np.float64)
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        raise MedlangevinError(f"{path} has no usable affine (voxel to mm); write it again with one")
-    return values, affine

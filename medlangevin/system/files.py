@@ -17,11 +17,32 @@ from medlangevin.system.errors import MedlangevinError
 PARTIAL = ".partial-"
 # Ten thousand ears make 30 MB of status.json; a file of brackets takes twenty times its length in memory.
 MOST_JSON_BYTES = 100 * 1024**2
+_WINDOWS = os.name == "nt"
+
+
+def _numbers(*names: str) -> frozenset[int]:
+    """The error numbers of this system; not every system has them all."""
+    return frozenset(getattr(errno, name) for name in names if hasattr(errno, name))
+
+
+FULL_DISK = _numbers("ENOSPC", "EDQUOT", "EFBIG")
+# Faults of the user's disk rather than of the program: worth one line, not a traceback.
+DISK_FAULTS = FULL_DISK | _numbers(
+    *("EACCES", "EPERM", "EROFS", "EIO", "ESTALE", "ENAMETOOLONG", "ENOTDIR", "EISDIR", "ELOOP")
+)
 
 
 def cannot_write(path: Path | str, error: OSError) -> MedlangevinError:
-    """One line for a file that cannot be written, with what to do about it."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    """One line for a file that cannot be written, with what to do about it.
+
+    Args:
+        path: The file or folder.
+        error: What the system said.
+
+    Returns:
+        The error to raise.
+    """
+    if error.errno in FULL_DISK:
         advice = "make room, and run the same command again"
     else:
         advice = "choose a folder you can write to"
@@ -29,19 +50,43 @@ def cannot_write(path: Path | str, error: OSError) -> MedlangevinError:
 
 
 def foreign_files(folder: Path, ours: set[str]) -> set[str]:
-    """The names in ``folder`` that are neither among ``ours`` nor half-written files; none where it does not exist."""
+    """The files in a folder that are not ours.
+
+    Args:
+        folder: The folder, which need not exist.
+        ours: The names of our own files.
+
+    Returns:
+        All other names but those of half-written files; none where there is no folder.
+    """
     names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
     return {name for name in names - ours if not name.startswith(PARTIAL)}
 
 
 def require_folder(out: Path) -> None:
-    """Raise MedlangevinError where ``out``, which is to become a folder if it is none yet, is a file."""
+    """Refuse a place for output that is a file.
+
+    Args:
+        out: What is a folder already, or is to become one.
+
+    Raises:
+        MedlangevinError: It is a file.
+    """
     if out.exists() and not out.is_dir():
         raise MedlangevinError(f"{out} is a file; choose a folder with --out")
 
 
 def require_own_folder(out: Path, ours: set[str], command: str) -> None:
-    """Raise MedlangevinError where ``out`` is a file, or holds anything but ``ours``, what ``command`` writes."""
+    """Refuse a place for output that holds somebody else's files.
+
+    Args:
+        out: What is a folder already, or is to become one.
+        ours: The names that ``command`` writes.
+        command: The command, for the message.
+
+    Raises:
+        MedlangevinError: It is a file, or holds anything but ``ours``.
+    """
     require_folder(out)
     foreign = sorted(foreign_files(out, ours))
     if foreign:
@@ -51,7 +96,11 @@ def require_own_folder(out: Path, ours: set[str], command: str) -> None:
 
 
 def sweep(folder: Path | str) -> None:
-    """Remove what writers that were killed left unfinished in a folder. Only while nobody else writes there."""
+    """Remove what writers that were killed left unfinished. Only while nobody else writes there.
+
+    Args:
+        folder: The folder; its subfolders are left alone.
+    """
     for unfinished in Path(folder).glob(f"{PARTIAL}*"):
         if unfinished.is_dir():
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -60,83 +109,107 @@ def sweep(folder: Path | str) -> None:
 
 
 def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+    if _WINDOWS and path.is_dir():  # cannot be flushed there, nor can a file that is open to read alone
+        return
+    descriptor = os.open(path, os.O_RDWR if _WINDOWS else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
-@contextmanager
-def atomic_path(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; on success flush it to disk and rename it to ``path``, else remove it.
+def _make_ordinary(path: Path, mode: int) -> None:
+    """``tempfile`` makes what is private; give it the permissions that an ordinary open() or mkdir() would have."""
+    umask = os.umask(0)
+    os.umask(umask)
+    path.chmod(mode & ~umask)
 
-    The temporary name ends like ``path`` does (``.nii.gz`` included), as many writers choose the format by the ending.
-    Parent folders are made. Raises MedlangevinError when the folder cannot be written.
-    """
-    path = Path(path)
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        ending = path.name[path.name.find(".", 1) :] if "." in path.name[1:] else ""
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=PARTIAL, suffix=ending)
+        yield
     except OSError as error:
         raise cannot_write(path, error) from error
+
+
+@contextmanager
+def atomic_path(path: Path | str) -> Iterator[Path]:
+    """A file that appears whole or not at all: flushed to disk and renamed on success, else removed.
+
+    Args:
+        path: The file to write. Its parent folders are made.
+
+    Yields:
+        A temporary path beside it. It ends like ``path`` does (``.nii.gz`` included), as many writers choose the format
+        by the ending.
+
+    Raises:
+        MedlangevinError: The folder cannot be written.
+    """
+    path = Path(path)
+    ending = path.name[path.name.find(".", 1) :] if "." in path.name[1:] else ""
+    with _told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=PARTIAL, suffix=ending)
     os.close(descriptor)
     temporary = Path(name)
     try:
-        yield temporary
-        # mkstemp makes files private; give them the permissions an ordinary open() would have given.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        _fsync(temporary)
-        temporary.replace(path)
-        _fsync(path.parent)
-    except OSError as error:
-        raise cannot_write(path, error) from error
+        with _told(path):
+            yield temporary
+            _make_ordinary(temporary, 0o666)
+            _fsync(temporary)
+            temporary.replace(path)
+            _fsync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def atomic_folder(path: Path | str) -> Iterator[Path]:
-    """Yield an empty temporary folder beside ``path``; on success it replaces ``path``, else it is removed.
+    """A folder that appears whole or not at all: on success it replaces ``path``, else it is removed.
 
     Replacing takes two renames; a process killed between them leaves the old folder aside: see ``recover_folder``.
-    Raises MedlangevinError when the folder cannot be written.
+
+    Args:
+        path: The folder to write. Its parent folders are made.
+
+    Yields:
+        An empty temporary folder beside it.
+
+    Raises:
+        MedlangevinError: The folder cannot be written.
     """
     path = Path(path)
-    try:
+    with _told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f"{PARTIAL}{path.name}-new-"))
-    except OSError as error:
-        raise cannot_write(path, error) from error
     try:
-        yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o777 & ~umask)
-        for file in temporary.rglob("*"):
-            if file.is_file():
-                _fsync(file)
-        if path.exists():
-            retired = Path(tempfile.mkdtemp(dir=path.parent, prefix=f"{PARTIAL}{path.name}-old-"))
-            path.replace(retired / path.name)
-            temporary.replace(path)
-            shutil.rmtree(retired, ignore_errors=True)
-        else:
-            temporary.replace(path)
-        _fsync(path.parent)
-    except OSError as error:
-        raise cannot_write(path, error) from error
+        with _told(path):
+            yield temporary
+            _make_ordinary(temporary, 0o777)
+            for file in temporary.rglob("*"):
+                if file.is_file():
+                    _fsync(file)
+            if path.exists():
+                retired = Path(tempfile.mkdtemp(dir=path.parent, prefix=f"{PARTIAL}{path.name}-old-"))
+                path.replace(retired / path.name)
+                temporary.replace(path)
+                shutil.rmtree(retired, ignore_errors=True)
+            else:
+                temporary.replace(path)
+            _fsync(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
 def recover_folder(path: Path | str) -> None:
-    """Clean up after an ``atomic_folder(path)`` that was killed; nobody else may be writing ``path`` at the time.
+    """Clean up after an ``atomic_folder`` that was killed; nobody else may be writing it at the time.
 
     If it died between its two renames the former folder is put back; what it had written is removed.
+
+    Args:
+        path: What was to be written.
     """
     path = Path(path)
     for retired in path.parent.glob(f"{PARTIAL}{path.name}-old-*"):
@@ -148,24 +221,60 @@ def recover_folder(path: Path | str) -> None:
 
 
 def write_text(path: Path | str, text: str) -> None:
-    """Write a text file atomically, UTF-8."""
+    """Write a text file atomically, UTF-8.
+
+    Args:
+        path: The file.
+        text: All of it.
+
+    Raises:
+        MedlangevinError: The file cannot be written.
+    """
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_tsv(path: Path | str, rows: Iterable[Iterable[str]]) -> None:
-    """Write a table of tab-separated values atomically, UTF-8, a line each of ``rows``."""
+    """Write a table of tab-separated values atomically, UTF-8.
+
+    Args:
+        path: The file.
+        rows: A line each.
+
+    Raises:
+        MedlangevinError: The file cannot be written.
+    """
     write_text(path, "".join("\t".join(row) + "\n" for row in rows))
 
 
 def write_json(path: Path | str, value: Any) -> None:
-    """Write JSON atomically: two-space indent, keys in the order given, NaN refused."""
+    """Write JSON atomically: two-space indent, keys in the order given.
+
+    Args:
+        path: The file.
+        value: What JSON can hold.
+
+    Raises:
+        MedlangevinError: The file cannot be written.
+        ValueError: ``value`` holds NaN or infinity.
+    """
     write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def read_bounded(path: Path | str, most_bytes: int) -> str:
-    """Read a UTF-8 text file that a stranger may have written. Raises OSError, UnicodeDecodeError, and
-    MedlangevinError when it is longer than ``most_bytes``, before more than that is in memory.
+    """Read a UTF-8 text file that somebody else may have written.
+
+    Args:
+        path: The file.
+        most_bytes: More than that is never in memory.
+
+    Returns:
+        Its text.
+
+    Raises:
+        OSError: It cannot be read.
+        UnicodeDecodeError: It is not UTF-8.
+        MedlangevinError: It is longer than ``most_bytes``.
     """
     data = bytearray()
     with Path(path).open("rb") as stream:
@@ -177,10 +286,18 @@ def read_bounded(path: Path | str, most_bytes: int) -> str:
 
 
 def read_json(path: Path | str) -> Any:
-    """Read JSON. Raises MedlangevinError that names the file when it is absent, not JSON or larger than 100 MiB.
+    """Read JSON.
 
-    Numbers that are none (NaN, Infinity, 1e999) and integers of more than 64 bits are not JSON here: nothing that reads
-    a file need expect them.
+    NaN, Infinity, 1e999 and integers of more than 64 bits are not JSON here, so that no reader need expect them.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its content.
+
+    Raises:
+        MedlangevinError: It is absent, not JSON or larger than 100 MiB; the message names the file.
     """
     path = Path(path)
     try:

@@ -17,14 +17,22 @@ except ImportError:  # Windows
 
 
 @contextmanager
-def locked(file: Path, *, shared: bool, busy: str) -> Iterator[bool]:
-    """Hold a lock on ``file``, made with its folder; alone, or ``shared`` with others who ask for no more.
+def locked(file: Path, *, shared: bool, busy: str | None) -> Iterator[bool]:
+    """Hold a lock on a file.
 
-    Yields whether the lock is real: some network file systems know none, and then nothing is kept out. Raises
-    MedlangevinError with the text ``busy`` when another process holds it, or when the file cannot be made.
+    Args:
+        file: Made with its folder where it is absent.
+        shared: Together with others that are content with that; else alone.
+        busy: The message of the error while another process holds it; None: wait until it is free.
+
+    Yields:
+        Whether the lock is real: Windows and some network file systems have none, and then nothing is kept out.
+
+    Raises:
+        MedlangevinError: Another process holds it, or the file cannot be made.
     """
     try:
-        descriptor, real = _take(file, shared)
+        descriptor, real = _take(file, shared, wait=busy is None)
     except BlockingIOError as error:
         raise MedlangevinError(busy) from error
     except OSError as error:
@@ -37,7 +45,7 @@ def locked(file: Path, *, shared: bool, busy: str) -> Iterator[bool]:
         os.close(descriptor)
 
 
-def _take(file: Path, shared: bool) -> tuple[int, bool]:
+def _take(file: Path, shared: bool, *, wait: bool) -> tuple[int, bool]:
     while True:
         file.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -47,7 +55,7 @@ def _take(file: Path, shared: bool) -> tuple[int, bool]:
         if not HAS_LOCKS:
             return descriptor, False
         try:
-            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
             # The holder before may have removed the file while we waited for it: then we hold a lock on nothing.
             if _same_file(descriptor, file):
                 return descriptor, True

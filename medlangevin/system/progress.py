@@ -15,7 +15,15 @@ LINES_IN_A_LOG = 50
 
 
 class Track:
-    """One running piece of work; call ``advance`` after each item. ``done`` items were finished before."""
+    """One running piece of work; call ``advance`` after each item.
+
+    Args:
+        total: How many items there are.
+        bar: The bar on a terminal; None: lines in a log.
+        label: What an item is called.
+        done: How many were finished before.
+        clock: Seconds, from any beginning.
+    """
 
     def __init__(
         self, total: int, bar: Progress | None, label: str, done: int, clock: Callable[[], float] = time.monotonic
@@ -29,7 +37,12 @@ class Track:
         self._task = bar.add_task(label, total=total, completed=done, rate="", note="") if bar else None
 
     def advance(self, done: int, note: str = "") -> None:
-        """``done`` of the items are finished; ``note`` says what is worth knowing about the last one."""
+        """Show how far the work is.
+
+        Args:
+            done: How many items are finished, those finished before included.
+            note: What is worth knowing about the last one.
+        """
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=done, rate=self._rate(done), note=note)
         elif done in (1, self._total) or done % max(1, self._total // LINES_IN_A_LOG) == 0:
@@ -57,7 +70,16 @@ class Track:
 
 @contextmanager
 def progress(total: int, label: str, *, done: int = 0) -> Iterator[Track]:
-    """Show work on ``total`` items, ``done`` of them finished before: ``with progress(50, "volume") as track``."""
+    """Show work on many items: ``with progress(50, "volume") as track``.
+
+    Args:
+        total: How many items there are.
+        label: What an item is called.
+        done: How many were finished before.
+
+    Yields:
+        What to tell of each item.
+    """
     console = Console(file=sys.stdout)
     if not console.is_terminal:
         yield Track(total, None, label, done)

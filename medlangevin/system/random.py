@@ -1,42 +1,41 @@
 """Random numbers from an explicit ``torch.Generator``; None means torch's default generator of the device."""
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-
-class Rows(NamedTuple):
-    """The ``size`` rows from ``start`` on of a batch of ``total``: what one of several processes works on."""
-
-    start: int
-    size: int
-    total: int
-
-
-class SharedGenerator(torch.Generator):
-    """A generator of which every process has a copy in the same state.
-
-    While ``rows`` are set, a draw with one row for each of the ``size`` images is made for all ``total`` of them, and
-    a process keeps its own: an image's noise does not depend on how many processes the batch is split among.
-    """
-
-    rows: Rows | None = None
+from medlangevin.system.distributed import SharedGenerator
 
 
 def standard_normal(
     shape: tuple[int, ...], *, like: Tensor, generator: torch.Generator | None = None, common: bool = False
 ) -> Tensor:
-    """N(0, I) of ``shape`` with the dtype and device of ``like``.
+    """Draw from N(0, I).
 
-    ``common``: what all images share, though its first dimension may be as long as a batch.
+    Args:
+        shape: Of the result.
+        like: Its dtype and device are those of the result.
+        generator: Where the numbers come from; None: torch's default generator.
+        common: All images share it, though its first dimension may be as long as a batch.
+
+    Returns:
+        A tensor of ``shape``.
     """
     return _draw(torch.randn, shape, like, generator, common=common)
 
 
 def uniform(shape: tuple[int, ...], *, like: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Uniform on [0, 1) of ``shape`` with the dtype and device of ``like``."""
+    """Draw from the uniform distribution on [0, 1).
+
+    Args:
+        shape: Of the result.
+        like: Its dtype and device are those of the result.
+        generator: Where the numbers come from; None: torch's default generator.
+
+    Returns:
+        A tensor of ``shape``.
+    """
     return _draw(torch.rand, shape, like, generator)
 
 

@@ -7,7 +7,7 @@ import torch
 
 from medlangevin.runs.averaging import WeightAverage
 from medlangevin.runs.checkpoint import TrainingState, save_checkpoint
-from medlangevin.runs.run import checkpoint_folder
+from medlangevin.runs.folder import checkpoint_folder
 
 TRAINING_S_PER_WRITE_S = 20  # seconds of training for each second spent writing a checkpoint
 

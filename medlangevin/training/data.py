@@ -7,8 +7,8 @@ import torch
 from medlangevin.config import Config, DataConfig, ImagesConfig
 from medlangevin.datasets.crops import CropDataset, choose_splits
 from medlangevin.datasets.datalist import read_index
-from medlangevin.datasets.images import ImageSplits, data_root, first_images, load_images, model_images
-from medlangevin.runs.run import describe_crops, describe_images
+from medlangevin.datasets.images import load_splits, model_images
+from medlangevin.runs.folder import describe_crops, describe_images
 from medlangevin.training.sources import CropSource, MemorySource, Source
 
 # A mean over fewer ears moves more with the ears than with the epoch.
@@ -36,12 +36,6 @@ class TrainingData(NamedTuple):
 def load_data(config: Config, device: torch.device | str = "cpu") -> TrainingData:
     """Read what ``config`` trains on; benchmark images are put on ``device``. Raises MedlangevinError, one line."""
     return _crops(config.data, device) if config.images is None else _images(config.images, device)
-
-
-def load_splits(images: ImagesConfig) -> ImageSplits:
-    """The image set that ``images`` names, cut down to ``first``. Raises MedlangevinError, one line."""
-    splits = load_images(images.set, data_root(images.root), download=images.download)
-    return splits if images.first is None else first_images(splits, images.first)
 
 
 def _crops(settings: DataConfig, device: torch.device | str) -> TrainingData:

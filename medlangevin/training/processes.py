@@ -1,14 +1,12 @@
-"""One training in several processes: how they are started, and which of them writes."""
+"""One training in several processes: how they are started."""
 
 import os
 
 import torch
 from lightning.fabric import Fabric
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from torch import distributed
 
 from medlangevin.config import TrainingConfig
-from medlangevin.samplers import amortized
 from medlangevin.system.errors import MedlangevinError
 
 
@@ -58,13 +56,3 @@ def make_fabric(training: TrainingConfig) -> Fabric:
             f"training.devices {training.devices} x training.nodes {training.nodes} cannot be started: {reason}"
         ) from error
     return fabric
-
-
-def is_first() -> bool:
-    """Whether this is the process that prints and writes: the only one, or the first of several."""
-    return amortized.all_processes() is None or distributed.get_rank() == 0
-
-
-def total(part: torch.Tensor) -> torch.Tensor:
-    """The sum of every process's ``part``; ``part`` itself in a process alone."""
-    return amortized.total(part, amortized.all_processes())

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from medlangevin.datasets.augment import augment
+from medlangevin.datasets.crop_arrays import augment
 from medlangevin.datasets.crops import CropDataset
 from medlangevin.datasets.images import ModelImages
 from medlangevin.runs.randomness import generator
-from medlangevin.samplers import Rows
+from medlangevin.system.distributed import Rows
 
 
 class EpochBatches(Sampler[list[int]]):

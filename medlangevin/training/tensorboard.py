@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
-from medlangevin.datasets.slices import strip
+from medlangevin.datasets.crop_arrays import strip
 from medlangevin.runs.metrics import Row
 
 

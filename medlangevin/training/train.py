@@ -9,20 +9,21 @@ from medlangevin.config import Config, dump_config, load_run_config
 from medlangevin.config.load import flat
 from medlangevin.config.run import PLACES
 from medlangevin.models import build
-from medlangevin.runs import run as layout
+from medlangevin.runs import folder as layout
 from medlangevin.runs.averaging import WeightAverage
 from medlangevin.runs.checkpoint import TrainingState, load_training
 from medlangevin.runs.environment import describe_environment, device_name
 from medlangevin.runs.metrics import MetricsFile, read_metrics, require_reaching
 from medlangevin.runs.precision import matmul_precision
 from medlangevin.runs.randomness import derive_seed
+from medlangevin.system.distributed import is_first
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import read_json, recover_folder, write_json, write_text
 from medlangevin.training.data import TrainingData, load_data
 from medlangevin.training.gpu import put_channels_last, recordable, tunable, tuned_kernels
 from medlangevin.training.mlflow_log import MlflowLog
 from medlangevin.training.optimizer import make_optimizer
-from medlangevin.training.processes import is_first, make_fabric
+from medlangevin.training.processes import make_fabric
 from medlangevin.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)

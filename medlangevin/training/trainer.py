@@ -14,7 +14,7 @@ from medlangevin.runs.checkpoint import EarlyStopping, TrainingState
 from medlangevin.runs.environment import Usage
 from medlangevin.runs.metrics import MetricsFile, Row
 from medlangevin.runs.randomness import generator, reseed
-from medlangevin.samplers import SharedGenerator
+from medlangevin.system.distributed import SharedGenerator, all_processes, is_first, total
 from medlangevin.system.progress import progress
 from medlangevin.training.checkpoint_writer import CheckpointWriter
 from medlangevin.training.data import TrainingData
@@ -23,7 +23,6 @@ from medlangevin.training.gradient_step import Gradients, GradientStep
 from medlangevin.training.health import Health, gradient_problem, loss_problem, weight_problem
 from medlangevin.training.mlflow_log import MlflowLog
 from medlangevin.training.optimizer import learning_rate_factor, set_learning_rate
-from medlangevin.training.processes import is_first, total
 from medlangevin.training.sources import EpochBatches, Source
 from medlangevin.training.tensorboard import EventLog
 
@@ -179,7 +178,7 @@ class Trainer:
             sums = sums + gradients.figures * rows.size
         if seen == 0:
             raise self._health(skipped - 1).stopped(self._problem(gradients))
-        means = (total(torch.as_tensor(sums)) / seen).tolist()
+        means = (total(torch.as_tensor(sums), all_processes()) / seen).tolist()
         row = {"epoch": epoch, "step": self.state.step, "learning_rate": rate}
         row |= dict(zip(self._step.names, means, strict=True))
         return row | ({"skipped_steps": skipped} if skipped else {})
@@ -187,7 +186,7 @@ class Trainer:
     def _is_finite_everywhere(self, gradients: Gradients) -> bool:
         if self.fabric.world_size == 1:
             return bool(gradients.is_finite)
-        return int(total(gradients.is_finite.int())) == self.fabric.world_size
+        return int(total(gradients.is_finite.int(), all_processes())) == self.fabric.world_size
 
     def _skip(self, gradients: Gradients, skipped: int) -> int:
         """Leave a step out and shorten the model's Langevin steps, where it has any; raises after too many an epoch."""

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from medlangevin.datasets.crop_arrays import to_hu, to_unit
 from medlangevin.datasets.crops import CropDataset, choose_splits
 from medlangevin.datasets.datalist import read_index
-from medlangevin.datasets.window import to_hu, to_unit
 from medlangevin.system.errors import MedlangevinError
 
 AFFINE = np.array([[-0.2, 0, 0, 6.3], [0, -0.2, 0, 4.4], [0, 0, 0.2, -4.5], [0, 0, 0, 1]])

@@ -16,8 +16,8 @@ from medlangevin.config.evaluation import ImageEvaluation
 from medlangevin.evaluation.image_run import evaluate_image_run
 from medlangevin.evaluation.images import evaluate_images
 from medlangevin.evaluation.likelihood import evaluate, format_result
+from medlangevin.runs.load import load_run
 from medlangevin.runs.metrics import read_metrics
-from medlangevin.runs.run import load_run
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.training.train import train
 

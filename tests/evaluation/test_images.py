@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from medlangevin.config import parse_config
 from medlangevin.config.evaluation import ImageEvaluation
-from medlangevin.datasets.images import model_images
+from medlangevin.datasets.images import load_splits, model_images
 from medlangevin.evaluation import digits, images
 from medlangevin.evaluation.digits import frechet_distance
 from medlangevin.evaluation.figure import Figure, figure_of
@@ -23,10 +23,10 @@ from medlangevin.likelihoods import Bernoulli, Gaussian
 from medlangevin.models import LatentVariableModel, Loss
 from medlangevin.models.vae import VAE
 from medlangevin.runs.checkpoint import TrainingState
+from medlangevin.runs.folder import describe_images
 from medlangevin.runs.randomness import generator
-from medlangevin.runs.run import Run, describe_images
+from medlangevin.runs.run import Run
 from medlangevin.system.errors import MedlangevinError
-from medlangevin.training.data import load_splits
 
 SHAPE, LATENT_DIM, SCALE = (1, 3, 4), 3, 0.15
 DIMENSIONS = math.prod(SHAPE)

@@ -13,8 +13,8 @@ from medlangevin.datasets.datalist import read_index
 from medlangevin.evaluation.decoder_likelihood import DecoderLikelihood
 from medlangevin.evaluation.figure import figure_of
 from medlangevin.evaluation.likelihood import evaluate, evaluate_crops, format_result
+from medlangevin.runs.load import load_run
 from medlangevin.runs.metrics import read_metrics
-from medlangevin.runs.run import load_run
 from medlangevin.system.errors import MedlangevinError
 
 

@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from medlangevin.inference import latents as sources
-from medlangevin.inference.generation import draw_volume, generate, write_volume
-from medlangevin.runs.ear_image import read_ear
+from medlangevin.inference.generation import generate
+from medlangevin.runs.load import load_run
 from medlangevin.runs.randomness import generator
-from medlangevin.runs.run import load_run
+from medlangevin.runs.run import posterior_mean
 from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.nifti import write_volume
 
 AFFINE = np.array([[-0.2, 0, 0, 6.3], [0, -0.2, 0, 4.4], [0, 0, 0.2, -4.5], [0, 0, 0, 1]])
 
@@ -65,7 +66,7 @@ def test_fitted_latents_have_mean_and_covariance_of_the_training_ears(
     """4,000 draws, each mean and covariance within 5 standard errors: false alarm once in 200,000 seeds."""
     loaded = load_run(run)
     draws = [
-        loaded.model.posterior_sample(read_ear(ear, loaded), 8, generator(0, "aggregate", f"{number:010x}/R"))[:, 0]
+        loaded.model.posterior_sample(loaded.image(ear), 8, generator(0, "aggregate", f"{number:010x}/R"))[:, 0]
         for number, ear in enumerate(ears[:6])
     ]
     training = torch.cat(draws).double()
@@ -86,9 +87,7 @@ def test_fitted_latents_have_mean_and_covariance_of_the_training_ears(
 def test_noise_has_the_learned_scale(run: Path) -> None:
     loaded = load_run(run)
     at = sources.from_prior(loaded, count=50, seed=0).at
-    pairs = [
-        [draw_volume(loaded, at(index), index, seed=0, noise=noise) for noise in (True, False)] for index in range(50)
-    ]
+    pairs = [[loaded.draw(at(index), index, seed=0, noise=noise) for noise in (True, False)] for index in range(50)]
     differences = np.stack([noisy - clean for noisy, clean in pairs])
     scale = loaded.model.likelihood.scale.item() * 3500
     # 12,000 numbers: the relative standard error of their deviation is 1 / sqrt(24,000) = 0.0065; 5 of them.
@@ -143,9 +142,9 @@ def test_values_beyond_int16_are_clipped_not_wrapped(tmp_path: Path) -> None:
 
 def test_strength_zero_is_the_reconstruction_at_the_mean_and_one_is_a_posterior_draw(run: Path, ear: Path) -> None:
     loaded = load_run(run)
-    x = read_ear(ear, loaded)
+    x = loaded.image(ear)
     at_mean, half, full = (sources.like(loaded, ear, strength=s, count=2, seed=3) for s in (0.0, 0.5, 1.0))
-    mean = sources.posterior_mean(loaded.model, x)
+    mean = posterior_mean(loaded.model, x)
     torch.testing.assert_close(at_mean.at(1), mean)
     torch.testing.assert_close(at_mean.at(2), mean)
     torch.testing.assert_close(full.at(2), loaded.model.posterior_sample(x, 1, generator(3, "posterior", 2))[0, 0])

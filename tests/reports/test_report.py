@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from medlangevin.cli.main import main
 from medlangevin.evaluation.memorisation import audit
-from medlangevin.inference.generation import draw_volume, generate
+from medlangevin.inference.generation import generate
 from medlangevin.inference.latents import Latents, fitted, from_prior
 from medlangevin.inference.posterior import posterior
 from medlangevin.reports.memorisation import draw_pairs
@@ -22,7 +22,8 @@ from medlangevin.reports.montage import draw_generated
 from medlangevin.reports.posterior import draw_posterior
 from medlangevin.reports.report import write_report
 from medlangevin.reports.viewer import Volume, viewer
-from medlangevin.runs.run import Run, load_run
+from medlangevin.runs.load import load_run
+from medlangevin.runs.run import Run
 from medlangevin.shape.compare import compare, write_comparison
 from medlangevin.shape.compare_sets import SetComparison, SetStatistic, write_set_comparison
 from medlangevin.shape.measure import Measures
@@ -47,7 +48,7 @@ def image(volume: dict) -> nibabel.Nifti1Image:
 def assert_shows(volume: dict, run: Run, latents: Latents, window: tuple[float, float]) -> None:
     """``volume`` is the second one drawn from ``latents`` with seed 4."""
     low, high = window
-    hu = draw_volume(run, latents.at(2), 2, seed=4, noise=False)
+    hu = run.draw(latents.at(2), 2, seed=4, noise=False)
     assert np.abs(image(volume).get_fdata() - hu.clip(low, high)).max() <= (high - low) / 255 / 2 + 1e-3
 
 

@@ -4,9 +4,10 @@ import pytest
 
 from medlangevin.shape.population import MeshExport, measure_folder
 from medlangevin.shape.tables import write_population, write_sections
-from medlangevin.shape.volumes import find_volumes, read_volume
+from medlangevin.shape.volumes import find_volumes
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import read_json, write_json
+from medlangevin.system.nifti import read_volume
 
 
 def _save(path, values, affine):

@@ -3,6 +3,7 @@
 import errno
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,16 @@ def test_one_alone_or_many_who_share(hold, tmp_path):
     hold("shared")
     assert taken(tmp_path / "lock", shared=True)
     assert not taken(tmp_path / "lock", shared=False)
+
+
+def test_without_a_message_the_holder_is_waited_for(hold, tmp_path):
+    other = hold("alone")
+    waiting = threading.Timer(0.2, other.kill)
+    waiting.start()
+    with locked(tmp_path / "lock", shared=False, busy=None) as real:
+        assert real
+        assert other.wait() < 0
+    waiting.join()
 
 
 def test_a_file_removed_by_its_holder_is_made_anew(tmp_path, monkeypatch):

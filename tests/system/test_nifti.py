@@ -1,17 +1,18 @@
-"""A header that claims more than its file can hold is told before memory is set aside."""
+"""A header that claims more than its file can hold is told before memory is set aside; a full disk is noticed."""
 
 import random
+import resource
 import tracemalloc
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from medlangevin.datasets.datalist import read_index
-from medlangevin.shape.volumes import read_volume
 from medlangevin.system.errors import MedlangevinError
-from medlangevin.system.nifti import can_be_crop, can_hold
+from medlangevin.system.nifti import can_be_crop, can_hold, read_volume, write_image
 
 LISTING = '{"training": [{"image": "a.nii", "subject": "a", "side": "L"}]}'
 
@@ -68,3 +69,28 @@ def test_any_header_is_read_or_told_in_one_line(crop: Path) -> None:
                 assert "\n" not in str(error)  # noqa: PT017
                 refused += 1
     assert 15 < refused < 250
+
+
+@pytest.fixture
+def noise() -> sitk.Image:
+    return sitk.GetImageFromArray(np.random.default_rng(0).integers(-1000, 2000, (50, 50, 60)).astype(np.int16))
+
+
+def test_image_comes_back(tmp_path: Path, noise: sitk.Image) -> None:
+    write_image(tmp_path / "crops" / "a.nii.gz", noise)
+    stored = sitk.ReadImage(str(tmp_path / "crops" / "a.nii.gz"))
+    assert (sitk.GetArrayFromImage(stored) == sitk.GetArrayFromImage(noise)).all()
+
+
+@pytest.mark.parametrize("room", [0, 300, 4096, 150_000])
+def test_a_file_cut_short_by_the_disk_is_an_error_and_no_file(tmp_path: Path, noise: sitk.Image, room: int) -> None:
+    """A limit on the size of files does what a full disk does: the system takes some bytes, and then no more."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+    try:
+        with pytest.raises(MedlangevinError, match=r"cannot write .*a\.nii\.gz") as caught:
+            write_image(tmp_path / "a.nii.gz", noise)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []

@@ -118,6 +118,8 @@ def _fail(number):
         raise MedlangevinError("the disk is full")
     if number == 2:
         raise _AwkwardError("a", "b")
+    if number == 4:
+        raise EOFError("a file ends early")
     return number
 
 
@@ -129,6 +131,9 @@ def test_an_error_in_a_worker_is_raised_here():
     # Not every error can travel; its text can.
     with pytest.raises(RuntimeError, match="a and b"):
         list(run_all(_fail, [0, 2, 3], workers=2))
+    # One that a broken connection raises as well is still the function's.
+    with pytest.raises(EOFError, match="a file ends early"):
+        list(run_all(_fail, [0, 4, 3], workers=2))
 
 
 def _fail_late(number):

@@ -12,8 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from medlangevin.config import Config, parse_config
 from medlangevin.models import LatentVariableModel, build
+from medlangevin.runs.load import load_run
 from medlangevin.runs.metrics import read_metrics
-from medlangevin.runs.run import load_run
 from medlangevin.training.gpu import WARM_UP, Recorded, recordable, recording_stream
 from medlangevin.training.gradient_step import GradientStep
 from medlangevin.training.train import train

@@ -14,9 +14,9 @@ from medlangevin.config import Config, dump_config, load_config, parse_config
 from medlangevin.models import build
 from medlangevin.runs import checkpoint
 from medlangevin.runs.checkpoint import TrainingState
+from medlangevin.runs.load import load_run
 from medlangevin.runs.metrics import read_metrics
 from medlangevin.runs.randomness import derive_seed, generator
-from medlangevin.runs.run import load_run
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.training.data import load_data
 from medlangevin.training.sources import EpochBatches

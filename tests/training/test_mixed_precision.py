@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from medlangevin.config import Config
+from medlangevin.runs.load import load_run
 from medlangevin.runs.metrics import read_metrics
-from medlangevin.runs.run import load_run
 from medlangevin.training.train import train
 
 

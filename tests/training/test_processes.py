@@ -13,9 +13,10 @@ import torch
 from torch import multiprocessing
 
 from medlangevin.config import Config, parse_config
+from medlangevin.runs.load import load_run
 from medlangevin.runs.metrics import read_metrics
-from medlangevin.runs.run import load_run
-from medlangevin.samplers import Rows, SharedGenerator, standard_normal, uniform
+from medlangevin.samplers import standard_normal, uniform
+from medlangevin.system.distributed import Rows, SharedGenerator
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.training.processes import make_fabric
 from medlangevin.training.sources import EpochBatches

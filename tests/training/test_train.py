@@ -16,8 +16,8 @@ from torch import Tensor
 from medlangevin.config import Config, load_config
 from medlangevin.likelihoods import Bernoulli
 from medlangevin.models import LatentVariableModel, Loss
+from medlangevin.runs.load import load_run
 from medlangevin.runs.metrics import read_metrics
-from medlangevin.runs.run import load_run
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.training.train import train
 

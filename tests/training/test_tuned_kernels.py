@@ -9,7 +9,7 @@ from medlangevin.config import parse_config
 from medlangevin.models import LatentVariableModel, build
 from medlangevin.runs.averaging import WeightAverage
 from medlangevin.runs.checkpoint import TrainingState, load_training, save_checkpoint
-from medlangevin.runs.run import load_run
+from medlangevin.runs.load import load_run
 from medlangevin.training.gpu import put_channels_last, tunable, tuned_kernels
 from medlangevin.training.train import train
 from medlangevin.training.trainer import Trainer

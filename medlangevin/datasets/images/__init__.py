@@ -4,9 +4,8 @@
 what a model sees: x in [0, 1], binarised where asked.
 """
 
-from medlangevin.datasets.images.load import NAMES, load_images
+from medlangevin.datasets.images.load import NAMES, data_root, load_images, load_splits
 from medlangevin.datasets.images.model_images import ModelImages, model_images
-from medlangevin.datasets.images.root import data_root
 from medlangevin.datasets.images.splits import ImageSource, ImageSplits, Labels, first_images
 
 __all__ = [
@@ -18,5 +17,6 @@ __all__ = [
     "data_root",
     "first_images",
     "load_images",
+    "load_splits",
     "model_images",
 ]

@@ -10,14 +10,19 @@ import torch
 from torch import Tensor
 
 from medlangevin.datasets.images.splits import SPLITS
-from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.errors import MedlangevinError, sizes
 
 KEYS = tuple(f"{kind}_{split}" for kind in "xy" for split in SPLITS)
 DAMAGE = (OSError, EOFError, ValueError, KeyError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
 
 class Archive(NamedTuple):
-    """What a file holds: uint8 images (N, C, H, W) and int64 labels (N,), by split."""
+    """What a file holds, by split.
+
+    Attributes:
+        images: uint8 (N, C, H, W).
+        labels: int64 (N,).
+    """
 
     images: dict[str, Tensor]
     labels: dict[str, Tensor]
@@ -26,8 +31,18 @@ class Archive(NamedTuple):
 def read_archive(path: Path, *, shape: tuple[int, int, int] | None = None, binary: bool = False) -> Archive:
     """Read x_train, x_valid, x_test (uint8, N x C x H x W) and, where present, labels y_* of any integer type.
 
-    Only x_train must be there. ``shape``: the (C, H, W) that the images need to have; ``binary``: values other than
-    0 and 1 are refused. Raises MedlangevinError, one line that names the file, the array and the remedy.
+    Only x_train must be there.
+
+    Args:
+        path: The ``.npz`` file.
+        shape: The (C, H, W) that the images need to have.
+        binary: Values other than 0 and 1 are refused.
+
+    Returns:
+        Its images and labels.
+
+    Raises:
+        MedlangevinError: One line that names the file, the array and the remedy.
     """
     arrays = _read(path)
     for key in arrays:
@@ -75,16 +90,16 @@ def _images(array: np.ndarray, where: str, shape: tuple[int, int, int] | None, b
         remedy = "multiply values in [0, 1] by 255, round and" if array.dtype.kind == "f" else "check the range and"
         raise MedlangevinError(f"{where} is {array.dtype}, not uint8; {remedy} convert with .astype(numpy.uint8)")
     if array.ndim != 4:
-        raise MedlangevinError(f"{where} has shape {_by(array.shape)}; make it N x C x H x W (grey images: C = 1)")
+        raise MedlangevinError(f"{where} has shape {sizes(array.shape)}; make it N x C x H x W (grey images: C = 1)")
     if len(array) == 0:
         raise MedlangevinError(f"{where} holds no images; leave the array out or fill it")
     if 0 in array.shape:
-        raise MedlangevinError(f"{where} has shape {_by(array.shape)}, so its images hold no pixels; write it again")
+        raise MedlangevinError(f"{where} has shape {sizes(array.shape)}, so its images hold no pixels; write it again")
     if shape is not None and array.shape[1:] != shape:
-        raise MedlangevinError(f"{where} has images of {_by(array.shape[1:])}, expected {_by(shape)} (C x H x W)")
+        raise MedlangevinError(f"{where} has images of {sizes(array.shape[1:])}, expected {sizes(shape)} (C x H x W)")
     if array.shape[1] > 4 and array.shape[3] <= 4:
         raise MedlangevinError(
-            f"{where} has shape {_by(array.shape)}, channels last; put them first with .transpose(0, 3, 1, 2)"
+            f"{where} has shape {sizes(array.shape)}, channels last; put them first with .transpose(0, 3, 1, 2)"
         )
     if binary and int(array.max()) > 1:
         raise MedlangevinError(f"{where} holds the value {int(array.max())}; a binary set holds 0 and 1 alone")
@@ -98,9 +113,5 @@ def _labels(array: np.ndarray, images: Tensor | None, where: str) -> Tensor:
         kind = getattr(array, "dtype", type(array).__name__)
         raise MedlangevinError(f"{where} is {kind}; labels are whole numbers, one per image")
     if array.shape != (len(images),):
-        raise MedlangevinError(f"{where} has shape {_by(array.shape)} for {len(images)} images; give one label each")
+        raise MedlangevinError(f"{where} has shape {sizes(array.shape)} for {len(images)} images; give one label each")
     return torch.from_numpy(array.astype(np.int64))
-
-
-def _by(shape: tuple[int, ...]) -> str:
-    return " x ".join(str(size) for size in shape) or "()"

@@ -20,11 +20,20 @@ REPORT_EVERY = 1000
 
 
 def read_celeba(folder: Path, open_split: Callable[[str], Any]) -> dict[str, Tensor]:
-    """uint8 (N, 3, 64, 64) of each split, from ``folder``/img_align_celeba.
+    """The faces of each split, from ``img_align_celeba`` in a folder.
 
-    ``open_split`` gives torchvision's CelebA of a split. Decoding takes minutes, so the result is kept beside the
-    pictures (2.5 GB for all faces) and read from there next time; where that folder cannot be written it is not kept.
-    Raises MedlangevinError that names a picture which cannot be read.
+    Decoding takes minutes, so the result is kept beside the pictures (2.5 GB for all faces) and read from there next
+    time; where that folder cannot be written it is not kept.
+
+    Args:
+        folder: The folder.
+        open_split: Gives torchvision's CelebA of a split.
+
+    Returns:
+        uint8 (N, 3, 64, 64) by split.
+
+    Raises:
+        MedlangevinError: A picture cannot be read; the message names it.
     """
     kept = folder / f"crop{CROP}_{SIZE}x{SIZE}.npz"
     if kept.is_file():
@@ -49,7 +58,17 @@ def _faces(folder: Path, names: list[str], split: str) -> np.ndarray:
 
 
 def crop_face(path: Path) -> np.ndarray:
-    """The central 148 x 148 pixels of a picture, resized (bilinear, antialiased) to 64 x 64: uint8 (H, W, C)."""
+    """The central 148 x 148 pixels of a picture, resized (bilinear, antialiased) to 64 x 64.
+
+    Args:
+        path: The aligned picture, 178 x 218.
+
+    Returns:
+        uint8 (H, W, C).
+
+    Raises:
+        MedlangevinError: It cannot be read, or is smaller than the crop.
+    """
     try:
         with Image.open(path) as picture:
             image = picture.convert("RGB")

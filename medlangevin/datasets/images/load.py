@@ -1,10 +1,12 @@
 """Load a benchmark set by name, or a user's own ``.npz`` by path."""
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
+from medlangevin.config import ImagesConfig
 from medlangevin.datasets.images.archive import Archive, read_archive
-from medlangevin.datasets.images.splits import ImageSplits, held_out_positions, make_splits
+from medlangevin.datasets.images.splits import ImageSplits, first_images, held_out_positions, make_splits
 from medlangevin.datasets.images.torchvision_sets import READERS, DownloadError
 from medlangevin.system.errors import MedlangevinError
 
@@ -34,6 +36,37 @@ _KNOWN = {
     ),
 }
 NAMES = tuple(_KNOWN)
+# The folder of the benchmark images.
+VARIABLE, DEFAULT = "MEDLANGEVIN_DATA", Path("data/images")
+
+
+def data_root(chosen: Path | str | None = None) -> Path:
+    """Where the benchmark images are looked for.
+
+    Args:
+        chosen: The value of ``--data-root``; an empty one counts as not given.
+
+    Returns:
+        ``chosen``, else the variable MEDLANGEVIN_DATA, else ``data/images``; ``~`` is the home folder. The folder need
+        not exist.
+    """
+    return Path(chosen or os.environ.get(VARIABLE) or DEFAULT).expanduser()
+
+
+def load_splits(images: ImagesConfig) -> ImageSplits:
+    """The image set that a configuration names.
+
+    Args:
+        images: Which set, where, and how many of each split.
+
+    Returns:
+        Its splits, cut down to ``images.first``.
+
+    Raises:
+        MedlangevinError: One line, when a set is missing, damaged or not of the right kind.
+    """
+    splits = load_images(images.set, data_root(images.root), download=images.download)
+    return splits if images.first is None else first_images(splits, images.first)
 
 
 def load_images(
@@ -41,9 +74,8 @@ def load_images(
 ) -> ImageSplits:
     """Load ``mnist``, ``svhn``, ``cifar10``, ``celeba``, ``binarized_mnist`` or a user's ``.npz``.
 
-    A named set is read from torchvision's files in ``root`` (checked; fetched first where ``download`` and they are
-    not there), else from ``root/<name>.npz``; binarised MNIST from its ``.npz`` alone, MNIST from torchvision's files
-    alone. A path ends in ``.npz``; a relative one is looked for in ``root`` first. ``source.origin`` says which it was.
+    A named set is read from torchvision's files in ``root`` (checked), else from ``root/<name>.npz``; binarised MNIST
+    from its ``.npz`` alone, MNIST from torchvision's files alone. ``source.origin`` says which it was.
 
     Splits: as published where they are (MNIST: the first 50,000 and the last 10,000 training images, and the test
     set; CelebA: its partition file; binarised MNIST: Larochelle's). Else ``x_valid`` of the file, and where there is
@@ -53,7 +85,17 @@ def load_images(
     (bilinear) to 64 x 64, all 202,599 faces in the published partition. ``celeba.npz`` may differ: it is taken
     as it is (a subset of the faces, cropped from smaller copies of the pictures, has other pixels and other splits).
 
-    Raises MedlangevinError, one line, when a set is missing, damaged or not of the right kind.
+    Args:
+        name_or_path: A name, or a path that ends in ``.npz``; a relative one is looked for in ``root`` first.
+        root: The folder of the benchmark images.
+        download: Fetch torchvision's files where they are not there.
+        valid_share: In (0, 1).
+
+    Returns:
+        The splits, with a record of where they came from.
+
+    Raises:
+        MedlangevinError: One line, when a set is missing, damaged or not of the right kind.
     """
     root = Path(root)
     if str(name_or_path).endswith(".npz"):

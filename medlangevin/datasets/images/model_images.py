@@ -19,10 +19,12 @@ CHUNK = 1000
 
 @dataclass(frozen=True)
 class ModelImages:
-    """uint8 images (N, C, H, W) of which each batch becomes x in [0, 1].
+    """Images of which each batch becomes x in [0, 1].
 
-    ``top``: the value that becomes 1 (255 for grey levels, 1 for binary images); ``redrawn``: every batch is binarised
-    anew.
+    Attributes:
+        images: uint8 (N, C, H, W).
+        top: The value that becomes 1: 255 for grey levels, 1 for binary images.
+        redrawn: Every batch is binarised anew.
     """
 
     images: Tensor
@@ -33,9 +35,17 @@ class ModelImages:
         return len(self.images)
 
     def batch(self, positions: Tensor | Sequence[int] | slice, *, generator: torch.Generator | None = None) -> Tensor:
-        """x of some images, float32 (n, C, H, W), on the device of the images.
+        """x of some images, on their device. Grey: k/255; binary: 0 or 1.
 
-        Grey: k/255; binary: 0 or 1. ``generator`` is used (and needed) by dynamic binarisation alone.
+        Args:
+            positions: Which images.
+            generator: Used (and needed) by dynamic binarisation alone.
+
+        Returns:
+            float32 (n, C, H, W).
+
+        Raises:
+            ValueError: Dynamic binarisation without a generator.
         """
         images = self.images[positions]
         if not self.redrawn:
@@ -45,17 +55,34 @@ class ModelImages:
         return bernoulli(images, generator).float()
 
     def mean(self) -> Tensor:
-        """The mean of x over all images and, where it is redrawn, over all draws: (C, H, W) float32."""
+        """The mean of x over all images and, where it is redrawn, over all draws.
+
+        Returns:
+            (C, H, W) float32.
+        """
         total = sum(part.sum(0, dtype=torch.int64) for part in self.images.split(CHUNK))
         return (torch.as_tensor(total).double() / (self.top * len(self.images))).float()
 
     def to(self, device: torch.device | str) -> "ModelImages":
-        """The same with the uint8 images on another device."""
+        """The same with the uint8 images on another device.
+
+        Args:
+            device: The device.
+
+        Returns:
+            A copy.
+        """
         return replace(self, images=self.images.to(device))
 
 
 class ModelSplits(NamedTuple):
-    """What to train on, what to choose models on and, where there is any, what to report the final figures on."""
+    """The splits of a set as a model sees them.
+
+    Attributes:
+        train: To train on.
+        valid: To choose models on.
+        test: To report the final figures on; None where there are none.
+    """
 
     train: ModelImages
     valid: ModelImages
@@ -65,9 +92,17 @@ class ModelSplits(NamedTuple):
 def model_images(splits: ImageSplits, *, binarization: Binarization = "none") -> ModelSplits:
     """Turn the splits of a set into what a model sees.
 
-    ``none``: x = k/255. ``dynamic``: training images are Bernoulli(k/255) drawn anew for every batch, as in Burda et
-    al. (2016); validation and test images are drawn once with a fixed seed, the same in every run. ``static``: images
-    that are binary in the file, x = k in {0, 1}. Raises MedlangevinError when the set is not of that kind.
+    Args:
+        splits: The images.
+        binarization: ``none``: x = k/255. ``dynamic``: training images are Bernoulli(k/255) drawn anew for every batch,
+            as in Burda et al. (2016); validation and test images are drawn once with a fixed seed, the same in every
+            run. ``static``: images that are binary in the file, x = k in {0, 1}.
+
+    Returns:
+        The splits.
+
+    Raises:
+        MedlangevinError: The set is not of that kind.
     """
     name, is_binary = splits.source.name, splits.source.is_binary
     if binarization not in BINARIZATIONS:
@@ -85,7 +120,15 @@ def model_images(splits: ImageSplits, *, binarization: Binarization = "none") ->
 
 
 def bernoulli(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw each pixel k of uint8 ``images`` as 1 with probability k/255, else 0: uint8 of the same shape."""
+    """Draw each pixel k as 1 with probability k/255, else 0.
+
+    Args:
+        images: uint8, any shape.
+        generator: Where the numbers come from.
+
+    Returns:
+        uint8 of the same shape.
+    """
     probability = images.float() / 255
     return (uniform(tuple(images.shape), like=probability, generator=generator) < probability).to(torch.uint8)
 

@@ -13,7 +13,13 @@ SPLIT_SEED = 20240229  # fixed for ever: another value would make another valida
 
 
 class Labels(NamedTuple):
-    """Class labels (N,) int64 of each split; None where a set has none."""
+    """Class labels (N,) int64 of each split; None where a set has none.
+
+    Attributes:
+        train: Of the training images.
+        valid: Of the validation images.
+        test: Of the test images.
+    """
 
     train: Tensor | None = None
     valid: Tensor | None = None
@@ -23,9 +29,15 @@ class Labels(NamedTuple):
 class ImageSource(NamedTuple):
     """What a set of images is, for the folder of a run; ``as_json`` makes it plain values.
 
-    ``name`` as asked for; ``origin`` who laid the files out; ``location`` the file or folder read; ``shape`` (C, H, W);
-    ``counts`` images per split; ``is_binary``: every value is 0 or 1 (else k = 0..255); ``validation`` in words where
-    the validation images come from; ``sha256`` of all images, split by split.
+    Attributes:
+        name: As it was asked for.
+        origin: How the files are laid out, ``torchvision`` or ``npz``.
+        location: The file or folder read.
+        shape: (C, H, W).
+        counts: Images by split.
+        is_binary: Every value is 0 or 1 (else k = 0..255).
+        validation: In words where the validation images come from.
+        sha256: Of all images, split by split.
     """
 
     name: str
@@ -38,14 +50,23 @@ class ImageSource(NamedTuple):
     sha256: str
 
     def as_json(self) -> dict[str, Any]:
-        """The same as a dictionary that JSON can hold."""
+        """The same as a dictionary that JSON can hold.
+
+        Returns:
+            The fields by name.
+        """
         return self._asdict() | {"shape": list(self.shape)}
 
 
 class ImageSplits(NamedTuple):
-    """uint8 images (N, C, H, W) by split; ``test`` is None where the set has no test images.
+    """Images by split. Models are chosen on ``valid``; ``test`` is for the final figures alone.
 
-    Models are chosen on ``valid``; ``test`` is for the final figures alone.
+    Attributes:
+        train: uint8 (N, C, H, W).
+        valid: The same.
+        test: The same; None where the set has no test images.
+        source: Where they came from.
+        labels: Their classes.
     """
 
     train: Tensor
@@ -55,7 +76,17 @@ class ImageSplits(NamedTuple):
     labels: Labels = Labels()
 
     def split(self, name: str) -> Tensor:
-        """The images of ``train``, ``valid`` or ``test``. Raises MedlangevinError where the set has no test images."""
+        """The images of one split.
+
+        Args:
+            name: ``train``, ``valid`` or ``test``.
+
+        Returns:
+            uint8 (N, C, H, W).
+
+        Raises:
+            MedlangevinError: The set has no test images.
+        """
         images: Tensor | None = getattr(self, name)
         if images is None:
             raise MedlangevinError(
@@ -68,7 +99,19 @@ class ImageSplits(NamedTuple):
 def make_splits(
     images: dict[str, Tensor], labels: dict[str, Tensor], *, name: str, origin: str, location: str, validation: str
 ) -> ImageSplits:
-    """Put checked images and labels (keys ``train``, ``valid`` and, where there are any, ``test``) on record."""
+    """Put checked images on record.
+
+    Args:
+        images: uint8 by split (``train``, ``valid`` and, where there are any, ``test``).
+        labels: int64 by split; there may be none.
+        name: As the set was asked for.
+        origin: How the files are laid out.
+        location: The file or folder read.
+        validation: In words where the validation images come from.
+
+    Returns:
+        The splits.
+    """
     source = ImageSource(
         name=name,
         origin=origin,
@@ -89,7 +132,15 @@ def make_splits(
 
 
 def first_images(splits: ImageSplits, count: int) -> ImageSplits:
-    """The first ``count`` images of each split, or all where there are fewer."""
+    """The first images of each split.
+
+    Args:
+        splits: All images.
+        count: How many, or all where there are fewer.
+
+    Returns:
+        New splits with a digest of their own.
+    """
     source = splits.source
     present = {name: part for name in SPLITS if (part := getattr(splits, name)) is not None}
     labels = {name: part for name in SPLITS if (part := getattr(splits.labels, name)) is not None}
@@ -104,15 +155,32 @@ def first_images(splits: ImageSplits, count: int) -> ImageSplits:
 
 
 def hold_out_last(parts: dict[str, Tensor], count: int) -> dict[str, Tensor]:
-    """Make the last ``count`` items of ``train`` the ``valid`` ones."""
+    """Make the last items of ``train`` the ``valid`` ones.
+
+    Args:
+        parts: Images or labels by split.
+        count: How many to hold out.
+
+    Returns:
+        The same with both splits.
+    """
     return parts | {"train": parts["train"][:-count], "valid": parts["train"][-count:]}
 
 
 def held_out_positions(count: int, share: float) -> tuple[Tensor, Tensor]:
-    """Positions 0..``count`` - 1 in two disjoint, ascending parts: to train on, and ``share`` of them to validate on.
+    """Divide positions into those to train on and those to validate on.
 
     The second part is the last ``share`` (rounded, at least one) of a permutation that depends on ``count`` alone.
-    Raises MedlangevinError when ``share`` is not between 0 and 1 or nothing would be left to train on.
+
+    Args:
+        count: How many positions, from 0.
+        share: What part to validate on.
+
+    Returns:
+        Two disjoint, ascending parts.
+
+    Raises:
+        MedlangevinError: ``share`` is not between 0 and 1, or nothing would be left to train on.
     """
     if not 0 < share < 1:
         raise MedlangevinError(f"the share of training images held out for validation is {share}; give one in (0, 1)")

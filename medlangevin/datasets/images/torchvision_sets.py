@@ -33,7 +33,14 @@ class DownloadError(Exception):
 
 
 class Found(NamedTuple):
-    """uint8 images (N, C, H, W) and int64 labels (N,) by split; ``validation`` in words, empty where none is given."""
+    """What torchvision's files hold.
+
+    Attributes:
+        images: uint8 (N, C, H, W) by split.
+        labels: int64 (N,) by split.
+        location: Where they lie.
+        validation: In words where the validation images come from; empty where none are given.
+    """
 
     images: dict[str, Tensor]
     labels: dict[str, Tensor]

@@ -26,11 +26,10 @@ from medlangevin.imaging.reading.ingest import Series, ingest
 from medlangevin.imaging.reading.rejection import Reason, UnusableSeriesError
 from medlangevin.imaging.registration.reference import Reference, load_reference
 from medlangevin.imaging.registration.register import Matcher
-from medlangevin.system.crew import Loss
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.nifti import write_image
 from medlangevin.system.progress import progress
-from medlangevin.system.workers import run_all
+from medlangevin.system.workers import Loss, run_all
 
 ITERATIONS = 6
 

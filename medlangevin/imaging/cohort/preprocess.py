@@ -30,12 +30,11 @@ from medlangevin.imaging.reading.ingest import Ingest, PassedOver, ingest
 from medlangevin.imaging.reading.rejection import CLOSED_FOLDER, Reason
 from medlangevin.imaging.registration.reference import load_reference
 from medlangevin.imaging.registration.register import Matcher, Method
-from medlangevin.system.crew import Loss
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import foreign_files, require_folder
 from medlangevin.system.lock import locked
 from medlangevin.system.progress import progress
-from medlangevin.system.workers import run_all
+from medlangevin.system.workers import Loss, run_all
 
 # A person's scans take seconds, a dozen large ones some minutes; what takes an hour will never end.
 PERSON_LIMIT_S = 3600.0

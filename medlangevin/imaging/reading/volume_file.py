@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from medlangevin.imaging.reading.geometry import Geometry, affine_geometry
 from medlangevin.imaging.reading.rejection import Reason, UnusableSeriesError
-from medlangevin.system.nifti import can_hold
+from medlangevin.system.nifti import can_hold, open_nifti
 
 UNREADABLE_VOLUME = Reason("decode", "the volume file cannot be read", "write it again as NIfTI or NRRD in HU")
 NOT_A_VOLUME = Reason("not-a-volume", "no three-dimensional grey volume", "give one CT volume")
@@ -57,14 +57,14 @@ def volume_shape(path: Path) -> tuple[int, ...]:
         if path.name.lower().endswith(".nrrd"):
             size: Sequence[int] = [int(word) for word in _nrrd_fields(path)["sizes"].split()]
         else:
-            size = nibabel.load(path).shape
+            size = open_nifti(path).shape
     except Exception as error:  # a damaged file makes either reader raise almost anything
         raise UnusableSeriesError(UNREADABLE_VOLUME) from error
     return (*size[:3], *(length for length in size[3:] if length != 1))
 
 
 def _nifti(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    image = nibabel.load(path)
+    image = open_nifti(path)
     shape = image.shape
     # A fourth axis of length one is a volume all the same.
     if len(shape) < 3 or any(length != 1 for length in shape[3:]) or image.get_data_dtype().kind not in "iuf":

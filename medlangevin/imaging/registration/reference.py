@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from medlangevin.cochlear_frame import CROP_CENTRE_LPS
 from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.nifti import read_volume
 
 CROP_SIZE = (60, 50, 50)
 CROP_SPACING_MM = 0.2
@@ -42,13 +43,16 @@ def load_reference(path: Path | None = None) -> Reference:
     if not path.is_file():
         raise MedlangevinError(f"reference image {path} does not exist; give a NIfTI file with --reference")
     try:
-        image = sitk.ReadImage(str(path), sitk.sitkFloat32)
-    except RuntimeError as error:
+        hu, affine = read_volume(path)
+    except MedlangevinError as error:
         raise MedlangevinError(f"reference image {path} cannot be read; give a NIfTI file in HU") from error
-    if image.GetDimension() != 3:
-        raise MedlangevinError(f"reference image {path} is not three-dimensional; give a NIfTI volume in HU")
-    if not np.allclose(np.array(image.GetDirection()).reshape(3, 3), np.eye(3), atol=1e-4):
+    in_lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+    spacing = np.linalg.norm(in_lps[:3, :3], axis=0)
+    if not np.allclose(in_lps[:3, :3] / spacing, np.eye(3), atol=1e-4):
         raise MedlangevinError(f"reference image {path} is not axis-aligned; resample it in the reference frame first")
+    image = sitk.GetImageFromArray(hu.T)
+    image.SetSpacing(spacing.tolist())
+    image.SetOrigin(in_lps[:3, 3].tolist())
     low = np.array(image.GetOrigin())
     high = low + np.array(image.GetSpacing()) * (np.array(image.GetSize()) - 1)
     crop_low = np.array(CROP_ORIGIN_MM)

@@ -7,8 +7,10 @@ from medlangevin._version import __version__
 from medlangevin.inference.bundle.load import METADATA, MODELS, SECTION
 from medlangevin.inference.bundle.metadata import inference, metadata
 from medlangevin.runs.checkpoint import WEIGHTS
-from medlangevin.runs.run import CheckpointName, Run, checkpoint_folder, load_run
-from medlangevin.system.errors import MedlangevinError
+from medlangevin.runs.folder import CheckpointName, checkpoint_folder
+from medlangevin.runs.load import load_run
+from medlangevin.runs.run import Run
+from medlangevin.system.errors import MedlangevinError, sizes
 from medlangevin.system.files import PARTIAL, atomic_folder, read_json, recover_folder, write_json, write_text
 
 INFERENCE = Path("configs/inference.json")
@@ -66,7 +68,7 @@ def export(run_dir: Path | str, bundle: Path | str, *, checkpoint: CheckpointNam
 
 def _readme(run: Run) -> str:
     low, high = run.config.data.window_hu
-    grid = " x ".join(str(size) for size in run.crop_grid().shape)
+    grid = sizes(run.crop_grid().shape)
     return _README.format(name=run.name, kind=run.config.model.kind, grid=grid, low=low, high=high, version=__version__)
 
 

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from medlangevin.config import parse_config
-from medlangevin.inference.trained_run import TrainedRun
 from medlangevin.runs.checkpoint import TrainingState
-from medlangevin.runs.run import load_model, read_grid
+from medlangevin.runs.folder import read_grid
+from medlangevin.runs.load import load_model
+from medlangevin.runs.run import Run
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import read_json
 
@@ -16,7 +17,7 @@ SECTION = "medlangevin"
 FORMAT = 1
 
 
-def load_bundle(bundle: Path | str) -> TrainedRun:
+def load_bundle(bundle: Path | str) -> Run:
     """The run that ``medlangevin export`` made ``bundle`` of, without what it knew of its training data.
 
     ``data`` holds the grid and ``checkpoint``. Raises MedlangevinError, one line, when the folder is no bundle of
@@ -39,4 +40,4 @@ def load_bundle(bundle: Path | str) -> TrainedRun:
     image_shape = (1, *read_grid(section, path).shape)
     model = load_model(config.model, image_shape, bundle / MODELS)
     data = {key: section[key] for key in ("affine", "shape", "checkpoint")}
-    return TrainedRun(bundle, config, model, image_shape, data, TrainingState(epoch=section["epoch"]))
+    return Run(bundle, config, model, image_shape, data, TrainingState(epoch=section["epoch"]))

@@ -5,7 +5,8 @@ from typing import Any
 
 from medlangevin._version import __version__
 from medlangevin.inference.bundle.load import FORMAT, SECTION
-from medlangevin.runs.run import CheckpointName, Run
+from medlangevin.runs.folder import CheckpointName
+from medlangevin.runs.run import Run
 
 # The schema that MONAI's verify_metadata fetches.
 SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"

@@ -6,10 +6,11 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from medlangevin.inference import latents as sources
 from medlangevin.inference.bundle.load import MODELS, load_bundle
 from medlangevin.inference.generation import require_ours, write_volumes
+from medlangevin.inference.latents import from_prior
 from medlangevin.runs.checkpoint import WEIGHTS
+from medlangevin.runs.run import posterior_mean
 from medlangevin.shape.volumes import find_volumes
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import write_text
@@ -30,7 +31,7 @@ def sample(
     out = Path(output_dir) / SAMPLES
     require_ours(out)
     run = load_bundle(bundle)
-    latents = sources.from_prior(run, count=count, seed=seed)
+    latents = from_prior(run, count=count, seed=seed)
     weights, checkpoint = run.directory / MODELS / WEIGHTS, run.data["checkpoint"]
     return write_volumes(run, latents, out, weights=weights, checkpoint=checkpoint, seed=seed, noise=noise)
 
@@ -65,4 +66,4 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The latents of ``encode``."""
-        return torch.stack([sources.posterior_mean(self.model, image[None]) for image in x])
+        return torch.stack([posterior_mean(self.model, image[None]) for image in x])

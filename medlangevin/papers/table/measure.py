@@ -8,7 +8,7 @@ import torch
 from medlangevin.config import Config
 from medlangevin.config.evaluation import ImageEvaluation
 from medlangevin.datasets.datalist import read_index
-from medlangevin.datasets.images import data_root, load_images
+from medlangevin.datasets.images import data_root, load_images, load_splits
 from medlangevin.evaluation.crops import evaluate_ears
 from medlangevin.evaluation.digits import require_digits
 from medlangevin.evaluation.images import evaluate_images
@@ -16,11 +16,11 @@ from medlangevin.papers.table.cells import Cell
 from medlangevin.papers.table.folder import CACHE
 from medlangevin.papers.table.records import Record, described
 from medlangevin.papers.table.training_figures import training_figures
+from medlangevin.runs.folder import ENVIRONMENT, METRICS
+from medlangevin.runs.load import load_run
 from medlangevin.runs.metrics import read_metrics
-from medlangevin.runs.run import ENVIRONMENT, METRICS, load_run
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import read_json
-from medlangevin.training.data import load_splits
 from medlangevin.training.train import train
 
 

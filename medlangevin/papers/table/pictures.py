@@ -11,17 +11,19 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
+from medlangevin.datasets.crop_arrays import strip
 from medlangevin.datasets.datalist import read_index
-from medlangevin.datasets.slices import strip
 from medlangevin.papers.table.cells import Cell
 from medlangevin.papers.table.prepare import Benchmark
 from medlangevin.papers.table.records import record_path
 from medlangevin.reports.curves import frame_the_end, series
 from medlangevin.reports.image_grid import above_each_other, show_tiles, tile
 from medlangevin.reports.run_pictures import held_out_ears, held_out_images
+from medlangevin.runs.folder import METRICS
+from medlangevin.runs.load import load_run
 from medlangevin.runs.metrics import Row, read_metrics
 from medlangevin.runs.randomness import generator
-from medlangevin.runs.run import METRICS, Run, load_run
+from medlangevin.runs.run import Run
 from medlangevin.system.files import atomic_path
 
 COLUMNS = 10

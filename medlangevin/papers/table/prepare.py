@@ -17,7 +17,7 @@ from medlangevin.papers.table.records import (
 )
 from medlangevin.papers.table.schema import BenchmarkConfig, load_benchmark
 from medlangevin.runs.checkpoint import load_state
-from medlangevin.runs.run import CONFIG, checkpoint_folder
+from medlangevin.runs.folder import CONFIG, checkpoint_folder
 from medlangevin.system.errors import MedlangevinError
 
 

@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 from medlangevin.datasets.datalist import read_index
+from medlangevin.datasets.images import load_splits
 from medlangevin.papers.table import folder
 from medlangevin.papers.table.cells import Cell
 from medlangevin.papers.table.measure import measure, now
@@ -20,7 +21,6 @@ from medlangevin.papers.table.results import Results
 from medlangevin.papers.table.table import csv_text, markdown
 from medlangevin.system.errors import MedlangevinError, PartialFailureError
 from medlangevin.system.files import write_text
-from medlangevin.training.data import load_splits
 
 logger = logging.getLogger(__name__)
 

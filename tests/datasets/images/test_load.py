@@ -1,4 +1,4 @@
-"""Named sets and user files become splits with a record; what is missing is said in one line."""
+"""Named sets and user files become splits with a record; what is missing, and where, is said in one line."""
 
 import json
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from medlangevin.datasets.images import NAMES, load_images
+from medlangevin.datasets.images import NAMES, data_root, load_images
 from medlangevin.datasets.images.splits import held_out_positions
 from medlangevin.system.errors import MedlangevinError
 
@@ -150,3 +150,21 @@ def test_missing_set_in_one_line(name: str, tmp_path: Path) -> None:
 def test_unknown_name_lists_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(MedlangevinError, match=r"'minst'; choose mnist, svhn, .* or a path ending in \.npz"):
         load_images("minst", tmp_path)
+
+
+def test_the_option_beats_the_variable_and_the_variable_beats_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEDLANGEVIN_DATA", "elsewhere")
+    assert data_root("here") == Path("here")
+    assert data_root(None) == Path("elsewhere")
+    monkeypatch.delenv("MEDLANGEVIN_DATA")
+    assert data_root() == Path("data/images")
+
+
+def test_empty_values_count_as_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEDLANGEVIN_DATA", "")
+    assert data_root("") == Path("data/images")
+
+
+def test_the_home_folder_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEDLANGEVIN_DATA", "~/images")
+    assert data_root() == Path.home() / "images"

@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from medlangevin import MedlangevinError, TrainedRun, generate, load_run, measure, read_volume
+from medlangevin import MedlangevinError, generate, load_run, measure, read_volume
 from medlangevin.inference import latents as sources
+from medlangevin.runs.run import Run
 
 DOCUMENTATION = Path(__file__).resolve().parents[2] / "docs/python.md"
 
 
 @pytest.fixture(scope="module")
-def trained(run: Path) -> TrainedRun:
+def trained(run: Path) -> Run:
     return load_run(run)
 
 
@@ -34,7 +35,7 @@ def test_the_example_of_the_documentation_runs(
 
 
 @pytest.mark.parametrize("noise", [False, True])
-def test_samples_are_the_volumes_of_generate(trained: TrainedRun, noise: bool, tmp_path: Path) -> None:
+def test_samples_are_the_volumes_of_generate(trained: Run, noise: bool, tmp_path: Path) -> None:
     paths = generate(trained.directory, tmp_path, count=2, seed=5, noise=noise)
     ears = trained.sample(2, seed=5, noise=noise)
     assert ears.dtype == np.float32
@@ -44,7 +45,7 @@ def test_samples_are_the_volumes_of_generate(trained: TrainedRun, noise: bool, t
         np.testing.assert_allclose(affine, trained.affine, atol=1e-6)
 
 
-def test_latents_and_reconstruction_are_those_that_volumes_like_an_ear_have(trained: TrainedRun, ear: Path) -> None:
+def test_latents_and_reconstruction_are_those_that_volumes_like_an_ear_have(trained: Run, ear: Path) -> None:
     latent = trained.encode(ear)
     torch.testing.assert_close(latent, sources.like(trained, ear, strength=0.0, count=1, seed=0).at(1))
     full = sources.like(trained, ear, strength=1.0, count=2, seed=3)
@@ -55,7 +56,7 @@ def test_latents_and_reconstruction_are_those_that_volumes_like_an_ear_have(trai
     np.testing.assert_array_equal(trained.decode(torch.stack([latent, latent]))[1], trained.reconstruct(ear))
 
 
-def test_an_ear_may_be_given_as_its_hu(trained: TrainedRun, ear: Path) -> None:
+def test_an_ear_may_be_given_as_its_hu(trained: Run, ear: Path) -> None:
     hu, _ = read_volume(ear)
     torch.testing.assert_close(trained.encode(hu), trained.encode(ear), rtol=0, atol=0)
     assert (trained.image(hu).min() >= 0, trained.image(hu).shape) == (True, (1, 1, 8, 6, 5))
@@ -63,7 +64,7 @@ def test_an_ear_may_be_given_as_its_hu(trained: TrainedRun, ear: Path) -> None:
         trained.encode(hu[..., 0])
 
 
-def test_wrong_use_is_one_line(trained: TrainedRun, ear: Path) -> None:
+def test_wrong_use_is_one_line(trained: Run, ear: Path) -> None:
     for draw in (lambda: trained.sample(0), lambda: trained.posterior_sample(ear, 0)):
         with pytest.raises(MedlangevinError, match="count 0: at least 1"):
             draw()
@@ -71,7 +72,7 @@ def test_wrong_use_is_one_line(trained: TrainedRun, ear: Path) -> None:
         trained.decode(trained.encode(ear))
 
 
-def test_a_saved_volume_reads_back_on_the_grid(trained: TrainedRun, tmp_path: Path) -> None:
+def test_a_saved_volume_reads_back_on_the_grid(trained: Run, tmp_path: Path) -> None:
     (ear,) = trained.sample(1)
     trained.save(ear, tmp_path / "new" / "ear.nii.gz")
     hu, affine = read_volume(tmp_path / "new" / "ear.nii.gz")
