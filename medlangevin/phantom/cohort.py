@@ -27,7 +27,7 @@ def write_ear(out: Path, ear: PhantomEar) -> Path:
             folder,
             hu,
             ear.geometry,
-            person=ear.person,
+            patient=ear.patient,
             side=ear.side,
             study_uid=ear.study_uid,
             series_uid=ear.series_uid,
@@ -43,7 +43,7 @@ def _truth_path(out: Path, index: int) -> Path:
     return out / "truth" / f"ear{index + 1:04d}.json"
 
 
-def _write_number(out: Path, seed: int, index: int) -> Path:
+def _draw_and_write(out: Path, seed: int, index: int) -> Path:
     return write_ear(out, draw_ear(seed, index))
 
 
@@ -52,14 +52,14 @@ def _one_thread() -> None:
 
 
 def _check(out: Path, ears: int, seed: int, workers: int) -> None:
-    if ears < 1:
-        raise MedlangevinError(f"--ears {ears}: expected at least 1 ear")
-    if ears > 9999:
-        raise MedlangevinError(f"--ears {ears}: expected at most 9999 ears")
-    if seed < 0:
-        raise MedlangevinError(f"--seed {seed}: expected 0 or more")
-    if workers < 1:
-        raise MedlangevinError(f"--workers {workers}: expected at least 1 process")
+    for wrong, text in (
+        (ears < 1, f"--ears {ears}: expected at least 1 ear"),
+        (ears > 9999, f"--ears {ears}: expected at most 9999 ears"),
+        (seed < 0, f"--seed {seed}: expected 0 or more"),
+        (workers < 1, f"--workers {workers}: expected at least 1 process"),
+    ):
+        if wrong:
+            raise MedlangevinError(text)
     require_folder(out)
 
 
@@ -94,7 +94,7 @@ def write_cohort(out: Path, *, ears: int, seed: int, workers: int = 1) -> list[P
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cannot_write(out, error) from error
-    work = partial(_write_number, out, seed)
+    work = partial(_draw_and_write, out, seed)
     writing = closing(run_all(work, missing, workers=workers, setup=_one_thread))
     with progress(ears, "ear", done=len(folders)) as track, writing as written:
         for index, folder in written:

@@ -58,23 +58,27 @@ class Section(NamedTuple):
         """Half-width of the lumen along the radius (mm)."""
         return np.hypot(self.long * np.cos(self.tilt_rad), self.short * np.sin(self.tilt_rad))
 
+    @property
+    def azimuth_rad(self) -> FloatArray:
+        """Polar angle about the spiral's centre, from u towards v."""
+        return np.radians(self.angle_deg + ROUND_WINDOW_ANGLE_DEG)
+
     def centre_line(self) -> FloatArray:
         """Points (n, 3) in the reference frame."""
-        return from_cylinder(np.radians(self.angle_deg + ROUND_WINDOW_ANGLE_DEG), self.radius, self.height)
+        return from_cylinder(self.azimuth_rad, self.radius, self.height)
 
     def lateral_wall(self) -> FloatArray:
         """The outermost points (n, 3) of the cross-sections in the reference frame."""
         extent = self.radial_extent
         rise = (self.long**2 - self.short**2) * np.sin(self.tilt_rad) * np.cos(self.tilt_rad) / extent
-        angle = np.radians(self.angle_deg + ROUND_WINDOW_ANGLE_DEG)
-        return from_cylinder(angle, self.radius + extent, self.height + rise)
+        return from_cylinder(self.azimuth_rad, self.radius + extent, self.height + rise)
 
     def rings(self, sides: int) -> FloatArray:
         """The wall as points (n, sides, 3) in the reference frame, one ring for each angle."""
         turn = np.linspace(0.0, 2 * np.pi, sides, endpoint=False)
         along, across = self.long[:, None] * np.cos(turn), self.short[:, None] * np.sin(turn)
         cos, sin = np.cos(self.tilt_rad)[:, None], np.sin(self.tilt_rad)[:, None]
-        angle = np.radians(self.angle_deg + ROUND_WINDOW_ANGLE_DEG)[:, None] + 0.0 * turn
+        angle = self.azimuth_rad[:, None] + 0.0 * turn
         radius = self.radius[:, None] + along * cos - across * sin
         return from_cylinder(angle, radius, self.height[:, None] + along * sin + across * cos)
 
@@ -148,21 +152,21 @@ def rise(section: Section) -> float:
     return float((section.height + half)[on].max() - (section.height - half)[on].min())
 
 
-# Which knob sets which measure, and how far it may be turned.
-_KNOBS: dict[str, tuple[Callable[[Section], float], float, float]] = {
+# Which parameter of the stretch sets which measure, and its range.
+_SOLVED: dict[str, tuple[Callable[[Section], float], float, float]] = {
     "apical": (wall_length, -0.3, 0.35),
     "section": (tube_volume, 0.6, 1.6),
     "height": (rise, 0.4, 1.8),
 }
 
 
-def _turn_knob(stretch: Stretch, knob: str, target: float) -> Stretch:
-    measure, low, high = _KNOBS[knob]
+def _solve_one(stretch: Stretch, parameter: str, target: float) -> Stretch:
+    measure, low, high = _SOLVED[parameter]
 
     def miss(value: float) -> float:
-        return measure(make_section(replace(stretch, **{knob: value}))) - target
+        return measure(make_section(replace(stretch, **{parameter: value}))) - target
 
-    return replace(stretch, **{knob: brentq(miss, low, high, xtol=1e-4)})
+    return replace(stretch, **{parameter: brentq(miss, low, high, xtol=1e-4)})
 
 
 def solve_stretch(
@@ -171,8 +175,8 @@ def solve_stretch(
     """The stretch whose duct has these measures. Raises ValueError when no duct of this family has them."""
     average = make_section(Stretch())
     stretch = Stretch(a=a_mm / diameter(average, 0.0), b=b_mm / diameter(average, 90.0), turns=turns)
-    for _ in range(4):  # each measure depends mostly on its own knob: a few rounds settle all three
-        stretch = _turn_knob(stretch, "apical", lateral_wall_mm)
-        stretch = _turn_knob(stretch, "section", volume_mm3)
-        stretch = _turn_knob(stretch, "height", height_mm)
+    for _ in range(4):  # each measure depends mostly on its own parameter: a few rounds settle all three
+        stretch = _solve_one(stretch, "apical", lateral_wall_mm)
+        stretch = _solve_one(stretch, "section", volume_mm3)
+        stretch = _solve_one(stretch, "height", height_mm)
     return stretch

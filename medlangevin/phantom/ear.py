@@ -5,13 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from medlangevin.phantom.dicom import (
-    HeaderVariant,
-    Person,
-    choose_variant,
-    invent_person,
-    make_uid,
-)
+from medlangevin.phantom.dicom import HeaderVariant, Patient, choose_variant, invent_patient, make_uid
 from medlangevin.phantom.frame import FloatArray, apply, rotation_matrix
 from medlangevin.phantom.measures import cochlea_points, cochlear_measures, landmarks, reference_to_ear
 from medlangevin.phantom.render import Anatomy, Tissues
@@ -47,7 +41,7 @@ class PhantomEar:
     to_lps: FloatArray
     geometry: Geometry
     acquisition: Acquisition
-    person: Person
+    patient: Patient
     variant: HeaderVariant
 
     @property
@@ -122,7 +116,7 @@ def draw_ear(seed: int, index: int) -> PhantomEar:
         to_lps=to_lps,
         geometry=geometry,
         acquisition=acquisition,
-        person=invent_person(index + 1, rng),
+        patient=invent_patient(index + 1, rng),
         variant=choose_variant(rng),
     )
 
@@ -177,6 +171,6 @@ def truth(ear: PhantomEar) -> dict[str, Any]:
             "head_rotation_deg": _rounded(ear.rotation_deg),
         },
         "dicom": asdict(ear.variant),
-        "identifying_strings_in_headers": ear.person.identifying_strings(),
+        "identifying_strings_in_headers": ear.patient.identifying_strings(),
         "ears": [_ear_truth(ear)],
     }

@@ -17,16 +17,15 @@ MARGIN = 0.7  # how far from a surface (mm) its distance is worked out
 class Grid:
     """Axis-aligned voxels in the reference frame: centre of voxel (i, j, k) = origin + spacing * (i, j, k)."""
 
-    origin: tuple[float, float, float]
+    origin: tuple[float, ...]
     spacing: float
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
 
     @classmethod
     def around(cls, low: FloatArray, high: FloatArray, spacing: float) -> "Grid":
         """The grid of this spacing (mm), on multiples of it, that covers the box from ``low`` to ``high``."""
         first, last = np.floor(np.asarray(low) / spacing), np.ceil(np.asarray(high) / spacing)
-        origin, shape = first * spacing, (last - first + 1).astype(int)
-        return cls((origin[0], origin[1], origin[2]), spacing, (int(shape[0]), int(shape[1]), int(shape[2])))
+        return cls(tuple(first * spacing), spacing, tuple((last - first + 1).astype(int).tolist()))
 
     def field(self, value: float = FAR) -> FloatArray:
         """A float32 array of the grid's shape."""
@@ -37,17 +36,13 @@ class Grid:
         x, y, z = ((self.origin[k] + self.spacing * np.arange(self.shape[k])).astype(np.float32) for k in range(3))
         return x[:, None, None], y[None, :, None], z[None, None, :]
 
-    def block(self, low: FloatArray, high: FloatArray) -> tuple[tuple[slice, slice, slice], "Grid"]:
+    def block(self, low: FloatArray, high: FloatArray) -> tuple[tuple[slice, ...], "Grid"]:
         """The part of the grid between two corners (mm), as slices and as a grid; empty when outside."""
-        start = [int(np.clip(np.floor((low[k] - self.origin[k]) / self.spacing), 0, self.shape[k])) for k in range(3)]
-        stop = [
-            int(np.clip(np.ceil((high[k] - self.origin[k]) / self.spacing) + 1, start[k], self.shape[k]))
-            for k in range(3)
-        ]
-        slices = (slice(start[0], stop[0]), slice(start[1], stop[1]), slice(start[2], stop[2]))
-        low_corner = np.asarray(self.origin) + self.spacing * np.asarray(start)
-        origin = (float(low_corner[0]), float(low_corner[1]), float(low_corner[2]))
-        return slices, Grid(origin, self.spacing, (stop[0] - start[0], stop[1] - start[1], stop[2] - start[2]))
+        start = np.clip(np.floor((low - self.origin) / self.spacing), 0, self.shape).astype(int)
+        stop = np.clip(np.ceil((high - self.origin) / self.spacing) + 1, start, self.shape).astype(int)
+        origin = tuple(self.origin + self.spacing * start)
+        slices = tuple(slice(first, last) for first, last in zip(start, stop, strict=True))
+        return slices, Grid(origin, self.spacing, tuple((stop - start).tolist()))
 
 
 def add_balls(field: FloatArray, grid: Grid, centres: FloatArray, radii: FloatArray, *, margin: float = MARGIN) -> None:

@@ -41,7 +41,5 @@ def apply(matrix: FloatArray, points: FloatArray) -> FloatArray:
 def kabsch(source: FloatArray, target: FloatArray) -> FloatArray:
     """The rigid 4 x 4 matrix (det +1) that maps ``source`` (n, 3) best onto ``target`` (n, 3), least squares."""
     source_mean, target_mean = source.mean(0), target.mean(0)
-    left, _, right = np.linalg.svd((source - source_mean).T @ (target - target_mean))
-    sign = np.sign(np.linalg.det(left @ right))
-    rotation = (left @ np.diag([1.0, 1.0, sign]) @ right).T
+    rotation = Rotation.align_vectors(target - target_mean, source - source_mean)[0].as_matrix()
     return rigid(rotation, target_mean - rotation @ source_mean)

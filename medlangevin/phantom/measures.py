@@ -22,22 +22,27 @@ class Mesh(NamedTuple):
     vertices: FloatArray
     faces: FloatArray
 
+    @property
+    def corners(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """The first, second and third corner (m, 3) of each triangle, mm."""
+        return self.vertices[self.faces[:, 0]], self.vertices[self.faces[:, 1]], self.vertices[self.faces[:, 2]]
+
+    @property
+    def areas(self) -> FloatArray:
+        """Surface (m,) of each triangle, mm2."""
+        a, b, c = self.corners
+        return np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
+
 
 def duct_mesh(section: Section) -> Mesh:
     """The lumen's wall from the vestibule to the helicotrema, open at both ends."""
     rings = section.rings(SIDES)
     count = len(rings)
-    corner = np.arange(count - 1)[:, None] * SIDES + np.arange(SIDES)
-    beside = np.arange(count - 1)[:, None] * SIDES + (np.arange(SIDES) + 1) % SIDES
+    corner = np.arange((count - 1) * SIDES).reshape(count - 1, SIDES)
+    beside = np.roll(corner, -1, axis=1)
     first = np.stack([corner, beside, beside + SIDES], axis=-1)
     second = np.stack([corner, beside + SIDES, corner + SIDES], axis=-1)
     return Mesh(rings.reshape(-1, 3), np.concatenate([first.reshape(-1, 3), second.reshape(-1, 3)]))
-
-
-def area(mesh: Mesh) -> float:
-    """Surface (mm2)."""
-    a, b, c = (mesh.vertices[mesh.faces[:, k]] for k in range(3))
-    return float(np.linalg.norm(np.cross(b - a, c - a), axis=1).sum() / 2)
 
 
 def _closed(mesh: Mesh) -> Mesh:
@@ -52,17 +57,14 @@ def _closed(mesh: Mesh) -> Mesh:
 
 def volume_and_centroid(mesh: Mesh) -> tuple[float, FloatArray]:
     """Volume (mm3) within the mesh, its ends closed, and the centre of that volume (divergence theorem)."""
-    closed = _closed(mesh)
-    a, b, c = (closed.vertices[closed.faces[:, k]] for k in range(3))
+    a, b, c = _closed(mesh).corners
     signed = np.einsum("ij,ij->i", a, np.cross(b, c)) / 6
     return float(abs(signed.sum())), (signed[:, None] * (a + b + c) / 4).sum(0) / signed.sum()
 
 
 def surface_centroid(mesh: Mesh) -> FloatArray:
     """Centre (3,) of the wall, by area."""
-    a, b, c = (mesh.vertices[mesh.faces[:, k]] for k in range(3))
-    weight = np.linalg.norm(np.cross(b - a, c - a), axis=1)
-    return (weight[:, None] * (a + b + c) / 3).sum(0) / weight.sum()
+    return np.average(sum(mesh.corners) / 3, axis=0, weights=mesh.areas)
 
 
 def section_area(section: Section, angle_deg: float) -> float:
@@ -86,7 +88,7 @@ def cochlear_measures(section: Section) -> dict[str, float]:
     extents = np.ptp(mesh.vertices @ spread.T, axis=0)
     return {
         "cochlea_volume_mm3": volume,
-        "cochlea_surface_mm2": area(mesh),
+        "cochlea_surface_mm2": float(mesh.areas.sum()),
         "a_value_mm": diameter(section, 0.0),
         "b_value_mm": diameter(section, 90.0),
         "height_mm": rise(section),

@@ -70,15 +70,9 @@ def _sample(hu: FloatArray, grid: Grid, to_lps: FloatArray, geometry: Geometry, 
     target.SetDirection(geometry.direction.ravel().tolist())
     target.SetOrigin((geometry.origin - geometry.direction[:, 2] * thin * (slabs - 1) / 2).tolist())
     from_lps = np.linalg.inv(to_lps)
-    transform = sitk.AffineTransform(3)
-    transform.SetMatrix(from_lps[:3, :3].ravel().tolist())
-    transform.SetTranslation(from_lps[:3, 3].tolist())
-    resampler = sitk.ResampleImageFilter()
-    resampler.SetReferenceImage(target)
-    resampler.SetTransform(transform)
-    resampler.SetInterpolator(sitk.sitkLinear)
-    resampler.UseNearestNeighborExtrapolatorOn()
-    return sitk.GetArrayFromImage(resampler.Execute(image))
+    transform = sitk.AffineTransform(from_lps[:3, :3].ravel().tolist(), from_lps[:3, 3].tolist())
+    # The last argument: beyond the rendered grid the nearest voxel counts.
+    return sitk.GetArrayFromImage(sitk.Resample(image, target, transform, sitk.sitkLinear, 0.0, sitk.sitkFloat32, True))
 
 
 def _noise(shape: tuple[int, ...], sd: float, rng: np.random.Generator) -> FloatArray:

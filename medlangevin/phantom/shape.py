@@ -6,7 +6,6 @@ turns 2.6 +- 0.2, lateral wall 41 +- 1.7 mm, volume 73 +- 11 mm3 within 56 to 11
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TypedDict
 
 import numpy as np
 from scipy.stats import norm, truncnorm
@@ -17,6 +16,7 @@ from medlangevin.phantom.labyrinth import LabyrinthShape
 VOLUME_RANGE_MM3 = (56.0, 113.0)
 # Mean and spread of ln(volume) before the cut to the range, which leaves 73 and 11 mm3.
 _LOG_VOLUME = (4.2435, 0.1787)
+# The measures that decide the duct, in the order of the constants below.
 NAMES = ("a_mm", "b_mm", "turns", "lateral_wall_mm", "height_mm", "volume_mm3")
 MEANS = np.array([9.2, 6.8, 2.6, 41.0, 4.3])
 SPREADS = np.array([0.4, 0.4, 0.2, 1.7, 0.3])
@@ -36,17 +36,6 @@ _CHOLESKY = np.linalg.cholesky(CORRELATION)
 _LARGEST_DEVIATION = 3.0  # in spreads
 
 
-class CochleaMeasures(TypedDict):
-    """What decides the duct: lengths in mm, volume in mm3."""
-
-    a_mm: float
-    b_mm: float
-    turns: float
-    lateral_wall_mm: float
-    height_mm: float
-    volume_mm3: float
-
-
 @dataclass(frozen=True)
 class ShapeParameters:
     """An inner ear's shape: ``a_mm`` is the cochlea's width through the round window, ``b_mm`` the width across it,
@@ -60,17 +49,6 @@ class ShapeParameters:
     volume_mm3: float = 73.0
     labyrinth: LabyrinthShape = field(default_factory=LabyrinthShape)
 
-    def cochlea(self) -> CochleaMeasures:
-        """The duct's measures."""
-        return CochleaMeasures(
-            a_mm=self.a_mm,
-            b_mm=self.b_mm,
-            turns=self.turns,
-            lateral_wall_mm=self.lateral_wall_mm,
-            height_mm=self.height_mm,
-            volume_mm3=self.volume_mm3,
-        )
-
     def section(self) -> Section:
         """The cochlear duct of this shape. Raises ValueError when no duct has these measures."""
         return _section(self)
@@ -78,7 +56,7 @@ class ShapeParameters:
 
 @lru_cache(maxsize=8)  # the solver is slow and a shape's duct is asked for again and again
 def _section(shape: ShapeParameters) -> Section:
-    return make_section(solve_stretch(**shape.cochlea()))
+    return make_section(solve_stretch(**{name: getattr(shape, name) for name in NAMES}))
 
 
 MEAN_SHAPE = ShapeParameters()

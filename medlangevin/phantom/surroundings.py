@@ -27,13 +27,10 @@ _OSSICLES = [
 ]
 _CAROTID = np.array(
     [
-        (-5.4, -5.7, -14.0, 2.5),
-        (-2.8, -6.2, -9.5, 2.3),
-        (-1.9, -6.9, -7.8, 2.4),
-        (1.9, -9.0, -5.5, 2.4),
+        (-5.4, -5.7, -14.0, 2.5), (-2.8, -6.2, -9.5, 2.3), (-1.9, -6.9, -7.8, 2.4), (1.9, -9.0, -5.5, 2.4),
         (6.0, -13.0, -4.5, 2.6),
     ]
-)
+)  # fmt: skip
 _JUGULAR = np.array([(-5.0, 9.0, -13.0, 4.0), (-4.0, 6.5, -11.5, 3.4)])
 MASTOID_CENTRE = np.array([-14.0, 10.0, 0.5])
 MASTOID_SEMI_AXES = np.array([6.2, 8.5, 13.0])
@@ -60,9 +57,8 @@ def middle_ear(grid: Grid, surroundings: Surroundings) -> FloatArray:
         add_ellipsoid(
             air, grid, np.asarray(centre) + shift, size * np.asarray(half), rotation_matrix(np.array([0, 0, turn]))
         )
-    for path in (_EUSTACHIAN_TUBE, _EAR_CANAL):
-        add_tube(air, grid, path + np.r_[shift, 0.0])
-    for path in (_WINDOW_NICHE, _OVAL_NICHE):
+    moved = [path + np.r_[shift, 0.0] for path in (_EUSTACHIAN_TUBE, _EAR_CANAL)]
+    for path in (*moved, _WINDOW_NICHE, _OVAL_NICHE):
         add_tube(air, grid, path)
     return air
 
@@ -87,9 +83,9 @@ def mastoid_cells(grid: Grid, surroundings: Surroundings) -> FloatArray:
     centres = MASTOID_CENTRE + offsets * MASTOID_SEMI_AXES
     kept, radii = np.empty((0, 3)), np.empty(0)
     for centre, radius in zip(centres, rng.uniform(0.4, 1.5, len(centres)), strict=True):
-        room = np.min(np.linalg.norm(kept - centre, axis=1) - radii, initial=9.0) - 0.15
-        if room > 0.3:
-            kept, radii = np.vstack([kept, centre]), np.r_[radii, min(radius, room)]
+        free = np.min(np.linalg.norm(kept - centre, axis=1) - radii, initial=9.0) - 0.15
+        if free > 0.3:
+            kept, radii = np.vstack([kept, centre]), np.r_[radii, min(radius, free)]
     add_balls(cells, grid, kept, radii, margin=0.4)
     return cells
 

@@ -127,7 +127,7 @@ def test_fluid_is_where_the_truth_says(two_ears, read_series):
 def test_interrupted_cohort_goes_on_without_redoing(two_ears, tmp_path, monkeypatch):
     shutil.copytree(two_ears, tmp_path / "copy")
     drawn = []
-    monkeypatch.setattr(cohort, "_write_number", lambda out, seed, index: drawn.append(index) or out)
+    monkeypatch.setattr(cohort, "_draw_and_write", lambda out, seed, index: [drawn.append(index), out][1])
     (tmp_path / "copy" / "truth" / "ear0002.json").unlink()
     folders = write_cohort(tmp_path / "copy", ears=2, seed=3)
     assert drawn == [1]
