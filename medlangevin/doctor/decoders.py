@@ -115,13 +115,9 @@ def can_read(compression: Compression) -> bool:
 def _write(path: Path, compression: Compression) -> None:
     data = pydicom.Dataset()
     data.SOPClassUID, data.SOPInstanceUID = CTImageStorage, "2.25.1"
-    data.Rows, data.Columns = IMAGE.shape
-    data.SamplesPerPixel, data.PhotometricInterpretation, data.PixelRepresentation = 1, "MONOCHROME2", 0
-    data.BitsAllocated, data.BitsStored, data.HighBit = 16, 16, 15
     data.file_meta = FileMetaDataset()
     data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    data.PixelData = IMAGE.astype("<u2").tobytes()
-    data["PixelData"].VR = "OW"
+    data.set_pixel_data(IMAGE, "MONOCHROME2", 16, generate_instance_uid=False)
     if compression.syntax == RLELossless:
         data.compress(RLELossless, encoding_plugin="pydicom")
     elif compression.code:

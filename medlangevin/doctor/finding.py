@@ -6,6 +6,11 @@ State = Literal["ok", "warn", "fail"]
 PIP = "python -m pip install"
 
 
+def one_line(error: Exception) -> str:
+    """The message of ``error`` on one line, at most 200 characters."""
+    return " ".join(str(error).split())[:200]
+
+
 class Finding(NamedTuple):
     """``fail``: some command cannot work; ``warn``: something may be missed. ``what``: found; ``to_do``: the remedy."""
 
