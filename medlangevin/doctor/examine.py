@@ -10,9 +10,13 @@ from medlangevin.doctor.places import places
 
 
 def examine(folder: Path) -> Iterator[Finding]:
-    """Findings as they are made. ``folder``: the working folder, below which commands write by default.
+    """Examine this machine. An examination that breaks down is a finding: the others are still wanted.
 
-    An examination that breaks down is a finding: the others are still wanted.
+    Args:
+        folder: The working folder, below which commands write by default.
+
+    Yields:
+        Findings as they are made.
     """
     examinations: dict[str, Callable[[], Iterator[Finding]]] = {
         "the packages": packages,

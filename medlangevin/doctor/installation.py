@@ -26,7 +26,11 @@ _DRIVER = Path("/proc/driver/nvidia/version")
 
 
 def packages() -> Iterator[Finding]:
-    """Python, medlangevin, and each package it needs at run time."""
+    """Examine Python, medlangevin, and each package it needs at run time: there, new enough, and loadable.
+
+    Yields:
+        A finding for each package that is not, and one that lists the others.
+    """
     yield Finding("ok", f"medlangevin {__version__}, Python {platform.python_version()}, {platform.platform()}")
     try:
         needed = [Requirement(text) for text in requires("medlangevin") or []]
@@ -63,7 +67,11 @@ def _problem(requirement: Requirement) -> Finding | None:
 
 
 def devices() -> Iterator[Finding]:
-    """The processor, and each GPU that torch can use, tried with a small product."""
+    """Examine the processor, and each GPU that torch can use, which is tried with a small product.
+
+    Yields:
+        A finding for each.
+    """
     import torch
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -19,9 +19,15 @@ SYNTAXES = {"explicit": ExplicitVRLittleEndian, "implicit": ImplicitVRLittleEndi
 
 @dataclass(frozen=True)
 class HeaderVariant:
-    """How a study is written: ``syntax`` explicit, implicit or RLE; ``file_names`` numbered or random (no extension);
-    ``slice_order`` of InstanceNumber: along, reversed or shuffled; rescale intercept (stored value = HU - intercept);
-    whether Laterality and the SeriesDescription tell the side."""
+    """How a study is written.
+
+    Attributes:
+        syntax: Transfer syntax: explicit, implicit or RLE.
+        file_names: Numbered, or random without an extension.
+        slice_order: Order of InstanceNumber: along, reversed or shuffled.
+        rescale_intercept: The stored value is HU - intercept.
+        side_in_header: Whether Laterality and SeriesDescription tell the side.
+    """
 
     syntax: str = "explicit"
     file_names: str = "numbered"
@@ -43,7 +49,11 @@ class Patient:
     study_date: str
 
     def identifying_strings(self) -> list[str]:
-        """What a de-identified copy must not contain."""
+        """List what a de-identified copy must not contain.
+
+        Returns:
+            The strings, sorted.
+        """
         return sorted(
             [self.name, self.patient_id, self.birth_date, self.address, self.accession_number, _REFERRER, _HOSPITAL]
         )
@@ -54,13 +64,28 @@ _REFERRER = "REFERRER^TEST^DR"
 
 
 def make_uid(*parts: object) -> str:
-    """A DICOM UID under 2.25 that depends on ``parts`` alone."""
+    """A DICOM UID under 2.25 that depends on ``parts`` alone.
+
+    Args:
+        *parts: What the UID stands for.
+
+    Returns:
+        The UID.
+    """
     digest = hashlib.sha256("/".join(str(part) for part in parts).encode()).digest()
     return f"2.25.{int.from_bytes(digest[:16], 'big')}"
 
 
 def invent_patient(index: int, rng: np.random.Generator) -> Patient:
-    """A test patient; the names are those of specimens in forms."""
+    """Draw a test patient; the names are those of specimens in forms.
+
+    Args:
+        index: Number in the name.
+        rng: Source of the other values.
+
+    Returns:
+        The patient.
+    """
     family, given = rng.choice(["MUSTERMANN", "SAMPLE", "TESTER", "DOE"]), rng.choice(["ERIKA", "ALEX", "JO", "KIM"])
     return Patient(
         name=f"{family}^{given}^{index:04d}",
@@ -74,7 +99,14 @@ def invent_patient(index: int, rng: np.random.Generator) -> Patient:
 
 
 def choose_variant(rng: np.random.Generator) -> HeaderVariant:
-    """A way of writing a study."""
+    """Draw a way of writing a study.
+
+    Args:
+        rng: Source of the draws.
+
+    Returns:
+        The way.
+    """
     return HeaderVariant(
         syntax=str(rng.choice(list(SYNTAXES), p=[0.6, 0.25, 0.15])),
         file_names=str(rng.choice(["numbered", "random"], p=[0.7, 0.3])),
@@ -149,7 +181,19 @@ def write_study(
     variant: HeaderVariant,
     rng: np.random.Generator,
 ) -> None:
-    """Write ``hu`` (slices, rows, columns) into an existing folder, one file a slice."""
+    """Write a scan into an existing folder, one file a slice.
+
+    Args:
+        folder: The folder.
+        hu: HU (slices, rows, columns), int16.
+        geometry: Where the voxels lie.
+        patient: What the headers say of the patient.
+        side: L or R.
+        study_uid: StudyInstanceUID.
+        series_uid: SeriesInstanceUID.
+        variant: How the study is written.
+        rng: Order of the slices where they are shuffled.
+    """
     numbers = _slice_numbers(len(hu), variant.slice_order, rng)
     stored = hu.astype(np.int32) - variant.rescale_intercept
     pixels = stored.astype("<i2" if variant.rescale_intercept == 0 else "<u2")

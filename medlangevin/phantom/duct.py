@@ -43,8 +43,16 @@ _section_curve = PchipInterpolator(_SECTION[:, 0], _SECTION[:, 1:])
 
 
 class Section(NamedTuple):
-    """The duct over its angle; arrays of one length: ``angle_deg`` (from the round window), the centre line's
-    ``radius`` and ``height``, the ``long`` and ``short`` semi-axes (mm), the ``tilt_rad`` of the long one."""
+    """The duct over its angle: arrays of one length.
+
+    Attributes:
+        angle_deg: Angle from the round window, degrees.
+        radius: Distance of the centre line from the spiral's centre, mm.
+        height: Height of the centre line along the modiolar axis, mm.
+        long: Long semi-axis, mm.
+        short: Short semi-axis, mm.
+        tilt_rad: Angle of the long axis from the radial direction towards the apex, radians.
+    """
 
     angle_deg: FloatArray
     radius: FloatArray
@@ -60,21 +68,36 @@ class Section(NamedTuple):
 
     @property
     def azimuth_rad(self) -> FloatArray:
-        """Polar angle about the spiral's centre, from u towards v."""
+        """Angle about the spiral's centre from u towards v, radians."""
         return np.radians(self.angle_deg + ROUND_WINDOW_ANGLE_DEG)
 
     def centre_line(self) -> FloatArray:
-        """Points (n, 3) in the reference frame."""
+        """The middle of each cross-section.
+
+        Returns:
+            Points (n, 3) in the reference frame, mm.
+        """
         return from_cylinder(self.azimuth_rad, self.radius, self.height)
 
     def lateral_wall(self) -> FloatArray:
-        """The outermost points (n, 3) of the cross-sections in the reference frame."""
+        """The outermost point of each cross-section.
+
+        Returns:
+            Points (n, 3) in the reference frame, mm.
+        """
         extent = self.radial_extent
         rise = (self.long**2 - self.short**2) * np.sin(self.tilt_rad) * np.cos(self.tilt_rad) / extent
         return from_cylinder(self.azimuth_rad, self.radius + extent, self.height + rise)
 
     def rings(self, sides: int) -> FloatArray:
-        """The wall as points (n, sides, 3) in the reference frame, one ring for each angle."""
+        """The wall, one ring for each angle.
+
+        Args:
+            sides: Number of points in a ring.
+
+        Returns:
+            Points (n, sides, 3) in the reference frame, mm.
+        """
         turn = np.linspace(0.0, 2 * np.pi, sides, endpoint=False)
         along, across = self.long[:, None] * np.cos(turn), self.short[:, None] * np.sin(turn)
         cos, sin = np.cos(self.tilt_rad)[:, None], np.sin(self.tilt_rad)[:, None]
@@ -83,14 +106,29 @@ class Section(NamedTuple):
         return from_cylinder(angle, radius, self.height[:, None] + along * sin + across * cos)
 
     def at(self, angle_deg: float) -> "Section":
-        """The one cross-section at this angle, every array of length 1."""
+        """The one cross-section at an angle.
+
+        Args:
+            angle_deg: Angle from the round window, degrees.
+
+        Returns:
+            A section of arrays of length 1.
+        """
         return Section(*(np.interp([angle_deg], self.angle_deg, values) for values in self))
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """How the average duct is stretched: lateral wall radius along A and across it (B), height, cross-section, the
-    relative change ``apical`` of the radius beyond the first turn, and the number of ``turns``."""
+    """How the average duct is stretched.
+
+    Attributes:
+        a: Factor of the lateral wall's radius along A.
+        b: Factor of the lateral wall's radius across it, along B.
+        height: Factor of the height.
+        section: Factor of the cross-section's semi-axes.
+        apical: Relative change of the radius beyond the first turn.
+        turns: Number of turns.
+    """
 
     a: float = 1.0
     b: float = 1.0
@@ -101,7 +139,14 @@ class Stretch:
 
 
 def make_section(stretch: Stretch) -> Section:
-    """The duct of a stretch, sampled about every 3 degrees from the vestibule to the helicotrema."""
+    """Make the duct of a stretch, sampled about every 3 degrees from the vestibule to the helicotrema.
+
+    Args:
+        stretch: How the average duct is stretched.
+
+    Returns:
+        The duct.
+    """
     end = 360.0 * stretch.turns
     count = round((end - START_DEG) / STEP_DEG) + 1
     angle = np.linspace(START_DEG, end, count)
@@ -122,12 +167,27 @@ def make_section(stretch: Stretch) -> Section:
 
 
 def path_length(points: FloatArray) -> float:
-    """Length (mm) of a polyline (n, 3)."""
+    """Length of a polyline.
+
+    Args:
+        points: (n, 3), mm.
+
+    Returns:
+        The length, mm.
+    """
     return float(np.linalg.norm(np.diff(points, axis=0), axis=1).sum())
 
 
 def wall_length(section: Section, end_deg: float | None = None) -> float:
-    """Lateral wall length (mm) from the round window to ``end_deg`` (default: the helicotrema)."""
+    """Length of the lateral wall from the round window on.
+
+    Args:
+        section: The duct.
+        end_deg: Where it ends, degrees from the round window; the helicotrema by default.
+
+    Returns:
+        The length, mm.
+    """
     points = section.lateral_wall()
     stop = section.angle_deg[-1] if end_deg is None else end_deg
     cuts = np.sort(np.r_[0.0, section.angle_deg[(section.angle_deg > 0) & (section.angle_deg < stop)], stop])
@@ -135,18 +195,40 @@ def wall_length(section: Section, end_deg: float | None = None) -> float:
 
 
 def diameter(section: Section, angle_deg: float) -> float:
-    """Distance (mm), across the modiolar axis, between the lateral walls at ``angle_deg`` and half a turn later."""
+    """Distance, across the modiolar axis, between the lateral walls at an angle and half a turn later.
+
+    Args:
+        section: The duct.
+        angle_deg: Angle from the round window, degrees.
+
+    Returns:
+        The distance, mm.
+    """
     wall = section.radius + section.radial_extent
     return float(np.interp(angle_deg, section.angle_deg, wall) + np.interp(angle_deg + 180, section.angle_deg, wall))
 
 
 def tube_volume(section: Section) -> float:
-    """Volume (mm3) of the duct: cross-sections swept about the axis (Pappus; exact for this way of winding)."""
+    """Volume of the duct: cross-sections swept about the axis (Pappus; exact for this way of winding).
+
+    Args:
+        section: The duct.
+
+    Returns:
+        The volume, mm3.
+    """
     return float(np.trapezoid(np.pi * section.long * section.short * section.radius, np.radians(section.angle_deg)))
 
 
 def rise(section: Section) -> float:
-    """Height (mm) of the lumen along the axis, from the round window to the top."""
+    """Height of the lumen along the axis, from the round window to the top.
+
+    Args:
+        section: The duct.
+
+    Returns:
+        The height, mm.
+    """
     half = np.hypot(section.long * np.sin(section.tilt_rad), section.short * np.cos(section.tilt_rad))
     on = section.angle_deg >= 0
     return float((section.height + half)[on].max() - (section.height - half)[on].min())
@@ -172,7 +254,22 @@ def _solve_one(stretch: Stretch, parameter: str, target: float) -> Stretch:
 def solve_stretch(
     *, a_mm: float, b_mm: float, turns: float, lateral_wall_mm: float, height_mm: float, volume_mm3: float
 ) -> Stretch:
-    """The stretch whose duct has these measures. Raises ValueError when no duct of this family has them."""
+    """Find the stretch whose duct has given measures.
+
+    Args:
+        a_mm: Width through the round window.
+        b_mm: Width across it.
+        turns: Number of turns.
+        lateral_wall_mm: Length of the outer wall.
+        height_mm: Height along the modiolar axis.
+        volume_mm3: Volume of the lumen.
+
+    Returns:
+        The stretch.
+
+    Raises:
+        ValueError: No duct of this family has these measures.
+    """
     average = make_section(Stretch())
     stretch = Stretch(a=a_mm / diameter(average, 0.0), b=b_mm / diameter(average, 90.0), turns=turns)
     for _ in range(4):  # each measure depends mostly on its own parameter: a few rounds settle all three

@@ -30,7 +30,21 @@ FRAME_DEFINITION = (
 
 @dataclass(frozen=True)
 class PhantomEar:
-    """One drawn ear with its head pose and scan; ``to_lps`` maps the ear's own frame to the scanner."""
+    """One drawn ear with its head pose and scan.
+
+    Attributes:
+        scan: Name of its truth file.
+        rng_key: Seed of the cohort and number of the ear.
+        side: L or R.
+        shape: Its shape parameters.
+        anatomy: Everything that decides its picture.
+        rotation_deg: Rotation of the head, a rotation vector (3,) in degrees.
+        to_lps: 4 x 4, from the ear's own frame to the scanner.
+        geometry: Voxels of its scan.
+        acquisition: Blur and noise of its scan.
+        patient: What the headers say of the patient.
+        variant: How the study is written.
+    """
 
     scan: str
     rng_key: tuple[int, int]
@@ -91,7 +105,15 @@ def _surroundings(rng: np.random.Generator) -> Surroundings:
 
 
 def draw_ear(seed: int, index: int) -> PhantomEar:
-    """The ear number ``index`` of a cohort: it depends on these two numbers alone, not on how many ears there are."""
+    """Draw an ear of a cohort: it depends on seed and number alone, not on how many ears there are.
+
+    Args:
+        seed: Seed of the cohort.
+        index: Number of the ear, from 0; even ones are right ears.
+
+    Returns:
+        The ear.
+    """
     rng = np.random.default_rng([seed, index])
     side = "RL"[index % 2]
     shape = sample_shape(rng)
@@ -148,7 +170,14 @@ def _ear_truth(ear: PhantomEar) -> dict[str, Any]:
 
 
 def truth(ear: PhantomEar) -> dict[str, Any]:
-    """Everything known about an ear and its scan, ready for JSON; lengths mm, angles degrees, CT numbers HU."""
+    """Tell everything known about an ear and its scan, ready for JSON.
+
+    Args:
+        ear: The ear.
+
+    Returns:
+        Lengths in mm, angles in degrees, CT numbers in HU.
+    """
     geometry = ear.geometry
     return {
         "scan": ear.scan,

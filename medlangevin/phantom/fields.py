@@ -15,7 +15,13 @@ MARGIN = 0.7  # how far from a surface (mm) its distance is worked out
 
 @dataclass(frozen=True)
 class Grid:
-    """Axis-aligned voxels in the reference frame: centre of voxel (i, j, k) = origin + spacing * (i, j, k)."""
+    """Axis-aligned voxels in the reference frame: the centre of voxel (i, j, k) is origin + spacing * (i, j, k).
+
+    Attributes:
+        origin: Centre of voxel (0, 0, 0), mm.
+        spacing: Side of a voxel, mm.
+        shape: Number of voxels along x, y and z.
+    """
 
     origin: tuple[float, ...]
     spacing: float
@@ -23,21 +29,49 @@ class Grid:
 
     @classmethod
     def around(cls, low: FloatArray, high: FloatArray, spacing: float) -> "Grid":
-        """The grid of this spacing (mm), on multiples of it, that covers the box from ``low`` to ``high``."""
+        """Make the grid, on multiples of its spacing, that covers a box.
+
+        Args:
+            low: Lowest corner (3,), mm.
+            high: Highest corner (3,), mm.
+            spacing: Side of a voxel, mm.
+
+        Returns:
+            The grid.
+        """
         first, last = np.floor(np.asarray(low) / spacing), np.ceil(np.asarray(high) / spacing)
         return cls(tuple(first * spacing), spacing, tuple((last - first + 1).astype(int).tolist()))
 
     def field(self, value: float = FAR) -> FloatArray:
-        """A float32 array of the grid's shape."""
+        """A new field on the grid.
+
+        Args:
+            value: Its value everywhere.
+
+        Returns:
+            A float32 array of the grid's shape.
+        """
         return np.full(self.shape, value, dtype=np.float32)
 
     def axes(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """x (n, 1, 1), y (1, n, 1) and z (1, 1, n) of the voxel centres, mm."""
+        """Coordinates of the voxel centres.
+
+        Returns:
+            x (n, 1, 1), y (1, n, 1) and z (1, 1, n), mm, float32.
+        """
         x, y, z = ((self.origin[k] + self.spacing * np.arange(self.shape[k])).astype(np.float32) for k in range(3))
         return x[:, None, None], y[None, :, None], z[None, None, :]
 
     def block(self, low: FloatArray, high: FloatArray) -> tuple[tuple[slice, ...], "Grid"]:
-        """The part of the grid between two corners (mm), as slices and as a grid; empty when outside."""
+        """The part of the grid between two corners; empty when outside.
+
+        Args:
+            low: Lowest corner (3,), mm.
+            high: Highest corner (3,), mm.
+
+        Returns:
+            The part as slices of a field, and as a grid.
+        """
         start = np.clip(np.floor((low - self.origin) / self.spacing), 0, self.shape).astype(int)
         stop = np.clip(np.ceil((high - self.origin) / self.spacing) + 1, start, self.shape).astype(int)
         origin = tuple(self.origin + self.spacing * start)
@@ -46,7 +80,15 @@ class Grid:
 
 
 def add_balls(field: FloatArray, grid: Grid, centres: FloatArray, radii: FloatArray, *, margin: float = MARGIN) -> None:
-    """Unite ``field`` in place with balls: centres (n, 3) and radii (n,), mm; exact within ``margin`` of them."""
+    """Unite a field in place with balls.
+
+    Args:
+        field: Signed distances, mm.
+        grid: Where its voxels lie.
+        centres: (n, 3), mm.
+        radii: (n,), mm.
+        margin: Distance from the balls within which the field is exact, mm.
+    """
     for centre, radius in zip(centres, radii, strict=True):
         reach = radius + margin
         slices, part = grid.block(centre - reach, centre + reach)
@@ -59,7 +101,13 @@ def add_balls(field: FloatArray, grid: Grid, centres: FloatArray, radii: FloatAr
 
 
 def add_tube(field: FloatArray, grid: Grid, path: FloatArray) -> None:
-    """Unite ``field`` in place with a tube: ``path`` (n, 4) are points and radii it passes smoothly, mm."""
+    """Unite a field in place with a tube.
+
+    Args:
+        field: Signed distances, mm.
+        grid: Where its voxels lie.
+        path: (n, 4), points and radii that the tube passes smoothly, mm.
+    """
     path = np.asarray(path, dtype=float)
     chord = np.r_[0.0, np.cumsum(np.linalg.norm(np.diff(path[:, :3], axis=0), axis=1))]
     count = max(int(np.ceil(chord[-1] / (0.25 * path[:, 3].min()))), 2)
@@ -70,7 +118,15 @@ def add_tube(field: FloatArray, grid: Grid, path: FloatArray) -> None:
 def add_ellipsoid(
     field: FloatArray, grid: Grid, centre: FloatArray, semi_axes: FloatArray, rotation: FloatArray | None = None
 ) -> None:
-    """Unite ``field`` in place with an ellipsoid; columns of ``rotation`` (3, 3) are its axes (default: x, y, z)."""
+    """Unite a field in place with an ellipsoid.
+
+    Args:
+        field: Signed distances, mm.
+        grid: Where its voxels lie.
+        centre: (3,), mm.
+        semi_axes: (3,), mm.
+        rotation: (3, 3), its columns are the ellipsoid's axes; x, y and z by default.
+    """
     centre, semi_axes = np.asarray(centre, dtype=float), np.asarray(semi_axes, dtype=float)
     axes = np.eye(3) if rotation is None else rotation
     half = np.sqrt((axes**2) @ semi_axes**2) + MARGIN
@@ -86,7 +142,13 @@ def add_ellipsoid(
 
 
 def add_duct(field: FloatArray, grid: Grid, section: Section) -> None:
-    """Unite ``field`` in place with the cochlear duct's lumen."""
+    """Unite a field in place with the cochlear duct's lumen.
+
+    Args:
+        field: Signed distances, mm.
+        grid: Where its voxels lie.
+        section: The duct.
+    """
     wall = section.rings(8).reshape(-1, 3)
     slices, part = grid.block(wall.min(0) - MARGIN, wall.max(0) + MARGIN)
     if min(part.shape) == 0:

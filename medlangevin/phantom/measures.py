@@ -17,7 +17,12 @@ COMMON_ANGLE_DEG = 720.0
 
 
 class Mesh(NamedTuple):
-    """A triangle mesh: ``vertices`` (n, 3) mm, ``faces`` (m, 3) vertex numbers, seen from outside anticlockwise."""
+    """A triangle mesh.
+
+    Attributes:
+        vertices: (n, 3), mm.
+        faces: (m, 3) vertex numbers, seen from outside anticlockwise.
+    """
 
     vertices: FloatArray
     faces: FloatArray
@@ -35,7 +40,14 @@ class Mesh(NamedTuple):
 
 
 def duct_mesh(section: Section) -> Mesh:
-    """The lumen's wall from the vestibule to the helicotrema, open at both ends."""
+    """Mesh the lumen's wall from the vestibule to the helicotrema, open at both ends.
+
+    Args:
+        section: The duct.
+
+    Returns:
+        The mesh.
+    """
     rings = section.rings(SIDES)
     count = len(rings)
     corner = np.arange((count - 1) * SIDES).reshape(count - 1, SIDES)
@@ -56,32 +68,70 @@ def _closed(mesh: Mesh) -> Mesh:
 
 
 def volume_and_centroid(mesh: Mesh) -> tuple[float, FloatArray]:
-    """Volume (mm3) within the mesh, its ends closed, and the centre of that volume (divergence theorem)."""
+    """Volume within a duct's mesh, its ends closed, and the centre of that volume (divergence theorem).
+
+    Args:
+        mesh: As ``duct_mesh`` gives it.
+
+    Returns:
+        Volume (mm3) and centre (3,) (mm).
+    """
     a, b, c = _closed(mesh).corners
     signed = np.einsum("ij,ij->i", a, np.cross(b, c)) / 6
     return float(abs(signed.sum())), (signed[:, None] * (a + b + c) / 4).sum(0) / signed.sum()
 
 
 def surface_centroid(mesh: Mesh) -> FloatArray:
-    """Centre (3,) of the wall, by area."""
+    """Centre of the wall, by area.
+
+    Args:
+        mesh: The mesh.
+
+    Returns:
+        Centre (3,), mm.
+    """
     return np.average(sum(mesh.corners) / 3, axis=0, weights=mesh.areas)
 
 
 def section_area(section: Section, angle_deg: float) -> float:
-    """Cross-section (mm2) of the lumen at an angle from the round window."""
+    """Cross-section of the lumen at an angle.
+
+    Args:
+        section: The duct.
+        angle_deg: Angle from the round window, degrees.
+
+    Returns:
+        The area, mm2.
+    """
     ring = section.at(angle_deg).rings(180)[0]
     relative = ring - ring.mean(0)
     return float(np.linalg.norm(np.cross(relative, np.roll(relative, -1, axis=0)).sum(0)) / 2)
 
 
 def section_diameter(section: Section, angle_deg: float) -> float:
-    """Largest diameter (mm) of the lumen at an angle from the round window."""
+    """Largest diameter of the lumen at an angle.
+
+    Args:
+        section: The duct.
+        angle_deg: Angle from the round window, degrees.
+
+    Returns:
+        The diameter, mm.
+    """
     ring = section.at(angle_deg).rings(180)[0]
     return float(np.linalg.norm(ring - np.roll(ring, 90, axis=0), axis=1).max())
 
 
 def cochlear_measures(section: Section) -> dict[str, float]:
-    """Volume, surface, A, B, height, turns, lateral wall (whole, first turn), cross-sections, lumen diameter."""
+    """Measure a duct.
+
+    Args:
+        section: The duct.
+
+    Returns:
+        Volume, surface, A, B, height, turns, lateral wall (whole, first turn), centre line, cross-sections, lumen
+            diameter and principal extents, by name with unit.
+    """
     mesh = duct_mesh(section)
     volume, _ = volume_and_centroid(mesh)
     spread = np.linalg.svd(mesh.vertices - mesh.vertices.mean(0), full_matrices=False)[2]
@@ -111,7 +161,15 @@ def _labyrinth_points(shape: LabyrinthShape) -> FloatArray:
 
 
 def landmarks(section: Section, shape: LabyrinthShape) -> dict[str, FloatArray]:
-    """Named points (3,) in the ear's own frame, mm."""
+    """Named points of an ear.
+
+    Args:
+        section: The duct.
+        shape: The rest of the labyrinth.
+
+    Returns:
+        Points (3,) in the ear's own frame, mm.
+    """
     mesh = duct_mesh(section)
     return {
         "cochlea_centroid": surface_centroid(mesh),
@@ -126,14 +184,29 @@ def landmarks(section: Section, shape: LabyrinthShape) -> dict[str, FloatArray]:
 
 
 def cochlea_points(section: Section) -> FloatArray:
-    """Wall points (n, 3) at the same angles from the round window in every ear, up to two turns."""
+    """Wall points at the same angles from the round window in every ear, up to two turns.
+
+    Args:
+        section: The duct.
+
+    Returns:
+        Points (n, 3), mm.
+    """
     angles = np.arange(0.0, COMMON_ANGLE_DEG + 1, 15.0)
     return np.vstack([section.at(float(angle)).rings(8)[0] for angle in angles])
 
 
 def reference_to_ear(shape: ShapeParameters, section: Section, *, cochlea_only: bool) -> FloatArray:
-    """The rigid 4 x 4 matrix that maps the average ear best onto this one (least squares over corresponding points:
-    half the weight on the cochlea, half on vestibule and canals; or all on the cochlea)."""
+    """The rigid motion that maps the average ear best onto this one, by least squares over corresponding points.
+
+    Args:
+        shape: The ear's shape.
+        section: The duct of that shape.
+        cochlea_only: Put all weight on the cochlea, not half on it and half on vestibule and canals.
+
+    Returns:
+        4 x 4, determinant +1.
+    """
     average = MEAN_SHAPE.section()
     source, target = cochlea_points(average), cochlea_points(section)
     if not cochlea_only:

@@ -20,7 +20,11 @@ PSF_SIGMA_MM = 0.2
 
 
 def reference_volume() -> tuple[NDArray[np.int16], NDArray[np.float64]]:
-    """The reference: int16 HU (x, y, z) and the 4 x 4 matrix from voxel indices to LPS mm."""
+    """Render the reference.
+
+    Returns:
+        HU (x, y, z), int16, and the 4 x 4 matrix from voxel indices to LPS mm.
+    """
     grid = Grid.around(LOW_MM, HIGH_MM, SPACING_MM)
     hu = gaussian_filter(render(Anatomy(MEAN_SHAPE.section()), grid), PSF_SIGMA_MM / SPACING_MM)
     matrix = np.diag([SPACING_MM] * 3 + [1.0])

@@ -26,7 +26,19 @@ CAPSULE_FADE_MM = 0.6
 
 @dataclass(frozen=True)
 class Tissues:
-    """CT numbers (HU) of an ear. ``texture_sd_hu`` and ``texture_seed`` shape the petrous bone's spongy pattern."""
+    """CT numbers (HU) of an ear.
+
+    Attributes:
+        fluid: Inside the labyrinth.
+        soft_tissue: Vessels, brain and the internal auditory canal.
+        nerve: The facial nerve.
+        modiolus: The modiolus with the cochlear nerve.
+        capsule: The otic capsule, the densest bone.
+        petrous: The bone around it.
+        ossicle: Malleus and incus.
+        texture_sd_hu: Spread of the petrous bone's spongy pattern.
+        texture_seed: Seed of that pattern; None for none.
+    """
 
     fluid: float = 15.0
     soft_tissue: float = 45.0
@@ -55,7 +67,15 @@ def _share(distance: FloatArray, spacing: float) -> FloatArray:
 
 
 def lumen_distance(anatomy: Anatomy, grid: Grid) -> FloatArray:
-    """Signed distance (mm, exact near the wall) of cochlea, vestibule and canals together."""
+    """Signed distance of cochlea, vestibule and canals together.
+
+    Args:
+        anatomy: The ear.
+        grid: Where it is worked out.
+
+    Returns:
+        mm, float32 of the grid's shape; exact near the wall.
+    """
     lumen = grid.field()
     add_duct(lumen, grid, anatomy.section)
     for centre, half in labyrinth.sacs(anatomy.labyrinth):
@@ -90,7 +110,15 @@ def _bone(anatomy: Anatomy, grid: Grid, from_lumen: FloatArray) -> FloatArray:
 
 
 def render(anatomy: Anatomy, grid: Grid) -> FloatArray:
-    """CT numbers (HU), float32 (x, y, z); a voxel that a surface cuts gets its share of each side."""
+    """CT numbers of an ear, without blur and noise.
+
+    Args:
+        anatomy: The ear.
+        grid: Where they are worked out.
+
+    Returns:
+        HU, float32 (x, y, z); a voxel that a surface cuts gets its share of each side.
+    """
     tissues, step = anatomy.tissues, grid.spacing
     lumen = lumen_distance(anatomy, grid)
     from_lumen = _distance_to(lumen, grid)

@@ -38,8 +38,17 @@ _LARGEST_DEVIATION = 3.0  # in spreads
 
 @dataclass(frozen=True)
 class ShapeParameters:
-    """An inner ear's shape: ``a_mm`` is the cochlea's width through the round window, ``b_mm`` the width across it,
-    ``lateral_wall_mm`` the length of its outer wall, ``height_mm`` its height along the modiolar axis."""
+    """An inner ear's shape.
+
+    Attributes:
+        a_mm: The cochlea's width through the round window.
+        b_mm: The width across it.
+        turns: Number of turns.
+        lateral_wall_mm: Length of the outer wall.
+        height_mm: Height along the modiolar axis.
+        volume_mm3: Volume of the duct.
+        labyrinth: How vestibule and canals differ from the average.
+    """
 
     a_mm: float = 9.2
     b_mm: float = 6.8
@@ -50,7 +59,14 @@ class ShapeParameters:
     labyrinth: LabyrinthShape = field(default_factory=LabyrinthShape)
 
     def section(self) -> Section:
-        """The cochlear duct of this shape. Raises ValueError when no duct has these measures."""
+        """The cochlear duct of this shape.
+
+        Returns:
+            The duct.
+
+        Raises:
+            ValueError: No duct has these measures.
+        """
         return _section(self)
 
 
@@ -85,7 +101,14 @@ def _sample_labyrinth(rng: np.random.Generator, size: float) -> LabyrinthShape:
 
 
 def sample_shape(rng: np.random.Generator) -> ShapeParameters:
-    """Draw one inner ear. The marginals and their rank correlations are the module's constants."""
+    """Draw one inner ear. The marginals and their rank correlations are the module's constants.
+
+    Args:
+        rng: Source of the draws.
+
+    Returns:
+        The shape.
+    """
     while True:
         deviates = _CHOLESKY @ rng.standard_normal(len(NAMES))
         labyrinth = _sample_labyrinth(rng, float(deviates[:2].mean()))

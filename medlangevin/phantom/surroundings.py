@@ -38,8 +38,16 @@ MASTOID_SEMI_AXES = np.array([6.2, 8.5, 13.0])
 
 @dataclass(frozen=True)
 class Surroundings:
-    """How an ear's surroundings differ: shifts (mm) of the middle ear, roof and posterior face, relative size of the
-    air cavity, share of the mastoid that is air (0 to 1), seed of the cells."""
+    """How an ear's surroundings differ.
+
+    Attributes:
+        cavity_shift: Shift of the middle ear, mm.
+        cavity_size: Relative size of its air cavity.
+        roof_mm: Shift of the petrous bone's roof, mm.
+        posterior_mm: Shift of its posterior face, mm.
+        pneumatisation: Share of the mastoid that is air, 0 to 1.
+        cell_seed: Seed of the mastoid cells; None for none.
+    """
 
     cavity_shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
     cavity_size: float = 1.0
@@ -50,7 +58,15 @@ class Surroundings:
 
 
 def middle_ear(grid: Grid, surroundings: Surroundings) -> FloatArray:
-    """Signed distance of the middle-ear air without the mastoid."""
+    """Signed distance of the middle-ear air without the mastoid.
+
+    Args:
+        grid: Where it is worked out.
+        surroundings: How the ear differs.
+
+    Returns:
+        mm, float32 of the grid's shape.
+    """
     air = grid.field()
     shift, size = np.asarray(surroundings.cavity_shift), surroundings.cavity_size
     for centre, half, turn in _TYMPANIC_CAVITY:
@@ -64,7 +80,15 @@ def middle_ear(grid: Grid, surroundings: Surroundings) -> FloatArray:
 
 
 def ossicles(grid: Grid, surroundings: Surroundings) -> FloatArray:
-    """Signed distance of malleus and incus."""
+    """Signed distance of malleus and incus.
+
+    Args:
+        grid: Where it is worked out.
+        surroundings: How the ear differs.
+
+    Returns:
+        mm, float32 of the grid's shape.
+    """
     bones = grid.field()
     for path in _OSSICLES:
         add_tube(bones, grid, path + np.r_[np.asarray(surroundings.cavity_shift), 0.0])
@@ -72,7 +96,15 @@ def ossicles(grid: Grid, surroundings: Surroundings) -> FloatArray:
 
 
 def mastoid_cells(grid: Grid, surroundings: Surroundings) -> FloatArray:
-    """Signed distance of the mastoid air cells: random balls in the mastoid, apart by thin walls."""
+    """Signed distance of the mastoid air cells: random balls in the mastoid, apart by thin walls.
+
+    Args:
+        grid: Where it is worked out.
+        surroundings: How the ear differs.
+
+    Returns:
+        mm, float32 of the grid's shape.
+    """
     cells = grid.field()
     if surroundings.cell_seed is None:
         return cells
@@ -91,7 +123,14 @@ def mastoid_cells(grid: Grid, surroundings: Surroundings) -> FloatArray:
 
 
 def mastoid_region(grid: Grid) -> FloatArray:
-    """0 outside to 1 inside the part of the bone that air cells loosen, with a soft border."""
+    """The part of the bone that air cells loosen, with a soft border.
+
+    Args:
+        grid: Where it is worked out.
+
+    Returns:
+        0 outside to 1 inside, float32 of the grid's shape.
+    """
     x, y, z = grid.axes()
     scaled = sum(
         ((c - centre) / half) ** 2 for c, centre, half in zip((x, y, z), MASTOID_CENTRE, MASTOID_SEMI_AXES, strict=True)
@@ -100,7 +139,15 @@ def mastoid_region(grid: Grid) -> FloatArray:
 
 
 def soft_tissue(grid: Grid, surroundings: Surroundings) -> FloatArray:
-    """Signed distance of vessels and of the cranial cavity behind and above the petrous bone."""
+    """Signed distance of vessels and of the cranial cavity behind and above the petrous bone.
+
+    Args:
+        grid: Where it is worked out.
+        surroundings: How the ear differs.
+
+    Returns:
+        mm, float32 of the grid's shape.
+    """
     tissue = grid.field()
     for path in (_CAROTID, _JUGULAR):
         add_tube(tissue, grid, path)

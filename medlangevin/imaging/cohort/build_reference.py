@@ -21,6 +21,7 @@ from medlangevin.imaging.cohort.groupwise import (
 )
 from medlangevin.imaging.cohort.person import volumes
 from medlangevin.imaging.cohort.preprocess import single_threaded
+from medlangevin.imaging.cohort.summary import Problem
 from medlangevin.imaging.reading.copies import without_copies
 from medlangevin.imaging.reading.ingest import Series, ingest
 from medlangevin.imaging.reading.rejection import Reason, UnusableSeriesError
@@ -36,21 +37,18 @@ ITERATIONS = 6
 
 
 @dataclass(frozen=True)
-class LeftOut:
-    """A series that gave no ear, for the terminal: ``folder`` may name a patient."""
-
-    folder: Path
-    reason: str
-    what_to_do: str
-
-
-@dataclass(frozen=True)
 class BuildSummary:
-    """What was made. ``ears``, ``changes_mm``: see ``groupwise.Built``."""
+    """What was made from a folder of scans.
+
+    Attributes:
+        ears: Number of ears averaged in the last round.
+        changes_mm: Mean movement of the ears between rounds, mm.
+        failures: Series that gave no ear, with their folders and without a hash.
+    """
 
     ears: int
     changes_mm: tuple[float, ...]
-    failures: tuple[LeftOut, ...]
+    failures: tuple[Problem, ...]
 
     @property
     def warning(self) -> str:
@@ -61,7 +59,7 @@ class BuildSummary:
 
 
 class Task(NamedTuple):
-    """The series of one person, and where the ears lay in the round before."""
+    """The work of one process: the series of one person, and where the ears lay in the round before."""
 
     number: int
     series: tuple[Series, ...]
@@ -78,12 +76,22 @@ class Done(NamedTuple):
 def build_reference(
     scans: Sequence[sitk.Image], start: Reference, *, anchor: Reference | None = None, iterations: int = ITERATIONS
 ) -> Built:
-    """The mean of the ears in ``scans`` (HU in LPS, one scan a person).
+    """Average the ears in scans into a reference.
 
-    ``start``: what the first round registers to; ``anchor``: what gives the frame and the grid (``start`` itself by
-    default). Stops when the ears move by less than 0.05 mm on average, or after ``iterations`` rounds. Raises
-    MedlangevinError when fewer than two ears are found, when the start does not show an ear as the anchor does, or when
-    the result is blurred.
+    Stops when the ears move by less than 0.05 mm on average.
+
+    Args:
+        scans: HU in LPS, one scan a person.
+        start: What the first round registers to.
+        anchor: What gives the frame and the grid; ``start`` itself by default.
+        iterations: The largest number of rounds.
+
+    Returns:
+        The mean ear as a reference, and how it was reached.
+
+    Raises:
+        MedlangevinError: Fewer than two ears are found, the start does not show an ear as the anchor does, or the
+            result is blurred.
     """
 
     def one_round(now: Round, known: dict[int, Places]) -> Ears:
@@ -98,15 +106,30 @@ def build_reference(
 def build_reference_from_folder(
     raw: Path, out_file: Path, *, reference: Path | None = None, workers: int = 1, iterations: int = ITERATIONS
 ) -> BuildSummary:
-    """Write the mean ear of all scans below ``raw`` to ``out_file`` (NIfTI, int16 HU), for ``load_reference``.
+    """Write the mean ear of all scans below a folder, as a file for ``load_reference``.
 
-    ``reference``: what the first round registers to (the package's own by default); the frame is the package's in any
-    case. Of several series of one ear the best is taken. A series that cannot be used is listed in the summary and
-    stops nothing. The file appears whole or not at all. Raises MedlangevinError as ``build_reference`` does.
+    The frame is the package's in any case. Of several series of one ear the best is taken. A series that cannot be used
+    is listed in the summary and stops nothing. The file appears whole or not at all.
+
+    Args:
+        raw: Folder of the scans.
+        out_file: NIfTI file to write, ending in .nii.gz, int16 HU; not below ``raw``.
+        reference: What the first round registers to; the package's own by default.
+        workers: Number of processes.
+        iterations: The largest number of rounds.
+
+    Returns:
+        What was made.
+
+    Raises:
+        MedlangevinError: ``raw`` holds no CT series, ``out_file`` has another ending or lies below ``raw``, or as
+            ``build_reference`` does.
     """
     raw, out_file = Path(raw), Path(out_file)
     if not out_file.name.endswith(".nii.gz"):
-        raise MedlangevinError(f"{out_file} is no NIfTI name; let the name of the new reference end in .nii.gz")
+        raise MedlangevinError(
+            f"{out_file} is not the name of a NIfTI file; let the name of the new reference end in .nii.gz"
+        )
     if not raw.is_dir():
         raise MedlangevinError(f"{raw} is not a folder; give the folder of the scans with --raw")
     if out_file.resolve().is_relative_to(raw.resolve()):
@@ -136,29 +159,30 @@ def build_reference_from_folder(
     built = iterate(one_round, start, start if reference is None else anchor, iterations)
     _write(built.reference, out_file)
     failures = [
-        LeftOut(groups[person][number].folder, reason.text, reason.advice) for person, number, reason in built.problems
+        Problem(groups[person][number].folder, "", reason.text, reason.advice)
+        for person, number, reason in built.problems
     ]
     return BuildSummary(built.ears, built.changes_mm, tuple(failures))
 
 
-_now: tuple[Round, Matcher] | None = None
+_prepared: tuple[Round, Matcher] | None = None
 
 
 def _prepare(now: Round) -> None:
-    global _now
+    global _prepared
     single_threaded()
-    _now = now, Matcher(now.reference)
+    _prepared = now, Matcher(now.reference)
 
 
 def _work(task: Task) -> Done:
-    if _now is None:
+    if _prepared is None:
         raise RuntimeError("worker used before it was prepared")
-    now, matcher = _now
+    now, matcher = _prepared
     problems: list[tuple[int, Reason]] = []
     try:
         found, refused = person_ears(_read(task, problems), task.known, matcher, now)
     except Exception as error:
-        # One scan that nobody thought of must not end the work. The message could hold a path: only its kind.
+        # One odd scan must not end the work. The message could hold a path: only its kind is told.
         text = f"it could not be processed ({type(error).__name__})"
         return Done([], [*problems, (0, Reason("internal", text, "preprocess it alone and report the error"))])
     return Done(found, problems + refused)

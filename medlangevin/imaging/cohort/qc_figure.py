@@ -1,4 +1,4 @@
-"""The picture of one ear: three planes of the crop under the reference's contours, and the same planes in the large."""
+"""The picture of one ear: three planes of the crop under the reference's contours, the same planes with more around."""
 
 import textwrap
 from pathlib import Path
@@ -27,7 +27,12 @@ VERDICT_COLOURS = {"ok": "#2e7d32", "review": "#e07b00", "failed": "#b71c1c"}
 
 
 class Plane(NamedTuple):
-    """A slice of a volume: pixel values (rows, columns), the edges (left, right, bottom, top) in mm."""
+    """A slice of a volume.
+
+    Attributes:
+        values: Pixel values (rows, columns), HU.
+        extent: Edges (left, right, bottom, top), mm.
+    """
 
     values: NDArray[np.float32]
     extent: tuple[float, float, float, float]
@@ -52,9 +57,19 @@ def save_qc_figure(
     verdict: Verdict,
     figures: Figures,
 ) -> None:
-    """Write the PNG: upper row the crop, lower row 36 mm around it. All images in the reference frame, HU.
+    """Write the picture of one ear: upper row the crop, lower row 36 mm around it.
 
-    A left ear (``mirrored``) is shown as its crop is, mirrored to a right one: L and R mark the patient's own sides.
+    A left ear is shown as its crop is, mirrored to a right one: L and R mark the patient's own sides.
+
+    Args:
+        path: PNG file to write.
+        crop: The crop, HU in the reference frame.
+        wide: Its surroundings, HU in the reference frame.
+        reference: Its contour is drawn over the crop.
+        subject: Pseudonym of the person.
+        mirrored: Whether it is a left ear.
+        verdict: Whether to trust it.
+        figures: Figures of its registration.
     """
     figure = Figure(figsize=(11.0, 8.0), dpi=80, layout="constrained")
     figure.suptitle(_title(subject, mirrored, figures, verdict), fontsize=11, x=0.02, ha="left")
@@ -93,6 +108,12 @@ def sides_at_edges(mirrored: bool) -> tuple[str, str]:
     """The patient's sides at the left and the right edge of a plane across which x runs.
 
     The frame's x runs medially. Medial of a right ear is the patient's left; of a left ear, the patient's right.
+
+    Args:
+        mirrored: Whether it is a left ear.
+
+    Returns:
+        L or R for the left edge and for the right edge.
     """
     return ("L", "R") if mirrored else ("R", "L")
 
@@ -120,7 +141,18 @@ def _title(subject: str, mirrored: bool, figures: Figures, verdict: Verdict) -> 
 
 
 def plane(image: sitk.Image, across: int, right: int, up: int, at_mm: float) -> Plane:
-    """The slice nearest to ``at_mm`` along axis ``across`` (0 x, 1 y, 2 z) of an axis-aligned image."""
+    """The slice of an image that is nearest to a place.
+
+    Args:
+        image: Axis-aligned image.
+        across: Axis across the plane (0 x, 1 y, 2 z).
+        right: Axis to the right.
+        up: Axis upwards.
+        at_mm: Place along ``across``, mm.
+
+    Returns:
+        The slice.
+    """
     origin, spacing = np.array(image.GetOrigin()), np.array(image.GetSpacing())
     size = np.array(image.GetSize())
     index = int(np.clip(np.rint((at_mm - origin[across]) / spacing[across]), 0, size[across] - 1))

@@ -8,7 +8,8 @@ import SimpleITK as sitk
 from scipy.spatial.transform import Rotation
 
 from medlangevin.imaging.cohort.build_reference import build_reference, build_reference_from_folder
-from medlangevin.imaging.cohort.groupwise import mean_image, movement_mm
+from medlangevin.imaging.cohort.groupwise import movement_mm
+from medlangevin.imaging.cohort.mean_image import mean_image
 from medlangevin.imaging.registration.crop import CROP_GRID, Grid, resample
 from medlangevin.imaging.registration.reference import Reference, load_reference
 from medlangevin.imaging.registration.register import Matcher

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from medlangevin.imaging.cohort.deidentify import series_hash
-from medlangevin.imaging.cohort.named_series import choose
+from medlangevin.imaging.cohort.series_choice import choose_named
 from medlangevin.imaging.reading.ingest import Series
 from medlangevin.imaging.reading.slice_header import SliceHeader
 from medlangevin.system.errors import MedlangevinError
@@ -43,7 +43,7 @@ def found(tmp_path):
 
 
 def kept(found, names, tmp_path, key=KEY):
-    choice = choose(found, names, tmp_path / "raw", key)
+    choice = choose_named(found, names, tmp_path / "raw", key)
     assert set(choice.kept).isdisjoint(choice.left_out)
     assert set(choice.kept) | set(choice.left_out) == set(found)
     return [item.series_uid for item in choice.kept]
@@ -68,10 +68,10 @@ def test_of_a_person_of_whom_a_series_is_named_only_the_named_ones_are_used(foun
 @pytest.mark.parametrize("name", ["1.2", "a/y", "0" * 16])
 def test_a_name_that_no_series_has_is_one_line(found, tmp_path, name):
     with pytest.raises(MedlangevinError, match=r"no CT series in .* is named") as caught:
-        choose(found, ["1.2.1", name], tmp_path / "raw", KEY)
+        choose_named(found, ["1.2.1", name], tmp_path / "raw", KEY)
     assert "\n" not in str(caught.value)
 
 
 def test_a_hash_needs_the_key(found, tmp_path):
     with pytest.raises(MedlangevinError, match="is named"):
-        choose(found, [series_hash(KEY, "1.2.1")], tmp_path / "raw", None)
+        choose_named(found, [series_hash(KEY, "1.2.1")], tmp_path / "raw", None)

@@ -6,10 +6,10 @@ import SimpleITK as sitk
 from matplotlib.figure import Figure
 from scipy.spatial.transform import Rotation
 
-from medlangevin.imaging.cohort import person as room
+from medlangevin.imaging.cohort import person as person_module
 from medlangevin.imaging.cohort.person import Person, process_person
 from medlangevin.imaging.cohort.qc_figure import save_qc_figure, sides_at_edges
-from medlangevin.imaging.cohort.series_choice import Seen, why_better
+from medlangevin.imaging.cohort.series_choice import RankedEar, why_better
 from medlangevin.imaging.reading.ingest import Series, ingest
 from medlangevin.imaging.registration.coil_check import CoilFigures
 from medlangevin.imaging.registration.find_ears import FoundEar, find_ears
@@ -51,8 +51,8 @@ def two_series(monkeypatch, warped_reference):
             series.append((f"series{number}", one))
         return Person("abc", "in", tuple(series), {})
 
-    monkeypatch.setattr(room, "volumes", lambda series: [(series.image, 0.0)])
-    monkeypatch.setattr(room, "find_ears", lambda image, _: known[id(image)])
+    monkeypatch.setattr(person_module, "volumes", lambda series: [(series.image, 0.0)])
+    monkeypatch.setattr(person_module, "find_ears", lambda image, _: known[id(image)])
     return person
 
 
@@ -206,7 +206,7 @@ def test_the_picture_says_verdict_side_and_that_a_left_ear_is_mirrored(
 
 
 def test_sharper_kernels_win_over_thinner_slices():
-    bone, soft = Seen(found(), 2, 0.6), Seen(found(), 0, 0.3)
+    bone, soft = RankedEar(found(), 2, 0.6), RankedEar(found(), 0, 0.3)
     assert bone.rank < soft.rank
     assert "kernel" in why_better(bone, soft)
 
@@ -215,6 +215,6 @@ def test_volumes_of_a_file_are_read(tmp_path, warped_reference):
     sitk.WriteImage(warped_reference(np.eye(4)), str(tmp_path / "ear.nii.gz"))
     (series,) = ingest(tmp_path).series
     assert isinstance(series, Series)
-    ((scan, tilt),) = room.volumes(series)
+    ((scan, tilt),) = person_module.volumes(series)
     assert scan.GetSize() == (84, 84, 84)
     assert tilt == 0.0

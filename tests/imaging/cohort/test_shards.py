@@ -61,7 +61,7 @@ def test_a_share_is_given_as_its_number_and_how_many_there_are():
     assert parse_shard("3/20") == Shard(3, 20)
     assert parse_shard(" 1 / 1 ") == Shard(1, 1)
     for text in ("0/20", "21/20", "3", "3/", "/3", "3/20/5", "-1/4", "a/b", "3.0/20", ""):
-        with pytest.raises(MedlangevinError, match="is no share; give its number"):
+        with pytest.raises(MedlangevinError, match="is not K/N; give its number"):
             parse_shard(text)
 
 
