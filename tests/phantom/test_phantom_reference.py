@@ -1,5 +1,6 @@
 """The reference image in the package, and its likeness to real ears."""
 
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from medlangevin.system.files import read_json
 PACKAGED = Path(str(files("medlangevin.imaging.registration") / "data" / "reference.nii.gz"))
 
 
-def test_packaged_reference_is_what_the_script_makes(tmp_path):
+def test_packaged_reference_is_what_the_script_makes(tmp_path: Path) -> None:
     write_reference(tmp_path / "reference.nii.gz")
     made, packaged = nibabel.load(tmp_path / "reference.nii.gz"), nibabel.load(PACKAGED)
     assert packaged.get_data_dtype() == np.int16
@@ -29,7 +30,7 @@ def test_packaged_reference_is_what_the_script_makes(tmp_path):
     assert PACKAGED.stat().st_size < 2e6
 
 
-def test_reference_covers_the_region_about_the_cochlea():
+def test_reference_covers_the_region_about_the_cochlea() -> None:
     hu, matrix = reference_volume()
     low, high = matrix[:3, 3], matrix[:3, 3] + SPACING_MM * (np.array(hu.shape) - 1)
     assert (high - low >= [33, 33, 27]).all()
@@ -39,7 +40,7 @@ def test_reference_covers_the_region_about_the_cochlea():
     assert hu.min() >= -1000
 
 
-def test_reference_has_fluid_in_the_duct_and_bone_about_it():
+def test_reference_has_fluid_in_the_duct_and_bone_about_it() -> None:
     hu, matrix = reference_volume()
     points = MEAN_SHAPE.section().centre_line()[5:250]
     i, j, k = np.round((points - matrix[:3, 3]) / SPACING_MM).astype(int).T
@@ -51,7 +52,9 @@ def test_reference_has_fluid_in_the_duct_and_bone_about_it():
 
 
 @pytest.mark.parametrize("scan", ["dev01", "dev02", "dev08"])
-def test_reference_is_like_a_real_ear(simulated_ears, read_series, scan):
+def test_reference_is_like_a_real_ear(
+    simulated_ears: Path, read_series: Callable[[Path], sitk.Image], scan: str
+) -> None:
     known = read_json(simulated_ears / "truth" / f"{scan}.json")
     image = read_series(simulated_ears / known["study_folder"])
     ear = known["ears"][0]
