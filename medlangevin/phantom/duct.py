@@ -42,7 +42,7 @@ _wall_curve = PchipInterpolator(_WALL[:, 0], _WALL[:, 1:])
 _section_curve = PchipInterpolator(_SECTION[:, 0], _SECTION[:, 1:])
 
 
-class Section(NamedTuple):
+class Duct(NamedTuple):
     """The duct over its angle: arrays of one length.
 
     Attributes:
@@ -105,7 +105,7 @@ class Section(NamedTuple):
         radius = self.radius[:, None] + along * cos - across * sin
         return from_cylinder(angle, radius, self.height[:, None] + along * sin + across * cos)
 
-    def at(self, angle_deg: float) -> "Section":
+    def at(self, angle_deg: float) -> "Duct":
         """The one cross-section at an angle.
 
         Args:
@@ -114,7 +114,7 @@ class Section(NamedTuple):
         Returns:
             A section of arrays of length 1.
         """
-        return Section(*(np.interp([angle_deg], self.angle_deg, values) for values in self))
+        return Duct(*(np.interp([angle_deg], self.angle_deg, values) for values in self))
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class Stretch:
     turns: float = MEAN_TURNS
 
 
-def make_section(stretch: Stretch) -> Section:
+def make_duct(stretch: Stretch) -> Duct:
     """Make the duct of a stretch, sampled about every 3 degrees from the vestibule to the helicotrema.
 
     Args:
@@ -163,7 +163,7 @@ def make_section(stretch: Stretch) -> Section:
     extent = np.hypot(long * np.cos(tilt), short * np.sin(tilt))
     # The innermost turn keeps a little bone (the modiolus) inside it.
     radius = np.maximum(wall[:, 0] * scale - extent, 0.25)
-    return Section(angle, radius, wall[:, 1] * stretch.height, long, short, tilt)
+    return Duct(angle, radius, wall[:, 1] * stretch.height, long, short, tilt)
 
 
 def path_length(points: FloatArray) -> float:
@@ -178,64 +178,64 @@ def path_length(points: FloatArray) -> float:
     return float(np.linalg.norm(np.diff(points, axis=0), axis=1).sum())
 
 
-def wall_length(section: Section, end_deg: float | None = None) -> float:
+def wall_length(duct: Duct, end_deg: float | None = None) -> float:
     """Length of the lateral wall from the round window on.
 
     Args:
-        section: The duct.
+        duct: The duct.
         end_deg: Where it ends, degrees from the round window; the helicotrema by default.
 
     Returns:
         The length, mm.
     """
-    points = section.lateral_wall()
-    stop = section.angle_deg[-1] if end_deg is None else end_deg
-    cuts = np.sort(np.r_[0.0, section.angle_deg[(section.angle_deg > 0) & (section.angle_deg < stop)], stop])
-    return path_length(np.stack([np.interp(cuts, section.angle_deg, points[:, k]) for k in range(3)], axis=1))
+    points = duct.lateral_wall()
+    stop = duct.angle_deg[-1] if end_deg is None else end_deg
+    cuts = np.sort(np.r_[0.0, duct.angle_deg[(duct.angle_deg > 0) & (duct.angle_deg < stop)], stop])
+    return path_length(np.stack([np.interp(cuts, duct.angle_deg, points[:, k]) for k in range(3)], axis=1))
 
 
-def diameter(section: Section, angle_deg: float) -> float:
+def diameter(duct: Duct, angle_deg: float) -> float:
     """Distance, across the modiolar axis, between the lateral walls at an angle and half a turn later.
 
     Args:
-        section: The duct.
+        duct: The duct.
         angle_deg: Angle from the round window, degrees.
 
     Returns:
         The distance, mm.
     """
-    wall = section.radius + section.radial_extent
-    return float(np.interp(angle_deg, section.angle_deg, wall) + np.interp(angle_deg + 180, section.angle_deg, wall))
+    wall = duct.radius + duct.radial_extent
+    return float(np.interp(angle_deg, duct.angle_deg, wall) + np.interp(angle_deg + 180, duct.angle_deg, wall))
 
 
-def tube_volume(section: Section) -> float:
+def tube_volume(duct: Duct) -> float:
     """Volume of the duct: cross-sections swept about the axis (Pappus; exact for this way of winding).
 
     Args:
-        section: The duct.
+        duct: The duct.
 
     Returns:
         The volume, mm3.
     """
-    return float(np.trapezoid(np.pi * section.long * section.short * section.radius, np.radians(section.angle_deg)))
+    return float(np.trapezoid(np.pi * duct.long * duct.short * duct.radius, np.radians(duct.angle_deg)))
 
 
-def rise(section: Section) -> float:
+def rise(duct: Duct) -> float:
     """Height of the lumen along the axis, from the round window to the top.
 
     Args:
-        section: The duct.
+        duct: The duct.
 
     Returns:
         The height, mm.
     """
-    half = np.hypot(section.long * np.sin(section.tilt_rad), section.short * np.cos(section.tilt_rad))
-    on = section.angle_deg >= 0
-    return float((section.height + half)[on].max() - (section.height - half)[on].min())
+    half = np.hypot(duct.long * np.sin(duct.tilt_rad), duct.short * np.cos(duct.tilt_rad))
+    on = duct.angle_deg >= 0
+    return float((duct.height + half)[on].max() - (duct.height - half)[on].min())
 
 
 # Which parameter of the stretch sets which measure, and its range.
-_SOLVED: dict[str, tuple[Callable[[Section], float], float, float]] = {
+_SOLVED: dict[str, tuple[Callable[[Duct], float], float, float]] = {
     "apical": (wall_length, -0.3, 0.35),
     "section": (tube_volume, 0.6, 1.6),
     "height": (rise, 0.4, 1.8),
@@ -246,7 +246,7 @@ def _solve_one(stretch: Stretch, parameter: str, target: float) -> Stretch:
     measure, low, high = _SOLVED[parameter]
 
     def miss(value: float) -> float:
-        return measure(make_section(replace(stretch, **{parameter: value}))) - target
+        return measure(make_duct(replace(stretch, **{parameter: value}))) - target
 
     return replace(stretch, **{parameter: brentq(miss, low, high, xtol=1e-4)})
 
@@ -270,7 +270,7 @@ def solve_stretch(
     Raises:
         ValueError: No duct of this family has these measures.
     """
-    average = make_section(Stretch())
+    average = make_duct(Stretch())
     stretch = Stretch(a=a_mm / diameter(average, 0.0), b=b_mm / diameter(average, 90.0), turns=turns)
     for _ in range(4):  # each measure depends mostly on its own parameter: a few rounds settle all three
         stretch = _solve_one(stretch, "apical", lateral_wall_mm)

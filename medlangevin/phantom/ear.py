@@ -117,7 +117,7 @@ def draw_ear(seed: int, index: int) -> PhantomEar:
     rng = np.random.default_rng([seed, index])
     side = "RL"[index % 2]
     shape = sample_shape(rng)
-    anatomy = Anatomy(shape.section(), shape.labyrinth, _surroundings(rng), _tissues(rng))
+    anatomy = Anatomy(shape.duct(), shape.labyrinth, _surroundings(rng), _tissues(rng))
     rotation = _rotation(rng)
     sign = 1.0 if side == "L" else -1.0  # +x is the patient's left
     table = np.array([sign * rng.uniform(29, 37), rng.uniform(-230, -190), rng.uniform(-300, 700)])
@@ -148,13 +148,13 @@ def _rounded(value: FloatArray, digits: int = 6) -> Any:
 
 
 def _reference_to_lps(ear: PhantomEar, *, cochlea_only: bool) -> FloatArray:
-    fit = reference_to_ear(ear.shape, ear.anatomy.section, cochlea_only=cochlea_only)
+    fit = reference_to_ear(ear.shape, ear.anatomy.duct, cochlea_only=cochlea_only)
     return ear.to_lps @ fit @ (MIRROR if ear.side == "L" else np.eye(4))
 
 
 def _ear_truth(ear: PhantomEar) -> dict[str, Any]:
-    section, tissues = ear.anatomy.section, asdict(ear.anatomy.tissues)
-    points = {name: _rounded(apply(ear.to_lps, p)) for name, p in landmarks(section, ear.shape.labyrinth).items()}
+    duct, tissues = ear.anatomy.duct, asdict(ear.anatomy.tissues)
+    points = {name: _rounded(apply(ear.to_lps, p)) for name, p in landmarks(duct, ear.shape.labyrinth).items()}
     axis_end = points.pop("modiolar_axis_point")
     return {
         "side": ear.side,
@@ -162,8 +162,8 @@ def _ear_truth(ear: PhantomEar) -> dict[str, Any]:
         "T_reference_to_lps_cochlea_only": _rounded(_reference_to_lps(ear, cochlea_only=True), 9),
         "landmarks_lps": points,
         "modiolar_axis_base_to_apex": _rounded(np.subtract(axis_end, points["modiolus_centre"])),
-        "cochlea_points_lps": _rounded(apply(ear.to_lps, cochlea_points(section)[::8]), 4),
-        **{name: round(value, 4) for name, value in cochlear_measures(section).items()},
+        "cochlea_points_lps": _rounded(apply(ear.to_lps, cochlea_points(duct)[::8]), 4),
+        **{name: round(value, 4) for name, value in cochlear_measures(duct).items()},
         "shape_parameters": asdict(ear.shape),
         "scene": {**asdict(ear.anatomy.surroundings), **{f"{name}_hu": value for name, value in tissues.items()}},
     }

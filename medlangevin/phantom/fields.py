@@ -6,7 +6,7 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 
 from medlangevin.cochlear_frame import ROUND_WINDOW_ANGLE_DEG
-from medlangevin.phantom.duct import Section
+from medlangevin.phantom.duct import Duct
 from medlangevin.phantom.frame import FloatArray, to_cochlear
 
 FAR = 2.0  # the value of a field (mm) where nothing is near
@@ -14,7 +14,7 @@ MARGIN = 0.7  # how far from a surface (mm) its distance is worked out
 
 
 @dataclass(frozen=True)
-class Grid:
+class VoxelGrid:
     """Axis-aligned voxels in the reference frame: the centre of voxel (i, j, k) is origin + spacing * (i, j, k).
 
     Attributes:
@@ -28,7 +28,7 @@ class Grid:
     shape: tuple[int, ...]
 
     @classmethod
-    def around(cls, low: FloatArray, high: FloatArray, spacing: float) -> "Grid":
+    def around(cls, low: FloatArray, high: FloatArray, spacing: float) -> "VoxelGrid":
         """Make the grid, on multiples of its spacing, that covers a box.
 
         Args:
@@ -62,7 +62,7 @@ class Grid:
         x, y, z = ((self.origin[k] + self.spacing * np.arange(self.shape[k])).astype(np.float32) for k in range(3))
         return x[:, None, None], y[None, :, None], z[None, None, :]
 
-    def block(self, low: FloatArray, high: FloatArray) -> tuple[tuple[slice, ...], "Grid"]:
+    def block(self, low: FloatArray, high: FloatArray) -> tuple[tuple[slice, ...], "VoxelGrid"]:
         """The part of the grid between two corners; empty when outside.
 
         Args:
@@ -76,10 +76,12 @@ class Grid:
         stop = np.clip(np.ceil((high - self.origin) / self.spacing) + 1, start, self.shape).astype(int)
         origin = tuple(self.origin + self.spacing * start)
         slices = tuple(slice(first, last) for first, last in zip(start, stop, strict=True))
-        return slices, Grid(origin, self.spacing, tuple((stop - start).tolist()))
+        return slices, VoxelGrid(origin, self.spacing, tuple((stop - start).tolist()))
 
 
-def add_balls(field: FloatArray, grid: Grid, centres: FloatArray, radii: FloatArray, *, margin: float = MARGIN) -> None:
+def add_balls(
+    field: FloatArray, grid: VoxelGrid, centres: FloatArray, radii: FloatArray, *, margin: float = MARGIN
+) -> None:
     """Unite a field in place with balls.
 
     Args:
@@ -100,7 +102,7 @@ def add_balls(field: FloatArray, grid: Grid, centres: FloatArray, radii: FloatAr
         np.minimum(field[slices], distance, out=field[slices])
 
 
-def add_tube(field: FloatArray, grid: Grid, path: FloatArray) -> None:
+def add_tube(field: FloatArray, grid: VoxelGrid, path: FloatArray) -> None:
     """Unite a field in place with a tube.
 
     Args:
@@ -116,7 +118,7 @@ def add_tube(field: FloatArray, grid: Grid, path: FloatArray) -> None:
 
 
 def add_ellipsoid(
-    field: FloatArray, grid: Grid, centre: FloatArray, semi_axes: FloatArray, rotation: FloatArray | None = None
+    field: FloatArray, grid: VoxelGrid, centre: FloatArray, semi_axes: FloatArray, rotation: FloatArray | None = None
 ) -> None:
     """Unite a field in place with an ellipsoid.
 
@@ -141,15 +143,15 @@ def add_ellipsoid(
     np.minimum(field[slices], first * (first - 1) / (second + np.float32(1e-6)), out=field[slices])
 
 
-def add_duct(field: FloatArray, grid: Grid, section: Section) -> None:
+def add_duct(field: FloatArray, grid: VoxelGrid, duct: Duct) -> None:
     """Unite a field in place with the cochlear duct's lumen.
 
     Args:
         field: Signed distances, mm.
         grid: Where its voxels lie.
-        section: The duct.
+        duct: The duct.
     """
-    wall = section.rings(8).reshape(-1, 3)
+    wall = duct.rings(8).reshape(-1, 3)
     slices, part = grid.block(wall.min(0) - MARGIN, wall.max(0) + MARGIN)
     if min(part.shape) == 0:
         return
@@ -157,13 +159,13 @@ def add_duct(field: FloatArray, grid: Grid, section: Section) -> None:
     local = to_cochlear(points.astype(float)).astype(np.float32)
     radius, height = np.hypot(local[..., 0], local[..., 1]), local[..., 2]
     azimuth = np.degrees(np.arctan2(local[..., 1], local[..., 0])) - np.float32(ROUND_WINDOW_ANGLE_DEG)
-    start, end = float(section.angle_deg[0]), float(section.angle_deg[-1])
+    start, end = float(duct.angle_deg[0]), float(duct.angle_deg[-1])
     first_turn = np.mod(azimuth - np.float32(start), np.float32(360)) + np.float32(start)
     best = np.full(radius.shape, FAR, dtype=np.float32)
     for turn in range(int((end - start) // 360) + 1):
         angle = first_turn + np.float32(360 * turn)
         near = angle <= end
-        at = np.clip((angle[near] - start) / (section.angle_deg[1] - start), 0, len(section.angle_deg) - 1.001)
+        at = np.clip((angle[near] - start) / (duct.angle_deg[1] - start), 0, len(duct.angle_deg) - 1.001)
         low = at.astype(int)
         weight = (at - low).astype(np.float32)
 
@@ -171,13 +173,13 @@ def add_duct(field: FloatArray, grid: Grid, section: Section) -> None:
             table = table.astype(np.float32)
             return table[low] * (1 - weight) + table[low + 1] * weight
 
-        along_r, along_h = radius[near] - value(section.radius), height[near] - value(section.height)
-        cos, sin = value(np.cos(section.tilt_rad)), value(np.sin(section.tilt_rad))
-        long, short = value(section.long), value(section.short)
+        along_r, along_h = radius[near] - value(duct.radius), height[near] - value(duct.height)
+        cos, sin = value(np.cos(duct.tilt_rad)), value(np.sin(duct.tilt_rad))
+        long, short = value(duct.long), value(duct.short)
         a, b = along_r * cos + along_h * sin, along_h * cos - along_r * sin
         first = np.hypot(a / long, b / short)
         second = np.hypot(a / long**2, b / short**2) + np.float32(1e-6)
         best[near] = np.minimum(best[near], first * (first - 1) / second)
     np.minimum(field[slices], best, out=field[slices])
-    tip = section.centre_line()[-1:]
-    add_balls(field, grid, tip, section.short[-1:])
+    tip = duct.centre_line()[-1:]
+    add_balls(field, grid, tip, duct.short[-1:])

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from medlangevin.phantom.fields import Grid
+from medlangevin.phantom.fields import VoxelGrid
 from medlangevin.phantom.render import Anatomy, render
 from medlangevin.phantom.shape import MEAN_SHAPE
 from medlangevin.system.files import atomic_path
@@ -25,8 +25,8 @@ def reference_volume() -> tuple[NDArray[np.int16], NDArray[np.float64]]:
     Returns:
         HU (x, y, z), int16, and the 4 x 4 matrix from voxel indices to LPS mm.
     """
-    grid = Grid.around(LOW_MM, HIGH_MM, SPACING_MM)
-    hu = gaussian_filter(render(Anatomy(MEAN_SHAPE.section()), grid), PSF_SIGMA_MM / SPACING_MM)
+    grid = VoxelGrid.around(LOW_MM, HIGH_MM, SPACING_MM)
+    hu = gaussian_filter(render(Anatomy(MEAN_SHAPE.duct()), grid), PSF_SIGMA_MM / SPACING_MM)
     matrix = np.diag([SPACING_MM] * 3 + [1.0])
     matrix[:3, 3] = grid.origin
     return np.round(hu).astype(np.int16), matrix

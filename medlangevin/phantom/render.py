@@ -6,8 +6,8 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt, gaussian_filter, zoom
 
 from medlangevin.phantom import labyrinth
-from medlangevin.phantom.duct import Section
-from medlangevin.phantom.fields import Grid, add_duct, add_ellipsoid, add_tube
+from medlangevin.phantom.duct import Duct
+from medlangevin.phantom.fields import VoxelGrid, add_duct, add_ellipsoid, add_tube
 from medlangevin.phantom.frame import FloatArray
 from medlangevin.phantom.labyrinth import LabyrinthShape
 from medlangevin.phantom.surroundings import (
@@ -55,7 +55,7 @@ class Tissues:
 class Anatomy:
     """Everything that decides an ear's picture: the duct, the rest of the labyrinth, surroundings, tissues."""
 
-    section: Section
+    duct: Duct
     labyrinth: LabyrinthShape = field(default_factory=LabyrinthShape)
     surroundings: Surroundings = field(default_factory=Surroundings)
     tissues: Tissues = field(default_factory=Tissues)
@@ -66,7 +66,7 @@ def _share(distance: FloatArray, spacing: float) -> FloatArray:
     return np.clip(np.float32(0.5) - distance / np.float32(spacing), 0, 1)
 
 
-def lumen_distance(anatomy: Anatomy, grid: Grid) -> FloatArray:
+def lumen_distance(anatomy: Anatomy, grid: VoxelGrid) -> FloatArray:
     """Signed distance of cochlea, vestibule and canals together.
 
     Args:
@@ -77,7 +77,7 @@ def lumen_distance(anatomy: Anatomy, grid: Grid) -> FloatArray:
         mm, float32 of the grid's shape; exact near the wall.
     """
     lumen = grid.field()
-    add_duct(lumen, grid, anatomy.section)
+    add_duct(lumen, grid, anatomy.duct)
     for centre, half in labyrinth.sacs(anatomy.labyrinth):
         add_ellipsoid(lumen, grid, centre, half)
     for path in labyrinth.canals(anatomy.labyrinth):
@@ -85,14 +85,14 @@ def lumen_distance(anatomy: Anatomy, grid: Grid) -> FloatArray:
     return lumen
 
 
-def _distance_to(inside: FloatArray, grid: Grid) -> FloatArray:
+def _distance_to(inside: FloatArray, grid: VoxelGrid) -> FloatArray:
     # Only the slow fade of the capsule needs it, so every second voxel is enough.
     coarse = distance_transform_edt(inside[::2, ::2, ::2] > 0, sampling=2 * grid.spacing).astype(np.float32)
     factors = [n / m for n, m in zip(inside.shape, coarse.shape, strict=True)]
     return zoom(coarse, factors, order=1, grid_mode=True, mode="nearest")
 
 
-def _bone(anatomy: Anatomy, grid: Grid, from_lumen: FloatArray) -> FloatArray:
+def _bone(anatomy: Anatomy, grid: VoxelGrid, from_lumen: FloatArray) -> FloatArray:
     tissues = anatomy.tissues
     bone = grid.field(tissues.petrous)
     if tissues.texture_seed is not None:
@@ -109,7 +109,7 @@ def _bone(anatomy: Anatomy, grid: Grid, from_lumen: FloatArray) -> FloatArray:
     return bone
 
 
-def render(anatomy: Anatomy, grid: Grid) -> FloatArray:
+def render(anatomy: Anatomy, grid: VoxelGrid) -> FloatArray:
     """CT numbers of an ear, without blur and noise.
 
     Args:

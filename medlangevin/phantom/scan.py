@@ -7,7 +7,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
-from medlangevin.phantom.fields import Grid
+from medlangevin.phantom.fields import VoxelGrid
 from medlangevin.phantom.frame import FloatArray, apply, rigid, rotation_matrix
 from medlangevin.phantom.render import Anatomy, render
 
@@ -92,7 +92,7 @@ def ear_to_lps(side: str, rotation_deg: FloatArray, position: FloatArray) -> Flo
     return motion @ MIRROR if side == "L" else motion
 
 
-def _sample(hu: FloatArray, grid: Grid, to_lps: FloatArray, geometry: Geometry, slabs: int) -> FloatArray:
+def _sample(hu: FloatArray, grid: VoxelGrid, to_lps: FloatArray, geometry: Geometry, slabs: int) -> FloatArray:
     # Linear interpolation onto the scan's rows and columns, with ``slabs`` planes in each slice.
     image = sitk.GetImageFromArray(np.ascontiguousarray(hu.transpose(2, 1, 0)))
     image.SetOrigin(grid.origin)
@@ -130,7 +130,7 @@ def acquire(
         HU (slices, rows, columns), int16.
     """
     corners = apply(np.linalg.inv(to_lps), geometry.corners())
-    grid = Grid.around(corners.min(0) - 0.4, corners.max(0) + 0.4, FINE_SPACING_MM)
+    grid = VoxelGrid.around(corners.min(0) - 0.4, corners.max(0) + 0.4, FINE_SPACING_MM)
     slabs = max(2, round(geometry.spacing[2] / 0.125))
     hu = _sample(render(anatomy, grid), grid, to_lps, geometry, slabs)
     blur = np.sqrt(max(acquisition.psf_sigma_mm**2 - _GRID_BLUR_MM2, 0.0))

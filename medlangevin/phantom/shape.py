@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 from scipy.stats import norm, truncnorm
 
-from medlangevin.phantom.duct import Section, make_section, solve_stretch
+from medlangevin.phantom.duct import Duct, make_duct, solve_stretch
 from medlangevin.phantom.labyrinth import LabyrinthShape
 
 VOLUME_RANGE_MM3 = (56.0, 113.0)
@@ -58,7 +58,7 @@ class ShapeParameters:
     volume_mm3: float = 73.0
     labyrinth: LabyrinthShape = field(default_factory=LabyrinthShape)
 
-    def section(self) -> Section:
+    def duct(self) -> Duct:
         """The cochlear duct of this shape.
 
         Returns:
@@ -67,12 +67,12 @@ class ShapeParameters:
         Raises:
             ValueError: No duct has these measures.
         """
-        return _section(self)
+        return _duct(self)
 
 
 @lru_cache(maxsize=8)  # the solver is slow and a shape's duct is asked for again and again
-def _section(shape: ShapeParameters) -> Section:
-    return make_section(solve_stretch(**{name: getattr(shape, name) for name in NAMES}))
+def _duct(shape: ShapeParameters) -> Duct:
+    return make_duct(solve_stretch(**{name: getattr(shape, name) for name in NAMES}))
 
 
 MEAN_SHAPE = ShapeParameters()
@@ -117,7 +117,7 @@ def sample_shape(rng: np.random.Generator) -> ShapeParameters:
         a, b, turns, wall, height = (float(value) for value in MEANS + SPREADS * deviates[:5])
         shape = ShapeParameters(a, b, turns, wall, height, _volume(float(deviates[5])), labyrinth)
         try:
-            shape.section()
+            shape.duct()
         except ValueError:  # a wall length that this A, B and number of turns cannot give
             continue
         return shape

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medlangevin.phantom.fields import Grid, add_balls, add_ellipsoid, add_tube
+from medlangevin.phantom.fields import VoxelGrid, add_balls, add_ellipsoid, add_tube
 from medlangevin.phantom.frame import FloatArray, rotation_matrix
 
 # Air of the middle ear, ellipsoids: centre, semi-axes, turn about z (deg).
@@ -57,7 +57,7 @@ class Surroundings:
     cell_seed: int | None = None
 
 
-def middle_ear(grid: Grid, surroundings: Surroundings) -> FloatArray:
+def middle_ear(grid: VoxelGrid, surroundings: Surroundings) -> FloatArray:
     """Signed distance of the middle-ear air without the mastoid.
 
     Args:
@@ -79,7 +79,7 @@ def middle_ear(grid: Grid, surroundings: Surroundings) -> FloatArray:
     return air
 
 
-def ossicles(grid: Grid, surroundings: Surroundings) -> FloatArray:
+def ossicles(grid: VoxelGrid, surroundings: Surroundings) -> FloatArray:
     """Signed distance of malleus and incus.
 
     Args:
@@ -95,7 +95,7 @@ def ossicles(grid: Grid, surroundings: Surroundings) -> FloatArray:
     return bones
 
 
-def mastoid_cells(grid: Grid, surroundings: Surroundings) -> FloatArray:
+def mastoid_cells(grid: VoxelGrid, surroundings: Surroundings) -> FloatArray:
     """Signed distance of the mastoid air cells: random balls in the mastoid, apart by thin walls.
 
     Args:
@@ -122,7 +122,7 @@ def mastoid_cells(grid: Grid, surroundings: Surroundings) -> FloatArray:
     return cells
 
 
-def mastoid_region(grid: Grid) -> FloatArray:
+def mastoid_region(grid: VoxelGrid) -> FloatArray:
     """The part of the bone that air cells loosen, with a soft border.
 
     Args:
@@ -138,7 +138,7 @@ def mastoid_region(grid: Grid) -> FloatArray:
     return np.clip((1.15 - np.sqrt(scaled)) / 0.3, 0, 1).astype(np.float32)
 
 
-def soft_tissue(grid: Grid, surroundings: Surroundings) -> FloatArray:
+def soft_tissue(grid: VoxelGrid, surroundings: Surroundings) -> FloatArray:
     """Signed distance of vessels and of the cranial cavity behind and above the petrous bone.
 
     Args:

@@ -123,7 +123,7 @@ def test_fluid_is_where_the_truth_says(two_ears: Path, read_series: Callable[[Pa
     for index in (0, 1):
         ear = draw_ear(3, index)
         image = read_series(two_ears / ear.study_folder)
-        inside = apply(ear.to_lps, ear.anatomy.section.centre_line()[10:150:10])
+        inside = apply(ear.to_lps, ear.anatomy.duct.centre_line()[10:150:10])
         values = [image[image.TransformPhysicalPointToIndex(point.tolist())] for point in inside]
         # Noise of at most 200 HU over 14 voxels, and walls 0.5 mm away: 15 +- 60 HU.
         assert np.mean(values) < 300

@@ -10,7 +10,7 @@ import pytest
 import SimpleITK as sitk
 from scipy.ndimage import distance_transform_edt
 
-from medlangevin.phantom.fields import Grid, add_duct
+from medlangevin.phantom.fields import VoxelGrid, add_duct
 from medlangevin.phantom.reference import SPACING_MM, reference_volume, write_reference
 from medlangevin.phantom.scan import MIRROR
 from medlangevin.phantom.shape import MEAN_SHAPE
@@ -42,12 +42,12 @@ def test_reference_covers_the_region_about_the_cochlea() -> None:
 
 def test_reference_has_fluid_in_the_duct_and_bone_about_it() -> None:
     hu, matrix = reference_volume()
-    points = MEAN_SHAPE.section().centre_line()[5:250]
+    points = MEAN_SHAPE.duct().centre_line()[5:250]
     i, j, k = np.round((points - matrix[:3, 3]) / SPACING_MM).astype(int).T
     assert np.median(hu[i, j, k]) < 200
-    grid = Grid(tuple(matrix[:3, 3]), SPACING_MM, hu.shape)
+    grid = VoxelGrid(tuple(matrix[:3, 3]), SPACING_MM, hu.shape)
     field = grid.field()
-    add_duct(field, grid, MEAN_SHAPE.section())
+    add_duct(field, grid, MEAN_SHAPE.duct())
     assert np.median(hu[(field > 0.4) & (field < 0.7)]) > 1500
 
 
@@ -60,9 +60,9 @@ def test_reference_is_like_a_real_ear(
     ear = known["ears"][0]
     to_lps = np.array(ear["T_canonical_to_lps"]) @ (MIRROR if ear["side"] == "L" else np.eye(4))
     hu, matrix = reference_volume()
-    grid = Grid(tuple(matrix[:3, 3]), SPACING_MM, hu.shape)
+    grid = VoxelGrid(tuple(matrix[:3, 3]), SPACING_MM, hu.shape)
     field = grid.field()
-    add_duct(field, grid, MEAN_SHAPE.section())
+    add_duct(field, grid, MEAN_SHAPE.duct())
     near = distance_transform_edt(field > 0, sampling=SPACING_MM) < 3
     target = sitk.GetImageFromArray(hu.transpose(2, 1, 0))
     target.SetOrigin(matrix[:3, 3].tolist())

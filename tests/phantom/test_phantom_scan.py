@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from medlangevin.phantom.ear import draw_ear
-from medlangevin.phantom.fields import Grid, add_balls, add_ellipsoid
+from medlangevin.phantom.fields import VoxelGrid, add_balls, add_ellipsoid
 from medlangevin.phantom.frame import apply, kabsch, rigid, rotation_matrix
 from medlangevin.phantom.render import Anatomy, Tissues, lumen_distance, render
 from medlangevin.phantom.scan import Acquisition, Geometry, acquire, ear_to_lps
 from medlangevin.phantom.shape import MEAN_SHAPE
 
-GRID = Grid.around(np.array([-9.0, -8, -7]), np.array([9.0, 10, 9]), 0.25)
+GRID = VoxelGrid.around(np.array([-9.0, -8, -7]), np.array([9.0, 10, 9]), 0.25)
 _X, _Y, _Z = np.broadcast_arrays(*GRID.axes())
 APICAL = (_Y < 0) & (_X > -2)
 PETROUS = (_X > 6.5) & (_Y > -6) & (_Y < 0) & (_Z < 2) & (_Z > -3)  # clear of capsule, canals and roof
@@ -22,11 +22,11 @@ SPACING = (0.3, 0.3, 0.5)
 
 
 def anatomy(**tissues: Any) -> Anatomy:
-    return Anatomy(MEAN_SHAPE.section(), tissues=Tissues(**tissues))
+    return Anatomy(MEAN_SHAPE.duct(), tissues=Tissues(**tissues))
 
 
 def test_ball_and_ellipsoid_have_their_volume() -> None:
-    grid = Grid.around(np.full(3, -3.0), np.full(3, 3.0), 0.1)
+    grid = VoxelGrid.around(np.full(3, -3.0), np.full(3, 3.0), 0.1)
     ball, egg = grid.field(), grid.field()
     add_balls(ball, grid, np.array([[0.2, 0.1, -0.1]]), np.array([2.0]))
     add_ellipsoid(egg, grid, np.zeros(3), np.array([2.5, 1.5, 1.0]), rotation_matrix(np.array([20.0, 30, 40])))

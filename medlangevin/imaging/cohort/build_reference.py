@@ -10,12 +10,12 @@ import SimpleITK as sitk
 
 from medlangevin.imaging.cohort.groupwise import (
     ENOUGH_EARS,
-    Built,
-    EarImage,
     Ears,
+    MeanEar,
+    PersonEars,
+    PersonScan,
     Places,
     Round,
-    Volume,
     iterate,
     person_ears,
 )
@@ -66,16 +66,9 @@ class Task(NamedTuple):
     known: Places
 
 
-class Done(NamedTuple):
-    """What a task gave: ears, and reasons by number of series."""
-
-    ears: list[EarImage]
-    problems: list[tuple[int, Reason]]
-
-
 def build_reference(
     scans: Sequence[sitk.Image], start: Reference, *, anchor: Reference | None = None, iterations: int = ITERATIONS
-) -> Built:
+) -> MeanEar:
     """Average the ears in scans into a reference.
 
     Stops when the ears move by less than 0.05 mm on average.
@@ -97,8 +90,8 @@ def build_reference(
     def one_round(now: Round, known: dict[int, Places]) -> Ears:
         matcher = Matcher(now.reference)
         for number, scan in enumerate(scans):
-            volumes = [Volume(0, 0, scan, 1)]
-            yield number, *person_ears(volumes, known.get(number, {}), matcher, now)
+            volumes = [PersonScan(0, 0, scan, 1)]
+            yield number, person_ears(volumes, known.get(number, {}), matcher, now)
 
     return iterate(one_round, start, anchor or start, iterations)
 
@@ -149,11 +142,11 @@ def build_reference_from_folder(
         rounds += 1
         tasks = [Task(number, group, known.get(number, {})) for number, group in enumerate(groups)]
         with progress(len(tasks), f"round {rounds} of at most {iterations}, person") as track:
-            results = run_all(_work, tasks, workers=workers, setup=_prepare, setup_args=(now,), lost=_lost)
+            results = run_all(_find, tasks, workers=workers, setup=_prepare, setup_args=(now,), lost=_lost)
             with closing(results):
-                for count, (task, done) in enumerate(results, 1):
-                    track.advance(count, f"{sum(ear.hu is not None for ear in done.ears)} ears")
-                    yield task.number, done.ears, done.problems
+                for count, (task, found) in enumerate(results, 1):
+                    track.advance(count, f"{sum(ear.hu is not None for ear in found[0])} ears")
+                    yield task.number, found
 
     single_threaded()
     built = iterate(one_round, start, start if reference is None else anchor, iterations)
@@ -174,7 +167,7 @@ def _prepare(now: Round) -> None:
     _prepared = now, Matcher(now.reference)
 
 
-def _work(task: Task) -> Done:
+def _find(task: Task) -> PersonEars:
     if _prepared is None:
         raise RuntimeError("worker used before it was prepared")
     now, matcher = _prepared
@@ -184,16 +177,16 @@ def _work(task: Task) -> Done:
     except Exception as error:
         # One odd scan must not end the work. The message could hold a path: only its kind is told.
         text = f"it could not be processed ({type(error).__name__})"
-        return Done([], [*problems, (0, Reason("internal", text, "preprocess it alone and report the error"))])
-    return Done(found, problems + refused)
+        return [], [*problems, (0, Reason("internal", text, "preprocess it alone and report the error"))]
+    return found, problems + refused
 
 
-def _lost(task: Task, loss: Loss) -> Done:
+def _lost(task: Task, loss: Loss) -> PersonEars:
     text = f"the process that read it {'was killed (out of memory?)' if loss == 'killed' else 'took too long'}"
-    return Done([], [(0, Reason("lost", text, "try again with fewer --workers"))])
+    return [], [(0, Reason("lost", text, "try again with fewer --workers"))]
 
 
-def _read(task: Task, problems: list[tuple[int, Reason]]) -> Iterator[Volume]:
+def _read(task: Task, problems: list[tuple[int, Reason]]) -> Iterator[PersonScan]:
     """The person's scans one by one, of earlier rounds only those that are used; what cannot be read is listed."""
     used = {place.series for place in task.known.values()}
     for number, series in enumerate(task.series):
@@ -201,7 +194,7 @@ def _read(task: Task, problems: list[tuple[int, Reason]]) -> Iterator[Volume]:
             continue
         try:
             for volume, (scan, _) in enumerate(volumes(series)):
-                yield Volume(number, volume, scan, series.sharpness)
+                yield PersonScan(number, volume, scan, series.sharpness)
         except UnusableSeriesError as error:
             problems.append((number, error.reason))
 

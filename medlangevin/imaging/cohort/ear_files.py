@@ -88,7 +88,7 @@ def write_ear(
     name = ear_name(subject, ear.side)
     crop = out / "crops" / f"{name}.nii.gz"
     write_image(crop, ear.crop.image)
-    _write_picture(out / "qc" / f"{name}.png", subject, ear, reference)
+    save_qc_figure(out / "qc" / f"{name}.png", ear.crop.image, ear.wide, reference, subject, ear.found)
     record = {**_record(subject, ear), "sha256": hashlib.sha256(crop.read_bytes()).hexdigest()}
     sidecar = {
         **record,
@@ -114,7 +114,8 @@ def write_failed(subject: str, ear: CroppedEar, out: Path, reference: Reference)
     Returns:
         The record for status.json.
     """
-    _write_picture(out / "qc" / f"{failed_name(subject, ear.side)}.png", subject, ear, reference)
+    picture = out / "qc" / f"{failed_name(subject, ear.side)}.png"
+    save_qc_figure(picture, ear.crop.image, ear.wide, reference, subject, ear.found)
     return _record(subject, ear)
 
 
@@ -143,16 +144,3 @@ def _record(subject: str, ear: CroppedEar) -> dict[str, Any]:
 def _finite_or_none(value: float) -> float | None:
     """Rounded for JSON, which has no infinity (no second start led anywhere) and no NaN (no blocks were matched)."""
     return round(float(value), 4) if np.isfinite(value) else None
-
-
-def _write_picture(path: Path, subject: str, ear: CroppedEar, reference: Reference) -> None:
-    save_qc_figure(
-        path,
-        ear.crop.image,
-        ear.wide,
-        reference,
-        subject=subject,
-        mirrored=ear.found.fit.mirrored,
-        verdict=ear.found.verdict,
-        figures=ear.found.figures,
-    )

@@ -70,7 +70,7 @@ class EarImage(NamedTuple):
     detail: float = 0.0
 
 
-class Volume(NamedTuple):
+class PersonScan(NamedTuple):
     """A scan of a person.
 
     Attributes:
@@ -102,11 +102,13 @@ class Round(NamedTuple):
 
 # Both sides of one person: found in earlier rounds, by mirrored or not.
 Places = dict[bool, Place]
-# Every person's ears in one round, as they come: the person's number, ears, and reasons by number of series.
-Ears = Iterator[tuple[int, list[EarImage], list[tuple[int, Reason]]]]
+# A person's ears in one round, and reasons by number of series.
+PersonEars = tuple[list[EarImage], list[tuple[int, Reason]]]
+# The ears of every person in one round, as they come, with the person's number.
+Ears = Iterator[tuple[int, PersonEars]]
 
 
-class Built(NamedTuple):
+class MeanEar(NamedTuple):
     """The mean ear, and how it was reached.
 
     Attributes:
@@ -128,7 +130,7 @@ class Built(NamedTuple):
 
 def iterate(
     one_round: Callable[[Round, dict[int, Places]], Ears], start: Reference, anchor: Reference, iterations: int
-) -> Built:
+) -> MeanEar:
     """Register and average in turn.
 
     Args:
@@ -152,11 +154,11 @@ def iterate(
     known: dict[int, Places] = {}
     reference, changes = start, []
     while True:
-        correction = np.eye(4) if reference is anchor else pose(anchored, reference)
+        correction = np.eye(4) if reference is anchor else motion_from(anchored, reference)
         total, count = np.zeros(grid.size[::-1], np.int64), np.zeros(grid.size[::-1], np.int64)
         found: dict[int, Places] = {}
         details, problems, failed = [], [], 0
-        for number, ears, reasons in one_round(Round(reference, correction, grid), known):
+        for number, (ears, reasons) in one_round(Round(reference, correction, grid), known):
             problems += [(number, series, reason) for series, reason in reasons]
             for ear in ears:
                 found.setdefault(number, {})[ear.mirrored] = ear.place
@@ -184,12 +186,10 @@ def iterate(
             f"the mean of {len(details)} ears is blurred (detail {sharpness:.2f} of a single ear's, {MIN_SHARPNESS} "
             "needed): the scans do not fit each other; look at their pictures, and take out what does not belong"
         )
-    return Built(reference, len(details), failed, tuple(changes), sharpness, tuple(problems))
+    return MeanEar(reference, len(details), failed, tuple(changes), sharpness, tuple(problems))
 
 
-def person_ears(
-    volumes: Iterable[Volume], known: Places, matcher: Matcher, now: Round
-) -> tuple[list[EarImage], list[tuple[int, Reason]]]:
+def person_ears(volumes: Iterable[PersonScan], known: Places, matcher: Matcher, now: Round) -> PersonEars:
     """Find at most one ear for each side of a person, each in its best series.
 
     Args:
@@ -218,7 +218,7 @@ def person_ears(
     return [ear for _, ear in best.values()], problems
 
 
-def pose(anchor: Matcher, reference: Reference) -> Array:
+def motion_from(anchor: Matcher, reference: Reference) -> Array:
     """The rigid motion between the anchor and another reference.
 
     Args:
@@ -251,7 +251,7 @@ def movement_mm(first: Array, second: Array) -> float:
     return float(np.linalg.norm(apart, axis=0).mean())
 
 
-def _registered_again(volume: Volume, known: Places, matcher: Matcher, now: Round) -> Iterator[EarImage]:
+def _registered_again(volume: PersonScan, known: Places, matcher: Matcher, now: Round) -> Iterator[EarImage]:
     """The known ears of a volume, registered anew."""
     for mirrored, place in known.items():
         if (place.series, place.volume) != (volume.series, volume.volume):
@@ -266,7 +266,7 @@ def _registered_again(volume: Volume, known: Places, matcher: Matcher, now: Roun
         yield _ear_image(volume, near[0], now) if near else EarImage(mirrored, place)
 
 
-def _ear_image(volume: Volume, ear: FoundEar, now: Round) -> EarImage:
+def _ear_image(volume: PersonScan, ear: FoundEar, now: Round) -> EarImage:
     matrix = ear.fit.matrix @ now.correction
     hu, inside = resample(volume.scan, matrix, now.grid)
     place = Place(volume.series, volume.volume, matrix)

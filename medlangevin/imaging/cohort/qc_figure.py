@@ -13,13 +13,8 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from medlangevin.cochlear_frame import CROP_CENTRE_LPS
-from medlangevin.imaging.registration.quality import Figures, Verdict
-from medlangevin.imaging.registration.reference import (
-    CROP_SIZE,
-    CROP_SPACING_MM,
-    LUMEN_WALL_HU,
-    Reference,
-)
+from medlangevin.imaging.registration.find_ears import FoundEar
+from medlangevin.imaging.registration.reference import CROP_SIZE, CROP_SPACING_MM, LUMEN_WALL_HU, Reference
 from medlangevin.system.files import atomic_path
 
 WINDOW_HU = (-500.0, 2500.0)
@@ -51,11 +46,8 @@ def save_qc_figure(
     crop: sitk.Image,
     wide: sitk.Image,
     reference: Reference,
-    *,
     subject: str,
-    mirrored: bool,
-    verdict: Verdict,
-    figures: Figures,
+    ear: FoundEar,
 ) -> None:
     """Write the picture of one ear: upper row the crop, lower row 36 mm around it.
 
@@ -67,12 +59,11 @@ def save_qc_figure(
         wide: Its surroundings, HU in the reference frame.
         reference: Its contour is drawn over the crop.
         subject: Pseudonym of the person.
-        mirrored: Whether it is a left ear.
-        verdict: Whether to trust it.
-        figures: Figures of its registration.
+        ear: Its registration, figures and verdict.
     """
+    mirrored, verdict = ear.fit.mirrored, ear.verdict
     figure = Figure(figsize=(11.0, 8.0), dpi=80, layout="constrained")
-    figure.suptitle(_title(subject, mirrored, figures, verdict), fontsize=11, x=0.02, ha="left")
+    figure.suptitle(_title(subject, ear), fontsize=11, x=0.02, ha="left")
     figure.text(
         0.98, 0.985, verdict.word, ha="right", va="top", fontsize=16, color="white", weight="bold",
         bbox={"facecolor": VERDICT_COLOURS[verdict.word], "edgecolor": "none", "boxstyle": "round"},
@@ -130,14 +121,14 @@ def _or_none(ncc: float) -> str:
     return f"{ncc:.2f}" if ncc > -1.0 else "none"
 
 
-def _title(subject: str, mirrored: bool, figures: Figures, verdict: Verdict) -> str:
-    side = "LEFT ear, shown mirrored as a right ear" if mirrored else "RIGHT ear, shown as it is"
+def _title(subject: str, ear: FoundEar) -> str:
+    side = "LEFT ear, shown mirrored as a right ear" if ear.fit.mirrored else "RIGHT ear, shown as it is"
     numbers = (
-        f"correlation {figures.fit.ncc:.2f}, mirrored {_or_none(figures.mirror_ncc)}, elsewhere "
-        f"{_or_none(figures.fit.runner_up_ncc)}, coil {figures.coil.ncc:.2f}; "
-        f"two starts {figures.fit.agreement_mm:.2f} mm apart"
+        f"correlation {ear.fit.ncc:.2f}, mirrored {_or_none(ear.figures.mirror_ncc)}, elsewhere "
+        f"{_or_none(ear.fit.runner_up_ncc)}, coil {ear.figures.coil.ncc:.2f}; "
+        f"two starts {ear.fit.agreement_mm:.2f} mm apart"
     )
-    return f"sub-{subject}   {side}\n{numbers}\n{textwrap.fill(verdict.why, 110)}"
+    return f"sub-{subject}   {side}\n{numbers}\n{textwrap.fill(ear.verdict.why, 110)}"
 
 
 def plane(image: sitk.Image, across: int, right: int, up: int, at_mm: float) -> Plane:

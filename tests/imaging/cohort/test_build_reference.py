@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from scipy.spatial.transform import Rotation
 
 from medlangevin.imaging.cohort.build_reference import BuildSummary, build_reference, build_reference_from_folder
-from medlangevin.imaging.cohort.groupwise import Built, movement_mm
+from medlangevin.imaging.cohort.groupwise import MeanEar, movement_mm
 from medlangevin.imaging.cohort.mean_image import mean_image
 from medlangevin.imaging.registration.crop import CROP_GRID, Grid, resample
 from medlangevin.imaging.registration.reference import Reference, load_reference
@@ -55,13 +55,13 @@ def moved(image: sitk.Image, matrix: np.ndarray) -> Reference:
 
 
 @pytest.fixture(scope="module")
-def known(reference: Reference, warped_reference: Callable[..., sitk.Image]) -> Built:
+def known(reference: Reference, warped_reference: Callable[..., sitk.Image]) -> MeanEar:
     scans = [warped_reference(matrix) for matrix in MOTIONS]
     return build_reference(scans, reference, iterations=2)
 
 
 def test_known_motions_of_a_known_image_give_the_image_back(
-    known: Built, reference: Reference, warped_reference: Callable[..., sitk.Image]
+    known: MeanEar, reference: Reference, warped_reference: Callable[..., sitk.Image]
 ) -> None:
     # What perfect registration would give: the same scans, each resampled once with its true motion.
     truth = np.mean([resample(warped_reference(matrix), matrix, CROP_GRID)[0] for matrix in MOTIONS], axis=0)
@@ -73,13 +73,13 @@ def test_known_motions_of_a_known_image_give_the_image_back(
     assert correlation(found, in_crop(reference.image)) > 0.99
 
 
-def test_the_mean_keeps_the_frame_of_the_start(known: Built, reference: Reference) -> None:
+def test_the_mean_keeps_the_frame_of_the_start(known: MeanEar, reference: Reference) -> None:
     (fit, *_) = Matcher(reference).fits(known.reference.image)
     assert not fit.mirrored
     assert movement_mm(fit.matrix, np.eye(4)) < 0.05
 
 
-def test_the_mean_of_ears_in_one_shape_is_as_sharp_as_they_are(known: Built) -> None:
+def test_the_mean_of_ears_in_one_shape_is_as_sharp_as_they_are(known: MeanEar) -> None:
     assert known.sharpness > 0.9
 
 
@@ -113,7 +113,7 @@ def test_scans_without_an_ear_stop_nothing_unless_all_are(reference: Reference) 
 @pytest.fixture(scope="module")
 def two_starts(
     reference: Reference, warped_reference: Callable[..., sitk.Image]
-) -> tuple[list[Reference], list[Built]]:
+) -> tuple[list[Reference], list[MeanEar]]:
     """A small and a large ear; once from the small one as reference, turned, once from the large one."""
     cohort = [motion(6.0, (0, 1, 1), (1.0, 2.0, 3.0), scale=0.95), motion(-6.0, (1, 1, 0), (9.0, 2.0, 3.0), scale=1.05)]
     scans = [warped_reference(matrix) for matrix in cohort]
@@ -123,7 +123,7 @@ def two_starts(
 
 
 def test_the_mean_does_not_depend_on_the_start(
-    two_starts: tuple[list[Reference], list[Built]], reference: Reference
+    two_starts: tuple[list[Reference], list[MeanEar]], reference: Reference
 ) -> None:
     starts, built = two_starts
     apart = correlation(*[in_crop(start.image) for start in starts])
@@ -132,7 +132,7 @@ def test_the_mean_does_not_depend_on_the_start(
 
 
 def test_the_mean_lies_between_the_ears_it_is_of(
-    two_starts: tuple[list[Reference], list[Built]], reference: Reference
+    two_starts: tuple[list[Reference], list[MeanEar]], reference: Reference
 ) -> None:
     # The cohort is symmetric about the reference: the mean fits it better than it fits either ear.
     for mean in two_starts[1]:

@@ -226,10 +226,7 @@ def test_the_picture_says_verdict_side_and_that_a_left_ear_is_mirrored(
     monkeypatch.setattr(Figure, "savefig", savefig)
     image = reference.image
     ear = found(word, mirrored=mirrored)
-    save_qc_figure(
-        tmp_path / "a.png", image, image, reference,
-        subject="abc", mirrored=mirrored, verdict=ear.verdict, figures=ear.figures,
-    )  # fmt: skip
+    save_qc_figure(tmp_path / "a.png", image, image, reference, "abc", ear)
     assert word in texts
     assert texts.count("L") == texts.count("R") == 4
     assert any(("LEFT ear, shown mirrored" if mirrored else "RIGHT ear") in text for text in texts)
