@@ -80,10 +80,9 @@ def preprocess(
     raw, out = Path(raw), Path(out)
     _check_folders(raw, out, workers)
     loaded = load_reference(reference)
-    made_before = status.is_output_folder(out)
     key_file = key_file or default_key_file(out)
     key = load_key(key_file)
-    if key is None and made_before:
+    if key is None and status.is_output_folder(out):
         raise MedlangevinError(
             f"{out} was made with a key that is not at {key_file}; name it with --key, or give a new folder with --out"
         )

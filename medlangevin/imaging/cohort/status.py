@@ -22,7 +22,6 @@ STATUS = "status.json"
 PARTS = "parts"
 LOCK = "lock"
 _PLAN = "plan.json"
-_MAKE_AGAIN = "delete it, and its ears are made again"
 # Codes of failures that may not come again: memory that another program took, an error mended by an update.
 RETRIED_CODES = {"killed", "overdue", "internal"}
 
@@ -130,7 +129,7 @@ def finished(out: Path, persons: dict[str, str]) -> dict[str, Outcome]:
     """
     done = {}
     for file, record in _records(out, persons):
-        with _damage_named(file, _MAKE_AGAIN):
+        with _damage_as(f"{file} is damaged; delete it, and its ears are made again"):
             outcome = read_outcome(record)
             retried = any(row["code"] in RETRIED_CODES for row in outcome.failures)
             if outcome.inputs == persons[outcome.subject] and _is_whole(out, outcome) and not retried:
@@ -193,7 +192,7 @@ def load_plan(out: Path) -> Plan | None:
     file = out / PARTS / _PLAN
     if not file.is_file():
         return None
-    with _damage_named(file, "run one of the shards again"):
+    with _damage_as(f"{file} is damaged; run one of the shards again"):
         plan = Plan(**read_json(file))
         require_rows(plan.failures)
         if not isinstance(plan.shards, int) or not all(map(PSEUDONYM.fullmatch, plan.persons)):
@@ -229,19 +228,19 @@ def load_status(out: Path) -> tuple[dict[str, Outcome], list[dict[str, str]]] | 
     if not file.is_file():
         return None
     saved = read_json(file)
-    with _damage_named(file, "run preprocess with --raw again"):
+    with _damage_as(f"{file} is damaged; run preprocess with --raw again"):
         persons = {name: read_outcome(record) for name, record in saved["persons"].items()}
         failures = require_rows(saved["failures"])
     return persons, failures
 
 
 @contextmanager
-def _damage_named(file: Path, advice: str) -> Iterator[None]:
-    """Turn what a damaged record raises into one line that names the file and what to do."""
+def _damage_as(message: str) -> Iterator[None]:
+    """Turn whatever a damaged record raises into one line."""
     try:
         yield
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise MedlangevinError(f"{file} is damaged; {advice}") from error
+        raise MedlangevinError(message) from error
 
 
 def _records(out: Path, persons: Iterable[str]) -> Iterator[tuple[Path, Any]]:
@@ -256,7 +255,7 @@ def _saved_persons(out: Path) -> dict[str, Any]:
     """The records in ``status.json`` by pseudonym, as they are there; none without the file."""
     file = out / STATUS
     saved = read_json(file) if file.is_file() else {"persons": {}}
-    with _damage_named(file, _MAKE_AGAIN):
+    with _damage_as(f"{file} is damaged; delete it, and its ears are made again"):
         persons: dict[str, Any] = dict(saved["persons"].items())
     return persons
 
