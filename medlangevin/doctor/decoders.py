@@ -13,8 +13,8 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import CTImageStorage, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, RLELossless
 
 from medlangevin.doctor.finding import PIP, Finding, State
+from medlangevin.imaging.reading.read_headers import read_headers
 from medlangevin.imaging.reading.rejection import UnusableSeriesError
-from medlangevin.imaging.reading.slice_header import SliceHeader
 from medlangevin.imaging.reading.slice_pixels import read_slice
 
 # What every frame below shows, 8 x 8 values of 12 bits.
@@ -22,7 +22,15 @@ IMAGE = (np.add.outer(31 * np.arange(8), 5 * np.arange(8) ** 2) % 4096).astype(n
 
 
 class Compression(NamedTuple):
-    """``code``: ``IMAGE`` as one frame, base64; empty where pydicom writes it. ``otherwise``: if it is unreadable."""
+    """A way of packing the pixels of a DICOM file, and an image packed so.
+
+    Attributes:
+        name: As it is told to the user.
+        syntax: UID of the transfer syntax.
+        code: ``IMAGE`` as one frame, base64; empty where pydicom writes it.
+        otherwise: State of the finding when it cannot be read.
+        plugins: Packages that read it, as arguments of pip.
+    """
 
     name: str
     syntax: str
@@ -73,7 +81,11 @@ COMPRESSIONS = (
 
 
 def decoders() -> Iterator[Finding]:
-    """What can be read, in one line, and a line for each compression that cannot."""
+    """Examine which compressions can be read.
+
+    Yields:
+        A finding for each compression that cannot, and one that lists those that can.
+    """
     readable = []
     for compression in COMPRESSIONS:
         if can_read(compression):
@@ -88,26 +100,19 @@ def decoders() -> Iterator[Finding]:
 
 
 def can_read(compression: Compression) -> bool:
-    """Whether a slice compressed so comes back as it was."""
+    """Whether a slice compressed so comes back as it was.
+
+    Args:
+        compression: The way of packing.
+
+    Returns:
+        Whether it does.
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "slice.dcm"
         _write(path, compression)
-        header = SliceHeader(
-            path=path,
-            person="",
-            series_uid="",
-            instance_uid="",
-            acquisition="",
-            position=(0.0, 0.0, 0.0),
-            orientation=(1.0, 0.0, 0.0, 0.0, 1.0, 0.0),
-            spacing_mm=(1.0, 1.0),
-            shape=(8, 8),
-            slope=1.0,
-            intercept=0.0,
-            padding=None,
-        )
         try:
-            return np.array_equal(read_slice(header), IMAGE)
+            return any(np.array_equal(read_slice(header), IMAGE) for header in read_headers(path).slices)
         except UnusableSeriesError:
             return False
 
@@ -115,13 +120,11 @@ def can_read(compression: Compression) -> bool:
 def _write(path: Path, compression: Compression) -> None:
     data = pydicom.Dataset()
     data.SOPClassUID, data.SOPInstanceUID = CTImageStorage, "2.25.1"
-    data.Rows, data.Columns = IMAGE.shape
-    data.SamplesPerPixel, data.PhotometricInterpretation, data.PixelRepresentation = 1, "MONOCHROME2", 0
-    data.BitsAllocated, data.BitsStored, data.HighBit = 16, 16, 15
+    data.ImagePositionPatient, data.ImageOrientationPatient = [0, 0, 0], [1, 0, 0, 0, 1, 0]
+    data.PixelSpacing, data.RescaleSlope, data.RescaleIntercept = [1, 1], 1, 0
     data.file_meta = FileMetaDataset()
     data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    data.PixelData = IMAGE.astype("<u2").tobytes()
-    data["PixelData"].VR = "OW"
+    data.set_pixel_data(IMAGE, "MONOCHROME2", 16, generate_instance_uid=False)
     if compression.syntax == RLELossless:
         data.compress(RLELossless, encoding_plugin="pydicom")
     elif compression.code:

@@ -4,16 +4,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from medlangevin.doctor.decoders import decoders
-from medlangevin.doctor.devices import devices
-from medlangevin.doctor.finding import Finding
-from medlangevin.doctor.packages import packages
+from medlangevin.doctor.finding import Finding, one_line
+from medlangevin.doctor.installation import devices, packages
 from medlangevin.doctor.places import places
 
 
 def examine(folder: Path) -> Iterator[Finding]:
-    """Findings as they are made. ``folder``: the working folder, below which commands write by default.
+    """Examine this machine. An examination that breaks down is a finding: the others are still wanted.
 
-    An examination that breaks down is a finding: the others are still wanted.
+    Args:
+        folder: The working folder, below which commands write by default.
+
+    Yields:
+        Findings as they are made.
     """
     examinations: dict[str, Callable[[], Iterator[Finding]]] = {
         "the packages": packages,
@@ -25,5 +28,5 @@ def examine(folder: Path) -> Iterator[Finding]:
         try:
             yield from examination()
         except Exception as error:  # a broken installation fails in ways of its own
-            reason = " ".join(str(error).split())[:200]
-            yield Finding("fail", f"{name} could not be examined ({type(error).__name__}: {reason})", "install again")
+            what = f"{name} could not be examined ({type(error).__name__}: {one_line(error)})"
+            yield Finding("fail", what, "install again")

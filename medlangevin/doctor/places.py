@@ -18,7 +18,14 @@ _LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory
 
 
 def places(folder: Path) -> Iterator[Finding]:
-    """The working ``folder`` and what is below it, the temporary folder, data roots, and memory."""
+    """Examine the folders where commands read and write, and the memory.
+
+    Args:
+        folder: The working folder; what is below it is examined too.
+
+    Yields:
+        A finding each for folders, the temporary folder, data roots and memory.
+    """
     yield writable(folder, "the working folder", "go to another folder, or give --out")
     for name in ("runs", "data"):
         if (folder / name).exists():
@@ -30,7 +37,16 @@ def places(folder: Path) -> Iterator[Finding]:
 
 
 def writable(folder: Path, name: str, otherwise: str) -> Finding:
-    """Whether a file can be made in ``folder``, and how much more fits; ``otherwise``: what to do if not."""
+    """Whether a file can be made in a folder, and how much more fits.
+
+    Args:
+        folder: The folder.
+        name: How it is told to the user.
+        otherwise: What to do where it cannot be written.
+
+    Returns:
+        The finding.
+    """
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"0")

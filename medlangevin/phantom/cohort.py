@@ -17,7 +17,15 @@ from medlangevin.system.workers import run_all
 
 
 def write_ear(out: Path, ear: PhantomEar) -> Path:
-    """Scan one ear, write its study and then its truth; return the study's folder."""
+    """Scan one ear, write its study and then its truth.
+
+    Args:
+        out: Folder of the cohort.
+        ear: The ear.
+
+    Returns:
+        The study's folder.
+    """
     rng = np.random.default_rng([*ear.rng_key, 1])  # apart from the ear's own, so that drawing and scanning are too
     hu = acquire(ear.anatomy, ear.to_lps, ear.geometry, ear.acquisition, rng)
     target = out / ear.study_folder
@@ -27,7 +35,7 @@ def write_ear(out: Path, ear: PhantomEar) -> Path:
             folder,
             hu,
             ear.geometry,
-            person=ear.person,
+            patient=ear.patient,
             side=ear.side,
             study_uid=ear.study_uid,
             series_uid=ear.series_uid,
@@ -43,23 +51,19 @@ def _truth_path(out: Path, index: int) -> Path:
     return out / "truth" / f"ear{index + 1:04d}.json"
 
 
-def _write_number(out: Path, seed: int, index: int) -> Path:
+def _draw_and_write(out: Path, seed: int, index: int) -> Path:
     return write_ear(out, draw_ear(seed, index))
 
 
-def _one_thread() -> None:
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
-
-
 def _check(out: Path, ears: int, seed: int, workers: int) -> None:
-    if ears < 1:
-        raise MedlangevinError(f"--ears {ears}: expected at least 1 ear")
-    if ears > 9999:
-        raise MedlangevinError(f"--ears {ears}: expected at most 9999 ears")
-    if seed < 0:
-        raise MedlangevinError(f"--seed {seed}: expected 0 or more")
-    if workers < 1:
-        raise MedlangevinError(f"--workers {workers}: expected at least 1 process")
+    for wrong, text in (
+        (ears < 1, f"--ears {ears}: expected at least 1 ear"),
+        (ears > 9999, f"--ears {ears}: expected at most 9999 ears"),
+        (seed < 0, f"--seed {seed}: expected 0 or more"),
+        (workers < 1, f"--workers {workers}: expected at least 1 process"),
+    ):
+        if wrong:
+            raise MedlangevinError(text)
     require_folder(out)
 
 
@@ -80,11 +84,23 @@ def _finished(out: Path, ears: int, seed: int) -> dict[int, Path]:
 
 
 def write_cohort(out: Path, *, ears: int, seed: int, workers: int = 1) -> list[Path]:
-    """Write ``ears`` ears, one a person: DICOM studies to ``out``/dicom, the truth to ``out``/truth/SCAN.json.
+    """Write a cohort, one ear a person: DICOM studies to ``out``/dicom, the truth to ``out``/truth/SCAN.json.
 
-    Ear n depends on ``seed`` and n alone; even ones are right ears, odd ones left (from 0). Ears already there from
-    the same seed are kept, so an interrupted run goes on. Returns the study folders in order. Raises MedlangevinError
-    for a count, seed or number of ``workers`` that makes no sense, and where ``out`` is a file or another cohort's.
+    Ear n depends on ``seed`` and n alone; even ones are right ears, odd ones left (from 0). Ears already there from the
+    same seed are kept, so an interrupted run goes on.
+
+    Args:
+        out: Folder of the cohort.
+        ears: How many, from 1 to 9999.
+        seed: 0 or more.
+        workers: Number of processes.
+
+    Returns:
+        The study folders in order.
+
+    Raises:
+        MedlangevinError: A count, the seed or the number of processes is out of range, or ``out`` is a file, cannot be
+            written or holds another cohort.
     """
     out = Path(out)
     _check(out, ears, seed, workers)
@@ -94,8 +110,8 @@ def write_cohort(out: Path, *, ears: int, seed: int, workers: int = 1) -> list[P
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cannot_write(out, error) from error
-    work = partial(_write_number, out, seed)
-    writing = closing(run_all(work, missing, workers=workers, setup=_one_thread))
+    work, one_thread = partial(_draw_and_write, out, seed), sitk.ProcessObject.SetGlobalDefaultNumberOfThreads
+    writing = closing(run_all(work, missing, workers=workers, setup=one_thread, setup_args=(1,)))
     with progress(ears, "ear", done=len(folders)) as track, writing as written:
         for index, folder in written:
             folders[index] = folder

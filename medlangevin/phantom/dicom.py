@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 from medlangevin.phantom.scan import Geometry
@@ -19,9 +19,15 @@ SYNTAXES = {"explicit": ExplicitVRLittleEndian, "implicit": ImplicitVRLittleEndi
 
 @dataclass(frozen=True)
 class HeaderVariant:
-    """How a study is written: ``syntax`` explicit, implicit or RLE; ``file_names`` numbered or random (no extension);
-    ``slice_order`` of InstanceNumber: along, reversed or shuffled; rescale intercept (stored value = HU - intercept);
-    whether Laterality and the SeriesDescription tell the side."""
+    """How a study is written.
+
+    Attributes:
+        syntax: Transfer syntax: explicit, implicit or RLE.
+        file_names: Numbered, or random without an extension.
+        slice_order: Order of InstanceNumber: along, reversed or shuffled.
+        rescale_intercept: The stored value is HU - intercept.
+        side_in_header: Whether Laterality and SeriesDescription tell the side.
+    """
 
     syntax: str = "explicit"
     file_names: str = "numbered"
@@ -31,7 +37,7 @@ class HeaderVariant:
 
 
 @dataclass(frozen=True)
-class Person:
+class Patient:
     """An invented patient: what the headers say of them."""
 
     name: str
@@ -43,7 +49,11 @@ class Person:
     study_date: str
 
     def identifying_strings(self) -> list[str]:
-        """What a de-identified copy must not contain."""
+        """List what a de-identified copy must not contain.
+
+        Returns:
+            The strings, sorted.
+        """
         return sorted(
             [self.name, self.patient_id, self.birth_date, self.address, self.accession_number, _REFERRER, _HOSPITAL]
         )
@@ -54,15 +64,30 @@ _REFERRER = "REFERRER^TEST^DR"
 
 
 def make_uid(*parts: object) -> str:
-    """A DICOM UID under 2.25 that depends on ``parts`` alone."""
+    """A DICOM UID under 2.25 that depends on ``parts`` alone.
+
+    Args:
+        *parts: What the UID stands for.
+
+    Returns:
+        The UID.
+    """
     digest = hashlib.sha256("/".join(str(part) for part in parts).encode()).digest()
     return f"2.25.{int.from_bytes(digest[:16], 'big')}"
 
 
-def invent_person(index: int, rng: np.random.Generator) -> Person:
-    """A test patient; the names are those of specimens in forms."""
+def invent_patient(index: int, rng: np.random.Generator) -> Patient:
+    """Draw a test patient; the names are those of specimens in forms.
+
+    Args:
+        index: Number in the name.
+        rng: Source of the other values.
+
+    Returns:
+        The patient.
+    """
     family, given = rng.choice(["MUSTERMANN", "SAMPLE", "TESTER", "DOE"]), rng.choice(["ERIKA", "ALEX", "JO", "KIM"])
-    return Person(
+    return Patient(
         name=f"{family}^{given}^{index:04d}",
         patient_id=f"TEST{rng.integers(10**6):06d}",
         birth_date=f"19{rng.integers(30, 99)}{rng.integers(1, 13):02d}{rng.integers(1, 28):02d}",
@@ -74,7 +99,14 @@ def invent_person(index: int, rng: np.random.Generator) -> Person:
 
 
 def choose_variant(rng: np.random.Generator) -> HeaderVariant:
-    """A way of writing a study."""
+    """Draw a way of writing a study.
+
+    Args:
+        rng: Source of the draws.
+
+    Returns:
+        The way.
+    """
     return HeaderVariant(
         syntax=str(rng.choice(list(SYNTAXES), p=[0.6, 0.25, 0.15])),
         file_names=str(rng.choice(["numbered", "random"], p=[0.7, 0.3])),
@@ -89,14 +121,14 @@ def _decimals(values: NDArray[np.floating]) -> list[str]:
     return [f"{value:.9f}"[:16] for value in values]
 
 
-def _study_header(person: Person, variant: HeaderVariant, side: str, series_uid: str, study_uid: str) -> Dataset:
+def _study_header(patient: Patient, variant: HeaderVariant, side: str, series_uid: str, study_uid: str) -> Dataset:
     header = Dataset()
     header.SpecificCharacterSet = "ISO_IR 100"
     header.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
     header.SOPClassUID = CTImageStorage
-    header.StudyDate = header.SeriesDate = header.AcquisitionDate = header.ContentDate = person.study_date
+    header.StudyDate = header.SeriesDate = header.AcquisitionDate = header.ContentDate = patient.study_date
     header.StudyTime = header.SeriesTime = header.AcquisitionTime = header.ContentTime = "120000"
-    header.AccessionNumber = person.accession_number
+    header.AccessionNumber = patient.accession_number
     header.Modality = "CT"
     header.Manufacturer = "medlangevin digital phantom"
     header.InstitutionName = _HOSPITAL
@@ -104,11 +136,11 @@ def _study_header(person: Person, variant: HeaderVariant, side: str, series_uid:
     header.StudyDescription = "TEST DATA digital cochlea phantom"
     told = {"R": " RIGHT", "L": " LEFT"}[side] if variant.side_in_header else ""
     header.SeriesDescription = f"TEMPORAL BONE{told}"
-    header.PatientName = person.name
-    header.PatientID = person.patient_id
-    header.PatientBirthDate = person.birth_date
-    header.PatientSex = person.sex
-    header.PatientAddress = person.address
+    header.PatientName = patient.name
+    header.PatientID = patient.patient_id
+    header.PatientBirthDate = patient.birth_date
+    header.PatientSex = patient.sex
+    header.PatientAddress = patient.address
     header.BodyPartExamined = "HEAD"
     header.KVP = "120"
     header.ConvolutionKernel = "U75u"
@@ -125,10 +157,6 @@ def _pixel_header(header: Dataset, geometry: Geometry, variant: HeaderVariant) -
     header.SliceThickness = f"{geometry.spacing[2]:g}"
     header.PixelSpacing = [f"{geometry.spacing[1]:g}", f"{geometry.spacing[0]:g}"]
     header.ImageOrientationPatient = _decimals(geometry.direction[:, :2].T.ravel())
-    header.SamplesPerPixel, header.PhotometricInterpretation = 1, "MONOCHROME2"
-    header.Columns, header.Rows = geometry.size[0], geometry.size[1]
-    header.BitsAllocated = header.BitsStored = 16
-    header.HighBit, header.PixelRepresentation = 15, int(variant.rescale_intercept == 0)
     header.RescaleIntercept, header.RescaleSlope = str(variant.rescale_intercept), "1"
     header.RescaleType = "HU"
     header.WindowCenter, header.WindowWidth = "700", "4000"
@@ -146,34 +174,43 @@ def write_study(
     hu: NDArray[np.int16],
     geometry: Geometry,
     *,
-    person: Person,
+    patient: Patient,
     side: str,
     study_uid: str,
     series_uid: str,
     variant: HeaderVariant,
     rng: np.random.Generator,
 ) -> None:
-    """Write ``hu`` (slices, rows, columns) into an existing folder, one file a slice."""
+    """Write a scan into an existing folder, one file a slice.
+
+    Args:
+        folder: The folder.
+        hu: HU (slices, rows, columns), int16.
+        geometry: Where the voxels lie.
+        patient: What the headers say of the patient.
+        side: L or R.
+        study_uid: StudyInstanceUID.
+        series_uid: SeriesInstanceUID.
+        variant: How the study is written.
+        rng: Order of the slices where they are shuffled.
+    """
     numbers = _slice_numbers(len(hu), variant.slice_order, rng)
     stored = hu.astype(np.int32) - variant.rescale_intercept
     pixels = stored.astype("<i2" if variant.rescale_intercept == 0 else "<u2")
     for index, plane in enumerate(pixels):
-        header = _study_header(person, variant, side, series_uid, study_uid)
+        header = _study_header(patient, variant, side, series_uid, study_uid)
         _pixel_header(header, geometry, variant)
         header.SOPInstanceUID = make_uid(series_uid, index)
         header.InstanceNumber = int(numbers[index])
         position = geometry.origin + geometry.direction[:, 2] * geometry.spacing[2] * index
         header.ImagePositionPatient = _decimals(position)
         header.SliceLocation = f"{float(position @ geometry.direction[:, 2]):.4f}"
-        meta = FileMetaDataset()
-        meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = CTImageStorage, header.SOPInstanceUID
-        meta.TransferSyntaxUID = SYNTAXES["explicit" if variant.syntax == "RLE" else variant.syntax]
+        header.file_meta = FileMetaDataset()
+        header.file_meta.TransferSyntaxUID = SYNTAXES["explicit" if variant.syntax == "RLE" else variant.syntax]
+        header.set_pixel_data(plane, "MONOCHROME2", 16, generate_instance_uid=False)
         name = f"IM{numbers[index]:04d}.dcm"
         if variant.file_names == "random":
             name = hashlib.sha256(header.SOPInstanceUID.encode()).hexdigest()[:12].upper()
-        dataset = FileDataset(name, header, file_meta=meta, preamble=b"\0" * 128)
-        dataset.PixelData = plane.tobytes()
-        dataset["PixelData"].VR = "OW"
         if variant.syntax == "RLE":
-            dataset.compress(RLELossless, plane, encoding_plugin="pydicom", generate_instance_uid=False)
-        dataset.save_as(folder / name, enforce_file_format=True)
+            header.compress(RLELossless, encoding_plugin="pydicom", generate_instance_uid=False)
+        header.save_as(folder / name, enforce_file_format=True)

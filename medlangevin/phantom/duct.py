@@ -42,9 +42,17 @@ _wall_curve = PchipInterpolator(_WALL[:, 0], _WALL[:, 1:])
 _section_curve = PchipInterpolator(_SECTION[:, 0], _SECTION[:, 1:])
 
 
-class Section(NamedTuple):
-    """The duct over its angle; arrays of one length: ``angle_deg`` (from the round window), the centre line's
-    ``radius`` and ``height``, the ``long`` and ``short`` semi-axes (mm), the ``tilt_rad`` of the long one."""
+class Duct(NamedTuple):
+    """The duct over its angle: arrays of one length.
+
+    Attributes:
+        angle_deg: Angle from the round window, degrees.
+        radius: Distance of the centre line from the spiral's centre, mm.
+        height: Height of the centre line along the modiolar axis, mm.
+        long: Long semi-axis, mm.
+        short: Short semi-axis, mm.
+        tilt_rad: Angle of the long axis from the radial direction towards the apex, radians.
+    """
 
     angle_deg: FloatArray
     radius: FloatArray
@@ -58,35 +66,69 @@ class Section(NamedTuple):
         """Half-width of the lumen along the radius (mm)."""
         return np.hypot(self.long * np.cos(self.tilt_rad), self.short * np.sin(self.tilt_rad))
 
+    @property
+    def azimuth_rad(self) -> FloatArray:
+        """Angle about the spiral's centre from u towards v, radians."""
+        return np.radians(self.angle_deg + ROUND_WINDOW_ANGLE_DEG)
+
     def centre_line(self) -> FloatArray:
-        """Points (n, 3) in the reference frame."""
-        return from_cylinder(np.radians(self.angle_deg + ROUND_WINDOW_ANGLE_DEG), self.radius, self.height)
+        """The middle of each cross-section.
+
+        Returns:
+            Points (n, 3) in the reference frame, mm.
+        """
+        return from_cylinder(self.azimuth_rad, self.radius, self.height)
 
     def lateral_wall(self) -> FloatArray:
-        """The outermost points (n, 3) of the cross-sections in the reference frame."""
+        """The outermost point of each cross-section.
+
+        Returns:
+            Points (n, 3) in the reference frame, mm.
+        """
         extent = self.radial_extent
         rise = (self.long**2 - self.short**2) * np.sin(self.tilt_rad) * np.cos(self.tilt_rad) / extent
-        angle = np.radians(self.angle_deg + ROUND_WINDOW_ANGLE_DEG)
-        return from_cylinder(angle, self.radius + extent, self.height + rise)
+        return from_cylinder(self.azimuth_rad, self.radius + extent, self.height + rise)
 
     def rings(self, sides: int) -> FloatArray:
-        """The wall as points (n, sides, 3) in the reference frame, one ring for each angle."""
+        """The wall, one ring for each angle.
+
+        Args:
+            sides: Number of points in a ring.
+
+        Returns:
+            Points (n, sides, 3) in the reference frame, mm.
+        """
         turn = np.linspace(0.0, 2 * np.pi, sides, endpoint=False)
         along, across = self.long[:, None] * np.cos(turn), self.short[:, None] * np.sin(turn)
         cos, sin = np.cos(self.tilt_rad)[:, None], np.sin(self.tilt_rad)[:, None]
-        angle = np.radians(self.angle_deg + ROUND_WINDOW_ANGLE_DEG)[:, None] + 0.0 * turn
+        angle = self.azimuth_rad[:, None] + 0.0 * turn
         radius = self.radius[:, None] + along * cos - across * sin
         return from_cylinder(angle, radius, self.height[:, None] + along * sin + across * cos)
 
-    def at(self, angle_deg: float) -> "Section":
-        """The one cross-section at this angle, every array of length 1."""
-        return Section(*(np.interp([angle_deg], self.angle_deg, values) for values in self))
+    def at(self, angle_deg: float) -> "Duct":
+        """The one cross-section at an angle.
+
+        Args:
+            angle_deg: Angle from the round window, degrees.
+
+        Returns:
+            A section of arrays of length 1.
+        """
+        return Duct(*(np.interp([angle_deg], self.angle_deg, values) for values in self))
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """How the average duct is stretched: lateral wall radius along A and across it (B), height, cross-section, the
-    relative change ``apical`` of the radius beyond the first turn, and the number of ``turns``."""
+    """How the average duct is stretched.
+
+    Attributes:
+        a: Factor of the lateral wall's radius along A.
+        b: Factor of the lateral wall's radius across it, along B.
+        height: Factor of the height.
+        section: Factor of the cross-section's semi-axes.
+        apical: Relative change of the radius beyond the first turn.
+        turns: Number of turns.
+    """
 
     a: float = 1.0
     b: float = 1.0
@@ -96,8 +138,15 @@ class Stretch:
     turns: float = MEAN_TURNS
 
 
-def make_section(stretch: Stretch) -> Section:
-    """The duct of a stretch, sampled about every 3 degrees from the vestibule to the helicotrema."""
+def make_duct(stretch: Stretch) -> Duct:
+    """Make the duct of a stretch, sampled about every 3 degrees from the vestibule to the helicotrema.
+
+    Args:
+        stretch: How the average duct is stretched.
+
+    Returns:
+        The duct.
+    """
     end = 360.0 * stretch.turns
     count = round((end - START_DEG) / STEP_DEG) + 1
     angle = np.linspace(START_DEG, end, count)
@@ -114,65 +163,117 @@ def make_section(stretch: Stretch) -> Section:
     extent = np.hypot(long * np.cos(tilt), short * np.sin(tilt))
     # The innermost turn keeps a little bone (the modiolus) inside it.
     radius = np.maximum(wall[:, 0] * scale - extent, 0.25)
-    return Section(angle, radius, wall[:, 1] * stretch.height, long, short, tilt)
+    return Duct(angle, radius, wall[:, 1] * stretch.height, long, short, tilt)
 
 
 def path_length(points: FloatArray) -> float:
-    """Length (mm) of a polyline (n, 3)."""
+    """Length of a polyline.
+
+    Args:
+        points: (n, 3), mm.
+
+    Returns:
+        The length, mm.
+    """
     return float(np.linalg.norm(np.diff(points, axis=0), axis=1).sum())
 
 
-def wall_length(section: Section, end_deg: float | None = None) -> float:
-    """Lateral wall length (mm) from the round window to ``end_deg`` (default: the helicotrema)."""
-    points = section.lateral_wall()
-    stop = section.angle_deg[-1] if end_deg is None else end_deg
-    cuts = np.sort(np.r_[0.0, section.angle_deg[(section.angle_deg > 0) & (section.angle_deg < stop)], stop])
-    return path_length(np.stack([np.interp(cuts, section.angle_deg, points[:, k]) for k in range(3)], axis=1))
+def wall_length(duct: Duct, end_deg: float | None = None) -> float:
+    """Length of the lateral wall from the round window on.
+
+    Args:
+        duct: The duct.
+        end_deg: Where it ends, degrees from the round window; the helicotrema by default.
+
+    Returns:
+        The length, mm.
+    """
+    points = duct.lateral_wall()
+    stop = duct.angle_deg[-1] if end_deg is None else end_deg
+    cuts = np.sort(np.r_[0.0, duct.angle_deg[(duct.angle_deg > 0) & (duct.angle_deg < stop)], stop])
+    return path_length(np.stack([np.interp(cuts, duct.angle_deg, points[:, k]) for k in range(3)], axis=1))
 
 
-def diameter(section: Section, angle_deg: float) -> float:
-    """Distance (mm), across the modiolar axis, between the lateral walls at ``angle_deg`` and half a turn later."""
-    wall = section.radius + section.radial_extent
-    return float(np.interp(angle_deg, section.angle_deg, wall) + np.interp(angle_deg + 180, section.angle_deg, wall))
+def diameter(duct: Duct, angle_deg: float) -> float:
+    """Distance, across the modiolar axis, between the lateral walls at an angle and half a turn later.
+
+    Args:
+        duct: The duct.
+        angle_deg: Angle from the round window, degrees.
+
+    Returns:
+        The distance, mm.
+    """
+    wall = duct.radius + duct.radial_extent
+    return float(np.interp(angle_deg, duct.angle_deg, wall) + np.interp(angle_deg + 180, duct.angle_deg, wall))
 
 
-def tube_volume(section: Section) -> float:
-    """Volume (mm3) of the duct: cross-sections swept about the axis (Pappus; exact for this way of winding)."""
-    return float(np.trapezoid(np.pi * section.long * section.short * section.radius, np.radians(section.angle_deg)))
+def tube_volume(duct: Duct) -> float:
+    """Volume of the duct: cross-sections swept about the axis (Pappus; exact for this way of winding).
+
+    Args:
+        duct: The duct.
+
+    Returns:
+        The volume, mm3.
+    """
+    return float(np.trapezoid(np.pi * duct.long * duct.short * duct.radius, np.radians(duct.angle_deg)))
 
 
-def rise(section: Section) -> float:
-    """Height (mm) of the lumen along the axis, from the round window to the top."""
-    half = np.hypot(section.long * np.sin(section.tilt_rad), section.short * np.cos(section.tilt_rad))
-    on = section.angle_deg >= 0
-    return float((section.height + half)[on].max() - (section.height - half)[on].min())
+def rise(duct: Duct) -> float:
+    """Height of the lumen along the axis, from the round window to the top.
+
+    Args:
+        duct: The duct.
+
+    Returns:
+        The height, mm.
+    """
+    half = np.hypot(duct.long * np.sin(duct.tilt_rad), duct.short * np.cos(duct.tilt_rad))
+    on = duct.angle_deg >= 0
+    return float((duct.height + half)[on].max() - (duct.height - half)[on].min())
 
 
-# Which knob sets which measure, and how far it may be turned.
-_KNOBS: dict[str, tuple[Callable[[Section], float], float, float]] = {
+# Which parameter of the stretch sets which measure, and its range.
+_SOLVED: dict[str, tuple[Callable[[Duct], float], float, float]] = {
     "apical": (wall_length, -0.3, 0.35),
     "section": (tube_volume, 0.6, 1.6),
     "height": (rise, 0.4, 1.8),
 }
 
 
-def _turn_knob(stretch: Stretch, knob: str, target: float) -> Stretch:
-    measure, low, high = _KNOBS[knob]
+def _solve_one(stretch: Stretch, parameter: str, target: float) -> Stretch:
+    measure, low, high = _SOLVED[parameter]
 
     def miss(value: float) -> float:
-        return measure(make_section(replace(stretch, **{knob: value}))) - target
+        return measure(make_duct(replace(stretch, **{parameter: value}))) - target
 
-    return replace(stretch, **{knob: brentq(miss, low, high, xtol=1e-4)})
+    return replace(stretch, **{parameter: brentq(miss, low, high, xtol=1e-4)})
 
 
 def solve_stretch(
     *, a_mm: float, b_mm: float, turns: float, lateral_wall_mm: float, height_mm: float, volume_mm3: float
 ) -> Stretch:
-    """The stretch whose duct has these measures. Raises ValueError when no duct of this family has them."""
-    average = make_section(Stretch())
+    """Find the stretch whose duct has given measures.
+
+    Args:
+        a_mm: Width through the round window.
+        b_mm: Width across it.
+        turns: Number of turns.
+        lateral_wall_mm: Length of the outer wall.
+        height_mm: Height along the modiolar axis.
+        volume_mm3: Volume of the lumen.
+
+    Returns:
+        The stretch.
+
+    Raises:
+        ValueError: No duct of this family has these measures.
+    """
+    average = make_duct(Stretch())
     stretch = Stretch(a=a_mm / diameter(average, 0.0), b=b_mm / diameter(average, 90.0), turns=turns)
-    for _ in range(4):  # each measure depends mostly on its own knob: a few rounds settle all three
-        stretch = _turn_knob(stretch, "apical", lateral_wall_mm)
-        stretch = _turn_knob(stretch, "section", volume_mm3)
-        stretch = _turn_knob(stretch, "height", height_mm)
+    for _ in range(4):  # each measure depends mostly on its own parameter: a few rounds settle all three
+        stretch = _solve_one(stretch, "apical", lateral_wall_mm)
+        stretch = _solve_one(stretch, "section", volume_mm3)
+        stretch = _solve_one(stretch, "height", height_mm)
     return stretch

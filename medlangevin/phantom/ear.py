@@ -5,13 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from medlangevin.phantom.dicom import (
-    HeaderVariant,
-    Person,
-    choose_variant,
-    invent_person,
-    make_uid,
-)
+from medlangevin.phantom.dicom import HeaderVariant, Patient, choose_variant, invent_patient, make_uid
 from medlangevin.phantom.frame import FloatArray, apply, rotation_matrix
 from medlangevin.phantom.measures import cochlea_points, cochlear_measures, landmarks, reference_to_ear
 from medlangevin.phantom.render import Anatomy, Tissues
@@ -36,7 +30,21 @@ FRAME_DEFINITION = (
 
 @dataclass(frozen=True)
 class PhantomEar:
-    """One drawn ear with its head pose and scan; ``to_lps`` maps the ear's own frame to the scanner."""
+    """One drawn ear with its head pose and scan.
+
+    Attributes:
+        scan: Name of its truth file.
+        rng_key: Seed of the cohort and number of the ear.
+        side: L or R.
+        shape: Its shape parameters.
+        anatomy: Everything that decides its picture.
+        rotation_deg: Rotation of the head, a rotation vector (3,) in degrees.
+        to_lps: 4 x 4, from the ear's own frame to the scanner.
+        geometry: Voxels of its scan.
+        acquisition: Blur and noise of its scan.
+        patient: What the headers say of the patient.
+        variant: How the study is written.
+    """
 
     scan: str
     rng_key: tuple[int, int]
@@ -47,7 +55,7 @@ class PhantomEar:
     to_lps: FloatArray
     geometry: Geometry
     acquisition: Acquisition
-    person: Person
+    patient: Patient
     variant: HeaderVariant
 
     @property
@@ -97,11 +105,19 @@ def _surroundings(rng: np.random.Generator) -> Surroundings:
 
 
 def draw_ear(seed: int, index: int) -> PhantomEar:
-    """The ear number ``index`` of a cohort: it depends on these two numbers alone, not on how many ears there are."""
+    """Draw an ear of a cohort: it depends on seed and number alone, not on how many ears there are.
+
+    Args:
+        seed: Seed of the cohort.
+        index: Number of the ear, from 0; even ones are right ears.
+
+    Returns:
+        The ear.
+    """
     rng = np.random.default_rng([seed, index])
     side = "RL"[index % 2]
     shape = sample_shape(rng)
-    anatomy = Anatomy(shape.section(), shape.labyrinth, _surroundings(rng), _tissues(rng))
+    anatomy = Anatomy(shape.duct(), shape.labyrinth, _surroundings(rng), _tissues(rng))
     rotation = _rotation(rng)
     sign = 1.0 if side == "L" else -1.0  # +x is the patient's left
     table = np.array([sign * rng.uniform(29, 37), rng.uniform(-230, -190), rng.uniform(-300, 700)])
@@ -122,7 +138,7 @@ def draw_ear(seed: int, index: int) -> PhantomEar:
         to_lps=to_lps,
         geometry=geometry,
         acquisition=acquisition,
-        person=invent_person(index + 1, rng),
+        patient=invent_patient(index + 1, rng),
         variant=choose_variant(rng),
     )
 
@@ -132,13 +148,13 @@ def _rounded(value: FloatArray, digits: int = 6) -> Any:
 
 
 def _reference_to_lps(ear: PhantomEar, *, cochlea_only: bool) -> FloatArray:
-    fit = reference_to_ear(ear.shape, ear.anatomy.section, cochlea_only=cochlea_only)
+    fit = reference_to_ear(ear.shape, ear.anatomy.duct, cochlea_only=cochlea_only)
     return ear.to_lps @ fit @ (MIRROR if ear.side == "L" else np.eye(4))
 
 
 def _ear_truth(ear: PhantomEar) -> dict[str, Any]:
-    section, tissues = ear.anatomy.section, asdict(ear.anatomy.tissues)
-    points = {name: _rounded(apply(ear.to_lps, p)) for name, p in landmarks(section, ear.shape.labyrinth).items()}
+    duct, tissues = ear.anatomy.duct, asdict(ear.anatomy.tissues)
+    points = {name: _rounded(apply(ear.to_lps, p)) for name, p in landmarks(duct, ear.shape.labyrinth).items()}
     axis_end = points.pop("modiolar_axis_point")
     return {
         "side": ear.side,
@@ -146,15 +162,22 @@ def _ear_truth(ear: PhantomEar) -> dict[str, Any]:
         "T_reference_to_lps_cochlea_only": _rounded(_reference_to_lps(ear, cochlea_only=True), 9),
         "landmarks_lps": points,
         "modiolar_axis_base_to_apex": _rounded(np.subtract(axis_end, points["modiolus_centre"])),
-        "cochlea_points_lps": _rounded(apply(ear.to_lps, cochlea_points(section)[::8]), 4),
-        **{name: round(value, 4) for name, value in cochlear_measures(section).items()},
+        "cochlea_points_lps": _rounded(apply(ear.to_lps, cochlea_points(duct)[::8]), 4),
+        **{name: round(value, 4) for name, value in cochlear_measures(duct).items()},
         "shape_parameters": asdict(ear.shape),
         "scene": {**asdict(ear.anatomy.surroundings), **{f"{name}_hu": value for name, value in tissues.items()}},
     }
 
 
 def truth(ear: PhantomEar) -> dict[str, Any]:
-    """Everything known about an ear and its scan, ready for JSON; lengths mm, angles degrees, CT numbers HU."""
+    """Tell everything known about an ear and its scan, ready for JSON.
+
+    Args:
+        ear: The ear.
+
+    Returns:
+        Lengths in mm, angles in degrees, CT numbers in HU.
+    """
     geometry = ear.geometry
     return {
         "scan": ear.scan,
@@ -177,6 +200,6 @@ def truth(ear: PhantomEar) -> dict[str, Any]:
             "head_rotation_deg": _rounded(ear.rotation_deg),
         },
         "dicom": asdict(ear.variant),
-        "identifying_strings_in_headers": ear.person.identifying_strings(),
+        "identifying_strings_in_headers": ear.patient.identifying_strings(),
         "ears": [_ear_truth(ear)],
     }

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 
 from medlangevin.cochlear_frame import ROUND_WINDOW_ANGLE_DEG
-from medlangevin.phantom.duct import Section
+from medlangevin.phantom.duct import Duct
 from medlangevin.phantom.frame import FloatArray, to_cochlear
 
 FAR = 2.0  # the value of a field (mm) where nothing is near
@@ -14,44 +14,83 @@ MARGIN = 0.7  # how far from a surface (mm) its distance is worked out
 
 
 @dataclass(frozen=True)
-class Grid:
-    """Axis-aligned voxels in the reference frame: centre of voxel (i, j, k) = origin + spacing * (i, j, k)."""
+class VoxelGrid:
+    """Axis-aligned voxels in the reference frame: the centre of voxel (i, j, k) is origin + spacing * (i, j, k).
 
-    origin: tuple[float, float, float]
+    Attributes:
+        origin: Centre of voxel (0, 0, 0), mm.
+        spacing: Side of a voxel, mm.
+        shape: Number of voxels along x, y and z.
+    """
+
+    origin: tuple[float, ...]
     spacing: float
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
 
     @classmethod
-    def around(cls, low: FloatArray, high: FloatArray, spacing: float) -> "Grid":
-        """The grid of this spacing (mm), on multiples of it, that covers the box from ``low`` to ``high``."""
+    def around(cls, low: FloatArray, high: FloatArray, spacing: float) -> "VoxelGrid":
+        """Make the grid, on multiples of its spacing, that covers a box.
+
+        Args:
+            low: Lowest corner (3,), mm.
+            high: Highest corner (3,), mm.
+            spacing: Side of a voxel, mm.
+
+        Returns:
+            The grid.
+        """
         first, last = np.floor(np.asarray(low) / spacing), np.ceil(np.asarray(high) / spacing)
-        origin, shape = first * spacing, (last - first + 1).astype(int)
-        return cls((origin[0], origin[1], origin[2]), spacing, (int(shape[0]), int(shape[1]), int(shape[2])))
+        return cls(tuple(first * spacing), spacing, tuple((last - first + 1).astype(int).tolist()))
 
     def field(self, value: float = FAR) -> FloatArray:
-        """A float32 array of the grid's shape."""
+        """A new field on the grid.
+
+        Args:
+            value: Its value everywhere.
+
+        Returns:
+            A float32 array of the grid's shape.
+        """
         return np.full(self.shape, value, dtype=np.float32)
 
     def axes(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """x (n, 1, 1), y (1, n, 1) and z (1, 1, n) of the voxel centres, mm."""
+        """Coordinates of the voxel centres.
+
+        Returns:
+            x (n, 1, 1), y (1, n, 1) and z (1, 1, n), mm, float32.
+        """
         x, y, z = ((self.origin[k] + self.spacing * np.arange(self.shape[k])).astype(np.float32) for k in range(3))
         return x[:, None, None], y[None, :, None], z[None, None, :]
 
-    def block(self, low: FloatArray, high: FloatArray) -> tuple[tuple[slice, slice, slice], "Grid"]:
-        """The part of the grid between two corners (mm), as slices and as a grid; empty when outside."""
-        start = [int(np.clip(np.floor((low[k] - self.origin[k]) / self.spacing), 0, self.shape[k])) for k in range(3)]
-        stop = [
-            int(np.clip(np.ceil((high[k] - self.origin[k]) / self.spacing) + 1, start[k], self.shape[k]))
-            for k in range(3)
-        ]
-        slices = (slice(start[0], stop[0]), slice(start[1], stop[1]), slice(start[2], stop[2]))
-        low_corner = np.asarray(self.origin) + self.spacing * np.asarray(start)
-        origin = (float(low_corner[0]), float(low_corner[1]), float(low_corner[2]))
-        return slices, Grid(origin, self.spacing, (stop[0] - start[0], stop[1] - start[1], stop[2] - start[2]))
+    def block(self, low: FloatArray, high: FloatArray) -> tuple[tuple[slice, ...], "VoxelGrid"]:
+        """The part of the grid between two corners; empty when outside.
+
+        Args:
+            low: Lowest corner (3,), mm.
+            high: Highest corner (3,), mm.
+
+        Returns:
+            The part as slices of a field, and as a grid.
+        """
+        start = np.clip(np.floor((low - self.origin) / self.spacing), 0, self.shape).astype(int)
+        stop = np.clip(np.ceil((high - self.origin) / self.spacing) + 1, start, self.shape).astype(int)
+        origin = tuple(self.origin + self.spacing * start)
+        slices = tuple(slice(first, last) for first, last in zip(start, stop, strict=True))
+        return slices, VoxelGrid(origin, self.spacing, tuple((stop - start).tolist()))
 
 
-def add_balls(field: FloatArray, grid: Grid, centres: FloatArray, radii: FloatArray, *, margin: float = MARGIN) -> None:
-    """Unite ``field`` in place with balls: centres (n, 3) and radii (n,), mm; exact within ``margin`` of them."""
+def add_balls(
+    field: FloatArray, grid: VoxelGrid, centres: FloatArray, radii: FloatArray, *, margin: float = MARGIN
+) -> None:
+    """Unite a field in place with balls.
+
+    Args:
+        field: Signed distances, mm.
+        grid: Where its voxels lie.
+        centres: (n, 3), mm.
+        radii: (n,), mm.
+        margin: Distance from the balls within which the field is exact, mm.
+    """
     for centre, radius in zip(centres, radii, strict=True):
         reach = radius + margin
         slices, part = grid.block(centre - reach, centre + reach)
@@ -63,8 +102,14 @@ def add_balls(field: FloatArray, grid: Grid, centres: FloatArray, radii: FloatAr
         np.minimum(field[slices], distance, out=field[slices])
 
 
-def add_tube(field: FloatArray, grid: Grid, path: FloatArray) -> None:
-    """Unite ``field`` in place with a tube: ``path`` (n, 4) are points and radii it passes smoothly, mm."""
+def add_tube(field: FloatArray, grid: VoxelGrid, path: FloatArray) -> None:
+    """Unite a field in place with a tube.
+
+    Args:
+        field: Signed distances, mm.
+        grid: Where its voxels lie.
+        path: (n, 4), points and radii that the tube passes smoothly, mm.
+    """
     path = np.asarray(path, dtype=float)
     chord = np.r_[0.0, np.cumsum(np.linalg.norm(np.diff(path[:, :3], axis=0), axis=1))]
     count = max(int(np.ceil(chord[-1] / (0.25 * path[:, 3].min()))), 2)
@@ -73,9 +118,17 @@ def add_tube(field: FloatArray, grid: Grid, path: FloatArray) -> None:
 
 
 def add_ellipsoid(
-    field: FloatArray, grid: Grid, centre: FloatArray, semi_axes: FloatArray, rotation: FloatArray | None = None
+    field: FloatArray, grid: VoxelGrid, centre: FloatArray, semi_axes: FloatArray, rotation: FloatArray | None = None
 ) -> None:
-    """Unite ``field`` in place with an ellipsoid; columns of ``rotation`` (3, 3) are its axes (default: x, y, z)."""
+    """Unite a field in place with an ellipsoid.
+
+    Args:
+        field: Signed distances, mm.
+        grid: Where its voxels lie.
+        centre: (3,), mm.
+        semi_axes: (3,), mm.
+        rotation: (3, 3), its columns are the ellipsoid's axes; x, y and z by default.
+    """
     centre, semi_axes = np.asarray(centre, dtype=float), np.asarray(semi_axes, dtype=float)
     axes = np.eye(3) if rotation is None else rotation
     half = np.sqrt((axes**2) @ semi_axes**2) + MARGIN
@@ -90,9 +143,15 @@ def add_ellipsoid(
     np.minimum(field[slices], first * (first - 1) / (second + np.float32(1e-6)), out=field[slices])
 
 
-def add_duct(field: FloatArray, grid: Grid, section: Section) -> None:
-    """Unite ``field`` in place with the cochlear duct's lumen."""
-    wall = section.rings(8).reshape(-1, 3)
+def add_duct(field: FloatArray, grid: VoxelGrid, duct: Duct) -> None:
+    """Unite a field in place with the cochlear duct's lumen.
+
+    Args:
+        field: Signed distances, mm.
+        grid: Where its voxels lie.
+        duct: The duct.
+    """
+    wall = duct.rings(8).reshape(-1, 3)
     slices, part = grid.block(wall.min(0) - MARGIN, wall.max(0) + MARGIN)
     if min(part.shape) == 0:
         return
@@ -100,13 +159,13 @@ def add_duct(field: FloatArray, grid: Grid, section: Section) -> None:
     local = to_cochlear(points.astype(float)).astype(np.float32)
     radius, height = np.hypot(local[..., 0], local[..., 1]), local[..., 2]
     azimuth = np.degrees(np.arctan2(local[..., 1], local[..., 0])) - np.float32(ROUND_WINDOW_ANGLE_DEG)
-    start, end = float(section.angle_deg[0]), float(section.angle_deg[-1])
+    start, end = float(duct.angle_deg[0]), float(duct.angle_deg[-1])
     first_turn = np.mod(azimuth - np.float32(start), np.float32(360)) + np.float32(start)
     best = np.full(radius.shape, FAR, dtype=np.float32)
     for turn in range(int((end - start) // 360) + 1):
         angle = first_turn + np.float32(360 * turn)
         near = angle <= end
-        at = np.clip((angle[near] - start) / (section.angle_deg[1] - start), 0, len(section.angle_deg) - 1.001)
+        at = np.clip((angle[near] - start) / (duct.angle_deg[1] - start), 0, len(duct.angle_deg) - 1.001)
         low = at.astype(int)
         weight = (at - low).astype(np.float32)
 
@@ -114,13 +173,13 @@ def add_duct(field: FloatArray, grid: Grid, section: Section) -> None:
             table = table.astype(np.float32)
             return table[low] * (1 - weight) + table[low + 1] * weight
 
-        along_r, along_h = radius[near] - value(section.radius), height[near] - value(section.height)
-        cos, sin = value(np.cos(section.tilt_rad)), value(np.sin(section.tilt_rad))
-        long, short = value(section.long), value(section.short)
+        along_r, along_h = radius[near] - value(duct.radius), height[near] - value(duct.height)
+        cos, sin = value(np.cos(duct.tilt_rad)), value(np.sin(duct.tilt_rad))
+        long, short = value(duct.long), value(duct.short)
         a, b = along_r * cos + along_h * sin, along_h * cos - along_r * sin
         first = np.hypot(a / long, b / short)
         second = np.hypot(a / long**2, b / short**2) + np.float32(1e-6)
         best[near] = np.minimum(best[near], first * (first - 1) / second)
     np.minimum(field[slices], best, out=field[slices])
-    tip = section.centre_line()[-1:]
-    add_balls(field, grid, tip, section.short[-1:])
+    tip = duct.centre_line()[-1:]
+    add_balls(field, grid, tip, duct.short[-1:])

@@ -10,23 +10,54 @@ FloatArray = NDArray[np.floating]
 
 
 def from_cylinder(angle_rad: FloatArray, radius: FloatArray, height: FloatArray) -> FloatArray:
-    """Points (..., 3) in the reference frame from angle (from u towards v), radius and height in mm."""
+    """Points in the reference frame from cylindrical coordinates about the spiral's centre.
+
+    Args:
+        angle_rad: Angle from u towards v, radians.
+        radius: Distance from the axis, mm.
+        height: Height along the axis, mm.
+
+    Returns:
+        Points (..., 3), mm.
+    """
     plane = np.cos(angle_rad)[..., None] * U_LPS + np.sin(angle_rad)[..., None] * V_LPS
     return SPIRAL_CENTRE_LPS + radius[..., None] * plane + height[..., None] * MODIOLAR_AXIS_LPS
 
 
 def to_cochlear(points: FloatArray) -> FloatArray:
-    """Points (..., 3) of the reference frame as coordinates along u, v and the modiolar axis from the spiral centre."""
+    """Points of the reference frame as coordinates along u, v and the modiolar axis from the spiral's centre.
+
+    Args:
+        points: (..., 3), mm.
+
+    Returns:
+        Coordinates (..., 3), mm.
+    """
     return (points - SPIRAL_CENTRE_LPS) @ np.stack([U_LPS, V_LPS, MODIOLAR_AXIS_LPS], axis=1)
 
 
 def rotation_matrix(rotation_vector_deg: FloatArray) -> FloatArray:
-    """The 3 x 3 rotation about ``rotation_vector_deg`` by its length in degrees."""
+    """The rotation about a vector by its length.
+
+    Args:
+        rotation_vector_deg: (3,), degrees.
+
+    Returns:
+        3 x 3.
+    """
     return Rotation.from_rotvec(np.asarray(rotation_vector_deg), degrees=True).as_matrix()
 
 
 def rigid(rotation: FloatArray, translation: FloatArray) -> FloatArray:
-    """The 4 x 4 matrix of p -> rotation @ p + translation."""
+    """The matrix of p -> rotation @ p + translation.
+
+    Args:
+        rotation: 3 x 3.
+        translation: (3,).
+
+    Returns:
+        4 x 4.
+    """
     matrix = np.eye(4)
     matrix[:3, :3] = rotation
     matrix[:3, 3] = translation
@@ -34,14 +65,28 @@ def rigid(rotation: FloatArray, translation: FloatArray) -> FloatArray:
 
 
 def apply(matrix: FloatArray, points: FloatArray) -> FloatArray:
-    """A 4 x 4 matrix applied to points (..., 3)."""
+    """Apply a matrix to points.
+
+    Args:
+        matrix: 4 x 4.
+        points: (..., 3).
+
+    Returns:
+        Points (..., 3).
+    """
     return points @ matrix[:3, :3].T + matrix[:3, 3]
 
 
 def kabsch(source: FloatArray, target: FloatArray) -> FloatArray:
-    """The rigid 4 x 4 matrix (det +1) that maps ``source`` (n, 3) best onto ``target`` (n, 3), least squares."""
+    """The rigid motion that maps points best onto others, by least squares (Kabsch 1976).
+
+    Args:
+        source: (n, 3).
+        target: (n, 3), in the same order.
+
+    Returns:
+        4 x 4, determinant +1.
+    """
     source_mean, target_mean = source.mean(0), target.mean(0)
-    left, _, right = np.linalg.svd((source - source_mean).T @ (target - target_mean))
-    sign = np.sign(np.linalg.det(left @ right))
-    rotation = (left @ np.diag([1.0, 1.0, sign]) @ right).T
+    rotation = Rotation.align_vectors(target - target_mean, source - source_mean)[0].as_matrix()
     return rigid(rotation, target_mean - rotation @ source_mean)

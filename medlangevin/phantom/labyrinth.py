@@ -60,8 +60,14 @@ COCHLEAR_NERVE = np.array(
 
 @dataclass(frozen=True)
 class LabyrinthShape:
-    """How an ear's vestibule and canals differ from the average: sizes relative to it (1 = average), each canal's
-    turning about the vestibule (rotation vectors, degrees), the tubes' relative width."""
+    """How an ear's vestibule and canals differ from the average.
+
+    Attributes:
+        vestibule: Size of the vestibule relative to the average (1 = average).
+        canals: Sizes of the lateral, posterior and superior canal relative to the average.
+        canal_rotation_deg: How each canal is turned about the vestibule, rotation vectors in degrees.
+        tube_width: Relative width of the tubes.
+    """
 
     vestibule: float = 1.0
     canals: tuple[float, float, float] = (1.0, 1.0, 1.0)
@@ -70,12 +76,26 @@ class LabyrinthShape:
 
 
 def sacs(shape: LabyrinthShape) -> list[tuple[FloatArray, FloatArray]]:
-    """Ellipsoids (centre, semi-axes) whose union is the vestibule."""
+    """Ellipsoids whose union is the vestibule.
+
+    Args:
+        shape: How the ear differs from the average.
+
+    Returns:
+        Centre (3,) and semi-axes (3,) of each, mm.
+    """
     return [(VESTIBULE + shape.vestibule * (centre - VESTIBULE), shape.vestibule * half) for centre, half in _SACS]
 
 
 def canals(shape: LabyrinthShape) -> list[FloatArray]:
-    """Tubes (n, 4) of the lateral, posterior and superior canal; the common crus goes with the last two."""
+    """Tubes of the lateral, posterior and superior canal; the common crus goes with the last two.
+
+    Args:
+        shape: How the ear differs from the average.
+
+    Returns:
+        Points and radii (n, 4) of the lateral and posterior canal, the common crus and the superior canal, mm.
+    """
 
     def varied(path: FloatArray, index: int) -> FloatArray:
         turn = rotation_matrix(np.asarray(shape.canal_rotation_deg[index]))

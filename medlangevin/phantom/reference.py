@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from medlangevin.phantom.duct import make_section, solve_stretch
-from medlangevin.phantom.fields import Grid
+from medlangevin.phantom.fields import VoxelGrid
 from medlangevin.phantom.render import Anatomy, render
 from medlangevin.phantom.shape import MEAN_SHAPE
 from medlangevin.system.nifti import make_nifti, write_nifti
@@ -21,10 +20,13 @@ PSF_SIGMA_MM = 0.2
 
 
 def reference_volume() -> tuple[NDArray[np.int16], NDArray[np.float64]]:
-    """The reference: int16 HU (x, y, z) and the 4 x 4 matrix from voxel indices to LPS mm."""
-    grid = Grid.around(LOW_MM, HIGH_MM, SPACING_MM)
-    section = make_section(solve_stretch(**MEAN_SHAPE.cochlea()))
-    hu = gaussian_filter(render(Anatomy(section), grid), PSF_SIGMA_MM / SPACING_MM)
+    """Render the reference.
+
+    Returns:
+        HU (x, y, z), int16, and the 4 x 4 matrix from voxel indices to LPS mm.
+    """
+    grid = VoxelGrid.around(LOW_MM, HIGH_MM, SPACING_MM)
+    hu = gaussian_filter(render(Anatomy(MEAN_SHAPE.duct()), grid), PSF_SIGMA_MM / SPACING_MM)
     matrix = np.diag([SPACING_MM] * 3 + [1.0])
     matrix[:3, 3] = grid.origin
     return np.round(hu).astype(np.int16), matrix

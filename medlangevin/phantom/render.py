@@ -6,8 +6,8 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt, gaussian_filter, zoom
 
 from medlangevin.phantom import labyrinth
-from medlangevin.phantom.duct import Section
-from medlangevin.phantom.fields import Grid, add_duct, add_ellipsoid, add_tube
+from medlangevin.phantom.duct import Duct
+from medlangevin.phantom.fields import VoxelGrid, add_duct, add_ellipsoid, add_tube
 from medlangevin.phantom.frame import FloatArray
 from medlangevin.phantom.labyrinth import LabyrinthShape
 from medlangevin.phantom.surroundings import (
@@ -26,7 +26,19 @@ CAPSULE_FADE_MM = 0.6
 
 @dataclass(frozen=True)
 class Tissues:
-    """CT numbers (HU) of an ear. ``texture_sd_hu`` and ``texture_seed`` shape the petrous bone's spongy pattern."""
+    """CT numbers (HU) of an ear.
+
+    Attributes:
+        fluid: Inside the labyrinth.
+        soft_tissue: Vessels, brain and the internal auditory canal.
+        nerve: The facial nerve.
+        modiolus: The modiolus with the cochlear nerve.
+        capsule: The otic capsule, the densest bone.
+        petrous: The bone around it.
+        ossicle: Malleus and incus.
+        texture_sd_hu: Spread of the petrous bone's spongy pattern.
+        texture_seed: Seed of that pattern; None for none.
+    """
 
     fluid: float = 15.0
     soft_tissue: float = 45.0
@@ -43,7 +55,7 @@ class Tissues:
 class Anatomy:
     """Everything that decides an ear's picture: the duct, the rest of the labyrinth, surroundings, tissues."""
 
-    section: Section
+    duct: Duct
     labyrinth: LabyrinthShape = field(default_factory=LabyrinthShape)
     surroundings: Surroundings = field(default_factory=Surroundings)
     tissues: Tissues = field(default_factory=Tissues)
@@ -54,10 +66,18 @@ def _share(distance: FloatArray, spacing: float) -> FloatArray:
     return np.clip(np.float32(0.5) - distance / np.float32(spacing), 0, 1)
 
 
-def lumen_distance(anatomy: Anatomy, grid: Grid) -> FloatArray:
-    """Signed distance (mm, exact near the wall) of cochlea, vestibule and canals together."""
+def lumen_distance(anatomy: Anatomy, grid: VoxelGrid) -> FloatArray:
+    """Signed distance of cochlea, vestibule and canals together.
+
+    Args:
+        anatomy: The ear.
+        grid: Where it is worked out.
+
+    Returns:
+        mm, float32 of the grid's shape; exact near the wall.
+    """
     lumen = grid.field()
-    add_duct(lumen, grid, anatomy.section)
+    add_duct(lumen, grid, anatomy.duct)
     for centre, half in labyrinth.sacs(anatomy.labyrinth):
         add_ellipsoid(lumen, grid, centre, half)
     for path in labyrinth.canals(anatomy.labyrinth):
@@ -65,14 +85,14 @@ def lumen_distance(anatomy: Anatomy, grid: Grid) -> FloatArray:
     return lumen
 
 
-def _distance_to(inside: FloatArray, grid: Grid) -> FloatArray:
+def _distance_to(inside: FloatArray, grid: VoxelGrid) -> FloatArray:
     # Only the slow fade of the capsule needs it, so every second voxel is enough.
     coarse = distance_transform_edt(inside[::2, ::2, ::2] > 0, sampling=2 * grid.spacing).astype(np.float32)
     factors = [n / m for n, m in zip(inside.shape, coarse.shape, strict=True)]
     return zoom(coarse, factors, order=1, grid_mode=True, mode="nearest")
 
 
-def _bone(anatomy: Anatomy, grid: Grid, from_lumen: FloatArray) -> FloatArray:
+def _bone(anatomy: Anatomy, grid: VoxelGrid, from_lumen: FloatArray) -> FloatArray:
     tissues = anatomy.tissues
     bone = grid.field(tissues.petrous)
     if tissues.texture_seed is not None:
@@ -89,8 +109,16 @@ def _bone(anatomy: Anatomy, grid: Grid, from_lumen: FloatArray) -> FloatArray:
     return bone
 
 
-def render(anatomy: Anatomy, grid: Grid) -> FloatArray:
-    """CT numbers (HU), float32 (x, y, z); a voxel that a surface cuts gets its share of each side."""
+def render(anatomy: Anatomy, grid: VoxelGrid) -> FloatArray:
+    """CT numbers of an ear, without blur and noise.
+
+    Args:
+        anatomy: The ear.
+        grid: Where they are worked out.
+
+    Returns:
+        HU, float32 (x, y, z); a voxel that a surface cuts gets its share of each side.
+    """
     tissues, step = anatomy.tissues, grid.spacing
     lumen = lumen_distance(anatomy, grid)
     from_lumen = _distance_to(lumen, grid)

@@ -7,7 +7,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
-from medlangevin.phantom.fields import Grid
+from medlangevin.phantom.fields import VoxelGrid
 from medlangevin.phantom.frame import FloatArray, apply, rigid, rotation_matrix
 from medlangevin.phantom.render import Anatomy, render
 
@@ -23,8 +23,14 @@ HU_RANGE = (-1024, 3071)
 
 @dataclass(frozen=True)
 class Geometry:
-    """A scan's voxels in LPS mm: centre of (i, j, k) = origin + direction @ (spacing * (i, j, k)); the columns of
-    ``direction`` (3, 3) run along a row, down a column and across the slices."""
+    """A scan's voxels in LPS mm: the centre of (i, j, k) is origin + direction @ (spacing * (i, j, k)).
+
+    Attributes:
+        origin: Centre of voxel (0, 0, 0), (3,).
+        direction: (3, 3); its columns run along a row, down a column and across the slices.
+        spacing: Distance of voxels along the columns of ``direction``, mm.
+        size: Number of voxels along them.
+    """
 
     origin: FloatArray
     direction: FloatArray
@@ -33,33 +39,60 @@ class Geometry:
 
     @classmethod
     def centred(cls, centre: FloatArray, direction: FloatArray, spacing: tuple[float, float, float]) -> "Geometry":
-        """The scan of the usual field of view about ``centre`` (3,)."""
+        """Make the scan of the usual field of view about a point.
+
+        Args:
+            centre: The point (3,), LPS mm.
+            direction: (3, 3), as the attribute.
+            spacing: Distance of voxels, mm.
+
+        Returns:
+            The scan's voxels.
+        """
         x, y, z = (round(extent / step) for extent, step in zip(FIELD_OF_VIEW_MM, spacing, strict=True))
         half = np.array([x - 1, y - 1, z - 1]) / 2 * np.array(spacing)
         # DICOM stores decimal strings: a position that has few digits is written exactly.
         return cls(np.round(centre - direction @ half, 4), direction, spacing, (x, y, z))
 
     def corners(self) -> FloatArray:
-        """The eight outer corners (8, 3)."""
+        """The outer corners of the scan.
+
+        Returns:
+            (8, 3), LPS mm.
+        """
         ends = np.array(np.meshgrid(*[(-0.5, n - 0.5) for n in self.size], indexing="ij")).reshape(3, -1).T
         return self.origin + (ends * np.array(self.spacing)) @ self.direction.T
 
 
 @dataclass(frozen=True)
 class Acquisition:
-    """The scanner: blur of the reconstruction (standard deviation, mm) and noise in the slices (HU)."""
+    """The scanner.
+
+    Attributes:
+        psf_sigma_mm: Blur of the reconstruction, standard deviation in mm.
+        noise_sd_hu: Noise in the slices, standard deviation in HU.
+    """
 
     psf_sigma_mm: float
     noise_sd_hu: float
 
 
 def ear_to_lps(side: str, rotation_deg: FloatArray, position: FloatArray) -> FloatArray:
-    """The 4 x 4 matrix from an ear's own frame (a right ear) to the scanner; a left ear is mirrored first."""
+    """The motion from an ear's own frame (a right ear) to the scanner; a left ear is mirrored first.
+
+    Args:
+        side: L or R.
+        rotation_deg: Rotation vector (3,), degrees.
+        position: Where the ear's origin goes (3,), LPS mm.
+
+    Returns:
+        4 x 4.
+    """
     motion = rigid(rotation_matrix(rotation_deg), position)
     return motion @ MIRROR if side == "L" else motion
 
 
-def _sample(hu: FloatArray, grid: Grid, to_lps: FloatArray, geometry: Geometry, slabs: int) -> FloatArray:
+def _sample(hu: FloatArray, grid: VoxelGrid, to_lps: FloatArray, geometry: Geometry, slabs: int) -> FloatArray:
     # Linear interpolation onto the scan's rows and columns, with ``slabs`` planes in each slice.
     image = sitk.GetImageFromArray(np.ascontiguousarray(hu.transpose(2, 1, 0)))
     image.SetOrigin(grid.origin)
@@ -70,15 +103,9 @@ def _sample(hu: FloatArray, grid: Grid, to_lps: FloatArray, geometry: Geometry, 
     target.SetDirection(geometry.direction.ravel().tolist())
     target.SetOrigin((geometry.origin - geometry.direction[:, 2] * thin * (slabs - 1) / 2).tolist())
     from_lps = np.linalg.inv(to_lps)
-    transform = sitk.AffineTransform(3)
-    transform.SetMatrix(from_lps[:3, :3].ravel().tolist())
-    transform.SetTranslation(from_lps[:3, 3].tolist())
-    resampler = sitk.ResampleImageFilter()
-    resampler.SetReferenceImage(target)
-    resampler.SetTransform(transform)
-    resampler.SetInterpolator(sitk.sitkLinear)
-    resampler.UseNearestNeighborExtrapolatorOn()
-    return sitk.GetArrayFromImage(resampler.Execute(image))
+    transform = sitk.AffineTransform(from_lps[:3, :3].ravel().tolist(), from_lps[:3, 3].tolist())
+    # The last argument: beyond the rendered grid the nearest voxel counts.
+    return sitk.GetArrayFromImage(sitk.Resample(image, target, transform, sitk.sitkLinear, 0.0, sitk.sitkFloat32, True))
 
 
 def _noise(shape: tuple[int, ...], sd: float, rng: np.random.Generator) -> FloatArray:
@@ -90,12 +117,20 @@ def _noise(shape: tuple[int, ...], sd: float, rng: np.random.Generator) -> Float
 def acquire(
     anatomy: Anatomy, to_lps: FloatArray, geometry: Geometry, acquisition: Acquisition, rng: np.random.Generator
 ) -> NDArray[np.int16]:
-    """The scan: int16 HU of shape (slices, rows, columns).
+    """Scan an ear. Each slice is the mean over its thickness.
 
-    ``to_lps``: 4 x 4 from the ear's own frame. Each slice is the mean over its thickness.
+    Args:
+        anatomy: The ear.
+        to_lps: 4 x 4, from the ear's own frame to the scanner.
+        geometry: The scan's voxels.
+        acquisition: Blur and noise.
+        rng: Source of the noise.
+
+    Returns:
+        HU (slices, rows, columns), int16.
     """
     corners = apply(np.linalg.inv(to_lps), geometry.corners())
-    grid = Grid.around(corners.min(0) - 0.4, corners.max(0) + 0.4, FINE_SPACING_MM)
+    grid = VoxelGrid.around(corners.min(0) - 0.4, corners.max(0) + 0.4, FINE_SPACING_MM)
     slabs = max(2, round(geometry.spacing[2] / 0.125))
     hu = _sample(render(anatomy, grid), grid, to_lps, geometry, slabs)
     blur = np.sqrt(max(acquisition.psf_sigma_mm**2 - _GRID_BLUR_MM2, 0.0))

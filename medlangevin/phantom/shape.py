@@ -6,17 +6,17 @@ turns 2.6 +- 0.2, lateral wall 41 +- 1.7 mm, volume 73 +- 11 mm3 within 56 to 11
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TypedDict
 
 import numpy as np
 from scipy.stats import norm, truncnorm
 
-from medlangevin.phantom.duct import Section, make_section, solve_stretch
+from medlangevin.phantom.duct import Duct, make_duct, solve_stretch
 from medlangevin.phantom.labyrinth import LabyrinthShape
 
 VOLUME_RANGE_MM3 = (56.0, 113.0)
 # Mean and spread of ln(volume) before the cut to the range, which leaves 73 and 11 mm3.
 _LOG_VOLUME = (4.2435, 0.1787)
+# The measures that decide the duct, in the order of the constants below.
 NAMES = ("a_mm", "b_mm", "turns", "lateral_wall_mm", "height_mm", "volume_mm3")
 MEANS = np.array([9.2, 6.8, 2.6, 41.0, 4.3])
 SPREADS = np.array([0.4, 0.4, 0.2, 1.7, 0.3])
@@ -36,21 +36,19 @@ _CHOLESKY = np.linalg.cholesky(CORRELATION)
 _LARGEST_DEVIATION = 3.0  # in spreads
 
 
-class CochleaMeasures(TypedDict):
-    """What decides the duct: lengths in mm, volume in mm3."""
-
-    a_mm: float
-    b_mm: float
-    turns: float
-    lateral_wall_mm: float
-    height_mm: float
-    volume_mm3: float
-
-
 @dataclass(frozen=True)
 class ShapeParameters:
-    """An inner ear's shape: ``a_mm`` is the cochlea's width through the round window, ``b_mm`` the width across it,
-    ``lateral_wall_mm`` the length of its outer wall, ``height_mm`` its height along the modiolar axis."""
+    """An inner ear's shape.
+
+    Attributes:
+        a_mm: The cochlea's width through the round window.
+        b_mm: The width across it.
+        turns: Number of turns.
+        lateral_wall_mm: Length of the outer wall.
+        height_mm: Height along the modiolar axis.
+        volume_mm3: Volume of the duct.
+        labyrinth: How vestibule and canals differ from the average.
+    """
 
     a_mm: float = 9.2
     b_mm: float = 6.8
@@ -60,25 +58,21 @@ class ShapeParameters:
     volume_mm3: float = 73.0
     labyrinth: LabyrinthShape = field(default_factory=LabyrinthShape)
 
-    def cochlea(self) -> CochleaMeasures:
-        """The duct's measures."""
-        return CochleaMeasures(
-            a_mm=self.a_mm,
-            b_mm=self.b_mm,
-            turns=self.turns,
-            lateral_wall_mm=self.lateral_wall_mm,
-            height_mm=self.height_mm,
-            volume_mm3=self.volume_mm3,
-        )
+    def duct(self) -> Duct:
+        """The cochlear duct of this shape.
 
-    def section(self) -> Section:
-        """The cochlear duct of this shape. Raises ValueError when no duct has these measures."""
-        return _section(self)
+        Returns:
+            The duct.
+
+        Raises:
+            ValueError: No duct has these measures.
+        """
+        return _duct(self)
 
 
 @lru_cache(maxsize=8)  # the solver is slow and a shape's duct is asked for again and again
-def _section(shape: ShapeParameters) -> Section:
-    return make_section(solve_stretch(**shape.cochlea()))
+def _duct(shape: ShapeParameters) -> Duct:
+    return make_duct(solve_stretch(**{name: getattr(shape, name) for name in NAMES}))
 
 
 MEAN_SHAPE = ShapeParameters()
@@ -107,7 +101,14 @@ def _sample_labyrinth(rng: np.random.Generator, size: float) -> LabyrinthShape:
 
 
 def sample_shape(rng: np.random.Generator) -> ShapeParameters:
-    """Draw one inner ear. The marginals and their rank correlations are the module's constants."""
+    """Draw one inner ear. The marginals and their rank correlations are the module's constants.
+
+    Args:
+        rng: Source of the draws.
+
+    Returns:
+        The shape.
+    """
     while True:
         deviates = _CHOLESKY @ rng.standard_normal(len(NAMES))
         labyrinth = _sample_labyrinth(rng, float(deviates[:2].mean()))
@@ -116,7 +117,7 @@ def sample_shape(rng: np.random.Generator) -> ShapeParameters:
         a, b, turns, wall, height = (float(value) for value in MEANS + SPREADS * deviates[:5])
         shape = ShapeParameters(a, b, turns, wall, height, _volume(float(deviates[5])), labyrinth)
         try:
-            shape.section()
+            shape.duct()
         except ValueError:  # a wall length that this A, B and number of turns cannot give
             continue
         return shape

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medlangevin.phantom.fields import Grid, add_balls, add_ellipsoid, add_tube
+from medlangevin.phantom.fields import VoxelGrid, add_balls, add_ellipsoid, add_tube
 from medlangevin.phantom.frame import FloatArray, rotation_matrix
 
 # Air of the middle ear, ellipsoids: centre, semi-axes, turn about z (deg).
@@ -27,13 +27,10 @@ _OSSICLES = [
 ]
 _CAROTID = np.array(
     [
-        (-5.4, -5.7, -14.0, 2.5),
-        (-2.8, -6.2, -9.5, 2.3),
-        (-1.9, -6.9, -7.8, 2.4),
-        (1.9, -9.0, -5.5, 2.4),
+        (-5.4, -5.7, -14.0, 2.5), (-2.8, -6.2, -9.5, 2.3), (-1.9, -6.9, -7.8, 2.4), (1.9, -9.0, -5.5, 2.4),
         (6.0, -13.0, -4.5, 2.6),
     ]
-)
+)  # fmt: skip
 _JUGULAR = np.array([(-5.0, 9.0, -13.0, 4.0), (-4.0, 6.5, -11.5, 3.4)])
 MASTOID_CENTRE = np.array([-14.0, 10.0, 0.5])
 MASTOID_SEMI_AXES = np.array([6.2, 8.5, 13.0])
@@ -41,8 +38,16 @@ MASTOID_SEMI_AXES = np.array([6.2, 8.5, 13.0])
 
 @dataclass(frozen=True)
 class Surroundings:
-    """How an ear's surroundings differ: shifts (mm) of the middle ear, roof and posterior face, relative size of the
-    air cavity, share of the mastoid that is air (0 to 1), seed of the cells."""
+    """How an ear's surroundings differ.
+
+    Attributes:
+        cavity_shift: Shift of the middle ear, mm.
+        cavity_size: Relative size of its air cavity.
+        roof_mm: Shift of the petrous bone's roof, mm.
+        posterior_mm: Shift of its posterior face, mm.
+        pneumatisation: Share of the mastoid that is air, 0 to 1.
+        cell_seed: Seed of the mastoid cells; None for none.
+    """
 
     cavity_shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
     cavity_size: float = 1.0
@@ -52,31 +57,54 @@ class Surroundings:
     cell_seed: int | None = None
 
 
-def middle_ear(grid: Grid, surroundings: Surroundings) -> FloatArray:
-    """Signed distance of the middle-ear air without the mastoid."""
+def middle_ear(grid: VoxelGrid, surroundings: Surroundings) -> FloatArray:
+    """Signed distance of the middle-ear air without the mastoid.
+
+    Args:
+        grid: Where it is worked out.
+        surroundings: How the ear differs.
+
+    Returns:
+        mm, float32 of the grid's shape.
+    """
     air = grid.field()
     shift, size = np.asarray(surroundings.cavity_shift), surroundings.cavity_size
     for centre, half, turn in _TYMPANIC_CAVITY:
         add_ellipsoid(
             air, grid, np.asarray(centre) + shift, size * np.asarray(half), rotation_matrix(np.array([0, 0, turn]))
         )
-    for path in (_EUSTACHIAN_TUBE, _EAR_CANAL):
-        add_tube(air, grid, path + np.r_[shift, 0.0])
-    for path in (_WINDOW_NICHE, _OVAL_NICHE):
+    moved = [path + np.r_[shift, 0.0] for path in (_EUSTACHIAN_TUBE, _EAR_CANAL)]
+    for path in (*moved, _WINDOW_NICHE, _OVAL_NICHE):
         add_tube(air, grid, path)
     return air
 
 
-def ossicles(grid: Grid, surroundings: Surroundings) -> FloatArray:
-    """Signed distance of malleus and incus."""
+def ossicles(grid: VoxelGrid, surroundings: Surroundings) -> FloatArray:
+    """Signed distance of malleus and incus.
+
+    Args:
+        grid: Where it is worked out.
+        surroundings: How the ear differs.
+
+    Returns:
+        mm, float32 of the grid's shape.
+    """
     bones = grid.field()
     for path in _OSSICLES:
         add_tube(bones, grid, path + np.r_[np.asarray(surroundings.cavity_shift), 0.0])
     return bones
 
 
-def mastoid_cells(grid: Grid, surroundings: Surroundings) -> FloatArray:
-    """Signed distance of the mastoid air cells: random balls in the mastoid, apart by thin walls."""
+def mastoid_cells(grid: VoxelGrid, surroundings: Surroundings) -> FloatArray:
+    """Signed distance of the mastoid air cells: random balls in the mastoid, apart by thin walls.
+
+    Args:
+        grid: Where it is worked out.
+        surroundings: How the ear differs.
+
+    Returns:
+        mm, float32 of the grid's shape.
+    """
     cells = grid.field()
     if surroundings.cell_seed is None:
         return cells
@@ -87,15 +115,22 @@ def mastoid_cells(grid: Grid, surroundings: Surroundings) -> FloatArray:
     centres = MASTOID_CENTRE + offsets * MASTOID_SEMI_AXES
     kept, radii = np.empty((0, 3)), np.empty(0)
     for centre, radius in zip(centres, rng.uniform(0.4, 1.5, len(centres)), strict=True):
-        room = np.min(np.linalg.norm(kept - centre, axis=1) - radii, initial=9.0) - 0.15
-        if room > 0.3:
-            kept, radii = np.vstack([kept, centre]), np.r_[radii, min(radius, room)]
+        free = np.min(np.linalg.norm(kept - centre, axis=1) - radii, initial=9.0) - 0.15
+        if free > 0.3:
+            kept, radii = np.vstack([kept, centre]), np.r_[radii, min(radius, free)]
     add_balls(cells, grid, kept, radii, margin=0.4)
     return cells
 
 
-def mastoid_region(grid: Grid) -> FloatArray:
-    """0 outside to 1 inside the part of the bone that air cells loosen, with a soft border."""
+def mastoid_region(grid: VoxelGrid) -> FloatArray:
+    """The part of the bone that air cells loosen, with a soft border.
+
+    Args:
+        grid: Where it is worked out.
+
+    Returns:
+        0 outside to 1 inside, float32 of the grid's shape.
+    """
     x, y, z = grid.axes()
     scaled = sum(
         ((c - centre) / half) ** 2 for c, centre, half in zip((x, y, z), MASTOID_CENTRE, MASTOID_SEMI_AXES, strict=True)
@@ -103,8 +138,16 @@ def mastoid_region(grid: Grid) -> FloatArray:
     return np.clip((1.15 - np.sqrt(scaled)) / 0.3, 0, 1).astype(np.float32)
 
 
-def soft_tissue(grid: Grid, surroundings: Surroundings) -> FloatArray:
-    """Signed distance of vessels and of the cranial cavity behind and above the petrous bone."""
+def soft_tissue(grid: VoxelGrid, surroundings: Surroundings) -> FloatArray:
+    """Signed distance of vessels and of the cranial cavity behind and above the petrous bone.
+
+    Args:
+        grid: Where it is worked out.
+        surroundings: How the ear differs.
+
+    Returns:
+        mm, float32 of the grid's shape.
+    """
     tissue = grid.field()
     for path in (_CAROTID, _JUGULAR):
         add_tube(tissue, grid, path)

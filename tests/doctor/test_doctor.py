@@ -12,7 +12,7 @@ import torch
 from click.testing import CliRunner
 
 from medlangevin.cli.main import main
-from medlangevin.doctor import decoders, devices, examine, packages, places
+from medlangevin.doctor import decoders, examine, installation, places
 from medlangevin.doctor.finding import Finding
 
 
@@ -60,10 +60,10 @@ def test_packages_that_are_absent_old_or_do_not_load_come_with_the_command(monke
             raise OSError("libopenblas.so: no such file")
 
     needed = ["torch>=2.11", "numpy>=2.0", "nibabel>=5.3", "scipy>=1.13", 'pytest>=8; extra == "dev"']
-    monkeypatch.setattr(packages, "requires", lambda _: needed)
-    monkeypatch.setattr(packages, "version", version)
-    monkeypatch.setattr(packages, "import_module", load)
-    lines = [finding.line() for finding in packages.packages()]
+    monkeypatch.setattr(installation, "requires", lambda _: needed)
+    monkeypatch.setattr(installation, "version", version)
+    monkeypatch.setattr(installation, "import_module", load)
+    lines = [finding.line() for finding in installation.packages()]
     assert lines[1:] == [
         'fail  torch 2.0.0 is not >=2.11; python -m pip install "torch>=2.11"',
         'fail  nibabel is absent; python -m pip install "nibabel>=5.3"',
@@ -98,10 +98,10 @@ def test_a_missing_decoder_is_named_with_the_plugin(monkeypatch: pytest.MonkeyPa
 def test_a_driver_that_torch_cannot_use_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/nvidia-smi")
-    assert states(devices.devices())[:2] == ["ok", "warn"]
+    assert states(installation.devices())[:2] == ["ok", "warn"]
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    monkeypatch.setattr(devices, "_DRIVER", Path("/nowhere"))
-    assert states(devices.devices())[:2] == ["ok", "ok"]
+    monkeypatch.setattr(installation, "_DRIVER", Path("/nowhere"))
+    assert states(installation.devices())[:2] == ["ok", "ok"]
 
 
 def test_folders_that_cannot_be_written_and_full_disks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

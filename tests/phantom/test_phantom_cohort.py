@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,30 +32,32 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def two_ears(tmp_path_factory) -> Path:
+def two_ears(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("cohort")
     write_cohort(out, ears=2, seed=3)
     return out
 
 
-def test_same_seed_same_bytes_whatever_the_number_of_ears_and_workers(two_ears, tmp_path):
+def test_same_seed_same_bytes_whatever_the_number_of_ears_and_workers(two_ears: Path, tmp_path: Path) -> None:
     write_cohort(tmp_path, ears=3, seed=3, workers=2)
     first, second = digests(two_ears), digests(tmp_path)
     assert len(second) > len(first) > 50
     assert {name: second[name] for name in first} == first
 
 
-def test_another_seed_is_another_cohort():
+def test_another_seed_is_another_cohort() -> None:
     assert draw_ear(3, 0).shape != draw_ear(4, 0).shape
     assert draw_ear(3, 0).study_uid != draw_ear(4, 0).study_uid
 
 
-def test_sides_take_turns():
+def test_sides_take_turns() -> None:
     assert [draw_ear(0, index).side for index in range(4)] == ["R", "L", "R", "L"]
 
 
 @pytest.mark.parametrize("index", [0, 1])
-def test_dicom_reads_back_as_the_rendered_volume_and_geometry(two_ears, read_series, index):
+def test_dicom_reads_back_as_the_rendered_volume_and_geometry(
+    two_ears: Path, read_series: Callable[[Path], sitk.Image], index: int
+) -> None:
     ear = draw_ear(3, index)
     image = read_series(two_ears / ear.study_folder)
     rng = np.random.default_rng([3, index, 1])
@@ -74,7 +77,9 @@ def test_dicom_reads_back_as_the_rendered_volume_and_geometry(two_ears, read_ser
         HeaderVariant(syntax="implicit", slice_order="reversed", rescale_intercept=0, side_in_header=True),
     ],
 )
-def test_every_way_of_writing_reads_back_alike(tmp_path, read_series, variant):
+def test_every_way_of_writing_reads_back_alike(
+    tmp_path: Path, read_series: Callable[[Path], sitk.Image], variant: HeaderVariant
+) -> None:
     ear = draw_ear(3, 0)
     middle = ear.geometry.origin + ear.geometry.direction @ (np.array(ear.geometry.size) * ear.geometry.spacing / 2)
     small = Geometry.centred(middle, ear.geometry.direction, (0.6, 0.6, 1.5))
@@ -87,7 +92,7 @@ def test_every_way_of_writing_reads_back_alike(tmp_path, read_series, variant):
     assert header.RescaleIntercept == variant.rescale_intercept
 
 
-def test_headers_hold_the_identifying_strings_and_say_test(two_ears):
+def test_headers_hold_the_identifying_strings_and_say_test(two_ears: Path) -> None:
     ear = draw_ear(3, 0)
     path = next((two_ears / ear.study_folder).iterdir())
     raw = path.read_bytes().decode("latin-1")
@@ -99,7 +104,7 @@ def test_headers_hold_the_identifying_strings_and_say_test(two_ears):
 
 
 @pytest.mark.parametrize("index", [0, 1])
-def test_truth_puts_the_reference_onto_the_ear(index):
+def test_truth_puts_the_reference_onto_the_ear(index: int) -> None:
     ear = draw_ear(3, index)
     known = truth(ear)["ears"][0]
     matrix = np.array(known["T_reference_to_lps"])
@@ -114,27 +119,34 @@ def test_truth_puts_the_reference_onto_the_ear(index):
     assert np.degrees(np.arccos(min(cosine, 1.0))) < 6
 
 
-def test_fluid_is_where_the_truth_says(two_ears, read_series):
+def test_fluid_is_where_the_truth_says(two_ears: Path, read_series: Callable[[Path], sitk.Image]) -> None:
     for index in (0, 1):
         ear = draw_ear(3, index)
         image = read_series(two_ears / ear.study_folder)
-        inside = apply(ear.to_lps, ear.anatomy.section.centre_line()[10:150:10])
+        inside = apply(ear.to_lps, ear.anatomy.duct.centre_line()[10:150:10])
         values = [image[image.TransformPhysicalPointToIndex(point.tolist())] for point in inside]
         # Noise of at most 200 HU over 14 voxels, and walls 0.5 mm away: 15 +- 60 HU.
         assert np.mean(values) < 300
 
 
-def test_interrupted_cohort_goes_on_without_redoing(two_ears, tmp_path, monkeypatch):
+def test_interrupted_cohort_goes_on_without_redoing(
+    two_ears: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copytree(two_ears, tmp_path / "copy")
     drawn = []
-    monkeypatch.setattr(cohort, "_write_number", lambda out, seed, index: drawn.append(index) or out)
+
+    def draw_and_write(out: Path, seed: int, index: int) -> Path:
+        drawn.append(index)
+        return out
+
+    monkeypatch.setattr(cohort, "_draw_and_write", draw_and_write)
     (tmp_path / "copy" / "truth" / "ear0002.json").unlink()
     folders = write_cohort(tmp_path / "copy", ears=2, seed=3)
     assert drawn == [1]
     assert folders[0] == tmp_path / "copy" / draw_ear(3, 0).study_folder
 
 
-def test_another_cohorts_folder_is_refused(two_ears):
+def test_another_cohorts_folder_is_refused(two_ears: Path) -> None:
     before = digests(two_ears)
     with pytest.raises(MedlangevinError, match="another cohort"):
         write_cohort(two_ears, ears=2, seed=4)
@@ -150,23 +162,25 @@ def test_another_cohorts_folder_is_refused(two_ears):
         ({"ears": 1, "seed": 0, "workers": 0}, "--workers 0"),
     ],
 )
-def test_bad_arguments_are_refused_before_anything_is_written(tmp_path, arguments, message):
+def test_bad_arguments_are_refused_before_anything_is_written(
+    tmp_path: Path, arguments: dict[str, int], message: str
+) -> None:
     with pytest.raises(MedlangevinError, match=message):
         write_cohort(tmp_path / "new", **arguments)
     assert not (tmp_path / "new").exists()
 
 
-def test_out_that_is_a_file_is_refused(tmp_path):
+def test_out_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("kept")
     with pytest.raises(MedlangevinError, match="is a file"):
         write_cohort(tmp_path / "file", ears=1, seed=0)
     assert (tmp_path / "file").read_text() == "kept"
 
 
-def test_command_writes_what_it_says(tmp_path, monkeypatch):
+def test_command_writes_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
-    def fake(out, *, ears, seed, workers):
+    def fake(out: Path, *, ears: int, seed: int, workers: int) -> list[Path]:
         calls.append((out, ears, seed, workers))
         return [out] * ears
 

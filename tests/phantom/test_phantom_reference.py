@@ -1,5 +1,6 @@
 """The reference image in the package, and its likeness to real ears."""
 
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 import SimpleITK as sitk
 from scipy.ndimage import distance_transform_edt
 
-from medlangevin.phantom.fields import Grid, add_duct
+from medlangevin.phantom.fields import VoxelGrid, add_duct
 from medlangevin.phantom.reference import SPACING_MM, reference_volume, write_reference
 from medlangevin.phantom.scan import MIRROR
 from medlangevin.phantom.shape import MEAN_SHAPE
@@ -18,7 +19,7 @@ from medlangevin.system.files import read_json
 PACKAGED = Path(str(files("medlangevin.imaging.registration") / "data" / "reference.nii.gz"))
 
 
-def test_packaged_reference_is_what_the_script_makes(tmp_path):
+def test_packaged_reference_is_what_the_script_makes(tmp_path: Path) -> None:
     write_reference(tmp_path / "reference.nii.gz")
     made, packaged = nibabel.load(tmp_path / "reference.nii.gz"), nibabel.load(PACKAGED)
     assert packaged.get_data_dtype() == np.int16
@@ -29,7 +30,7 @@ def test_packaged_reference_is_what_the_script_makes(tmp_path):
     assert PACKAGED.stat().st_size < 2e6
 
 
-def test_reference_covers_the_region_about_the_cochlea():
+def test_reference_covers_the_region_about_the_cochlea() -> None:
     hu, matrix = reference_volume()
     low, high = matrix[:3, 3], matrix[:3, 3] + SPACING_MM * (np.array(hu.shape) - 1)
     assert (high - low >= [33, 33, 27]).all()
@@ -39,27 +40,29 @@ def test_reference_covers_the_region_about_the_cochlea():
     assert hu.min() >= -1000
 
 
-def test_reference_has_fluid_in_the_duct_and_bone_about_it():
+def test_reference_has_fluid_in_the_duct_and_bone_about_it() -> None:
     hu, matrix = reference_volume()
-    points = MEAN_SHAPE.section().centre_line()[5:250]
+    points = MEAN_SHAPE.duct().centre_line()[5:250]
     i, j, k = np.round((points - matrix[:3, 3]) / SPACING_MM).astype(int).T
     assert np.median(hu[i, j, k]) < 200
-    grid = Grid(tuple(matrix[:3, 3]), SPACING_MM, hu.shape)
+    grid = VoxelGrid(tuple(matrix[:3, 3]), SPACING_MM, hu.shape)
     field = grid.field()
-    add_duct(field, grid, MEAN_SHAPE.section())
+    add_duct(field, grid, MEAN_SHAPE.duct())
     assert np.median(hu[(field > 0.4) & (field < 0.7)]) > 1500
 
 
 @pytest.mark.parametrize("scan", ["dev01", "dev02", "dev08"])
-def test_reference_is_like_a_real_ear(simulated_ears, read_series, scan):
+def test_reference_is_like_a_real_ear(
+    simulated_ears: Path, read_series: Callable[[Path], sitk.Image], scan: str
+) -> None:
     known = read_json(simulated_ears / "truth" / f"{scan}.json")
     image = read_series(simulated_ears / known["study_folder"])
     ear = known["ears"][0]
     to_lps = np.array(ear["T_canonical_to_lps"]) @ (MIRROR if ear["side"] == "L" else np.eye(4))
     hu, matrix = reference_volume()
-    grid = Grid(tuple(matrix[:3, 3]), SPACING_MM, hu.shape)
+    grid = VoxelGrid(tuple(matrix[:3, 3]), SPACING_MM, hu.shape)
     field = grid.field()
-    add_duct(field, grid, MEAN_SHAPE.section())
+    add_duct(field, grid, MEAN_SHAPE.duct())
     near = distance_transform_edt(field > 0, sampling=SPACING_MM) < 3
     target = sitk.GetImageFromArray(hu.transpose(2, 1, 0))
     target.SetOrigin(matrix[:3, 3].tolist())

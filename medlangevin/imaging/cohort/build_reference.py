@@ -10,17 +10,18 @@ import SimpleITK as sitk
 
 from medlangevin.imaging.cohort.groupwise import (
     ENOUGH_EARS,
-    Built,
-    EarImage,
     Ears,
+    MeanEar,
+    PersonEars,
+    PersonScan,
     Places,
     Round,
-    Volume,
     iterate,
     person_ears,
 )
 from medlangevin.imaging.cohort.person import volumes
 from medlangevin.imaging.cohort.preprocess import single_threaded
+from medlangevin.imaging.cohort.summary import Problem
 from medlangevin.imaging.reading.copies import without_copies
 from medlangevin.imaging.reading.ingest import Series, ingest
 from medlangevin.imaging.reading.rejection import Reason, UnusableSeriesError
@@ -35,21 +36,18 @@ ITERATIONS = 6
 
 
 @dataclass(frozen=True)
-class LeftOut:
-    """A series that gave no ear, for the terminal: ``folder`` may name a patient."""
-
-    folder: Path
-    reason: str
-    what_to_do: str
-
-
-@dataclass(frozen=True)
 class BuildSummary:
-    """What was made. ``ears``, ``changes_mm``: see ``groupwise.Built``."""
+    """What was made from a folder of scans.
+
+    Attributes:
+        ears: Number of ears averaged in the last round.
+        changes_mm: Mean movement of the ears between rounds, mm.
+        failures: Series that gave no ear, with their folders and without a hash.
+    """
 
     ears: int
     changes_mm: tuple[float, ...]
-    failures: tuple[LeftOut, ...]
+    failures: tuple[Problem, ...]
 
     @property
     def warning(self) -> str:
@@ -60,36 +58,39 @@ class BuildSummary:
 
 
 class Task(NamedTuple):
-    """The series of one person, and where the ears lay in the round before."""
+    """The work of one process: the series of one person, and where the ears lay in the round before."""
 
     number: int
     series: tuple[Series, ...]
     known: Places
 
 
-class Done(NamedTuple):
-    """What a task gave: ears, and reasons by number of series."""
-
-    ears: list[EarImage]
-    problems: list[tuple[int, Reason]]
-
-
 def build_reference(
     scans: Sequence[sitk.Image], start: Reference, *, anchor: Reference | None = None, iterations: int = ITERATIONS
-) -> Built:
-    """The mean of the ears in ``scans`` (HU in LPS, one scan a person).
+) -> MeanEar:
+    """Average the ears in scans into a reference.
 
-    ``start``: what the first round registers to; ``anchor``: what gives the frame and the grid (``start`` itself by
-    default). Stops when the ears move by less than 0.05 mm on average, or after ``iterations`` rounds. Raises
-    MedlangevinError when fewer than two ears are found, when the start does not show an ear as the anchor does, or when
-    the result is blurred.
+    Stops when the ears move by less than 0.05 mm on average.
+
+    Args:
+        scans: HU in LPS, one scan a person.
+        start: What the first round registers to.
+        anchor: What gives the frame and the grid; ``start`` itself by default.
+        iterations: The largest number of rounds.
+
+    Returns:
+        The mean ear as a reference, and how it was reached.
+
+    Raises:
+        MedlangevinError: Fewer than two ears are found, the start does not show an ear as the anchor does, or the
+            result is blurred.
     """
 
     def one_round(now: Round, known: dict[int, Places]) -> Ears:
         matcher = Matcher(now.reference)
         for number, scan in enumerate(scans):
-            volumes = [Volume(0, 0, scan, 1)]
-            yield number, *person_ears(volumes, known.get(number, {}), matcher, now)
+            volumes = [PersonScan(0, 0, scan, 1)]
+            yield number, person_ears(volumes, known.get(number, {}), matcher, now)
 
     return iterate(one_round, start, anchor or start, iterations)
 
@@ -97,15 +98,30 @@ def build_reference(
 def build_reference_from_folder(
     raw: Path, out_file: Path, *, reference: Path | None = None, workers: int = 1, iterations: int = ITERATIONS
 ) -> BuildSummary:
-    """Write the mean ear of all scans below ``raw`` to ``out_file`` (NIfTI, int16 HU), for ``load_reference``.
+    """Write the mean ear of all scans below a folder, as a file for ``load_reference``.
 
-    ``reference``: what the first round registers to (the package's own by default); the frame is the package's in any
-    case. Of several series of one ear the best is taken. A series that cannot be used is listed in the summary and
-    stops nothing. The file appears whole or not at all. Raises MedlangevinError as ``build_reference`` does.
+    The frame is the package's in any case. Of several series of one ear the best is taken. A series that cannot be used
+    is listed in the summary and stops nothing. The file appears whole or not at all.
+
+    Args:
+        raw: Folder of the scans.
+        out_file: NIfTI file to write, ending in .nii.gz, int16 HU; not below ``raw``.
+        reference: What the first round registers to; the package's own by default.
+        workers: Number of processes.
+        iterations: The largest number of rounds.
+
+    Returns:
+        What was made.
+
+    Raises:
+        MedlangevinError: ``raw`` holds no CT series, ``out_file`` has another ending or lies below ``raw``, or as
+            ``build_reference`` does.
     """
     raw, out_file = Path(raw), Path(out_file)
     if not out_file.name.endswith(".nii.gz"):
-        raise MedlangevinError(f"{out_file} is no NIfTI name; let the name of the new reference end in .nii.gz")
+        raise MedlangevinError(
+            f"{out_file} is not the name of a NIfTI file; let the name of the new reference end in .nii.gz"
+        )
     if not raw.is_dir():
         raise MedlangevinError(f"{raw} is not a folder; give the folder of the scans with --raw")
     if out_file.resolve().is_relative_to(raw.resolve()):
@@ -125,50 +141,51 @@ def build_reference_from_folder(
         rounds += 1
         tasks = [Task(number, group, known.get(number, {})) for number, group in enumerate(groups)]
         with progress(len(tasks), f"round {rounds} of at most {iterations}, person") as track:
-            results = run_all(_work, tasks, workers=workers, setup=_prepare, setup_args=(now,), lost=_lost)
+            results = run_all(_find, tasks, workers=workers, setup=_prepare, setup_args=(now,), lost=_lost)
             with closing(results):
-                for count, (task, done) in enumerate(results, 1):
-                    track.advance(count, f"{sum(ear.hu is not None for ear in done.ears)} ears")
-                    yield task.number, done.ears, done.problems
+                for count, (task, found) in enumerate(results, 1):
+                    track.advance(count, f"{sum(ear.hu is not None for ear in found[0])} ears")
+                    yield task.number, found
 
     single_threaded()
     built = iterate(one_round, start, start if reference is None else anchor, iterations)
     _write(built.reference, out_file)
     failures = [
-        LeftOut(groups[person][number].folder, reason.text, reason.advice) for person, number, reason in built.problems
+        Problem(groups[person][number].folder, "", reason.text, reason.advice)
+        for person, number, reason in built.problems
     ]
     return BuildSummary(built.ears, built.changes_mm, tuple(failures))
 
 
-_now: tuple[Round, Matcher] | None = None
+_prepared: tuple[Round, Matcher] | None = None
 
 
 def _prepare(now: Round) -> None:
-    global _now
+    global _prepared
     single_threaded()
-    _now = now, Matcher(now.reference)
+    _prepared = now, Matcher(now.reference)
 
 
-def _work(task: Task) -> Done:
-    if _now is None:
+def _find(task: Task) -> PersonEars:
+    if _prepared is None:
         raise RuntimeError("worker used before it was prepared")
-    now, matcher = _now
+    now, matcher = _prepared
     problems: list[tuple[int, Reason]] = []
     try:
         found, refused = person_ears(_read(task, problems), task.known, matcher, now)
     except Exception as error:
-        # One scan that nobody thought of must not end the work. The message could hold a path: only its kind.
+        # One odd scan must not end the work. The message could hold a path: only its kind is told.
         text = f"it could not be processed ({type(error).__name__})"
-        return Done([], [*problems, (0, Reason("internal", text, "preprocess it alone and report the error"))])
-    return Done(found, problems + refused)
+        return [], [*problems, (0, Reason("internal", text, "preprocess it alone and report the error"))]
+    return found, problems + refused
 
 
-def _lost(task: Task, loss: Loss) -> Done:
+def _lost(task: Task, loss: Loss) -> PersonEars:
     text = f"the process that read it {'was killed (out of memory?)' if loss == 'killed' else 'took too long'}"
-    return Done([], [(0, Reason("lost", text, "try again with fewer --workers"))])
+    return [], [(0, Reason("lost", text, "try again with fewer --workers"))]
 
 
-def _read(task: Task, problems: list[tuple[int, Reason]]) -> Iterator[Volume]:
+def _read(task: Task, problems: list[tuple[int, Reason]]) -> Iterator[PersonScan]:
     """The person's scans one by one, of earlier rounds only those that are used; what cannot be read is listed."""
     used = {place.series for place in task.known.values()}
     for number, series in enumerate(task.series):
@@ -176,7 +193,7 @@ def _read(task: Task, problems: list[tuple[int, Reason]]) -> Iterator[Volume]:
             continue
         try:
             for volume, (scan, _) in enumerate(volumes(series)):
-                yield Volume(number, volume, scan, series.sharpness)
+                yield PersonScan(number, volume, scan, series.sharpness)
         except UnusableSeriesError as error:
             problems.append((number, error.reason))
 

@@ -1,4 +1,4 @@
-"""Series to persons: who is worked on, and what has to be the same for earlier work to count."""
+"""Series to persons: the persons to work on, and what has to be the same for earlier work to count."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,18 @@ ALGORITHM = 4
 
 
 def persons_of(series: tuple[Series, ...], raw: Path, key: bytes, reference: Reference, method: Method) -> list[Person]:
-    """One unit of work for each person, in the order of their pseudonyms."""
+    """Group series by person, one unit of work each.
+
+    Args:
+        series: All series to use.
+        raw: The folder of the scans.
+        key: The key of the pseudonyms.
+        reference: What ears are registered to.
+        method: How they are registered.
+
+    Returns:
+        The persons, in the order of their pseudonyms.
+    """
     provenance: dict[str, Any] = {
         "reference_sha256": reference.digest,
         "registration": method,
@@ -59,6 +70,6 @@ def _state(path: Path) -> tuple[int, int]:
     try:
         stat = path.stat()
     except OSError:
-        # Gone since its header was read: whoever reads its pixels will say so.
+        # Gone since its header was read: the reading of its pixels will say so.
         return -1, -1
     return stat.st_size, stat.st_mtime_ns

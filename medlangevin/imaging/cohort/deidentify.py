@@ -14,29 +14,56 @@ KEY_BYTES = 32
 
 
 def default_key_file(out: Path) -> Path:
-    """Beside the output folder, not in it: the folder can be passed on without the key."""
+    """Where the key of an output folder lies: beside the folder, so that the folder can be passed on without the key.
+
+    Args:
+        out: The output folder.
+
+    Returns:
+        ``OUT.key``.
+    """
     return out.absolute().with_name(out.absolute().name + ".key")
 
 
 def load_key(path: Path) -> bytes | None:
-    """The key in a file; None when there is no file. Raises MedlangevinError when it is not a key."""
+    """Read a key.
+
+    Args:
+        path: The key file: 64 hexadecimal digits.
+
+    Returns:
+        The 32 bytes; None when there is no such file.
+
+    Raises:
+        MedlangevinError: The file does not hold a key, or cannot be read.
+    """
     try:
         text = path.read_text(encoding="ascii").strip()
         key = bytes.fromhex(text)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise MedlangevinError(f"key file {path} is no readable hexadecimal text; give another with --key") from error
+        raise MedlangevinError(
+            f"key file {path} cannot be read as hexadecimal text; give another with --key"
+        ) from error
     if len(key) != KEY_BYTES:
         raise MedlangevinError(f"key file {path} needs {2 * KEY_BYTES} hexadecimal digits; give another with --key")
     return key
 
 
 def create_key(path: Path) -> bytes:
-    """The key in ``path``, a new random one of mode 600 unless there is one by now.
+    """Make a new random key of mode 600, unless the file exists by now.
 
-    Many processes may ask at once: the file appears whole, the first one stays, and all read that one. Raises
-    MedlangevinError when it cannot be written.
+    Many processes may do so at once: the file appears whole, the first one stays, and all read that one.
+
+    Args:
+        path: The key file.
+
+    Returns:
+        The 32 bytes in the file.
+
+    Raises:
+        MedlangevinError: The file cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,15 +98,41 @@ def _claim(new: Path, path: Path) -> None:
 
 
 def keyed_hash(key: bytes, kind: str, value: str, *, digits: int) -> str:
-    """``digits`` hexadecimal digits that only the holder of the key can link to ``value``. ``kind`` parts the uses."""
+    """Hash a value so that only the holder of the key can link the hash to it (HMAC-SHA-256).
+
+    Args:
+        key: The key.
+        kind: Keeps the uses apart: one value has another hash for each kind.
+        value: What is hashed.
+        digits: Length of the hash.
+
+    Returns:
+        That many hexadecimal digits.
+    """
     return hmac.new(key, f"{kind}\0{value}".encode(), hashlib.sha256).hexdigest()[:digits]
 
 
 def pseudonym(key: bytes, person: str) -> str:
-    """The name of a person in all outputs."""
+    """The name of a person in all outputs.
+
+    Args:
+        key: The key of the pseudonyms.
+        person: What tells persons apart in memory.
+
+    Returns:
+        10 hexadecimal digits.
+    """
     return keyed_hash(key, "person", person, digits=10)
 
 
 def series_hash(key: bytes, series_uid: str) -> str:
-    """The name of a series in all outputs."""
+    """The name of a series in all outputs.
+
+    Args:
+        key: The key of the pseudonyms.
+        series_uid: Its SeriesInstanceUID, or the name of a volume file.
+
+    Returns:
+        16 hexadecimal digits.
+    """
     return keyed_hash(key, "series", series_uid, digits=16)

@@ -8,7 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from medlangevin.imaging.cohort.qc_figure import save_qc_figure
-from medlangevin.imaging.cohort.series_choice import Seen
+from medlangevin.imaging.cohort.series_choice import RankedEar
 from medlangevin.imaging.registration.crop import Crop
 from medlangevin.imaging.registration.find_ears import FoundEar
 from medlangevin.imaging.registration.reference import Reference
@@ -17,10 +17,18 @@ from medlangevin.system.nifti import write_image
 
 
 class CroppedEar(NamedTuple):
-    """One ear, cropped. ``study``: its series' hash; ``wide``: a larger field of view; ``scan``: its grid."""
+    """One ear of one series, cropped.
+
+    Attributes:
+        study: Hash of its series.
+        ranked: Its registration and verdict, and what ranks it among the series of the same ear.
+        crop: The crop, int16 HU in the reference frame.
+        wide: A larger field of view for the picture, float32 HU in the reference frame.
+        scan: The scan's grid, for the sidecar.
+    """
 
     study: str
-    seen: Seen
+    ranked: RankedEar
     crop: Crop
     wide: sitk.Image
     scan: dict[str, Any]
@@ -28,7 +36,7 @@ class CroppedEar(NamedTuple):
     @property
     def found(self) -> FoundEar:
         """Its registration, figures and verdict."""
-        return self.seen.found
+        return self.ranked.found
 
     @property
     def side(self) -> str:
@@ -37,23 +45,50 @@ class CroppedEar(NamedTuple):
 
 
 def ear_name(subject: str, side: str) -> str:
-    """The common part of an ear's file names."""
+    """The common part of the names of an ear's files.
+
+    Args:
+        subject: Pseudonym of the person.
+        side: L or R.
+
+    Returns:
+        The name without folder and ending.
+    """
     return f"sub-{subject}_side-{side}_ct"
 
 
 def failed_name(subject: str, side: str) -> str:
-    """The name of the picture of an ear that failed, without its ending; there is no other file of it."""
+    """The name of the picture of an ear that failed; there is no other file of it.
+
+    Args:
+        subject: Pseudonym of the person.
+        side: L or R.
+
+    Returns:
+        The name without folder and ending.
+    """
     return f"sub-{subject}_side-{side}_failed"
 
 
 def write_ear(
     subject: str, ear: CroppedEar, out: Path, reference: Reference, provenance: dict[str, Any]
 ) -> dict[str, Any]:
-    """Write crop, picture and sidecar; return the record for status.json."""
+    """Write crop, picture and sidecar of an ear.
+
+    Args:
+        subject: Pseudonym of the person.
+        ear: The ear, ok or to be reviewed.
+        out: The output folder.
+        reference: Drawn as contours into the picture.
+        provenance: What goes into the sidecar beside the record.
+
+    Returns:
+        The record for status.json.
+    """
     name = ear_name(subject, ear.side)
     crop = out / "crops" / f"{name}.nii.gz"
     write_image(crop, ear.crop.image)
-    _write_picture(out / "qc" / f"{name}.png", subject, ear, reference)
+    save_qc_figure(out / "qc" / f"{name}.png", ear.crop.image, ear.wide, reference, subject, ear.found)
     record = {**_record(subject, ear), "sha256": hashlib.sha256(crop.read_bytes()).hexdigest()}
     sidecar = {
         **record,
@@ -68,8 +103,19 @@ def write_ear(
 
 
 def write_failed(subject: str, ear: CroppedEar, out: Path, reference: Reference) -> dict[str, Any]:
-    """Write the picture of an ear that was found but cannot be used; return the record for status.json."""
-    _write_picture(out / "qc" / f"{failed_name(subject, ear.side)}.png", subject, ear, reference)
+    """Write the picture of an ear that was found but cannot be used.
+
+    Args:
+        subject: Pseudonym of the person.
+        ear: The ear.
+        out: The output folder.
+        reference: Drawn as contours into the picture.
+
+    Returns:
+        The record for status.json.
+    """
+    picture = out / "qc" / f"{failed_name(subject, ear.side)}.png"
+    save_qc_figure(picture, ear.crop.image, ear.wide, reference, subject, ear.found)
     return _record(subject, ear)
 
 
@@ -82,32 +128,19 @@ def _record(subject: str, ear: CroppedEar) -> dict[str, Any]:
         "verdict": verdict.word,
         "code": verdict.code,
         "why": verdict.why,
-        "ncc": _number(figures.fit.ncc),
-        "labyrinth_ncc": _number(figures.fit.labyrinth_ncc),
-        "mirror_ncc": _number(figures.mirror_ncc),
-        "runner_up_ncc": _number(figures.fit.runner_up_ncc),
-        "coil_ncc": _number(figures.coil.ncc),
-        "coil_weakest_ncc": _number(figures.coil.weakest_ncc),
-        "agreement_mm": _number(figures.fit.agreement_mm),
-        "residual_mm": _number(figures.fit.residual_mm),
-        "coverage": _number(figures.coverage),
-        "step_ratio": _number(figures.step_ratio),
+        "ncc": _finite_or_none(figures.fit.ncc),
+        "labyrinth_ncc": _finite_or_none(figures.fit.labyrinth_ncc),
+        "mirror_ncc": _finite_or_none(figures.mirror_ncc),
+        "runner_up_ncc": _finite_or_none(figures.fit.runner_up_ncc),
+        "coil_ncc": _finite_or_none(figures.coil.ncc),
+        "coil_weakest_ncc": _finite_or_none(figures.coil.weakest_ncc),
+        "agreement_mm": _finite_or_none(figures.fit.agreement_mm),
+        "residual_mm": _finite_or_none(figures.fit.residual_mm),
+        "coverage": _finite_or_none(figures.coverage),
+        "step_ratio": _finite_or_none(figures.step_ratio),
     }
 
 
-def _number(value: float) -> float | None:
-    """JSON has no infinity (no second start led anywhere) and no NaN (no blocks were matched)."""
+def _finite_or_none(value: float) -> float | None:
+    """Rounded for JSON, which has no infinity (no second start led anywhere) and no NaN (no blocks were matched)."""
     return round(float(value), 4) if np.isfinite(value) else None
-
-
-def _write_picture(path: Path, subject: str, ear: CroppedEar, reference: Reference) -> None:
-    save_qc_figure(
-        path,
-        ear.crop.image,
-        ear.wide,
-        reference,
-        subject=subject,
-        mirrored=ear.found.fit.mirrored,
-        verdict=ear.found.verdict,
-        figures=ear.found.figures,
-    )

@@ -1,73 +1,140 @@
-"""The end of a run, or of all its shards: index files, one ``status.json``, and nothing unfinished left."""
+"""The end of a run, or of all its shards: index files, one ``status.json``, and no files of earlier runs left."""
 
+import shutil
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from medlangevin.imaging.cohort import status
 from medlangevin.imaging.cohort.dataset import write_index_files
 from medlangevin.imaging.cohort.person import Outcome
-from medlangevin.imaging.cohort.status import LOCK, PARTS, shard_of
-from medlangevin.imaging.cohort.summary import PreprocessSummary, ears_of, failed_ears_of, problem_of, problems_of
+from medlangevin.imaging.cohort.status import LOCK, PARTS, files_of_ear, recorded_subjects, shard_of
+from medlangevin.imaging.cohort.summary import PreprocessSummary, problem_of
 from medlangevin.imaging.reading.rejection import CLOSED_FOLDER
 from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.files import sweep
 from medlangevin.system.lock import locked
 
 
 def merge(out: Path) -> PreprocessSummary:
     """Write the index files of what the shards of a run have done; the same bytes as one run without shards writes.
 
-    Neither the scans nor the key are needed. Raises MedlangevinError, with nothing written, when a shard is missing
-    and when there is nothing to merge. Merged once, it may be merged again.
+    Neither the scans nor the key are needed. Merged once, it may be merged again.
+
+    Args:
+        out: The output folder of the shards.
+
+    Returns:
+        What was found and done.
+
+    Raises:
+        MedlangevinError: A shard is missing, or there is nothing to merge; then nothing is written.
     """
     out = Path(out)
-    if not status.is_ours(out):
+    if not status.is_output_folder(out):
         raise MedlangevinError(f"{out} holds nothing to merge; run preprocess --shard 1/N to N/N with this --out first")
-    with locked(out / PARTS / LOCK, shared=False, busy=busy(out)) as alone:
+    with locked(out / PARTS / LOCK, shared=False, busy=busy_text(out)) as alone:
         plan = status.load_plan(out)
         saved = status.load_status(out) if plan is None else None
         if plan is not None:
             outcomes, failures = status.finished(out, plan.persons), plan.failures
-            _check_complete(out, plan, outcomes)
+            _require_all_done(out, plan, outcomes)
         elif saved is not None:
             outcomes, failures = saved
         else:
             raise MedlangevinError(f"the run in {out} was interrupted; run the same command again, with --raw")
         removed = finish(out, outcomes, failures, alone=alone)
-    all_failures, notes = problems_of(outcomes, {}, [problem_of(row, None) for row in failures])
-    return PreprocessSummary(
-        out=out,
-        ears=ears_of(outcomes),
-        failed=failed_ears_of(outcomes),
-        persons=len(outcomes),
-        failures=all_failures,
-        notes=notes,
-        removed=removed,
-    )
+    others = tuple(problem_of(row, None) for row in failures)
+    return PreprocessSummary(out, outcomes, other_failures=others, removed=removed)
 
 
 def finish(out: Path, outcomes: dict[str, Outcome], failures: list[dict[str, str]], *, alone: bool) -> int:
-    """Write status and index files and clean up; how many people's files were removed, as they are no longer scanned.
+    """Write status and index files, and remove what earlier runs left. Only under a lock that is not shared.
 
-    ``alone``: whether surely nobody else writes there.
+    Args:
+        out: The output folder.
+        outcomes: What became of each person, by pseudonym.
+        failures: Rows of failures.tsv for series that belong to no person.
+        alone: Whether it is certain that no other process writes there: then unfinished files of runs that were
+            killed are removed as well.
+
+    Returns:
+        The number of people whose files were removed, as their scans are no longer there.
     """
     # In a folder that could not be opened this time, people may still be.
     hidden = any(row["code"] == CLOSED_FOLDER.code for row in failures)
-    removed = 0 if hidden else status.remove_former(out, outcomes)
+    removed = 0 if hidden else _remove_former(out, outcomes)
     status.save_status(out, outcomes, failures)
     write_index_files(out, list(outcomes.values()), failures)
-    status.remove_stale(out, outcomes.values())
+    _remove_stale(out, outcomes.values())
     if alone:
-        status.sweep_unfinished(out)
-    status.clear_parts(out)
+        for folder in (out, out / "crops", out / "qc"):
+            sweep(folder)
+    # What was in the parts is in status.json now.
+    shutil.rmtree(out / PARTS, ignore_errors=True)
     return removed
 
 
-def busy(out: Path) -> str:
-    """What to say when another run is at work in ``out``."""
+def busy_text(out: Path) -> str:
+    """The error message for an output folder in which another run works.
+
+    Args:
+        out: The output folder.
+
+    Returns:
+        One line.
+    """
     return f"another run is writing to {out}; wait until it is done, or give another folder with --out"
 
 
-def _check_complete(out: Path, plan: status.Plan, outcomes: dict[str, Outcome]) -> None:
+def require_same_people(out: Path, subjects: Iterable[str], raw: Path) -> None:
+    """Refuse scans that lack most of the people of earlier runs.
+
+    Then it is not that some withdrew: ``raw`` is another folder, or half of one, or the key is another.
+
+    Args:
+        out: The output folder.
+        subjects: Pseudonyms of the people among the scans.
+        raw: The folder of the scans.
+
+    Raises:
+        MedlangevinError: Most of the people in the records are not in ``subjects``.
+    """
+    recorded = recorded_subjects(out)
+    gone = recorded - set(subjects)
+    if len(gone) > len(recorded) - len(gone):
+        raise MedlangevinError(
+            f"{out} holds {len(recorded)} people, and {len(gone)} of them are not among the scans in {raw}; finishing "
+            "would remove their crops: give another --out, all the scans, or the key they were made with"
+        )
+
+
+def _remove_former(out: Path, subjects: Iterable[str]) -> int:
+    """Remove the files of the people of earlier runs who are not in ``subjects``; how many people they were.
+
+    They are known from ``status.json`` and from parts of interrupted runs: to be called before these are replaced. No
+    file that preprocess would not have written under that very name is touched.
+    """
+    removed = 0
+    for subject in recorded_subjects(out) - set(subjects):
+        present = [file for side in "LR" for file in files_of_ear(out, subject, side) if file.is_file()]
+        for file in present:
+            file.unlink(missing_ok=True)
+        removed += bool(present)
+    return removed
+
+
+def _remove_stale(out: Path, outcomes: Iterable[Outcome]) -> None:
+    """Remove files of ears that a person had in an earlier run and no longer has; other people's files stay."""
+    for outcome in outcomes:
+        usable, failed = ({ear["side"] for ear in ears} for ears in (outcome.ears, outcome.failed))
+        for side in "LR":
+            *crop, picture = files_of_ear(out, outcome.subject, side)
+            for file in ([] if side in usable else crop) + ([] if side in failed else [picture]):
+                file.unlink(missing_ok=True)
+
+
+def _require_all_done(out: Path, plan: status.Plan, outcomes: dict[str, Outcome]) -> None:
     missing = Counter(shard_of(subject, plan.shards) for subject in plan.persons if subject not in outcomes)
     if missing:
         listed = ", ".join(str(shard) for shard in sorted(missing))

@@ -12,7 +12,19 @@ _ROW = ("study", "code", "reason", "what_to_do")
 
 
 def read_outcome(record: Any) -> Outcome:
-    """The outcome that was written as ``record``. Raises KeyError, TypeError or ValueError when it is none of ours."""
+    """Read back the outcome of a person.
+
+    Args:
+        record: What stands in status.json or in a part, decoded.
+
+    Returns:
+        The outcome that was written.
+
+    Raises:
+        KeyError: The record is not one that preprocess writes.
+        TypeError: Likewise.
+        ValueError: Likewise.
+    """
     outcome = Outcome(**record)
     if not PSEUDONYM.fullmatch(outcome.subject) or not isinstance(outcome.inputs, str):
         raise ValueError("no pseudonym")
@@ -37,7 +49,19 @@ def read_outcome(record: Any) -> Outcome:
 
 
 def require_rows(rows: Any) -> list[dict[str, str]]:
-    """``rows`` if they are rows of failures.tsv. Raises KeyError, TypeError or ValueError when they are not."""
+    """Check that a value is rows of failures.tsv.
+
+    Args:
+        rows: The value.
+
+    Returns:
+        The same rows.
+
+    Raises:
+        KeyError: They are not rows of failures.tsv.
+        TypeError: Likewise.
+        ValueError: Likewise.
+    """
     if not isinstance(rows, list) or not all(isinstance(row[name], str) for row in rows for name in _ROW):
         raise ValueError("no rows")
     return rows

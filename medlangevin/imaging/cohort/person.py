@@ -8,7 +8,7 @@ from typing import Any
 import SimpleITK as sitk
 
 from medlangevin.imaging.cohort.ear_files import CroppedEar, write_ear, write_failed
-from medlangevin.imaging.cohort.series_choice import Seen, why_better
+from medlangevin.imaging.cohort.series_choice import RankedEar, why_better
 from medlangevin.imaging.reading.decode import read_stack, read_volume_file
 from medlangevin.imaging.reading.geometry import stacks
 from medlangevin.imaging.reading.ingest import Series
@@ -20,13 +20,20 @@ from medlangevin.imaging.registration.register import Matcher
 
 # Few people's temporal bones are scanned more often, while an anonymiser may give everybody one id and one birth date.
 MANY_STUDIES = 4
-# Exports often hold thick or short series beside the good one; then these are no failure.
+# Exports often hold thick or short series beside the good one; then these are not failures.
 BESIDE_A_GOOD_SERIES = {"too-coarse", "too-small", "too-few-slices"}
 
 
 @dataclass(frozen=True)
 class Person:
-    """Work for one process. ``series``: pairs of series hash and series; ``provenance`` goes into every sidecar."""
+    """Work for one process.
+
+    Attributes:
+        subject: Pseudonym.
+        inputs: A hash of the person's files and the settings: what has to be the same for earlier work to count.
+        series: Pairs of series hash and series.
+        provenance: What goes into every sidecar.
+    """
 
     subject: str
     inputs: str
@@ -38,8 +45,13 @@ class Person:
 class Outcome:
     """What became of a person, as in status.json.
 
-    ``ears``: records of crops, ok or review; ``failed``: records of ears that were found but cannot be used, without a
-    crop. ``failures`` (series that gave no ear) and ``notes``: study, code, reason, what_to_do.
+    Attributes:
+        subject: Pseudonym.
+        inputs: A hash of the person's files and the settings.
+        ears: Records of crops, ok or to be reviewed.
+        failures: Rows of failures.tsv (study, code, reason, what_to_do): series that gave no ear.
+        notes: Rows of the same form: series that were not used, though nothing is wrong with them.
+        failed: Records of ears that were found but cannot be used, without a crop.
     """
 
     subject: str
@@ -51,7 +63,16 @@ class Outcome:
 
 
 def process_person(person: Person, out: Path, matcher: Matcher) -> Outcome:
-    """Crop every ear of a person; write crops, sidecars and pictures. One scan at a time is in memory."""
+    """Crop every ear of a person; write crops, sidecars and pictures. One scan at a time is in memory.
+
+    Args:
+        person: The person's series.
+        out: The output folder.
+        matcher: The reference, prepared for matching.
+
+    Returns:
+        What became of the person.
+    """
     best: dict[str, CroppedEar] = {}
     failures: list[dict[str, str]] = []
     notes = _many_studies(person)
@@ -59,21 +80,19 @@ def process_person(person: Person, out: Path, matcher: Matcher) -> Outcome:
         try:
             ears, refused = series_ears(study, series, matcher)
         except UnusableSeriesError as error:
-            failures.append(entry(study, error.reason))
-            continue
+            ears, refused = [], error.reason
         except Exception as error:
-            # One scan that nobody thought of must not end a night's run. The message could hold a path: only its kind.
+            # One odd scan must not end a night's run. The message could hold a path: only its kind is told.
             text = f"it could not be processed ({type(error).__name__})"
-            failures.append(entry(study, Reason("internal", text, "run it alone and report the error")))
-            continue
+            ears, refused = [], Reason("internal", text, "run it alone and report the error")
         if refused is not None:
-            failures.append(entry(study, refused))
+            failures.append(failure_row(study, refused))
         for ear in ears:
             rival = best.get(ear.side)
             if rival is None:
                 best[ear.side] = ear
                 continue
-            taken, other = (ear, rival) if ear.seen.rank < rival.seen.rank else (rival, ear)
+            taken, other = (ear, rival) if ear.ranked.rank < rival.ranked.rank else (rival, ear)
             best[ear.side] = taken
             if other.found.verdict.word != "failed":
                 notes.append(_other_series(taken, other))
@@ -95,13 +114,22 @@ def _many_studies(person: Person) -> list[dict[str, str]]:
         return []
     text = f"{len(studies)} studies share one patient id and birth date, and at most one left and one right ear is kept"
     advice = "if they are several people's, export them again with an id for each"
-    return [entry(person.series[0][0], Reason("many-studies", text, advice))]
+    return [failure_row(person.series[0][0], Reason("many-studies", text, advice))]
 
 
 def series_ears(study: str, series: Series, matcher: Matcher) -> tuple[list[CroppedEar], Reason | None]:
-    """The ears in one series, those that failed too, and why none can be used where that is so.
+    """Find the ears in one series, also those that cannot be used.
 
-    Raises UnusableSeriesError when it cannot be read.
+    Args:
+        study: Hash of the series.
+        series: The series.
+        matcher: The reference, prepared for matching.
+
+    Returns:
+        The ears; and why none can be used, where that is so.
+
+    Raises:
+        UnusableSeriesError: The series cannot be read.
     """
     ears: list[CroppedEar] = []
     verdicts = []
@@ -117,24 +145,42 @@ def series_ears(study: str, series: Series, matcher: Matcher) -> tuple[list[Crop
                 "tilt_deg": round(tilt, 2),
             }
             judged = found._replace(verdict=of_thick_slices(found.verdict, series.thickness_mm))
-            seen = Seen(judged, series.sharpness, max(*scan.GetSpacing(), series.thickness_mm))
-            ears.append(CroppedEar(study, seen, extract(scan, matrix), wide_view(scan, matrix), grid))
+            ranked = RankedEar(judged, series.sharpness, max(*scan.GetSpacing(), series.thickness_mm))
+            ears.append(CroppedEar(study, ranked, extract(scan, matrix), wide_view(scan, matrix), grid))
     unusable = all(verdict.word == "failed" for verdict in verdicts)
     return ears, refusal(verdicts) if unusable else None
 
 
 def _other_series(taken: CroppedEar, other: CroppedEar) -> dict[str, str]:
-    text = f"ear {taken.side} is taken from series {taken.study}: {why_better(taken.seen, other.seen)}"
-    return entry(other.study, Reason("same-ear", text, "nothing"))
+    text = f"ear {taken.side} is taken from series {taken.study}: {why_better(taken.ranked, other.ranked)}"
+    return failure_row(other.study, Reason("same-ear", text, "nothing"))
 
 
-def entry(study: str, reason: Reason) -> dict[str, str]:
-    """A row of failures.tsv."""
+def failure_row(study: str, reason: Reason) -> dict[str, str]:
+    """A row of failures.tsv.
+
+    Args:
+        study: Hash of the series.
+        reason: Why it gave no ear.
+
+    Returns:
+        The row: study, code, reason, what_to_do.
+    """
     return {"study": study, "code": reason.code, "reason": reason.text, "what_to_do": reason.advice}
 
 
 def volumes(series: Series) -> Iterator[tuple[sitk.Image, float]]:
-    """Every volume of a series as HU in LPS, and its tilt in degrees, one at a time. Raises UnusableSeriesError."""
+    """Read every volume of a series, one at a time.
+
+    Args:
+        series: The series.
+
+    Yields:
+        HU in LPS, and the tilt of the slices in degrees.
+
+    Raises:
+        UnusableSeriesError: A volume cannot be read.
+    """
     if series.volume_file is not None:
         yield read_volume_file(series.volume_file), 0.0
         return

@@ -1,4 +1,4 @@
-"""A folder of CT scans to aligned cochlea crops: find, check, register, crop, judge; a bad study harms no other."""
+"""A folder of CT scans to aligned cochlea crops: find, check, register, crop, judge. A bad study harms no other."""
 
 import os
 from collections import Counter
@@ -13,18 +13,11 @@ import torch
 from medlangevin.imaging.cohort import status
 from medlangevin.imaging.cohort.cohort import persons_of
 from medlangevin.imaging.cohort.deidentify import create_key, default_key_file, load_key, series_hash
-from medlangevin.imaging.cohort.merge import busy, finish
-from medlangevin.imaging.cohort.named_series import choose
-from medlangevin.imaging.cohort.person import Outcome, Person, entry, process_person
+from medlangevin.imaging.cohort.merge import busy_text, finish, require_same_people
+from medlangevin.imaging.cohort.person import Outcome, Person, failure_row, process_person
+from medlangevin.imaging.cohort.series_choice import choose_named
 from medlangevin.imaging.cohort.status import LOCK, PARTS, Plan, Shard, shard_of
-from medlangevin.imaging.cohort.summary import (
-    PreprocessSummary,
-    Problem,
-    ears_of,
-    failed_ears_of,
-    problem_of,
-    problems_of,
-)
+from medlangevin.imaging.cohort.summary import PreprocessSummary, Problem, problem_of
 from medlangevin.imaging.reading.copies import DUPLICATE, without_copies
 from medlangevin.imaging.reading.ingest import Ingest, PassedOver, ingest
 from medlangevin.imaging.reading.rejection import CLOSED_FOLDER, Reason
@@ -60,42 +53,52 @@ def preprocess(
     series: Sequence[str] = (),
     shard: Shard | None = None,
 ) -> PreprocessSummary:
-    """Find every cochlea below ``raw`` (DICOM in any tree, NIfTI, NRRD) and write aligned crops to ``out``.
-
-    ``reference``: NIfTI of a right ear in the reference frame (the package's own by default). ``key_file``: the secret
-    of the pseudonyms, made when absent (``OUT.key`` beside ``out`` by default). ``workers``: processes; 0 works in this
-    one, where nothing helps against a scan that kills it or never ends. ``method``: of registration. ``series``: names
-    of series; of a person of whom one is named, only the named ones are used. ``shard``: work on a share of the persons
-    only, beside other shards that write to the same folder at the same time; ``merge`` ends such a run.
+    """Find every cochlea in a folder of scans (DICOM in any tree, NIfTI, NRRD) and write aligned crops.
 
     Ears that are done already, from the same files with the same settings, are kept. A series that gives no crop is
-    listed in ``failures.tsv`` and in the summary, and stops nothing. Raises MedlangevinError, with nothing written,
-    when there is nothing to work on; and when another run is writing to ``out``.
+    listed in ``failures.tsv`` and in the summary, and stops nothing.
+
+    Args:
+        raw: Folder of the scans.
+        out: Output folder.
+        reference: NIfTI of a right ear in the reference frame; the package's own by default.
+        key_file: The secret of the pseudonyms, made when absent; ``OUT.key`` beside ``out`` by default.
+        workers: Number of processes. 0 works in this one, where nothing helps against a scan that kills it or never
+            ends.
+        method: How ears are registered.
+        series: Names of series. Of a person of whom one is named, only the named ones are used.
+        shard: Work on a share of the persons only, beside other shards that write to the same folder at the same time;
+            ``merge`` ends such a run.
+
+    Returns:
+        What was found and done.
+
+    Raises:
+        MedlangevinError: There is nothing to work on, and nothing is written; or another run is writing to ``out``.
     """
     raw, out = Path(raw), Path(out)
     _check_folders(raw, out, workers)
     loaded = load_reference(reference)
-    made_before = status.is_ours(out)
     key_file = key_file or default_key_file(out)
     key = load_key(key_file)
-    if key is None and made_before:
+    if key is None and status.is_output_folder(out):
         raise MedlangevinError(
             f"{out} was made with a key that is not at {key_file}; name it with --key, or give a new folder with --out"
         )
     found = ingest(raw, workers=workers)
     _check_found(raw, found)
-    chosen = choose(found.series, series, raw, key)
+    chosen = choose_named(found.series, series, raw, key)
     key = key or create_key(key_file)
     kept, copies = without_copies(chosen.kept)
     everybody = persons_of(kept, raw, key, loaded, method)
     if not any(item.reason == CLOSED_FOLDER for item in found.passed_over):  # else nobody is removed
-        status.require_same_people(out, (item.subject for item in everybody), raw)
+        require_same_people(out, (item.subject for item in everybody), raw)
     persons = [item for item in everybody if shard is None or shard_of(item.subject, shard.of) == shard]
     other = [(_passed_over_entry(item, key), item.folder) for item in found.passed_over if item.reason.failure]
     # In an order that tells nothing of the folders' names.
     other.sort(key=lambda pair: sorted(pair[0].items()))
     failures = [row for row, _ in other]
-    with locked(out / PARTS / LOCK, shared=shard is not None, busy=busy(out)) as alone:
+    with locked(out / PARTS / LOCK, shared=shard is not None, busy=busy_text(out)) as alone:
         if shard is not None:
             status.save_plan(out, Plan(shard.of, _inputs(everybody), failures))
         done = status.finished(out, _inputs(persons))
@@ -103,25 +106,19 @@ def preprocess(
         new = _work_through(todo, out, workers, (reference, method), finished_before=len(done))
         outcomes = done | new
         removed = finish(out, outcomes, failures, alone=alone) if shard is None else 0
-    folders = {study: item.folder for person in persons for study, item in person.series}
-    # What belongs to no person is said once, by the merge.
-    others = [problem_of(row, folder) for row, folder in other] if shard is None else []
-    all_failures, notes = problems_of(outcomes, folders, others)
-    doubled = [
-        Problem(item.folder, series_hash(key, item.series_uid), DUPLICATE.text, DUPLICATE.advice) for item in copies
-    ]
-    left_out = [Problem(item.folder, series_hash(key, item.series_uid), *NOT_NAMED) for item in chosen.left_out]
+    unused = [(item, DUPLICATE.text, DUPLICATE.advice) for item in copies]
+    unused += [(item, *NOT_NAMED) for item in chosen.left_out]
     return PreprocessSummary(
-        out=out,
+        out,
+        outcomes,
+        folders={study: item.folder for person in persons for study, item in person.series},
+        # What belongs to no person is said once, by the merge.
+        other_failures=tuple(problem_of(row, folder) for row, folder in other) if shard is None else (),
+        other_notes=tuple(Problem(item.folder, series_hash(key, item.series_uid), *why) for item, *why in unused),
         key_file=key_file,
         files=found.files,
         series=sum(len(person.series) for person in persons),
-        persons=len(persons),
-        ears=ears_of(outcomes),
-        failed=failed_ears_of(outcomes),
         resumed=len(done),
-        failures=all_failures,
-        notes=(*notes, *doubled, *left_out),
         passed_over=_passed_over_counts(found),
         shard=shard,
         removed=removed,
@@ -132,7 +129,7 @@ def _check_folders(raw: Path, out: Path, workers: int) -> None:
     if not raw.is_dir():
         raise MedlangevinError(f"{raw} is not a folder; give the folder of the scans with --raw")
     require_folder(out)
-    if foreign_files(out, set()) and not status.is_ours(out):
+    if foreign_files(out, set()) and not status.is_output_folder(out):
         raise MedlangevinError(
             f"{out} holds files that preprocess did not write; give an empty or new folder with --out"
         )
@@ -201,11 +198,13 @@ def _process(out: Path, person: Person) -> Outcome:
 
 
 def _lost(person: Person, loss: Loss) -> Outcome:
-    return Outcome(person.subject, person.inputs, failures=[entry(study, LOST[loss]) for study, _ in person.series])
+    return Outcome(
+        person.subject, person.inputs, failures=[failure_row(study, LOST[loss]) for study, _ in person.series]
+    )
 
 
 def single_threaded() -> None:
-    """One thread a process: the sums of a registration then come out the same in every run."""
+    """Use one thread in this process: the sums of a registration then come out the same in every run."""
     os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     # ITK's warnings name files, and file names may name patients.
@@ -224,7 +223,7 @@ def _note(outcome: Outcome) -> str:
 
 def _passed_over_entry(item: PassedOver, key: bytes) -> dict[str, str]:
     text = f"{item.reason.text} ({item.files} file{'s' if item.files > 1 else ''})"
-    return entry(series_hash(key, item.series_uid), Reason(item.reason.code, text, item.reason.advice))
+    return failure_row(series_hash(key, item.series_uid), Reason(item.reason.code, text, item.reason.advice))
 
 
 def _passed_over_counts(found: Ingest) -> dict[str, int]:

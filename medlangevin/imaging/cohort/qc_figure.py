@@ -1,4 +1,4 @@
-"""The picture of one ear: three planes of the crop under the reference's contours, and the same planes in the large."""
+"""The picture of one ear: three planes of the crop under the reference's contours, the same planes with more around."""
 
 import textwrap
 from pathlib import Path
@@ -13,13 +13,8 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from medlangevin.cochlear_frame import CROP_CENTRE_LPS
-from medlangevin.imaging.registration.quality import Figures, Verdict
-from medlangevin.imaging.registration.reference import (
-    CROP_SIZE,
-    CROP_SPACING_MM,
-    LUMEN_WALL_HU,
-    Reference,
-)
+from medlangevin.imaging.registration.find_ears import FoundEar
+from medlangevin.imaging.registration.reference import CROP_SIZE, CROP_SPACING_MM, LUMEN_WALL_HU, Reference
 from medlangevin.system.files import atomic_path
 
 WINDOW_HU = (-500.0, 2500.0)
@@ -27,7 +22,12 @@ VERDICT_COLOURS = {"ok": "#2e7d32", "review": "#e07b00", "failed": "#b71c1c"}
 
 
 class Plane(NamedTuple):
-    """A slice of a volume: pixel values (rows, columns), the edges (left, right, bottom, top) in mm."""
+    """A slice of a volume.
+
+    Attributes:
+        values: Pixel values (rows, columns), HU.
+        extent: Edges (left, right, bottom, top), mm.
+    """
 
     values: NDArray[np.float32]
     extent: tuple[float, float, float, float]
@@ -46,18 +46,24 @@ def save_qc_figure(
     crop: sitk.Image,
     wide: sitk.Image,
     reference: Reference,
-    *,
     subject: str,
-    mirrored: bool,
-    verdict: Verdict,
-    figures: Figures,
+    ear: FoundEar,
 ) -> None:
-    """Write the PNG: upper row the crop, lower row 36 mm around it. All images in the reference frame, HU.
+    """Write the picture of one ear: upper row the crop, lower row 36 mm around it.
 
-    A left ear (``mirrored``) is shown as its crop is, mirrored to a right one: L and R mark the patient's own sides.
+    A left ear is shown as its crop is, mirrored to a right one: L and R mark the patient's own sides.
+
+    Args:
+        path: PNG file to write.
+        crop: The crop, HU in the reference frame.
+        wide: Its surroundings, HU in the reference frame.
+        reference: Its contour is drawn over the crop.
+        subject: Pseudonym of the person.
+        ear: Its registration, figures and verdict.
     """
+    mirrored, verdict = ear.fit.mirrored, ear.verdict
     figure = Figure(figsize=(11.0, 8.0), dpi=80, layout="constrained")
-    figure.suptitle(_title(subject, mirrored, figures, verdict), fontsize=11, x=0.02, ha="left")
+    figure.suptitle(_title(subject, ear), fontsize=11, x=0.02, ha="left")
     figure.text(
         0.98, 0.985, verdict.word, ha="right", va="top", fontsize=16, color="white", weight="bold",
         bbox={"facecolor": VERDICT_COLOURS[verdict.word], "edgecolor": "none", "boxstyle": "round"},
@@ -93,6 +99,12 @@ def sides_at_edges(mirrored: bool) -> tuple[str, str]:
     """The patient's sides at the left and the right edge of a plane across which x runs.
 
     The frame's x runs medially. Medial of a right ear is the patient's left; of a left ear, the patient's right.
+
+    Args:
+        mirrored: Whether it is a left ear.
+
+    Returns:
+        L or R for the left edge and for the right edge.
     """
     return ("L", "R") if mirrored else ("R", "L")
 
@@ -109,18 +121,29 @@ def _or_none(ncc: float) -> str:
     return f"{ncc:.2f}" if ncc > -1.0 else "none"
 
 
-def _title(subject: str, mirrored: bool, figures: Figures, verdict: Verdict) -> str:
-    side = "LEFT ear, shown mirrored as a right ear" if mirrored else "RIGHT ear, shown as it is"
+def _title(subject: str, ear: FoundEar) -> str:
+    side = "LEFT ear, shown mirrored as a right ear" if ear.fit.mirrored else "RIGHT ear, shown as it is"
     numbers = (
-        f"correlation {figures.fit.ncc:.2f}, mirrored {_or_none(figures.mirror_ncc)}, elsewhere "
-        f"{_or_none(figures.fit.runner_up_ncc)}, coil {figures.coil.ncc:.2f}; "
-        f"two starts {figures.fit.agreement_mm:.2f} mm apart"
+        f"correlation {ear.fit.ncc:.2f}, mirrored {_or_none(ear.figures.mirror_ncc)}, elsewhere "
+        f"{_or_none(ear.fit.runner_up_ncc)}, coil {ear.figures.coil.ncc:.2f}; "
+        f"two starts {ear.fit.agreement_mm:.2f} mm apart"
     )
-    return f"sub-{subject}   {side}\n{numbers}\n{textwrap.fill(verdict.why, 110)}"
+    return f"sub-{subject}   {side}\n{numbers}\n{textwrap.fill(ear.verdict.why, 110)}"
 
 
 def plane(image: sitk.Image, across: int, right: int, up: int, at_mm: float) -> Plane:
-    """The slice nearest to ``at_mm`` along axis ``across`` (0 x, 1 y, 2 z) of an axis-aligned image."""
+    """The slice of an image that is nearest to a place.
+
+    Args:
+        image: Axis-aligned image.
+        across: Axis across the plane (0 x, 1 y, 2 z).
+        right: Axis to the right.
+        up: Axis upwards.
+        at_mm: Place along ``across``, mm.
+
+    Returns:
+        The slice.
+    """
     origin, spacing = np.array(image.GetOrigin()), np.array(image.GetSpacing())
     size = np.array(image.GetSize())
     index = int(np.clip(np.rint((at_mm - origin[across]) / spacing[across]), 0, size[across] - 1))

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,13 @@ from medlangevin.imaging.cohort.status import Shard
 
 @dataclass(frozen=True)
 class Problem:
-    """A CT series without a crop, for the terminal: ``folder`` may name a patient and is in no output file.
+    """A CT series without a crop, for the terminal.
 
-    ``folder`` is None where the scans were not looked at.
+    Attributes:
+        folder: Where it lies. It may name a patient and is in no output file; None where the scans were not looked at.
+        study: Hash of the series; empty where there is no key.
+        reason: What is wrong with it.
+        what_to_do: Advice to the user.
     """
 
     folder: Path | None
@@ -26,20 +30,28 @@ class Problem:
 
 @dataclass(frozen=True)
 class PreprocessSummary:
-    """What was found and done. ``ears``: the records of status.json, ``failed``: those of ears that cannot be used;
-    ``failures``: series that gave no ear; ``passed_over``: files by reason.
+    """What was found and done.
 
-    ``removed``: people whose files of an earlier run were removed, as their scans are no longer there.
-
-    ``key_file`` is None, and ``files`` and ``series`` are 0, where the scans were not looked at.
+    Attributes:
+        out: The output folder.
+        outcomes: What became of each person, by pseudonym.
+        folders: Folders of the series, by hash; empty where the scans were not looked at.
+        other_failures: Series without a crop that belong to no person.
+        other_notes: Series that were not used, as decided before they were looked at.
+        key_file: Key of the pseudonyms; None where the scans were not looked at.
+        files: Number of files below the folder of the scans; 0 where they were not looked at.
+        series: Number of CT series; 0 where the scans were not looked at.
+        resumed: Number of persons who were done by an earlier run.
+        passed_over: Number of files by reason.
+        shard: The share of the persons that was worked on; None for all.
+        removed: Number of people whose files of an earlier run were removed, as their scans are no longer there.
     """
 
     out: Path
-    ears: tuple[dict[str, Any], ...]
-    persons: int
-    failures: tuple[Problem, ...]
-    notes: tuple[Problem, ...]
-    failed: tuple[dict[str, Any], ...] = ()
+    outcomes: dict[str, Outcome]
+    folders: Mapping[str, Path] = field(default_factory=dict)
+    other_failures: tuple[Problem, ...] = ()
+    other_notes: tuple[Problem, ...] = ()
     key_file: Path | None = None
     files: int = 0
     series: int = 0
@@ -49,43 +61,65 @@ class PreprocessSummary:
     removed: int = 0
 
     @property
-    def pictures(self) -> Path:
-        """The page to look at."""
+    def page(self) -> Path:
+        """The quality page with the pictures of all ears."""
         return self.out / "qc" / "index.html"
 
+    @property
+    def persons(self) -> int:
+        """How many persons were worked on, now or by an earlier run."""
+        return len(self.outcomes)
 
-def ears_of(outcomes: dict[str, Outcome]) -> tuple[dict[str, Any], ...]:
-    """The records of all ears, in the order of the pseudonyms."""
-    return tuple(ear for name in sorted(outcomes) for ear in outcomes[name].ears)
+    @property
+    def ears(self) -> tuple[dict[str, Any], ...]:
+        """The records of all crops in status.json, in the order of the pseudonyms."""
+        return tuple(ear for outcome in self._in_order() for ear in outcome.ears)
 
+    @property
+    def failed(self) -> tuple[dict[str, Any], ...]:
+        """The records of all ears that cannot be used, in the order of the pseudonyms."""
+        return tuple(ear for outcome in self._in_order() for ear in outcome.failed)
 
-def failed_ears_of(outcomes: dict[str, Outcome]) -> tuple[dict[str, Any], ...]:
-    """The records of all ears that cannot be used, in the order of the pseudonyms."""
-    return tuple(ear for name in sorted(outcomes) for ear in outcomes[name].failed)
+    @property
+    def failures(self) -> tuple[Problem, ...]:
+        """The series that gave no ear: those of persons in the order of the pseudonyms, then the others."""
+        return (*self._problems(row for item in self._in_order() for row in item.failures), *self.other_failures)
 
+    @property
+    def notes(self) -> tuple[Problem, ...]:
+        """The series that were not used, though nothing is wrong with them, in the same order."""
+        return (*self._problems(row for item in self._in_order() for row in item.notes), *self.other_notes)
 
-def problems_of(
-    outcomes: dict[str, Outcome], folders: Mapping[str, Path], other: Iterable[Problem]
-) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
-    """Failures and notes of all persons, with the folders of their series where known; ``other`` failures follow."""
+    def _in_order(self) -> list[Outcome]:
+        return [self.outcomes[name] for name in sorted(self.outcomes)]
 
-    def problem(row: dict[str, str]) -> Problem:
-        return problem_of(row, folders.get(row["study"]))
-
-    ordered = [outcomes[name] for name in sorted(outcomes)]
-    failures = [problem(row) for outcome in ordered for row in outcome.failures]
-    return (*failures, *other), tuple(problem(row) for outcome in ordered for row in outcome.notes)
+    def _problems(self, rows: Iterable[dict[str, str]]) -> Iterator[Problem]:
+        return (problem_of(row, self.folders.get(row["study"])) for row in rows)
 
 
 def problem_of(row: dict[str, str], folder: Path | None) -> Problem:
-    """A row of failures.tsv for the terminal."""
+    """A row of failures.tsv, for the terminal.
+
+    Args:
+        row: The row.
+        folder: The folder of the series; None where it is not known.
+
+    Returns:
+        The problem.
+    """
     return Problem(folder, row["study"], row["reason"], row["what_to_do"])
 
 
 def describe(summary: PreprocessSummary) -> str:
-    """A few lines: what was found, cropped, to be reviewed, without a crop, passed over, and where things are.
+    """What is said on the terminal: what was found, cropped, to be reviewed, passed over, and where the files are.
 
     Folder names appear here, as the user has to find the scan; no output file holds them.
+
+    Args:
+        summary: What was found and done.
+
+    Returns:
+        A few lines.
     """
     lines = []
     if summary.files:
@@ -110,7 +144,7 @@ def describe(summary: PreprocessSummary) -> str:
     if summary.shard is not None:
         lines.append(f"next     when all {summary.shard.of} shards are done: preprocess --merge --out {summary.out}")
     elif summary.ears or summary.failed:
-        lines.append(f"pictures {summary.pictures}")
+        lines.append(f"pictures {summary.page}")
     if summary.key_file is not None:
         lines.append(f"key      {summary.key_file} (keep it private: it links the pseudonyms to the patients)")
     return "\n".join(lines)

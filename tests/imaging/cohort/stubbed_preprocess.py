@@ -10,16 +10,19 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from medlangevin.imaging.cohort import preprocess as pipeline
 from medlangevin.imaging.cohort.ear_files import ear_name, failed_name
-from medlangevin.imaging.cohort.person import Outcome
+from medlangevin.imaging.cohort.person import Outcome, Person
 from medlangevin.imaging.cohort.status import parse_shard
+from medlangevin.imaging.registration.reference import Reference
+from medlangevin.imaging.registration.register import Method
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import write_json, write_text
 
 
-def stub_person(person, out, _):
+def stub_person(person: Person, out: Path, matcher: object) -> Outcome:
     _misbehave(person.subject)
     digest = hashlib.sha256(person.subject.encode()).hexdigest()
     study = person.series[0][0]
@@ -43,7 +46,7 @@ def stub_person(person, out, _):
     return Outcome(person.subject, person.inputs, ears, failures, failed=failed)
 
 
-def _record(subject, side, study, verdict):
+def _record(subject: str, side: str, study: str, verdict: str) -> dict[str, Any]:
     doubt = {} if verdict == "ok" else {"code": "runner-up", "why": "another place fits <nearly> as well"}
     return {
         "subject": subject,
@@ -59,7 +62,7 @@ def _record(subject, side, study, verdict):
     }
 
 
-def _misbehave(subject):
+def _misbehave(subject: str) -> None:
     if subject == os.environ.get("STUB_KILL"):
         os.kill(os.getpid(), signal.SIGKILL)
     if subject == os.environ.get("STUB_HANG"):
@@ -67,22 +70,21 @@ def _misbehave(subject):
 
 
 class StubMatcher:
-    def __init__(self, reference, *, method):
+    def __init__(self, reference: Reference, *, method: Method) -> None:
         pass
 
 
-def prepare(*_):
+def prepare(*_: Any) -> None:
     """Instead of ``preprocess._prepare``."""
 
 
-def process(out, person):
+def process(out: Path, person: Person) -> Outcome:
     """Instead of ``preprocess._process``."""
     return stub_person(person, out, None)
 
 
 if __name__ == "__main__":
-    pipeline.process_person = stub_person
-    pipeline.Matcher = StubMatcher
+    vars(pipeline).update(process_person=stub_person, Matcher=StubMatcher)
     raw, out, *shard = sys.argv[1:]
     try:
         share = parse_shard(shard[0]) if shard else None

@@ -1,6 +1,7 @@
 import errno
 import os
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -8,7 +9,7 @@ from medlangevin.imaging.cohort.deidentify import create_key, keyed_hash, load_k
 from medlangevin.system.errors import MedlangevinError
 
 
-def test_key_is_made_once_private_and_whole(tmp_path):
+def test_key_is_made_once_private_and_whole(tmp_path: Path) -> None:
     file = tmp_path / "new" / "out.key"
     key = create_key(file)
     assert len(key) == 32
@@ -19,8 +20,8 @@ def test_key_is_made_once_private_and_whole(tmp_path):
 
 
 @pytest.mark.parametrize("links", [True, False])
-def test_many_who_need_a_key_at_once_get_the_same(tmp_path, monkeypatch, links):
-    def unsupported(*_):
+def test_many_who_need_a_key_at_once_get_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
+    def unsupported(*_: object) -> None:
         raise OSError(errno.EPERM, "Operation not permitted")
 
     if not links:
@@ -33,14 +34,14 @@ def test_many_who_need_a_key_at_once_get_the_same(tmp_path, monkeypatch, links):
     assert [path.name for path in tmp_path.iterdir()] == ["out.key"]
 
 
-def test_a_key_that_cannot_be_written_is_one_line(tmp_path):
+def test_a_key_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(MedlangevinError, match="cannot write key file") as caught:
         create_key(tmp_path / "file" / "out.key")
     assert "\n" not in str(caught.value)
 
 
-def test_names_depend_on_key_and_kind():
+def test_names_depend_on_key_and_kind() -> None:
     """Known answer: HMAC-SHA-256 of b"person\\0id:1" with 32 zero bytes, from Python's hmac on its own."""
     import hashlib
     import hmac

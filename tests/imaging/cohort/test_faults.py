@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("stubbed_pipeline")
 
 
 @pytest.fixture(scope="module")
-def raw(tmp_path_factory):
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """People of one volume file each, which nothing here opens."""
     raw = tmp_path_factory.mktemp("hospital")
     for number in range(PEOPLE):
@@ -35,7 +36,7 @@ def raw(tmp_path_factory):
 
 
 @pytest.fixture
-def whole(raw, tmp_path):
+def whole(raw: Path, tmp_path: Path) -> Path:
     """The output of an undisturbed run with the key that ``tmp_path/out`` will have. A fixed one: fixed outcomes."""
     for name in ("whole.key", "out.key"):
         (tmp_path / name).write_text("5e" * 32)
@@ -43,7 +44,7 @@ def whole(raw, tmp_path):
 
 
 @pytest.fixture
-def out(tmp_path, whole):
+def out(tmp_path: Path, whole: Path) -> Path:
     return tmp_path / "out"
 
 
@@ -63,13 +64,13 @@ def subjects(out: Path) -> list[str]:
     return list(json.loads((out / "status.json").read_text())["persons"])
 
 
-def test_the_cohort_has_something_of_everything(whole):
+def test_the_cohort_has_something_of_everything(whole: Path) -> None:
     persons = json.loads((whole / "status.json").read_text())["persons"]
     assert len(persons) == PEOPLE
     assert {len(person["ears"]) for person in persons.values()} == {0, 1, 2}
 
 
-def test_a_run_killed_at_any_moment_ends_with_the_same_files(raw, whole, out):
+def test_a_run_killed_at_any_moment_ends_with_the_same_files(raw: Path, whole: Path, out: Path) -> None:
     """Each start gets a little further; ``benchmarks/stress/kill_and_rerun.py`` does this on real scans, 20 times."""
     moments = random.Random(0)
     for _ in range(2):
@@ -92,7 +93,9 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_files(raw, whole, out):
     assert contents(out) == contents(whole)
 
 
-def test_a_run_killed_between_any_two_steps_ends_with_the_same_files(raw, whole, out, monkeypatch):
+def test_a_run_killed_between_any_two_steps_ends_with_the_same_files(
+    raw: Path, whole: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every rename is a moment at which the folder changes; a kill is an exception that nothing handles."""
 
     class KilledError(BaseException):
@@ -102,7 +105,7 @@ def test_a_run_killed_between_any_two_steps_ends_with_the_same_files(raw, whole,
     while True:
         left = steps
 
-        def until_killed(self, target):
+        def until_killed(self: Path, target: Path) -> Path:
             nonlocal left
             if left == 0:
                 raise KilledError
@@ -126,13 +129,13 @@ def test_a_run_killed_between_any_two_steps_ends_with_the_same_files(raw, whole,
 
 @pytest.mark.parametrize(("number", "advice"), [(errno.ENOSPC, "make room"), (errno.EROFS, "choose a folder")])
 def test_a_disk_that_takes_no_more_is_one_line_and_nothing_is_half_written(
-    raw, whole, out, monkeypatch, number, advice
-):
+    raw: Path, whole: Path, out: Path, monkeypatch: pytest.MonkeyPatch, number: int, advice: str
+) -> None:
     flush = os.fsync
     for room in (0, 1, 7, 20, 30):
         left = room
 
-        def full(descriptor):
+        def full(descriptor: int) -> None:
             nonlocal left
             left -= 1
             if left < 0:
@@ -150,7 +153,9 @@ def test_a_disk_that_takes_no_more_is_one_line_and_nothing_is_half_written(
     assert contents(out) == contents(whole)
 
 
-def test_a_folder_that_cannot_be_written_is_said_before_the_scans_are_read(raw, out, monkeypatch):
+def test_a_folder_that_cannot_be_written_is_said_before_the_scans_are_read(
+    raw: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
     monkeypatch.setattr(pipeline, "ingest", None)
     with pytest.raises(MedlangevinError, match="is read-only; choose a folder you can write to"):
@@ -158,7 +163,7 @@ def test_a_folder_that_cannot_be_written_is_said_before_the_scans_are_read(raw, 
     assert not out.exists()
 
 
-def test_unfinished_files_of_killed_runs_are_removed_by_a_run_that_is_alone(raw, whole, out):
+def test_unfinished_files_of_killed_runs_are_removed_by_a_run_that_is_alone(raw: Path, whole: Path, out: Path) -> None:
     preprocess(raw, out, shard=Shard(1, 2))
     left = [out / ".partial-1", out / "crops" / ".partial-2.nii.gz", out / "qc" / ".partial-3.png"]
     for file in left:
@@ -170,7 +175,7 @@ def test_unfinished_files_of_killed_runs_are_removed_by_a_run_that_is_alone(raw,
     assert contents(out) == contents(whole)
 
 
-def test_ears_that_are_no_more_are_removed_and_other_people_are_left_alone(raw, whole, out):
+def test_ears_that_are_no_more_are_removed_and_other_people_are_left_alone(raw: Path, whole: Path, out: Path) -> None:
     preprocess(raw, out)
     status = json.loads((out / "status.json").read_text())
     one_ear = next(name for name, person in status["persons"].items() if len(person["ears"]) == 1)
@@ -187,7 +192,7 @@ def test_ears_that_are_no_more_are_removed_and_other_people_are_left_alone(raw, 
     assert contents(out) == contents(whole)
 
 
-def in_processes(monkeypatch, stubbed):
+def in_processes(monkeypatch: pytest.MonkeyPatch, stubbed: ModuleType) -> None:
     """Let worker processes, which import everything anew, use the stand-in too."""
     monkeypatch.syspath_prepend(str(PROGRAM.parent))
     monkeypatch.setitem(sys.modules, "stubbed_preprocess", stubbed)
@@ -196,8 +201,8 @@ def in_processes(monkeypatch, stubbed):
 
 
 def test_a_scan_that_kills_its_process_or_hangs_is_a_recorded_failure_of_that_person(
-    raw, whole, out, monkeypatch, stubbed
-):
+    raw: Path, whole: Path, out: Path, monkeypatch: pytest.MonkeyPatch, stubbed: ModuleType
+) -> None:
     in_processes(monkeypatch, stubbed)
     monkeypatch.setattr(pipeline, "PERSON_LIMIT_S", 5.0)
     killer, hanging = subjects(whole)[2:4]

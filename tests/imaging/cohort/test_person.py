@@ -1,48 +1,53 @@
 """From the series of one person to records: which series is taken, what failed and why, what the picture says."""
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from matplotlib.figure import Figure
 from scipy.spatial.transform import Rotation
 
-from medlangevin.imaging.cohort import person as room
+from medlangevin.imaging.cohort import person as person_module
 from medlangevin.imaging.cohort.person import Person, process_person
 from medlangevin.imaging.cohort.qc_figure import save_qc_figure, sides_at_edges
-from medlangevin.imaging.cohort.series_choice import Seen, why_better
+from medlangevin.imaging.cohort.series_choice import RankedEar, why_better
 from medlangevin.imaging.reading.ingest import Series, ingest
 from medlangevin.imaging.registration.coil_check import CoilFigures
 from medlangevin.imaging.registration.find_ears import FoundEar, find_ears
 from medlangevin.imaging.registration.quality import Figures, Verdict
+from medlangevin.imaging.registration.reference import Reference
 from medlangevin.imaging.registration.register import Fit, Matcher
 from medlangevin.system.files import read_json, write_json
 
 
-def motion(*, left=False):
+def motion(*, left: bool = False) -> np.ndarray:
     matrix = np.eye(4)
     matrix[:3, :3] = Rotation.from_rotvec([0.1, -0.1, 0.15]).as_matrix() @ np.diag([-1 if left else 1, 1, 1])
     matrix[:3, 3] = (20.0, -30.0, 40.0)
     return matrix
 
 
-def found(word="ok", *, ncc=0.8, mirrored=False):
+def found(word: str = "ok", *, ncc: float = 0.8, mirrored: bool = False) -> FoundEar:
     fit = Fit(ncc, 0.8, mirrored, np.eye(3), np.zeros(3), 0.02, np.nan, 0.1)
     return FoundEar(Figures(fit, 0.1, CoilFigures(0.9, 0.8), 1.0), Verdict(word, "", "" if word == "ok" else "cut-off"))
 
 
 @pytest.fixture(scope="module")
-def matcher(reference):
+def matcher(reference: Reference) -> Matcher:
     return Matcher(reference)
 
 
 @pytest.fixture
-def two_series(monkeypatch, warped_reference):
+def two_series(monkeypatch: pytest.MonkeyPatch, warped_reference: Callable[..., sitk.Image]) -> Callable[..., Person]:
     """Series named by their hash; what is found in each is set by the test, nothing is registered."""
     scan = warped_reference(np.eye(4))
-    known = {}
+    known: dict[int, list[FoundEar]] = {}
 
-    def person(*ears):
-        series = []
+    def person(*ears: Any) -> Person:
+        series: list[tuple[str, Any]] = []
         for number, (sharpness, spacing, ear, *thickness) in enumerate(ears):
             image = sitk.Image(scan)
             image.SetSpacing([spacing] * 3)
@@ -51,13 +56,13 @@ def two_series(monkeypatch, warped_reference):
             series.append((f"series{number}", one))
         return Person("abc", "in", tuple(series), {})
 
-    monkeypatch.setattr(room, "volumes", lambda series: [(series.image, 0.0)])
-    monkeypatch.setattr(room, "find_ears", lambda image, _: known[id(image)])
+    monkeypatch.setattr(person_module, "volumes", lambda series: [(series.image, 0.0)])
+    monkeypatch.setattr(person_module, "find_ears", lambda image, _: known[id(image)])
     return person
 
 
 class _Stub:
-    def __init__(self, sharpness, image, thickness_mm=0.0):
+    def __init__(self, sharpness: int, image: sitk.Image, thickness_mm: float = 0.0) -> None:
         self.sharpness, self.image, self.thickness_mm = sharpness, image, thickness_mm
         self.study_uid = ""
 
@@ -74,7 +79,15 @@ class _Stub:
         ((2, 0.3, [found()], 1.0), (0, 0.5, [found()], 0.5), "series1", "trusted more"),
     ],
 )
-def test_the_series_taken_and_why_are_noted(two_series, tmp_path, matcher, first, second, taken, because):
+def test_the_series_taken_and_why_are_noted(
+    two_series: Callable[..., Person],
+    tmp_path: Path,
+    matcher: Matcher,
+    first: tuple[Any, ...],
+    second: tuple[Any, ...],
+    taken: str,
+    because: str,
+) -> None:
     outcome = process_person(two_series(first, second), tmp_path, matcher)
     assert [ear["series"] for ear in outcome.ears] == [taken]
     (note,) = outcome.notes
@@ -87,24 +100,31 @@ def test_the_series_taken_and_why_are_noted(two_series, tmp_path, matcher, first
 @pytest.mark.parametrize(
     ("thickness", "word", "code"), [(0.0, "ok", ""), (0.7, "ok", ""), (0.8, "review", "thick-slices")]
 )
-def test_thick_slices_however_near_are_to_be_reviewed(two_series, tmp_path, matcher, thickness, word, code):
+def test_thick_slices_however_near_are_to_be_reviewed(
+    two_series: Callable[..., Person], tmp_path: Path, matcher: Matcher, thickness: float, word: str, code: str
+) -> None:
     (ear,) = process_person(two_series((1, 0.3, [found()], thickness)), tmp_path, matcher).ears
     assert (ear["verdict"], ear["code"]) == (word, code)
     assert ("slices of 0.8 mm" in ear["why"]) == (word == "review")
 
 
 @pytest.mark.parametrize(("studies", "noted"), [(["1", "2", "3", "4", "4"], False), (["1", "2", "3", "4", "5"], True)])
-def test_many_studies_of_one_id_are_noted(two_series, tmp_path, matcher, studies, noted):
+def test_many_studies_of_one_id_are_noted(
+    two_series: Callable[..., Person], tmp_path: Path, matcher: Matcher, studies: list[str], noted: bool
+) -> None:
     """They may be several people's, to whom an anonymiser gave one id and one birth date."""
     person = two_series(*[(1, 0.3, [found()])] * 5)
-    for (_, series), study in zip(person.series, studies, strict=True):
-        series.study_uid = study
+    series: list[Any] = [series for _, series in person.series]
+    for one, study in zip(series, studies, strict=True):
+        one.study_uid = study
     codes = [note["code"] for note in process_person(person, tmp_path, matcher).notes]
     assert codes.count("many-studies") == noted
     assert codes.count("same-ear") == 4
 
 
-def test_an_ear_that_failed_is_a_record_with_a_picture_and_no_crop(two_series, tmp_path, matcher):
+def test_an_ear_that_failed_is_a_record_with_a_picture_and_no_crop(
+    two_series: Callable[..., Person], tmp_path: Path, matcher: Matcher
+) -> None:
     ears = [found(), found("failed", mirrored=True)]
     outcome = process_person(two_series((1, 0.3, ears)), tmp_path, matcher)
     assert [(ear["side"], ear["verdict"]) for ear in outcome.ears] == [("R", "ok")]
@@ -116,21 +136,27 @@ def test_an_ear_that_failed_is_a_record_with_a_picture_and_no_crop(two_series, t
     assert read_json(tmp_path / "record.json")[0]["residual_mm"] is None
 
 
-def test_an_ear_that_failed_in_one_series_and_not_in_another_did_not_fail(two_series, tmp_path, matcher):
+def test_an_ear_that_failed_in_one_series_and_not_in_another_did_not_fail(
+    two_series: Callable[..., Person], tmp_path: Path, matcher: Matcher
+) -> None:
     outcome = process_person(two_series((2, 0.3, [found("failed")]), (0, 0.5, [found()])), tmp_path, matcher)
     assert [ear["series"] for ear in outcome.ears] == ["series1"]
     assert outcome.failed == []
     assert [row["code"] for row in outcome.failures] == ["cut-off"]
 
 
-def test_a_scan_without_any_ear_is_a_failure_of_the_scan(two_series, tmp_path, matcher):
+def test_a_scan_without_any_ear_is_a_failure_of_the_scan(
+    two_series: Callable[..., Person], tmp_path: Path, matcher: Matcher
+) -> None:
     nothing = found("failed", ncc=0.1)._replace(verdict=Verdict("failed", "too low", "low-correlation"))
     outcome = process_person(two_series((1, 0.3, [nothing])), tmp_path, matcher)
     assert outcome.ears == outcome.failed == []
     assert [row["code"] for row in outcome.failures] == ["no-ear"]
 
 
-def test_a_scan_cut_through_the_cochlea_fails_as_cut_off(matcher, warped_reference):
+def test_a_scan_cut_through_the_cochlea_fails_as_cut_off(
+    matcher: Matcher, warped_reference: Callable[..., sitk.Image]
+) -> None:
     scan = warped_reference(motion(left=True))
     # It ends 1 mm beyond the lumen's middle: most of the canals is gone, and with them what the search looks for.
     middle = scan.TransformPhysicalPointToIndex(motion(left=True)[:3, 3].tolist())
@@ -140,7 +166,9 @@ def test_a_scan_cut_through_the_cochlea_fails_as_cut_off(matcher, warped_referen
     assert np.linalg.norm(best.fit.matrix[:3, 3] - motion(left=True)[:3, 3]) < 1.0
 
 
-def test_an_ear_in_two_blocks_that_join_with_a_step_is_to_be_reviewed(matcher, warped_reference):
+def test_an_ear_in_two_blocks_that_join_with_a_step_is_to_be_reviewed(
+    matcher: Matcher, warped_reference: Callable[..., sitk.Image]
+) -> None:
     scan = warped_reference(motion())
     assert find_ears(scan, matcher)[0].verdict.word == "ok"
     # The lower and the upper third of the cochlea are 1.2 mm nearer to each other than they were.
@@ -154,12 +182,14 @@ def test_an_ear_in_two_blocks_that_join_with_a_step_is_to_be_reviewed(matcher, w
     assert "join with a step" in verdict.why
 
 
-def test_the_mirror_hypothesis_is_asked_at_the_place_of_each_ear_of_a_head(matcher, warped_reference, monkeypatch):
+def test_the_mirror_hypothesis_is_asked_at_the_place_of_each_ear_of_a_head(
+    matcher: Matcher, warped_reference: Callable[..., sitk.Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
     ear = Fit(0.9, 0.9, False, np.eye(3), np.zeros(3), 0.01, np.nan, 0.0)
     other = ear._replace(mirrored=True, translation=np.array([70.0, 0.0, 0.0]))
     asked = []
 
-    def mirrored_ncc(scan, fit):
+    def mirrored_ncc(scan: sitk.Image, fit: Fit) -> float:
         asked.append((scan.GetSize(), fit))
         return 0.85
 
@@ -175,7 +205,7 @@ def test_the_mirror_hypothesis_is_asked_at_the_place_of_each_ear_of_a_head(match
     assert first.verdict.code == "side-in-doubt"
 
 
-def test_patient_sides_in_the_picture_of_a_right_and_a_mirrored_left_ear():
+def test_patient_sides_in_the_picture_of_a_right_and_a_mirrored_left_ear() -> None:
     # x of the frame runs medially, to the right of the picture: towards a right ear's left, a left ear's right.
     assert sides_at_edges(False) == ("R", "L")
     assert sides_at_edges(True) == ("L", "R")
@@ -183,38 +213,35 @@ def test_patient_sides_in_the_picture_of_a_right_and_a_mirrored_left_ear():
 
 @pytest.mark.parametrize(("word", "mirrored"), [("ok", True), ("review", False), ("failed", True)])
 def test_the_picture_says_verdict_side_and_that_a_left_ear_is_mirrored(
-    monkeypatch, tmp_path, reference, mirrored, word
-):
-    texts = []
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, reference: Reference, mirrored: bool, word: str
+) -> None:
+    texts: list[str] = []
     original = Figure.savefig
 
-    def savefig(self, *args, **options):
+    def savefig(self: Figure, *args: Any, **options: Any) -> None:
         texts.extend(item.get_text() for item in [*self.texts, *[t for axis in self.axes for t in axis.texts]])
         texts.append(self.get_suptitle())
-        return original(self, *args, **options)
+        original(self, *args, **options)
 
     monkeypatch.setattr(Figure, "savefig", savefig)
     image = reference.image
     ear = found(word, mirrored=mirrored)
-    save_qc_figure(
-        tmp_path / "a.png", image, image, reference,
-        subject="abc", mirrored=mirrored, verdict=ear.verdict, figures=ear.figures,
-    )  # fmt: skip
+    save_qc_figure(tmp_path / "a.png", image, image, reference, "abc", ear)
     assert word in texts
     assert texts.count("L") == texts.count("R") == 4
     assert any(("LEFT ear, shown mirrored" if mirrored else "RIGHT ear") in text for text in texts)
 
 
-def test_sharper_kernels_win_over_thinner_slices():
-    bone, soft = Seen(found(), 2, 0.6), Seen(found(), 0, 0.3)
+def test_sharper_kernels_win_over_thinner_slices() -> None:
+    bone, soft = RankedEar(found(), 2, 0.6), RankedEar(found(), 0, 0.3)
     assert bone.rank < soft.rank
     assert "kernel" in why_better(bone, soft)
 
 
-def test_volumes_of_a_file_are_read(tmp_path, warped_reference):
+def test_volumes_of_a_file_are_read(tmp_path: Path, warped_reference: Callable[..., sitk.Image]) -> None:
     sitk.WriteImage(warped_reference(np.eye(4)), str(tmp_path / "ear.nii.gz"))
     (series,) = ingest(tmp_path).series
     assert isinstance(series, Series)
-    ((scan, tilt),) = room.volumes(series)
+    ((scan, tilt),) = person_module.volumes(series)
     assert scan.GetSize() == (84, 84, 84)
     assert tilt == 0.0

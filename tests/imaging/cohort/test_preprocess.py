@@ -3,7 +3,9 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -16,9 +18,11 @@ from medlangevin.cli.main import main
 from medlangevin.datasets.datalist import read_index
 from medlangevin.imaging.cohort import preprocess as pipeline
 from medlangevin.imaging.cohort.dataset import split_by_person
-from medlangevin.imaging.cohort.deidentify import pseudonym
-from medlangevin.imaging.cohort.person import process_person
+from medlangevin.imaging.cohort.deidentify import default_key_file, pseudonym
+from medlangevin.imaging.cohort.person import Outcome, Person, process_person
 from medlangevin.imaging.cohort.preprocess import preprocess
+from medlangevin.imaging.cohort.summary import PreprocessSummary
+from medlangevin.imaging.registration.reference import Reference
 from medlangevin.system.errors import MedlangevinError
 
 GOOD = {"PatientName": "FINE^PERSON", "PatientID": "FINE-1", "PatientBirthDate": "19470811", "series_uid": "1.2.77.1"}
@@ -27,7 +31,7 @@ SECRETS = ["FINE^PERSON", "FINE-1", "19470811", "1.2.77.1", "1.2.77.2", "private
 
 
 @pytest.fixture(scope="module")
-def truth():
+def truth() -> np.ndarray:
     matrix = np.eye(4)
     matrix[:3, :3] = Rotation.from_rotvec([0.1, -0.15, 0.2]).as_matrix() @ np.diag([-1, 1, 1])
     matrix[:3, 3] = (40.0, -30.0, 700.0)
@@ -35,7 +39,13 @@ def truth():
 
 
 @pytest.fixture(scope="module")
-def raw(tmp_path_factory, write_slice, write_volume, warped_reference, truth):
+def raw(
+    tmp_path_factory: pytest.TempPathFactory,
+    write_slice: Callable[..., Path],
+    write_volume: Callable[..., None],
+    warped_reference: Callable[..., sitk.Image],
+    truth: np.ndarray,
+) -> Path:
     """A left ear as DICOM, a right ear as NIfTI, a series with a hole, an MR slice and a text file."""
     raw = tmp_path_factory.mktemp("hospital")
     write_volume(raw / "private_folder" / "FINE^PERSON", warped_reference(truth), **GOOD)
@@ -49,30 +59,30 @@ def raw(tmp_path_factory, write_slice, write_volume, warped_reference, truth):
 
 
 @pytest.fixture(scope="module")
-def done(raw, tmp_path_factory):
+def done(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> PreprocessSummary:
     out = tmp_path_factory.mktemp("work") / "cochlea"
     return preprocess(raw, out)
 
 
-def hashes(folder):
+def hashes(folder: Path) -> dict[str, str]:
     return {
         str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.rglob("*") if p.is_file()
     }
 
 
-def test_both_ears_are_cropped_and_the_rest_is_accounted_for(done):
+def test_both_ears_are_cropped_and_the_rest_is_accounted_for(done: PreprocessSummary) -> None:
     assert sorted(ear["side"] for ear in done.ears) == ["L", "R"]
     assert all(ear["verdict"] == "ok" for ear in done.ears)
-    assert [problem.folder.name for problem in done.failures] == ["holes"]
+    assert [problem.folder and problem.folder.name for problem in done.failures] == ["holes"]
     assert "1 slice missing" in done.failures[0].reason
     assert done.passed_over == {"modality MR, not CT": 1, "no DICOM, NIfTI or NRRD file": 1}
 
 
-def test_output_folder_is_what_training_reads(done):
+def test_output_folder_is_what_training_reads(done: PreprocessSummary) -> None:
     index = read_index(done.out)
     assert index.shape == (60, 50, 50)
     assert np.allclose(
-        index.affine, [[-0.2, 0, 0, 6.3], [0, -0.2, 0, 4.45], [0, 0, 0.2, -4.5], [0, 0, 0, 1]], atol=1e-5
+        index.affine, np.array([[-0.2, 0, 0, 6.3], [0, -0.2, 0, 4.45], [0, 0, 0.2, -4.5], [0, 0, 0, 1]]), atol=1e-5
     )
     for ear in index.training:
         stored = nibabel.load(ear.image)
@@ -88,7 +98,9 @@ def test_output_folder_is_what_training_reads(done):
     assert len(failures) == 2
 
 
-def test_crops_of_the_two_sides_show_the_same_reference_ear(done, truth, reference):
+def test_crops_of_the_two_sides_show_the_same_reference_ear(
+    done: PreprocessSummary, truth: np.ndarray, reference: Reference
+) -> None:
     crops = [
         sitk.ReadImage(str(done.out / "crops" / f"sub-{e['subject']}_side-{e['side']}_ct.nii.gz")) for e in done.ears
     ]
@@ -103,7 +115,7 @@ def test_crops_of_the_two_sides_show_the_same_reference_ear(done, truth, referen
     assert np.allclose(sidecar["reference_to_scan_lps"], truth, atol=0.1)
 
 
-def test_no_identifying_string_reaches_any_output(done, identifying):
+def test_no_identifying_string_reaches_any_output(done: PreprocessSummary, identifying: list[str]) -> None:
     names = [str(path.relative_to(done.out)) for path in done.out.rglob("*")]
     for secret in SECRETS + identifying:
         assert not any(secret in name for name in names)
@@ -116,9 +128,13 @@ def test_no_identifying_string_reaches_any_output(done, identifying):
                     assert needle not in text, (secret, path.name)
 
 
-def test_key_is_private_outside_the_output_and_keeps_pseudonyms(done, raw, tmp_path):
-    assert done.key_file.parent == done.out.parent
-    assert done.key_file.stat().st_mode & 0o777 == 0o600
+def test_key_is_private_outside_the_output_and_keeps_pseudonyms(
+    done: PreprocessSummary, raw: Path, tmp_path: Path
+) -> None:
+    key_file = default_key_file(done.out)
+    assert done.key_file == key_file
+    assert key_file.parent == done.out.parent
+    assert key_file.stat().st_mode & 0o777 == 0o600
     other = tmp_path / "key"
     other.write_text("ab" * 32)
     assert pseudonym(bytes.fromhex("ab" * 32), "id:x") != pseudonym(b"0" * 32, "id:x")
@@ -128,11 +144,11 @@ def test_key_is_private_outside_the_output_and_keeps_pseudonyms(done, raw, tmp_p
     assert not (tmp_path / "out").exists()
 
 
-def watch(monkeypatch):
+def watch(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The pseudonyms of the persons that are worked on from here."""
     worked = []
 
-    def process(person, *rest):
+    def process(person: Person, *rest: Any) -> Outcome:
         worked.append(person.subject)
         return process_person(person, *rest)
 
@@ -140,7 +156,9 @@ def watch(monkeypatch):
     return worked
 
 
-def test_second_run_keeps_finished_ears_and_gives_the_same_files(done, raw, monkeypatch):
+def test_second_run_keeps_finished_ears_and_gives_the_same_files(
+    done: PreprocessSummary, raw: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = hashes(done.out)
     lost = done.ears[0]
     (done.out / "crops" / f"sub-{lost['subject']}_side-{lost['side']}_ct.nii.gz").unlink()
@@ -151,11 +169,13 @@ def test_second_run_keeps_finished_ears_and_gives_the_same_files(done, raw, monk
     assert hashes(done.out) == before
 
 
-def test_changed_input_is_done_again(done, raw, tmp_path, monkeypatch):
+def test_changed_input_is_done_again(
+    done: PreprocessSummary, raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     copy, out = tmp_path / "raw", tmp_path / "out"
     shutil.copytree(raw, copy)
     shutil.copytree(done.out, out)
-    shutil.copy(done.key_file, tmp_path / "out.key")
+    shutil.copy(default_key_file(done.out), tmp_path / "out.key")
     slice_file = next((copy / "private_folder").rglob("IM*"))
     os.utime(slice_file, ns=(1, 1))
     worked = watch(monkeypatch)
@@ -164,13 +184,13 @@ def test_changed_input_is_done_again(done, raw, tmp_path, monkeypatch):
     assert again.ears == done.ears
 
 
-def test_two_processes_give_the_same_files_as_one(done, raw, tmp_path):
-    shutil.copy(done.key_file, tmp_path / "out.key")
+def test_two_processes_give_the_same_files_as_one(done: PreprocessSummary, raw: Path, tmp_path: Path) -> None:
+    shutil.copy(default_key_file(done.out), tmp_path / "out.key")
     preprocess(raw, tmp_path / "out", workers=2)
     assert hashes(tmp_path / "out") == hashes(done.out)
 
 
-def test_split_has_the_shares_asked_for_and_nobody_changes_sides_when_people_are_added():
+def test_split_has_the_shares_asked_for_and_nobody_changes_sides_when_people_are_added() -> None:
     people = [f"p{number:04d}" for number in range(2000)]
     splits = split_by_person(people * 2)
     counts = {name: list(splits.values()).count(name) for name in ("training", "validation", "test")}
@@ -182,7 +202,7 @@ def test_split_has_the_shares_asked_for_and_nobody_changes_sides_when_people_are
     assert all(splits[name] == split for name, split in fewer.items())
 
 
-def test_no_split_stays_empty_in_a_small_cohort():
+def test_no_split_stays_empty_in_a_small_cohort() -> None:
     for start in range(300):
         people = [f"p{start}-{number}" for number in range(3 + start % 5)]
         assert set(split_by_person(people).values()) == {"training", "validation", "test"}
@@ -190,7 +210,7 @@ def test_no_split_stays_empty_in_a_small_cohort():
     assert set(split_by_person(["a", "b"]).values()) == {"training"}
 
 
-def test_command_prints_what_it_decided(done, raw):
+def test_command_prints_what_it_decided(done: PreprocessSummary, raw: Path) -> None:
     result = CliRunner().invoke(main, ["preprocess", "--raw", str(raw), "--out", str(done.out)])
     assert result.exit_code == 1
     assert "1 CT series gave no crop" in result.stderr
@@ -208,7 +228,9 @@ def bad_input(raw: Path, out: Path, *more: str) -> str:
     return result.stderr
 
 
-def test_nothing_to_work_on_is_one_line_and_nothing_is_written(tmp_path, write_slice):
+def test_nothing_to_work_on_is_one_line_and_nothing_is_written(
+    tmp_path: Path, write_slice: Callable[..., Path]
+) -> None:
     out = tmp_path / "out"
     assert "is not a folder" in bad_input(tmp_path / "absent", out)
     (tmp_path / "empty").mkdir()
@@ -223,8 +245,10 @@ def test_nothing_to_work_on_is_one_line_and_nothing_is_written(tmp_path, write_s
     assert "reference" in bad_input(tmp_path / "mr", out, "--reference", str(tmp_path / "none.nii.gz"))
 
 
-def test_an_unexpected_error_in_one_scan_is_a_failure_of_that_scan(raw, tmp_path, monkeypatch):
-    def crash(*_):
+def test_an_unexpected_error_in_one_scan_is_a_failure_of_that_scan(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: object) -> None:
         raise RuntimeError("private_folder")
 
     monkeypatch.setattr("medlangevin.imaging.cohort.person.series_ears", crash)
@@ -234,7 +258,7 @@ def test_an_unexpected_error_in_one_scan_is_a_failure_of_that_scan(raw, tmp_path
     assert "private_folder" not in (tmp_path / "out" / "failures.tsv").read_text()
 
 
-def test_all_series_unusable_is_a_list_of_failures(raw, tmp_path):
+def test_all_series_unusable_is_a_list_of_failures(raw: Path, tmp_path: Path) -> None:
     with_holes = tmp_path / "raw"
     shutil.copytree(raw / "holes", with_holes / "holes")
     summary = preprocess(with_holes, tmp_path / "out")
@@ -244,14 +268,16 @@ def test_all_series_unusable_is_a_list_of_failures(raw, tmp_path):
 
 
 @pytest.fixture
-def rerun(done, raw, tmp_path):
+def rerun(done: PreprocessSummary, raw: Path, tmp_path: Path) -> tuple[Path, Callable[[], PreprocessSummary]]:
     """A copy of a finished output folder, to be harmed, and a call that preprocesses the same scans into it again."""
     shutil.copytree(done.out, tmp_path / "out")
-    shutil.copy(done.key_file, tmp_path / "out.key")
+    shutil.copy(default_key_file(done.out), tmp_path / "out.key")
     return tmp_path / "out", lambda: preprocess(raw, tmp_path / "out")
 
 
-def test_a_damaged_crop_is_made_again(done, rerun):
+def test_a_damaged_crop_is_made_again(
+    done: PreprocessSummary, rerun: tuple[Path, Callable[[], PreprocessSummary]]
+) -> None:
     out, again = rerun
     victim = next((out / "crops").glob("*.nii.gz"))
     victim.write_bytes(victim.read_bytes()[:1000])
@@ -259,7 +285,7 @@ def test_a_damaged_crop_is_made_again(done, rerun):
     assert hashes(out) == hashes(done.out)
 
 
-def test_a_lost_key_is_said_before_pseudonyms_change(rerun):
+def test_a_lost_key_is_said_before_pseudonyms_change(rerun: tuple[Path, Callable[[], PreprocessSummary]]) -> None:
     out, again = rerun
     out.with_name("out.key").unlink()
     before = hashes(out)
@@ -270,14 +296,14 @@ def test_a_lost_key_is_said_before_pseudonyms_change(rerun):
 
 
 @pytest.mark.parametrize("text", ["[]", '{"persons": []}', '{"persons": null}', "{}", "{"])
-def test_a_damaged_status_file_is_named(rerun, text):
+def test_a_damaged_status_file_is_named(rerun: tuple[Path, Callable[[], PreprocessSummary]], text: str) -> None:
     out, again = rerun
     (out / "status.json").write_text(text)
     with pytest.raises(MedlangevinError, match=r"status\.json is (damaged; delete it|not valid JSON)"):
         again()
 
 
-def test_a_folder_of_others_is_left_alone(raw, tmp_path):
+def test_a_folder_of_others_is_left_alone(raw: Path, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "dataset.json").write_text("{}")
     with pytest.raises(MedlangevinError, match="files that preprocess did not write"):

@@ -8,8 +8,10 @@ import subprocess
 import sys
 import urllib.parse
 import zlib
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -20,10 +22,10 @@ from medlangevin.imaging.cohort.preprocess import preprocess
 from medlangevin.imaging.cohort.summary import describe
 from medlangevin.imaging.reading.decode import read_stack
 from medlangevin.imaging.reading.geometry import stacks
-from medlangevin.imaging.reading.ingest import ingest
+from medlangevin.imaging.reading.ingest import Series, ingest
 from medlangevin.imaging.reading.rejection import UnusableSeriesError
 
-NAMES = {
+NAMES: dict[str, tuple[str | list[str], str]] = {
     "latin": ("ISO_IR 100", "Müllerová^Zoéline"),
     "utf8": ("ISO_IR 192", "Þórsdóttir^Ásgerður"),
     "japanese": (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田川^太郎丸=やまだ^たろう"),
@@ -171,19 +173,24 @@ def identified(path: Path, name: str, identifier: str) -> None:
     block.add_new(2, "UN", person.split("=")[0].encode())
     data.save_as(path)
     if name == "wrong":
-        element = b"\x08\x00\x05\x00CS" + len(charset + " ").to_bytes(2, "little") + f"{charset} ".encode()
+        element = b"\x08\x00\x05\x00CS" + len(f"{charset} ").to_bytes(2, "little") + f"{charset} ".encode()
         whole = path.read_bytes()
         at = whole.index(b"\x08\x00\x08\x00CS")
         path.write_bytes(whole[:at] + element + whole[at:])
 
 
 @pytest.fixture(scope="module")
-def wanted():
+def wanted() -> dict[str, set[bytes]]:
     return {secret: forms(secret) for secret in secrets()}
 
 
 @pytest.fixture(scope="module")
-def raw(tmp_path_factory, write_slice, write_volume, warped_reference):
+def raw(
+    tmp_path_factory: pytest.TempPathFactory,
+    write_slice: Callable[..., Path],
+    write_volume: Callable[..., None],
+    warped_reference: Callable[..., sitk.Image],
+) -> Path:
     """One sound scan, and a refused one for every charset and every way of being refused."""
     raw = tmp_path_factory.mktemp("hospital")
     scan = warped_reference(np.diag([-1.0, 1, 1, 1]))
@@ -191,7 +198,7 @@ def raw(tmp_path_factory, write_slice, write_volume, warped_reference):
     for path in (raw / "Secretperson Jane").iterdir():
         identified(path, "latin", IDS[0])
     pixels = np.full((40, 40), 700, np.int16)
-    refusals = [
+    refusals: list[dict[str, Any]] = [
         {"Modality": "Secretperson"},
         {"Modality": "Secretperson", "SOPClassUID": UIDS[1]},
         {"ImageType": ["ORIGINAL", "PRIMARY", "Secretperson"]},
@@ -216,7 +223,7 @@ def raw(tmp_path_factory, write_slice, write_volume, warped_reference):
     return raw
 
 
-def test_the_search_finds_every_form(wanted):
+def test_the_search_finds_every_form(wanted: dict[str, set[bytes]]) -> None:
     data = b"..".join(form for found in wanted.values() for form in found)
     assert leaks(data, wanted) == list(wanted)
     assert leaks("山田川".encode("iso2022_jp"), wanted) == ["山田川"]
@@ -224,7 +231,7 @@ def test_the_search_finds_every_form(wanted):
     assert "Operating^Radiographer" in leaks(b"Radiographer Operating", wanted)
 
 
-def test_headers_hold_what_is_looked_for(raw, wanted):
+def test_headers_hold_what_is_looked_for(raw: Path, wanted: dict[str, set[bytes]]) -> None:
     one_of_each = [min(path for path in folder.iterdir()) for folder in raw.iterdir() if folder.is_dir()]
     data = b"".join(path.read_bytes() for path in one_of_each)
     missing = [secret for secret in wanted if secret not in leaks(data, wanted)]
@@ -232,7 +239,7 @@ def test_headers_hold_what_is_looked_for(raw, wanted):
     assert [secret for secret in missing if secret.isascii() or "^" not in secret] == []
 
 
-def test_a_run_as_a_program_tells_nothing(raw, tmp_path, wanted):
+def test_a_run_as_a_program_tells_nothing(raw: Path, tmp_path: Path, wanted: dict[str, set[bytes]]) -> None:
     out = tmp_path / "out"
     command = [sys.executable, "-W", "always", "-m", "medlangevin", "preprocess", "--workers", "1"]
     done = subprocess.run(
@@ -248,8 +255,14 @@ def test_a_run_as_a_program_tells_nothing(raw, tmp_path, wanted):
     assert [line for line in done.stderr.splitlines() if not line.startswith("warning: ")] == []
 
 
-def test_an_error_that_nobody_thought_of_tells_nothing(raw, tmp_path, wanted, monkeypatch, capfd):
-    def crash(study, series, *_):
+def test_an_error_that_nobody_thought_of_tells_nothing(
+    raw: Path,
+    tmp_path: Path,
+    wanted: dict[str, set[bytes]],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def crash(study: str, series: Series, *_: object) -> None:
         raise RuntimeError(f"Secretperson {TEXTS['PatientBirthDate']} {series}")
 
     monkeypatch.setattr("medlangevin.imaging.cohort.person.series_ears", crash)
@@ -261,7 +274,9 @@ def test_an_error_that_nobody_thought_of_tells_nothing(raw, tmp_path, wanted, mo
     assert sum("\tinternal\tit could not be processed (RuntimeError)\t" in row for row in rows) > 4
 
 
-def test_libraries_log_nothing_of_a_header(raw, caplog, recwarn):
+def test_libraries_log_nothing_of_a_header(
+    raw: Path, caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder
+) -> None:
     caplog.set_level(0)
     found = ingest(raw)
     assert found.files > 100
@@ -291,7 +306,9 @@ def linked(root: Path, folder: Path, names: tuple[str, ...]) -> tuple[Path, dict
     return folder / "raw", {text: forms(text) for text in strings | parts}
 
 
-def test_crop_and_picture_of_a_simulated_scan_tell_nothing(simulated_ears, tmp_path, capfd):
+def test_crop_and_picture_of_a_simulated_scan_tell_nothing(
+    simulated_ears: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     raw, strings = linked(simulated_ears, tmp_path, CROPPED)
     assert len(strings) > 10
     summary = preprocess(raw, tmp_path / "out")
@@ -302,8 +319,10 @@ def test_crop_and_picture_of_a_simulated_scan_tell_nothing(simulated_ears, tmp_p
     assert leaks(said(printed.out + printed.err, raw), strings) == []
 
 
-def test_failures_of_simulated_scans_tell_nothing(simulated_ears, tmp_path, monkeypatch, capfd):
-    def crash(study, series, *_):
+def test_failures_of_simulated_scans_tell_nothing(
+    simulated_ears: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def crash(study: str, series: Series, *_: object) -> None:
         raise ValueError(str(series))
 
     raw, strings = linked(simulated_ears, tmp_path, REFUSED)

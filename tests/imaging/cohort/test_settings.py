@@ -1,21 +1,27 @@
 """What decides whether an ear is done again: scans, method of registration, named series."""
 
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from medlangevin.cli.main import main
 from medlangevin.imaging.cohort import preprocess as pipeline
+from medlangevin.imaging.cohort.person import Outcome, Person
 from medlangevin.imaging.cohort.preprocess import preprocess
 from medlangevin.system.errors import MedlangevinError
 
 
 @pytest.fixture
-def worked(monkeypatch, stubbed):
+def worked(monkeypatch: pytest.MonkeyPatch, stubbed: ModuleType) -> list[list[str]]:
     """Series hashes of the persons that are worked on, with a stand-in for the registration."""
     seen = []
 
-    def process(person, *rest):
+    def process(person: Person, *rest: Any) -> Outcome:
         seen.append([study for study, _ in person.series])
         return stubbed.stub_person(person, *rest)
 
@@ -25,7 +31,7 @@ def worked(monkeypatch, stubbed):
 
 
 @pytest.fixture(scope="module")
-def raw(tmp_path_factory, write_slice):
+def raw(tmp_path_factory: pytest.TempPathFactory, write_slice: Callable[..., Path]) -> Path:
     """Two series of one person, and a volume file."""
     raw = tmp_path_factory.mktemp("hospital")
     for number in (1, 2):
@@ -36,7 +42,9 @@ def raw(tmp_path_factory, write_slice):
     return raw
 
 
-def test_named_series_alone_are_used_and_only_their_person_is_done_again(raw, tmp_path, worked):
+def test_named_series_alone_are_used_and_only_their_person_is_done_again(
+    raw: Path, tmp_path: Path, worked: list[list[str]]
+) -> None:
     out = tmp_path / "out"
     preprocess(raw, out)
     assert sorted(map(len, worked)) == [1, 2]
@@ -57,7 +65,7 @@ def test_named_series_alone_are_used_and_only_their_person_is_done_again(raw, tm
     assert worked == [both]
 
 
-def test_another_method_does_every_ear_again(raw, tmp_path, worked):
+def test_another_method_does_every_ear_again(raw: Path, tmp_path: Path, worked: list[list[str]]) -> None:
     out = tmp_path / "out"
     preprocess(raw, out)
     worked.clear()
@@ -67,7 +75,9 @@ def test_another_method_does_every_ear_again(raw, tmp_path, worked):
     assert len(worked) == 2
 
 
-def test_a_name_that_no_series_has_is_said_before_anything_is_written(raw, tmp_path, worked):
+def test_a_name_that_no_series_has_is_said_before_anything_is_written(
+    raw: Path, tmp_path: Path, worked: list[list[str]]
+) -> None:
     with pytest.raises(MedlangevinError, match=r"no CT series in .* is named 1\.2\.3"):
         preprocess(raw, tmp_path / "out", series=["1.2.3"])
     assert list(tmp_path.iterdir()) == []

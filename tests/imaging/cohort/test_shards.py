@@ -6,17 +6,21 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from medlangevin.cli.main import main
 from medlangevin.imaging.cohort import preprocess as pipeline
 from medlangevin.imaging.cohort.dataset import split_by_person
 from medlangevin.imaging.cohort.merge import merge
+from medlangevin.imaging.cohort.person import Outcome, Person
 from medlangevin.imaging.cohort.preprocess import preprocess
 from medlangevin.imaging.cohort.status import Shard, parse_shard, shard_of
 from medlangevin.imaging.cohort.summary import describe
@@ -32,7 +36,7 @@ pytestmark = pytest.mark.usefixtures("stubbed_pipeline")
 
 
 @pytest.fixture(scope="module")
-def raw(tmp_path_factory, write_slice):
+def raw(tmp_path_factory: pytest.TempPathFactory, write_slice: Callable[..., Path]) -> Path:
     """People of one volume file each, which nothing here opens, and a CT series without positions."""
     raw = tmp_path_factory.mktemp("hospital")
     for number in range(PEOPLE):
@@ -42,7 +46,7 @@ def raw(tmp_path_factory, write_slice):
 
 
 @pytest.fixture
-def whole(raw, tmp_path):
+def whole(raw: Path, tmp_path: Path) -> Path:
     """The output of one run, and its key."""
     summary = preprocess(raw, tmp_path / "whole")
     return summary.out
@@ -57,15 +61,15 @@ def contents(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def test_a_share_is_given_as_its_number_and_how_many_there_are():
+def test_a_share_is_given_as_its_number_and_how_many_there_are() -> None:
     assert parse_shard("3/20") == Shard(3, 20)
     assert parse_shard(" 1 / 1 ") == Shard(1, 1)
     for text in ("0/20", "21/20", "3", "3/", "/3", "3/20/5", "-1/4", "a/b", "3.0/20", ""):
-        with pytest.raises(MedlangevinError, match="is no share; give its number"):
+        with pytest.raises(MedlangevinError, match="is not K/N; give its number"):
             parse_shard(text)
 
 
-def test_everybody_is_in_one_share_whoever_else_is_there_and_whatever_the_split():
+def test_everybody_is_in_one_share_whoever_else_is_there_and_whatever_the_split() -> None:
     people = [f"{number:010x}" for number in range(4000)]
     shares = [shard_of(name, 20).number for name in people]
     counts = np.bincount(shares, minlength=21)[1:]
@@ -81,7 +85,7 @@ def test_everybody_is_in_one_share_whoever_else_is_there_and_whatever_the_split(
 
 
 @pytest.mark.parametrize("count", [1, 3, 40])
-def test_merged_shares_are_byte_for_byte_one_run(raw, whole, tmp_path, count):
+def test_merged_shares_are_byte_for_byte_one_run(raw: Path, whole: Path, tmp_path: Path, count: int) -> None:
     out = tmp_path / "out"
     key_for(whole, out)
     ears = [preprocess(raw, out, shard=Shard(number, count)).ears for number in range(count, 0, -1)]
@@ -97,7 +101,7 @@ def test_merged_shares_are_byte_for_byte_one_run(raw, whole, tmp_path, count):
     assert contents(out) == contents(whole)
 
 
-def test_missing_shares_are_named_and_nothing_is_written(raw, tmp_path):
+def test_missing_shares_are_named_and_nothing_is_written(raw: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     for number in (2, 4):
         preprocess(raw, out, shard=Shard(number, 4))
@@ -113,7 +117,9 @@ def test_missing_shares_are_named_and_nothing_is_written(raw, tmp_path):
         merge(out)
 
 
-def test_changed_scans_are_done_again_by_their_share_only(people, tmp_path, monkeypatch, stubbed):
+def test_changed_scans_are_done_again_by_their_share_only(
+    people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stubbed: ModuleType
+) -> None:
     out = tmp_path / "out"
     shares = [Shard(1, 2), Shard(2, 2)]
     subjects = {share: {person["subject"] for person in preprocess(people, out, shard=share).ears} for share in shares}
@@ -121,7 +127,7 @@ def test_changed_scans_are_done_again_by_their_share_only(people, tmp_path, monk
     (people / "named_0.nii.gz").write_text("changed")
     worked = []
 
-    def watched(person, *rest):
+    def watched(person: Person, *rest: Any) -> Outcome:
         worked.append(person.subject)
         return stubbed.stub_person(person, *rest)
 
@@ -136,7 +142,7 @@ def test_changed_scans_are_done_again_by_their_share_only(people, tmp_path, monk
 
 
 @pytest.fixture
-def people(tmp_path):
+def people(tmp_path: Path) -> Path:
     """Folder of six people's scans."""
     (tmp_path / "raw").mkdir()
     for number in range(6):
@@ -148,7 +154,7 @@ def subjects_in(out: Path) -> set[str]:
     return {path.name[4:14] for folder in ("crops", "qc") for path in (out / folder).glob("sub-*")}
 
 
-def test_files_of_people_who_are_gone_are_removed_and_nothing_else(people, tmp_path):
+def test_files_of_people_who_are_gone_are_removed_and_nothing_else(people: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     before = preprocess(people, out)
     assert len(subjects_in(out)) == 6
@@ -165,12 +171,12 @@ def test_files_of_people_who_are_gone_are_removed_and_nothing_else(people, tmp_p
     assert subjects_in(out) - {"0123456789"} == set(json.loads((out / "status.json").read_text())["persons"])
     for file in others:
         file.unlink()
-    (tmp_path / "fresh.key").write_bytes(summary.key_file.read_bytes())
+    (tmp_path / "fresh.key").write_bytes((tmp_path / "out.key").read_bytes())
     assert contents(out) == contents(preprocess(people, tmp_path / "fresh").out)
     assert preprocess(people, out).removed == 0
 
 
-def test_another_folder_of_scans_removes_nobody(people, tmp_path):
+def test_another_folder_of_scans_removes_nobody(people: Path, tmp_path: Path) -> None:
     """Of six people four are missing: refused before anything is written; with three missing it goes on."""
     out = tmp_path / "out"
     preprocess(people, out)
@@ -186,7 +192,7 @@ def test_another_folder_of_scans_removes_nobody(people, tmp_path):
     assert preprocess(people, out).removed == 3
 
 
-def test_shares_remove_nobody_and_the_merge_does(people, tmp_path):
+def test_shares_remove_nobody_and_the_merge_does(people: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     preprocess(people, out)
     (people / "named_3.nii.gz").unlink()
@@ -199,7 +205,9 @@ def test_shares_remove_nobody_and_the_merge_does(people, tmp_path):
     assert len(subjects_in(out)) == 5
 
 
-def test_nobody_is_removed_while_a_folder_is_closed(people, tmp_path, monkeypatch):
+def test_nobody_is_removed_while_a_folder_is_closed(
+    people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "out"
     preprocess(people, out)
     (people / "named_3.nii.gz").unlink()
@@ -210,7 +218,7 @@ def test_nobody_is_removed_while_a_folder_is_closed(people, tmp_path, monkeypatc
     assert len(subjects_in(out)) == 6
 
 
-def test_a_record_that_names_no_pseudonym_removes_nothing(people, tmp_path):
+def test_a_record_that_names_no_pseudonym_removes_nothing(people: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     preprocess(people, out)
     foreign = out / "crops" / "sub-else_side-L_ct.json"
@@ -222,7 +230,7 @@ def test_a_record_that_names_no_pseudonym_removes_nothing(people, tmp_path):
     assert foreign.read_text() == "mine"
 
 
-def test_a_share_without_people_is_no_fault(raw, tmp_path):
+def test_a_share_without_people_is_no_fault(raw: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     empty = 0
     for number in range(1, 41):
@@ -236,7 +244,7 @@ def start(raw: Path, out: Path, *more: str, **environment: str) -> subprocess.Po
     return subprocess.Popen(argv, env=os.environ | environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
-def test_shares_at_the_same_time_agree_on_one_key(raw, tmp_path):
+def test_shares_at_the_same_time_agree_on_one_key(raw: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     running = [start(raw, out, f"{number}/2") for number in (1, 2)]
     assert [(process.communicate(timeout=300)[1], process.returncode) for process in running] == [(b"", 0)] * 2
@@ -247,7 +255,7 @@ def test_shares_at_the_same_time_agree_on_one_key(raw, tmp_path):
     assert contents(out) == contents(tmp_path / "whole")
 
 
-def test_what_others_write_to_is_left_alone_with_one_line(raw, tmp_path):
+def test_what_others_write_to_is_left_alone_with_one_line(raw: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     running = start(raw, out, "1/2", STUB_DELAY_S="300")
     try:
@@ -275,7 +283,7 @@ def test_what_others_write_to_is_left_alone_with_one_line(raw, tmp_path):
     assert not list(out.rglob(".partial-*"))
 
 
-def test_a_lost_key_is_said_before_pseudonyms_change(raw, tmp_path):
+def test_a_lost_key_is_said_before_pseudonyms_change(raw: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     preprocess(raw, out, shard=Shard(1, 2))
     (tmp_path / "out.key").unlink()
@@ -283,14 +291,14 @@ def test_a_lost_key_is_said_before_pseudonyms_change(raw, tmp_path):
         preprocess(raw, out, shard=Shard(2, 2))
 
 
-def test_nothing_to_merge_is_one_line_and_nothing_is_written(tmp_path):
+def test_nothing_to_merge_is_one_line_and_nothing_is_written(tmp_path: Path) -> None:
     for folder in (tmp_path / "absent", tmp_path):
         with pytest.raises(MedlangevinError, match="holds nothing to merge"):
             merge(folder)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_identifying_string_reaches_the_parts(raw, tmp_path):
+def test_no_identifying_string_reaches_the_parts(raw: Path, tmp_path: Path) -> None:
     preprocess(raw, tmp_path / "out", shard=Shard(1, 1))
     for path in (tmp_path / "out").rglob("*"):
         assert "named_" not in path.name
@@ -298,11 +306,11 @@ def test_no_identifying_string_reaches_the_parts(raw, tmp_path):
         assert not path.is_file() or str(tmp_path).encode() not in path.read_bytes()
 
 
-def invoke(*arguments: str):
+def invoke(*arguments: str) -> Result:
     return CliRunner().invoke(main, ["preprocess", *arguments])
 
 
-def test_commands_of_an_array_job(raw, tmp_path):
+def test_commands_of_an_array_job(raw: Path, tmp_path: Path) -> None:
     out = str(tmp_path / "out")
     found = []
     for number in (1, 2):
@@ -325,7 +333,7 @@ def test_commands_of_an_array_job(raw, tmp_path):
     assert [row["code"] for row in status["failures"]] == ["no-geometry"]
 
 
-def test_every_option_that_would_do_nothing_is_named(raw, tmp_path):
+def test_every_option_that_would_do_nothing_is_named(raw: Path, tmp_path: Path) -> None:
     unused = ["--workers", "2", "--registration", "correlation"]
     result = invoke("--merge", "--out", str(tmp_path / "out"), *unused)
     assert result.exit_code == 2
@@ -339,7 +347,7 @@ def test_every_option_that_would_do_nothing_is_named(raw, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_options_that_contradict_each_other_are_one_line(raw, tmp_path):
+def test_options_that_contradict_each_other_are_one_line(raw: Path, tmp_path: Path) -> None:
     for arguments in (
         ["--merge", "--shard", "1/2"],
         ["--merge", "--series", "x"],

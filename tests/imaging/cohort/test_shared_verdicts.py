@@ -79,7 +79,7 @@ def verdict(path: Path, folder: Path) -> tuple[dict[str, int], list[tuple[str, s
         (folder / path.name).symlink_to(path)
         path = folder
     found = ingest(path)
-    passed_over = Counter()
+    passed_over: Counter[str] = Counter()
     for item in found.passed_over:
         passed_over[item.reason.code] += item.files
     reasons = []
@@ -93,7 +93,7 @@ def verdict(path: Path, folder: Path) -> tuple[dict[str, int], list[tuple[str, s
 
 
 @pytest.mark.parametrize("name", sorted(VERDICTS))
-def test_every_real_case_gets_the_verdict_written_down_before(shared_data: Path, tmp_path, name):
+def test_every_real_case_gets_the_verdict_written_down_before(shared_data: Path, tmp_path: Path, name: str) -> None:
     passed_over, reasons = verdict(shared_data / "data" / "ct" / name, tmp_path)
     expected_files, expected_reasons = VERDICTS[name]
     assert passed_over == expected_files
@@ -103,7 +103,7 @@ def test_every_real_case_gets_the_verdict_written_down_before(shared_data: Path,
 
 
 @pytest.mark.parametrize("name", DECODED)
-def test_pixels_of_odd_slices_are_what_the_file_stores(shared_data: Path, name):
+def test_pixels_of_odd_slices_are_what_the_file_stores(shared_data: Path, name: str) -> None:
     path = shared_data / "data" / "ct" / name
     (header,) = read_headers(path).slices
     data = pydicom.dcmread(path)
@@ -113,12 +113,12 @@ def test_pixels_of_odd_slices_are_what_the_file_stores(shared_data: Path, name):
     assert np.array_equal(read_slice(header), np.maximum(expected, -1024))
 
 
-def test_plain_pixels_that_call_themselves_jpeg_ls_are_refused(shared_data: Path):
+def test_plain_pixels_that_call_themselves_jpeg_ls_are_refused(shared_data: Path) -> None:
     (header,) = read_headers(shared_data / "data" / "ct" / "odd_files" / "20-wrong-transfer-syntax.dcm").slices
     assert reason_of(partial(read_slice, header)).code == "decode"
 
 
-def test_the_table_names_every_folder(shared_data: Path):
+def test_the_table_names_every_folder(shared_data: Path) -> None:
     root = shared_data / "data" / "ct"
     scans = {".dcm", ".nrrd", ".gz", ""}
     for path in sorted(root.rglob("*")):

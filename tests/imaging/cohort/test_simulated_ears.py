@@ -32,7 +32,8 @@ def done(scans: list[dict], tmp_path_factory: pytest.TempPathFactory) -> Preproc
     return preprocess(folder / "raw", folder / "out")
 
 
-def test_every_ear_is_cropped_on_its_side_within_a_millimetre(done, scans):
+def test_every_ear_is_cropped_on_its_side_within_a_millimetre(done: PreprocessSummary, scans: list[dict]) -> None:
+    assert done.key_file is not None
     key = load_key(done.key_file)
     assert key is not None
     wanted = {
@@ -52,7 +53,7 @@ def test_every_ear_is_cropped_on_its_side_within_a_millimetre(done, scans):
         assert np.linalg.norm(ours - theirs, axis=1).mean() < 0.6
 
 
-def test_crop_is_dark_in_the_duct_and_bright_around_it(done):
+def test_crop_is_dark_in_the_duct_and_bright_around_it(done: PreprocessSummary) -> None:
     for record in done.ears:
         image = sitk.ReadImage(str(done.out / "crops" / f"sub-{record['subject']}_side-{record['side']}_ct.nii.gz"))
         basal_turn = image[image.TransformPhysicalPointToIndex((2.6, -0.5, 0.0))]
@@ -60,7 +61,7 @@ def test_crop_is_dark_in_the_duct_and_bright_around_it(done):
         assert np.median(sitk.GetArrayViewFromImage(image)) > 1000
 
 
-def test_no_identifying_string_of_the_truth_reaches_any_output(done, scans):
+def test_no_identifying_string_of_the_truth_reaches_any_output(done: PreprocessSummary, scans: list[dict]) -> None:
     strings = {text for scan in scans for text in scan["identifying_strings_in_headers"]}
     strings |= {scan[name] for scan in scans for name in ("study_instance_uid", "series_instance_uid")}
     assert len(strings) > 20

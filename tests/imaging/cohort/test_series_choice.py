@@ -1,9 +1,10 @@
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from medlangevin.imaging.cohort.deidentify import series_hash
-from medlangevin.imaging.cohort.named_series import choose
+from medlangevin.imaging.cohort.series_choice import choose_named
 from medlangevin.imaging.reading.ingest import Series
 from medlangevin.imaging.reading.slice_header import SliceHeader
 from medlangevin.system.errors import MedlangevinError
@@ -30,7 +31,7 @@ def series(raw: Path, person: str, uid: str, folder: str) -> Series:
 
 
 @pytest.fixture
-def found(tmp_path):
+def found(tmp_path: Path) -> tuple[Series, ...]:
     """Two series of one person in one folder each below ``a``, one of another, and a volume file."""
     volume = Series("file:v.nii.gz", "file:v.nii.gz", volume_file=tmp_path / "raw" / "v.nii.gz")
     raw = tmp_path / "raw"
@@ -42,14 +43,16 @@ def found(tmp_path):
     )
 
 
-def kept(found, names, tmp_path, key=KEY):
-    choice = choose(found, names, tmp_path / "raw", key)
+def kept(found: tuple[Series, ...], names: Sequence[str], tmp_path: Path, key: bytes | None = KEY) -> list[str]:
+    choice = choose_named(found, names, tmp_path / "raw", key)
     assert set(choice.kept).isdisjoint(choice.left_out)
     assert set(choice.kept) | set(choice.left_out) == set(found)
     return [item.series_uid for item in choice.kept]
 
 
-def test_of_a_person_of_whom_a_series_is_named_only_the_named_ones_are_used(found, tmp_path, monkeypatch):
+def test_of_a_person_of_whom_a_series_is_named_only_the_named_ones_are_used(
+    found: tuple[Series, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     others = ["1.2.2", "file:v.nii.gz"]
     assert kept(found, [], tmp_path) == ["1.2.1", "1.2.10", *others]
     assert kept(found, ["1.2.1"], tmp_path) == ["1.2.1", *others]
@@ -66,12 +69,12 @@ def test_of_a_person_of_whom_a_series_is_named_only_the_named_ones_are_used(foun
 
 
 @pytest.mark.parametrize("name", ["1.2", "a/y", "0" * 16])
-def test_a_name_that_no_series_has_is_one_line(found, tmp_path, name):
+def test_a_name_that_no_series_has_is_one_line(found: tuple[Series, ...], tmp_path: Path, name: str) -> None:
     with pytest.raises(MedlangevinError, match=r"no CT series in .* is named") as caught:
-        choose(found, ["1.2.1", name], tmp_path / "raw", KEY)
+        choose_named(found, ["1.2.1", name], tmp_path / "raw", KEY)
     assert "\n" not in str(caught.value)
 
 
-def test_a_hash_needs_the_key(found, tmp_path):
+def test_a_hash_needs_the_key(found: tuple[Series, ...], tmp_path: Path) -> None:
     with pytest.raises(MedlangevinError, match="is named"):
-        choose(found, [series_hash(KEY, "1.2.1")], tmp_path / "raw", None)
+        choose_named(found, [series_hash(KEY, "1.2.1")], tmp_path / "raw", None)
