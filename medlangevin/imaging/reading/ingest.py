@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from medlangevin.imaging.reading import rejection
-from medlangevin.imaging.reading.kernel import UNKNOWN
+from medlangevin.imaging.reading.reconstruction_kernel import UNKNOWN
 from medlangevin.imaging.reading.read_many import read_many
 from medlangevin.imaging.reading.rejection import Reason
 from medlangevin.imaging.reading.slice_header import SliceHeader

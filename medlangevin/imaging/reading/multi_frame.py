@@ -6,7 +6,7 @@ from pathlib import Path
 import pydicom
 
 from medlangevin.imaging.reading import rejection
-from medlangevin.imaging.reading.kernel import sharpness
+from medlangevin.imaging.reading.reconstruction_kernel import sharpness
 from medlangevin.imaging.reading.rejection import Reason
 from medlangevin.imaging.reading.slice_header import (
     SliceHeader,
@@ -68,7 +68,7 @@ def frame_headers(path: Path, data: pydicom.Dataset) -> tuple[list[SliceHeader],
                 slope=scale[0],
                 intercept=scale[1],
                 padding=limits,
-                sharpness=sharpness("\\".join(_kernel_names(groups))),
+                sharpness=sharpness("\\".join(_reconstruction_kernels(groups))),
                 frame=index,
                 study_uid=study,
                 thickness_mm=thickness_mm(_first(groups, "PixelMeasuresSequence").get("SliceThickness")),
@@ -79,7 +79,7 @@ def frame_headers(path: Path, data: pydicom.Dataset) -> tuple[list[SliceHeader],
     return found, beside
 
 
-def _kernel_names(groups: list[pydicom.Dataset]) -> Iterator[str]:
+def _reconstruction_kernels(groups: list[pydicom.Dataset]) -> Iterator[str]:
     sequences = (
         "CTReconstructionSequence",
         # Where a converted classic series keeps what has no place of its own.

@@ -8,7 +8,7 @@ from pydicom.errors import InvalidDicomError
 
 from medlangevin.imaging.reading import rejection
 from medlangevin.imaging.reading.bounded_file import open_dicom, pixel_problem
-from medlangevin.imaging.reading.kernel import sharpness
+from medlangevin.imaging.reading.reconstruction_kernel import sharpness
 from medlangevin.imaging.reading.multi_frame import ENHANCED_CT, GROUPS, frame_headers
 from medlangevin.imaging.reading.rejection import Reason
 from medlangevin.imaging.reading.slice_header import (

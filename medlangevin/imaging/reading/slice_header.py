@@ -11,7 +11,7 @@ import numpy as np
 import pydicom
 
 from medlangevin.imaging.reading import rejection
-from medlangevin.imaging.reading.kernel import UNKNOWN
+from medlangevin.imaging.reading.reconstruction_kernel import UNKNOWN
 from medlangevin.imaging.reading.rejection import Reason
 
 # Values of ImageType that belong to pages and renderings, which some scanners send as CT images.

@@ -3,7 +3,7 @@ import pytest
 
 from medlangevin.imaging.reading.geometry import stacks
 from medlangevin.imaging.reading.ingest import ingest
-from medlangevin.imaging.reading.kernel import sharpness
+from medlangevin.imaging.reading.reconstruction_kernel import sharpness
 from medlangevin.imaging.reading.read_headers import read_headers
 
 SHARP = [
