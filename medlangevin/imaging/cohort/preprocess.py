@@ -25,9 +25,9 @@ from medlangevin.imaging.cohort.summary import (
     problem_of,
     problems_of,
 )
-from medlangevin.imaging.reading.copies import DUPLICATE, without_copies
+from medlangevin.imaging.reading.copies import without_copies
 from medlangevin.imaging.reading.ingest import Ingest, PassedOver, ingest
-from medlangevin.imaging.reading.rejection import CLOSED_FOLDER, Reason
+from medlangevin.imaging.reading.rejection import CLOSED_FOLDER, DUPLICATE, Reason
 from medlangevin.imaging.registration.reference import load_reference
 from medlangevin.imaging.registration.register import Matcher, Method
 from medlangevin.system.crew import Loss
