@@ -39,7 +39,8 @@ from medlangevin.imaging.reading.ingest import ingest
 from medlangevin.imaging.reading.read_headers import TAGS
 from medlangevin.imaging.reading.rejection import UnusableSeriesError
 from medlangevin.imaging.reading.slice_pixels import PIXEL_TAGS
-from medlangevin.imaging.registration.reference import axis_aligned_grid, load_reference
+from medlangevin.imaging.registration.crop import Grid, on_grid
+from medlangevin.imaging.registration.reference import load_reference
 from medlangevin.phantom.dicom import HeaderVariant, invent_person, make_uid, write_study
 from medlangevin.phantom.scan import Geometry
 
@@ -212,7 +213,8 @@ def _consistent(image: sitk.Image, problem: str) -> tuple[str, str]:
 
 def write_series(folder: Path) -> None:
     """The sound series in every encoding, and ``truth.npy`` with its HU, (slices, rows, columns) int16."""
-    scan = axis_aligned_grid(load_reference().image, np.full(3, -12.45), np.full(3, 12.45), 0.3, outside=1400)
+    grid = Grid((-12.45,) * 3, (84,) * 3, 0.3)
+    scan = on_grid(load_reference().image, np.eye(4), grid, outside=1400)
     noise = np.random.default_rng(0).normal(0, 60, scan.GetSize())
     part = (slice(16, 16 + 2 * SLICES, 2), slice(20, 20 + ROWS), slice(20, 20 + COLUMNS))
     hu = np.clip(np.rint(sitk.GetArrayFromImage(scan) + noise)[part], -1000, 3000).astype(np.int16)
