@@ -7,12 +7,11 @@ that are marked with this key. A name or key that the source does not have ends 
 
 import ast
 import re
-import types
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 MARK = re.compile(r"^<!-- table: ([\w-]+) -->$", re.M)
@@ -33,7 +32,9 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
 def table(header: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
     """A Markdown table."""
     lines = [header, tuple("---" for _ in header), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines)
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines
+    )
 
 
 @cache
@@ -64,7 +65,10 @@ def with_tests(markdown: str) -> str:
     if claimed != tests.keys():
         raise KeyError(f"claims without a test, or tests of no claim: {sorted(claimed ^ tests.keys())}")
     return re.sub(
-        r"\{([a-z0-9-]+)\} \|$", lambda match: ", ".join(f"`{name}`" for name in tests[match[1]]) + " |", markdown, flags=re.M
+        r"\{([a-z0-9-]+)\} \|$",
+        lambda match: ", ".join(f"`{name}`" for name in tests[match[1]]) + " |",
+        markdown,
+        flags=re.M,
     )
 
 
@@ -95,7 +99,9 @@ def texts() -> tuple[str, ...]:
 
 def require_messages(markdown: str) -> None:
     """Raise KeyError where the page explains a message that the program does not have."""
-    absent = [row for row in re.findall(r"^\| `([^`]+)` \|", markdown, re.M) if not any(row in text for text in texts())]
+    absent = [
+        row for row in re.findall(r"^\| `([^`]+)` \|", markdown, re.M) if not any(row in text for text in texts())
+    ]
     if absent:
         raise KeyError(f"messages that are not in the source: {absent}")
 
@@ -111,6 +117,7 @@ def messages() -> str:
                 if text and len(text.strip("… ")) > 10:
                     rows[room].add(" ".join(text.split()))
     return "\n\n".join(
-        f"### {room}\n\n" + table(("message",), ((f"`{text.replace('`', '')}`",) for text in sorted(rows[room], key=str.lower)))
+        f"### {room}\n\n"
+        + table(("message",), ((f"`{text.replace('`', '')}`",) for text in sorted(rows[room], key=str.lower)))
         for room in sorted(rows)
     )

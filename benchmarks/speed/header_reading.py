@@ -16,10 +16,9 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from medlangevin.imaging.reading.ingest import ingest
-from medlangevin.imaging.reading.read_headers import CT_IMAGE
 
 SLICES = 400
 
@@ -29,11 +28,11 @@ def write_tree(folder: Path, files: int) -> None:
     for number in range(files):
         series, slice_number = divmod(number, SLICES)
         meta = FileMetaDataset()
-        meta.MediaStorageSOPClassUID = CT_IMAGE
+        meta.MediaStorageSOPClassUID = CTImageStorage
         meta.MediaStorageSOPInstanceUID = generate_uid()
         meta.TransferSyntaxUID = ExplicitVRLittleEndian
         data = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
-        data.SOPClassUID, data.SOPInstanceUID = CT_IMAGE, meta.MediaStorageSOPInstanceUID
+        data.SOPClassUID, data.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
         data.StudyInstanceUID, data.SeriesInstanceUID = f"1.2.3.{series}", f"1.2.4.{series}"
         data.Modality, data.ImageType = "CT", ["ORIGINAL", "PRIMARY", "AXIAL"]
         data.PatientName, data.PatientID, data.PatientBirthDate = f"P{series}", f"{series}", "19500101"

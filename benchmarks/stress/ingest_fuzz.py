@@ -1,6 +1,6 @@
 """Damaged DICOM files through ingest, the check of geometry and the decoders; a table of what became of them.
 
-    python benchmarks/stress/ingest_fuzz.py [--count 2000] [--seed 0]
+    python benchmarks/stress/ingest_fuzz.py [--count 2000] [--seed 0] [--json FILE]
 
 Every case is a sound made-up CT series of 26 slices in one of seven encodings, in which one slice (or, in one case of
 eight, every slice) is damaged in one way. The work is done in child processes, so that a crash of native code, 5 s of
@@ -36,7 +36,13 @@ from pydicom.uid import RLELossless
 from medlangevin.imaging.reading.decode import read_stack
 from medlangevin.imaging.reading.geometry import stacks
 from medlangevin.imaging.reading.ingest import ingest
+from medlangevin.imaging.reading.read_headers import TAGS
 from medlangevin.imaging.reading.rejection import UnusableSeriesError
+from medlangevin.imaging.reading.slice_pixels import PIXEL_TAGS
+from medlangevin.imaging.registration.crop import Grid, on_grid
+from medlangevin.imaging.registration.reference import load_reference
+from medlangevin.phantom.dicom import HeaderVariant, invent_person, make_uid, write_study
+from medlangevin.phantom.scan import Geometry
 
 SLICES, ROWS, COLUMNS, STEP_MM, SPACING = 26, 36, 40, 0.6, (0.3, 0.35)
 EXPLICIT, JPEG, JPEG_2000 = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.90"
@@ -207,28 +213,29 @@ def _consistent(image: sitk.Image, problem: str) -> tuple[str, str]:
 
 def write_series(folder: Path) -> None:
     """The sound series in every encoding, and ``truth.npy`` with its HU, (slices, rows, columns) int16."""
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "imaging"))
-    from conftest import _warped_reference, _write_slice  # type: ignore[import-not-found]
-
-    from medlangevin.imaging.registration.reference import load_reference
-
-    volume = sitk.GetArrayFromImage(_warped_reference(load_reference(), np.eye(4)))
-    hu = np.clip(volume[16 : 16 + 2 * SLICES : 2, 20 : 20 + ROWS, 20 : 20 + COLUMNS], -1000, 3000).astype(np.int16)
+    grid = Grid((-12.45,) * 3, (84,) * 3, 0.3)
+    scan = on_grid(load_reference().image, np.eye(4), grid, outside=1400)
+    noise = np.random.default_rng(0).normal(0, 60, scan.GetSize())
+    part = (slice(16, 16 + 2 * SLICES, 2), slice(20, 20 + ROWS), slice(20, 20 + COLUMNS))
+    hu = np.clip(np.rint(sitk.GetArrayFromImage(scan) + noise)[part], -1000, 3000).astype(np.int16)
     np.save(folder / "truth.npy", hu)
+    geometry = Geometry(np.zeros(3), np.eye(3), (SPACING[1], SPACING[0], STEP_MM), (COLUMNS, ROWS, SLICES))
     for number, encoding in enumerate(ENCODINGS):
         (folder / encoding).mkdir()
         # Signed values as they are, or unsigned ones with an intercept.
-        signed = number % 2 == 0
-        tags = {} if signed else {"RescaleIntercept": -1024}
-        for k in range(SLICES):
-            stored = hu[k] if signed else (hu[k].astype(np.int32) + 1024).astype(np.uint16)
-            position = (0.0, 0.0, k * STEP_MM)
-            path = _write_slice(folder / encoding / f"s{k:02d}", stored, position, spacing=SPACING, **tags)
-            _encode(path, stored, encoding)
+        variant = HeaderVariant(rescale_intercept=0 if number % 2 == 0 else -1024)
+        rng = np.random.default_rng(number)
+        uids = {"study_uid": make_uid("study", number), "series_uid": make_uid("series", number)}
+        person = invent_person(number, rng)
+        write_study(folder / encoding, hu, geometry, person=person, side="R", variant=variant, rng=rng, **uids)
+        for path in (folder / encoding).iterdir():
+            _encode(path, encoding)
 
 
-def _encode(path: Path, stored: np.ndarray, encoding: str) -> None:
-    data = pydicom.dcmread(path)
+def _encode(path: Path, encoding: str) -> None:
+    # Nothing but what is read of a file: damage to other elements would test nothing.
+    data = pydicom.dcmread(path, specific_tags=[*TAGS, *PIXEL_TAGS, "PixelData"])
+    stored = data.pixel_array
     if encoding == str(RLELossless):
         data.compress(RLELossless, generate_instance_uid=False)
     elif encoding in (JPEG, JPEG_2000):
@@ -275,6 +282,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kinds", type=json.loads, default=list(KINDS), help="JSON list of kinds of damage")
+    parser.add_argument("--json", type=Path, help="write the result of every case into this file too")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
@@ -282,7 +290,11 @@ def main() -> None:
             print(json.dumps(result), flush=True)
         return
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    print(table(run(arguments.count, seed=arguments.seed, kinds=tuple(arguments.kinds), first=arguments.first)))
+    kinds = tuple(arguments.kinds)
+    results = run(arguments.count, seed=arguments.seed, kinds=kinds, first=arguments.first)
+    print(table(results))
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"kinds": kinds, "results": [result._asdict() for result in results]}))
 
 
 if __name__ == "__main__":

@@ -11,10 +11,9 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from medlangevin.imaging.cohort.preprocess import single_threaded
-from medlangevin.imaging.reading.read_headers import CT_IMAGE
 from medlangevin.imaging.registration.reference import Reference, load_reference
 
 IDENTIFYING = ["SECRET^NAME", "PID-4711", "19510203", "SECRET HOSPITAL", "ACC-998877", "20240131"]
@@ -43,12 +42,12 @@ def _write_slice(
 ) -> Path:
     """One CT file. ``pixels``: stored values (rows, columns); ``tags`` overrides or, with None, drops header fields."""
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = CT_IMAGE
+    meta.MediaStorageSOPClassUID = CTImageStorage
     meta.MediaStorageSOPInstanceUID = generate_uid()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     data = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
     fields = {
-        "SOPClassUID": CT_IMAGE,
+        "SOPClassUID": CTImageStorage,
         "SOPInstanceUID": meta.MediaStorageSOPInstanceUID,
         "StudyInstanceUID": "1.2.3.4.5",
         "SeriesInstanceUID": series_uid,

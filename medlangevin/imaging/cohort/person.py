@@ -15,7 +15,7 @@ from medlangevin.imaging.reading.ingest import Series
 from medlangevin.imaging.reading.rejection import Reason, UnusableSeriesError
 from medlangevin.imaging.registration.crop import extract, wide_view
 from medlangevin.imaging.registration.find_ears import find_ears
-from medlangevin.imaging.registration.quality import is_candidate, of_thick_slices, refusal
+from medlangevin.imaging.registration.quality import is_candidate, refusal, with_slice_thickness
 from medlangevin.imaging.registration.register import Matcher
 
 # Few people's temporal bones are scanned more often, while an anonymiser may give everybody one id and one birth date.
@@ -144,7 +144,7 @@ def series_ears(study: str, series: Series, matcher: Matcher) -> tuple[list[Crop
                 "size": list(scan.GetSize()),
                 "tilt_deg": round(tilt, 2),
             }
-            judged = found._replace(verdict=of_thick_slices(found.verdict, series.thickness_mm))
+            judged = found._replace(verdict=with_slice_thickness(found.verdict, series.thickness_mm))
             ranked = RankedEar(judged, series.sharpness, max(*scan.GetSpacing(), series.thickness_mm))
             ears.append(CroppedEar(study, ranked, extract(scan, matrix), wide_view(scan, matrix), grid))
     unusable = all(verdict.word == "failed" for verdict in verdicts)

@@ -18,9 +18,9 @@ from medlangevin.imaging.cohort.person import Outcome, Person, failure_row, proc
 from medlangevin.imaging.cohort.series_choice import choose_named
 from medlangevin.imaging.cohort.status import LOCK, PARTS, Plan, Shard, shard_of
 from medlangevin.imaging.cohort.summary import PreprocessSummary, Problem, problem_of
-from medlangevin.imaging.reading.copies import DUPLICATE, without_copies
+from medlangevin.imaging.reading.copies import without_copies
 from medlangevin.imaging.reading.ingest import Ingest, PassedOver, ingest
-from medlangevin.imaging.reading.rejection import CLOSED_FOLDER, Reason
+from medlangevin.imaging.reading.rejection import CLOSED_FOLDER, DUPLICATE, Reason
 from medlangevin.imaging.registration.reference import load_reference
 from medlangevin.imaging.registration.register import Matcher, Method
 from medlangevin.system.errors import MedlangevinError

@@ -7,21 +7,26 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from medlangevin.imaging.reading.geometry import Geometry
+from medlangevin.imaging.reading.geometry import Geometry, corner_indices
 from medlangevin.imaging.reading.ingest import Series
-from medlangevin.imaging.reading.rejection import Reason, UnusableSeriesError
+from medlangevin.imaging.reading.rejection import UnusableSeriesError
 from medlangevin.imaging.reading.volume_file import load_volume, volume_shape
 
-DUPLICATE = Reason("duplicate-volume", "another file holds the same values at the same place, and is used", "nothing")
 # Writers round: NIfTI keeps its matrix in single precision, NRRD as decimal digits.
 SAME_PLACE_MM = 0.01
 
 
 def without_copies(series: Sequence[Series]) -> tuple[tuple[Series, ...], tuple[Series, ...]]:
-    """``series`` without the volume files that show what an earlier one of them shows, and those.
+    """Take out the volume files that show what an earlier one of them shows.
 
-    Earlier in the order of names below the raw folder, as given. Values are compared in whole HU. Only files of one
-    matrix are read, one at a time; a file that cannot be read is no copy.
+    Values are compared in whole HU. Only files of one matrix are read, one at a time; a file that cannot be read is
+    not a copy.
+
+    Args:
+        series: In the order of names below the raw folder.
+
+    Returns:
+        The series without the copies, and the copies.
     """
     alike: dict[tuple[int, ...], list[Series]] = {}
     for item in series:
@@ -63,7 +68,4 @@ def _content(path: Path | None) -> tuple[bytes, NDArray[np.float64]] | None:
 
 
 def _corners(geometry: Geometry) -> NDArray[np.float64]:
-    last = np.array(geometry.size) - 1
-    steps = geometry.direction * geometry.spacing_mm
-    index = np.array(np.meshgrid(*[[0, end] for end in last], indexing="ij")).reshape(3, -1)
-    return geometry.origin[:, None] + steps @ index
+    return geometry.origin + corner_indices(geometry.size) @ (geometry.direction * geometry.spacing_mm).T

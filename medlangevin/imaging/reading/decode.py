@@ -7,18 +7,27 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from medlangevin.imaging.reading import rejection
 from medlangevin.imaging.reading.consistency import continuity_problem, odd_slices
 from medlangevin.imaging.reading.geometry import Geometry, Stack, grid_problem, shear_problem
-from medlangevin.imaging.reading.rejection import Reason, UnusableSeriesError
-from medlangevin.imaging.reading.slice_pixels import AIR_HU, read_slices
+from medlangevin.imaging.reading.rejection import UnusableSeriesError
+from medlangevin.imaging.reading.slice_pixels import AIR_HU, read_slices, whole_hu
 from medlangevin.imaging.reading.volume_file import load_volume
 
 
 def read_stack(stack: Stack) -> sitk.Image:
-    """A stack of DICOM slices as int16 HU in LPS; a gantry tilt stays in the direction matrix as shear.
+    """Read a stack of DICOM slices.
 
-    A first or last slice that does not fit is left out: cone-beam scanners write empty ones. Raises
-    UnusableSeriesError when a file cannot be decoded, does not fit its neighbours or does not hold HU.
+    A first or last slice that does not fit is left out: cone-beam scanners write empty ones.
+
+    Args:
+        stack: Slices in order, from ``geometry.stacks``.
+
+    Returns:
+        int16 HU in LPS; a gantry tilt stays in the direction matrix as shear.
+
+    Raises:
+        UnusableSeriesError: A file cannot be decoded, does not fit its neighbours or does not hold HU.
     """
     columns, rows, count = stack.geometry.size
     slices = read_slices(stack.slices)
@@ -35,13 +44,22 @@ def read_stack(stack: Stack) -> sitk.Image:
 
 
 def read_volume_file(path: Path) -> sitk.Image:
-    """A NIfTI or NRRD file in HU, as int16 in LPS; shear stays in the direction matrix. Raises UnusableSeriesError."""
+    """Read a NIfTI or NRRD file in HU.
+
+    Args:
+        path: The file.
+
+    Returns:
+        int16 HU in LPS; shear stays in the direction matrix. What is not a number or is infinite becomes air.
+
+    Raises:
+        UnusableSeriesError: The file cannot be read, or its grid or values are not those of a temporal bone.
+    """
     values, geometry = load_volume(path)
     for problem in (grid_problem(geometry), shear_problem(geometry)):
         if problem is not None:
             raise UnusableSeriesError(problem)
-    hu = np.nan_to_num(values, nan=AIR_HU, posinf=AIR_HU, neginf=AIR_HU)
-    return _image(np.clip(np.rint(hu), AIR_HU, np.iinfo(np.int16).max).astype(np.int16), geometry)
+    return _image(whole_hu(np.nan_to_num(values, nan=AIR_HU, posinf=AIR_HU, neginf=AIR_HU)), geometry)
 
 
 def _without_odd_ends(volume: NDArray[np.int16], geometry: Geometry) -> tuple[NDArray[np.int16], Geometry]:
@@ -62,8 +80,8 @@ def _image(volume: NDArray[np.int16], geometry: Geometry) -> sitk.Image:
 
 
 def _check_hu(image: sitk.Image) -> None:
-    """Temporal bone always holds bone; values that never reach it are no HU (or no head)."""
+    """Temporal bone always holds bone; values that never reach it are not HU (or not of a head)."""
     high = float(np.percentile(sitk.GetArrayViewFromImage(image), 99.9))
     if high < 600:
         text = f"no bone in it (99.9 % of the values lie below {high:.0f}): not HU, or not a temporal bone"
-        raise UnusableSeriesError(Reason("no-bone", text, "give the CT series of the temporal bone"))
+        raise UnusableSeriesError(rejection.NO_BONE.with_text(text))

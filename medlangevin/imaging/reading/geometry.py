@@ -1,15 +1,17 @@
 """Slices to volumes: sort by position, drop copies, check distances, and say by name what is wrong."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medlangevin.imaging.reading.consistency import of_one_scale
+from medlangevin.imaging.reading import rejection
+from medlangevin.imaging.reading.consistency import with_usual_scale
 from medlangevin.imaging.reading.rejection import Reason, UnusableSeriesError
 from medlangevin.imaging.reading.slice_header import SliceHeader
 from medlangevin.imaging.reading.slice_pixels import read_slices
@@ -24,8 +26,13 @@ SAME_POSITION_MM = 0.01
 class Geometry(NamedTuple):
     """Grid of a volume in LPS mm.
 
-    ``direction``: (3, 3), columns are the unit vectors of i (along a row), j and k. With a tilted gantry k is not
-    normal to the slices; the shear stays in the matrix, so that the one resampling corrects it.
+    Attributes:
+        origin: (3,), the centre of voxel 0.
+        direction: (3, 3), columns are the unit vectors of i (along a row), j and k. With a tilted gantry k is not
+            normal to the slices; the shear stays in the matrix, so that the one resampling corrects it.
+        spacing_mm: (3,), along i, j and k.
+        size: Voxels along i, j and k.
+        tilt_deg: The largest angle between an axis and the normal of the other two.
     """
 
     origin: NDArray[np.float64]
@@ -44,49 +51,51 @@ class Stack:
 
 
 def stacks(slices: tuple[SliceHeader, ...]) -> list[Stack]:
-    """The geometrically consistent runs of a series that are fine and long enough to hold a cochlea.
+    """Find the evenly spaced parts of a series that are fine and long enough to hold a cochlea.
 
-    ``slices`` share orientation, matrix and pixel size. Raises UnusableSeriesError that names every problem when no
-    run is left.
+    Args:
+        slices: Of one orientation, matrix and pixel size.
+
+    Returns:
+        A stack for each part, at least one.
+
+    Raises:
+        UnusableSeriesError: No part is left; names every problem.
     """
-    runs: list[Stack] = []
+    found: list[Stack] = []
     problems: list[Reason] = []
-    for acquisition in _without_duplicates(slices):
-        alike, odd = of_one_scale(acquisition)
+    for volume in _separate_volumes(slices):
+        alike, odd = with_usual_scale(volume)
         problems += [odd] if odd else []
-        for run, gap in _even_runs(alike):
-            stack = Stack(run, _grid(run)) if len(run) > 1 else None
-            found = ([gap] if gap else []) + _problems(run, stack)
+        for part, gap in _even_parts(alike):
+            stack = Stack(part, _grid(part)) if len(part) > 1 else None
+            wrong = ([gap] if gap else []) + _problems(stack)
             # A gap matters only if what is left on its side is too short.
-            if stack is not None and all(problem is gap for problem in found):
-                runs.append(stack)
-            problems += found
-    if runs:
-        return runs
-    first = list(dict.fromkeys(problems))
+            if stack is not None and all(problem is gap for problem in wrong):
+                found.append(stack)
+            problems += wrong
+    if found:
+        return found
+    named = list(dict.fromkeys(problems))
     # Leftovers beside a gap are single slices too; that says nothing new.
-    first = [reason for reason in first if reason.code != "too-few-slices"] or first
-    raise UnusableSeriesError(
-        Reason(first[0].code, "; ".join(reason.text for reason in first), first[0].advice, first[0].failure)
-    )
+    named = [reason for reason in named if reason != rejection.TOO_FEW_SLICES] or named
+    raise UnusableSeriesError(named[0].with_text("; ".join(reason.text for reason in named)))
 
 
-def _without_duplicates(slices: tuple[SliceHeader, ...]) -> list[list[SliceHeader]]:
+def _separate_volumes(slices: tuple[SliceHeader, ...]) -> list[list[SliceHeader]]:
     """One list per volume, sorted by position, copies dropped. Raises UnusableSeriesError if positions stay doubled."""
     ordered = _sorted(_without_copies(slices, lambda item: (item.instance_uid, item.frame)))
-    parts = _parted(ordered, PARTING)
+    parts = _parted(ordered, VOLUME_KEYS)
     if parts is None:
         # Some archives send an image again under a new id, or a whole series again as one file.
         ordered = _sorted(_without_copies(ordered, lambda item: None))
-        parts = _parted(ordered, [*PARTING, _file_of_frames])
+        parts = _parted(ordered, [*VOLUME_KEYS, _file_of_frames])
     if parts is not None:
         return parts
-    text = (
-        "all slices lie at one position"
-        if np.ptp(_heights(ordered)) < SAME_POSITION_MM
-        else "different slices lie at the same position"
-    )
-    raise UnusableSeriesError(Reason("duplicate-position", text, "export one reconstruction per series"))
+    reason = rejection.DUPLICATE_POSITION
+    if np.ptp(_heights(ordered)) < SAME_POSITION_MM:
+        reason = reason.with_text("all slices lie at one position")
+    raise UnusableSeriesError(reason)
 
 
 def _without_copies(slices: Iterable[SliceHeader], identity: Callable[[SliceHeader], Any]) -> list[SliceHeader]:
@@ -120,13 +129,13 @@ def _file_of_frames(item: SliceHeader) -> Any:
 
 
 # What tells volumes at the same heights apart.
-PARTING = [_acquisition, _field_of_view, lambda item: (_acquisition(item), _field_of_view(item))]
+VOLUME_KEYS = [_acquisition, _field_of_view, lambda item: (_acquisition(item), _field_of_view(item))]
 
 
 def _parted(ordered: list[SliceHeader], rules: list[Callable[[SliceHeader], Any]]) -> list[list[SliceHeader]] | None:
     """The parts by the first rule that leaves no doubled positions; None if no rule does.
 
-    A table that did not move gives acquisitions of one slice each: those are no volumes.
+    A table that did not move gives acquisitions of one slice each: those are not volumes.
     """
     if not _has_duplicates(ordered):
         return [ordered]
@@ -140,8 +149,8 @@ def _parted(ordered: list[SliceHeader], rules: list[Callable[[SliceHeader], Any]
     return None
 
 
-def _even_runs(ordered: list[SliceHeader]) -> list[tuple[tuple[SliceHeader, ...], Reason | None]]:
-    """Split where the distance changes; every run of a split series carries the reason of the split."""
+def _even_parts(ordered: list[SliceHeader]) -> list[tuple[tuple[SliceHeader, ...], Reason | None]]:
+    """Split where the distance changes; every part of a split series carries the reason of the split."""
     if len(ordered) < 3:
         return [(tuple(ordered), None)]
     steps = np.diff(_heights(ordered))
@@ -153,52 +162,73 @@ def _even_runs(ordered: list[SliceHeader]) -> list[tuple[tuple[SliceHeader, ...]
     if np.all(np.abs(multiples - np.round(multiples)) < 0.1) and np.all(multiples > 1.5):
         missing = int(np.sum(np.round(multiples) - 1))
         text = f"{missing} slice{'s' if missing > 1 else ''} missing (step {usual:.3g} mm, then {steps.max():.3g} mm)"
-        reason = Reason("missing-slice", text, "export the complete series again")
+        reason = rejection.MISSING_SLICE.with_text(text)
     else:
         text = f"the slice distance varies from {steps.min():.3g} to {steps.max():.3g} mm"
-        reason = Reason("uneven-slices", text, "export one evenly spaced reconstruction per series")
+        reason = rejection.UNEVEN_SLICES.with_text(text)
     cuts = np.flatnonzero(uneven) + 1
     parts = np.split(np.arange(len(ordered)), cuts)
     return [(tuple(ordered[index] for index in part), reason) for part in parts]
 
 
-def _problems(run: tuple[SliceHeader, ...], stack: Stack | None) -> list[Reason]:
+def _problems(stack: Stack | None) -> list[Reason]:
     if stack is None:
-        return [Reason("too-few-slices", "one slice only, no volume", "export the whole series")]
-    geometry = stack.geometry
-    found = [problem for problem in (grid_problem(geometry), shear_problem(geometry)) if problem]
-    positions = np.array([item.position for item in run])
-    even = np.linspace(positions[0], positions[-1], len(run))
+        return [rejection.TOO_FEW_SLICES]
+    found = [problem for problem in (grid_problem(stack.geometry), shear_problem(stack.geometry)) if problem]
+    positions = np.array([item.position for item in stack.slices])
+    even = np.linspace(positions[0], positions[-1], len(positions))
     if np.abs(positions - even).max() > 0.1:
-        found.append(Reason("crooked-stack", "the slices do not lie on one line", "export the original axial series"))
+        found.append(rejection.CROOKED_STACK)
     return found
 
 
 def shear_problem(geometry: Geometry) -> Reason | None:
-    """Slices sheared too far against each other, by a gantry tilt or in a volume file."""
+    """Refuse slices sheared too far against each other, by a gantry tilt or in a volume file.
+
+    Args:
+        geometry: The grid.
+
+    Returns:
+        The reason; None up to 30 degrees.
+    """
     if geometry.tilt_deg <= MAX_TILT_DEG:
         return None
     text = f"the slices are sheared by {geometry.tilt_deg:.0f} degrees (limit {MAX_TILT_DEG:.0f})"
-    return Reason("tilt", text, "export an untilted reconstruction")
+    return rejection.TILT.with_text(text)
 
 
 def grid_problem(geometry: Geometry) -> Reason | None:
-    """Voxels too coarse, or a volume too small to hold a cochlea."""
+    """Refuse voxels that are too coarse, or a volume that is too small to hold a cochlea.
+
+    Args:
+        geometry: The grid.
+
+    Returns:
+        The reason; None for voxels up to 0.7 mm in at least 10 mm.
+    """
     spacing = geometry.spacing_mm
     if spacing.max() > MAX_SPACING_MM or spacing.min() <= 0:
         shown = " x ".join(f"{value:.3g}" for value in spacing)
         text = f"voxels of {shown} mm are too coarse (limit {MAX_SPACING_MM} mm)"
-        return Reason("too-coarse", text, "use the thin-slice bone reconstruction")
+        return rejection.TOO_COARSE.with_text(text)
     extent = spacing * geometry.size
     if extent.min() < MIN_EXTENT_MM:
         shown = " x ".join(f"{value:.0f}" for value in extent)
         text = f"a volume of {shown} mm is too small to hold a cochlea ({MIN_EXTENT_MM:.0f} mm needed)"
-        return Reason("too-small", text, "export the whole series")
+        return rejection.TOO_SMALL.with_text(text)
     return None
 
 
 def affine_geometry(affine: NDArray[np.float64], size: tuple[int, int, int]) -> Geometry:
-    """The grid of an invertible matrix (4, 4) from (i, j, k) to LPS mm."""
+    """Take an affine matrix apart.
+
+    Args:
+        affine: Invertible, (4, 4), from (i, j, k) to LPS mm.
+        size: Voxels along i, j and k.
+
+    Returns:
+        The grid.
+    """
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     direction = affine[:3, :3] / spacing
     # The largest angle between an axis and the normal of the other two.
@@ -208,16 +238,29 @@ def affine_geometry(affine: NDArray[np.float64], size: tuple[int, int, int]) -> 
     return Geometry(affine[:3, 3], direction, spacing, size, tilt)
 
 
-def _grid(run: tuple[SliceHeader, ...]) -> Geometry:
-    first, last = np.array(run[0].position), np.array(run[-1].position)
+def corner_indices(size: Sequence[int]) -> NDArray[np.int64]:
+    """List the corner voxels of a grid.
+
+    Args:
+        size: Voxels along i, j and k.
+
+    Returns:
+        (8, 3): their indices (i, j, k).
+    """
+    return np.array(list(product(*[(0, length - 1) for length in size])))
+
+
+def _grid(slices: Sequence[SliceHeader]) -> Geometry:
+    head = slices[0]
+    first, last = np.array(head.position), np.array(slices[-1].position)
     affine = np.eye(4)
     # DICOM gives the distance between rows (along j) first.
-    affine[:3, 0] = np.array(run[0].orientation[:3]) * run[0].spacing_mm[1]
-    affine[:3, 1] = np.array(run[0].orientation[3:]) * run[0].spacing_mm[0]
-    affine[:3, 2] = (last - first) / (len(run) - 1)
+    affine[:3, 0] = np.array(head.orientation[:3]) * head.spacing_mm[1]
+    affine[:3, 1] = np.array(head.orientation[3:]) * head.spacing_mm[0]
+    affine[:3, 2] = (last - first) / (len(slices) - 1)
     affine[:3, 3] = first
-    rows, columns = run[0].shape
-    return affine_geometry(affine, (columns, rows, len(run)))
+    rows, columns = head.shape
+    return affine_geometry(affine, (columns, rows, len(slices)))
 
 
 def _heights(slices: list[SliceHeader]) -> NDArray[np.float64]:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from medlangevin.imaging.reading import rejection
-from medlangevin.imaging.reading.kernel import UNKNOWN
-from medlangevin.imaging.reading.read_many import read_many
+from medlangevin.imaging.reading.read_headers import read_many
+from medlangevin.imaging.reading.reconstruction_kernel import UNKNOWN
 from medlangevin.imaging.reading.rejection import Reason
 from medlangevin.imaging.reading.slice_header import SliceHeader
 
@@ -19,7 +19,14 @@ VOLUME_ENDINGS = (".nii", ".nii.gz", ".nrrd")
 
 @dataclass(frozen=True)
 class Series:
-    """The slices of one series of one study, of one orientation, matrix and pixel size, or one volume file."""
+    """The slices of one series of one study, of one orientation, matrix and pixel size, or one volume file.
+
+    Attributes:
+        person: What tells persons apart. In memory only.
+        series_uid: As in the headers.
+        slices: Empty for a volume file.
+        volume_file: A NIfTI or NRRD file, or None.
+    """
 
     person: str
     series_uid: str
@@ -49,7 +56,14 @@ class Series:
 
 @dataclass(frozen=True)
 class PassedOver:
-    """Files of one folder that gave no series, for one reason."""
+    """Files of one folder that gave no series, for one reason.
+
+    Attributes:
+        folder: Where they lie.
+        reason: Why they are not used.
+        files: How many.
+        series_uid: Their series; empty where it is unknown.
+    """
 
     folder: Path
     reason: Reason
@@ -59,7 +73,13 @@ class PassedOver:
 
 @dataclass(frozen=True)
 class Ingest:
-    """Everything found below a folder."""
+    """Everything found below a folder.
+
+    Attributes:
+        series: What may hold ears, sorted by person and series.
+        passed_over: All else.
+        files: How many files there are.
+    """
 
     series: tuple[Series, ...]
     passed_over: tuple[PassedOver, ...]
@@ -67,9 +87,14 @@ class Ingest:
 
 
 def ingest(raw: Path, *, workers: int = 0) -> Ingest:
-    """Read every header below ``raw``, in ``workers`` processes where the files are many.
+    """Read every header below a folder. Order of files and names play no part in the result.
 
-    Order of files and names play no part in the result.
+    Args:
+        raw: The folder of an export.
+        workers: Processes, where the files are many; 0 reads here.
+
+    Returns:
+        The series, and what was passed over.
     """
     slices: list[SliceHeader] = []
     common: dict[Any, Any] = {}
@@ -105,7 +130,7 @@ def _sharing(header: SliceHeader, common: dict[Any, Any]) -> SliceHeader:
 
 
 def _grouped(headers: list[SliceHeader]) -> list[list[SliceHeader]]:
-    """Slices of one study, series, matrix, kernel class, orientation and pixel size."""
+    """Slices of one study, series, matrix, class of reconstruction kernel, orientation and pixel size."""
     groups: dict[tuple[Any, ...], list[list[SliceHeader]]] = {}
     for header in headers:
         # Without a series UID, files that lie together belong together.

@@ -4,74 +4,65 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pydicom
+from pydicom.uid import EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage
 
-from medlangevin.imaging.reading import rejection
-from medlangevin.imaging.reading.kernel import sharpness
+from medlangevin.imaging.reading import rejection, slice_header
+from medlangevin.imaging.reading.reconstruction_kernel import sharpness
 from medlangevin.imaging.reading.rejection import Reason
-from medlangevin.imaging.reading.slice_header import (
-    SliceHeader,
-    image_type_problem,
-    joined,
-    padding,
-    person_key,
-    placement,
-    rescale,
-    text,
-    thickness_mm,
-)
+from medlangevin.imaging.reading.slice_header import SliceHeader
 
-# Enhanced CT and Legacy Converted Enhanced CT.
-ENHANCED_CT = {"1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2"}
+ENHANCED_CT = {EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage}
 GROUPS = ["SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"]
 
 
 def frame_headers(path: Path, data: pydicom.Dataset) -> tuple[list[SliceHeader], Reason | None]:
-    """One header for every frame that is a slice, and why other frames are none (or the whole file is not).
+    """Read the header of every frame that is a slice.
 
     A frame's own group counts before the shared one (DICOM PS3.3 C.7.6.16). Frames come in any order: StackID and
     InStackPositionNumber are not looked at, positions sort the frames and orientations part the stacks.
+
+    Args:
+        path: The file.
+        data: Its header, with the functional groups.
+
+    Returns:
+        The headers, and why other frames are not slices (or the whole file cannot be used); None without such frames.
     """
     frames = data.get("PerFrameFunctionalGroupsSequence") or []
     if not frames or len(frames) != int(data.get("NumberOfFrames", 0) or 0):
         return [], rejection.FRAME_COUNT
     shared = (data.get("SharedFunctionalGroupsSequence") or [pydicom.Dataset()])[0]
-    person, uid = person_key(data), text(data, "SeriesInstanceUID")
-    study, limits = text(data, "StudyInstanceUID"), padding(data)
+    common = slice_header.fields_of_file(path, data)
     found: list[SliceHeader] = []
     beside: Reason | None = None
     for index, own in enumerate(frames):
         groups = [own, shared]
-        frame_type = _first(groups, "CTImageFrameTypeSequence").get("FrameType") or data.get("ImageType") or []
-        problem = image_type_problem([frame_type] if isinstance(frame_type, str) else frame_type)
+        frame_type = _first(groups, "CTImageFrameTypeSequence").get("FrameType") or data.get("ImageType")
+        problem = slice_header.image_type_problem(frame_type)
         if problem is not None:
             beside = problem
             continue
-        place = placement(
+        measures = _first(groups, "PixelMeasuresSequence")
+        place = slice_header.placement(
             _first(groups, "PlanePositionSequence").get("ImagePositionPatient"),
             _first(groups, "PlaneOrientationSequence").get("ImageOrientationPatient"),
-            _first(groups, "PixelMeasuresSequence").get("PixelSpacing"),
+            measures.get("PixelSpacing"),
         )
         if isinstance(place, Reason):
             return [], place
-        scale = rescale(_first(groups, "PixelValueTransformationSequence"))
+        scale = slice_header.rescale(_first(groups, "PixelValueTransformationSequence"))
         if isinstance(scale, Reason):
             return [], scale
         found.append(
             SliceHeader(
-                path=path,
-                person=person,
-                series_uid=uid,
-                instance_uid=text(data, "SOPInstanceUID"),
-                acquisition=text(_first(groups, "FrameContentSequence"), "FrameAcquisitionNumber"),
+                **common,
                 **place._asdict(),
-                shape=(int(data.Rows), int(data.Columns)),
+                acquisition=slice_header.tag_text(_first(groups, "FrameContentSequence"), "FrameAcquisitionNumber"),
                 slope=scale[0],
                 intercept=scale[1],
-                padding=limits,
-                sharpness=sharpness("\\".join(_kernel_names(groups))),
+                sharpness=sharpness("\\".join(_reconstruction_kernels(groups))),
                 frame=index,
-                study_uid=study,
-                thickness_mm=thickness_mm(_first(groups, "PixelMeasuresSequence").get("SliceThickness")),
+                thickness_mm=slice_header.thickness_mm(measures.get("SliceThickness")),
             )
         )
     if found and beside is not None:
@@ -79,7 +70,7 @@ def frame_headers(path: Path, data: pydicom.Dataset) -> tuple[list[SliceHeader],
     return found, beside
 
 
-def _kernel_names(groups: list[pydicom.Dataset]) -> Iterator[str]:
+def _reconstruction_kernels(groups: list[pydicom.Dataset]) -> Iterator[str]:
     sequences = (
         "CTReconstructionSequence",
         # Where a converted classic series keeps what has no place of its own.
@@ -90,7 +81,7 @@ def _kernel_names(groups: list[pydicom.Dataset]) -> Iterator[str]:
         for name in sequences:
             value = _first(groups, name).get(tag)
             if value:
-                yield joined(value)
+                yield slice_header.joined_values(value)
 
 
 def _first(groups: list[pydicom.Dataset], name: str) -> pydicom.Dataset:

@@ -1,31 +1,27 @@
-"""One file to the CT slices in it, or to the reason why it holds none. Nothing that a file holds raises."""
+"""Files to the CT slices in them, or to the reason why they hold none. Nothing that a file holds raises."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import pydicom
 from pydicom.errors import InvalidDicomError
+from pydicom.uid import CTImageStorage, DeflatedExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
-from medlangevin.imaging.reading import rejection
+from medlangevin.imaging.reading import rejection, slice_header
 from medlangevin.imaging.reading.bounded_file import open_dicom, pixel_problem
-from medlangevin.imaging.reading.kernel import sharpness
 from medlangevin.imaging.reading.multi_frame import ENHANCED_CT, GROUPS, frame_headers
+from medlangevin.imaging.reading.reconstruction_kernel import sharpness
 from medlangevin.imaging.reading.rejection import Reason
-from medlangevin.imaging.reading.slice_header import (
-    SliceHeader,
-    image_type_problem,
-    joined,
-    padding,
-    person_key,
-    placement,
-    rescale,
-    text,
-    thickness_mm,
-)
+from medlangevin.imaging.reading.slice_header import SliceHeader, tag_text
+from medlangevin.system.progress import progress
+from medlangevin.system.workers import run_all
 
-CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
-SECONDARY_CAPTURE_ROOT = "1.2.840.10008.5.1.4.1.1.7"
-DEFLATED = "1.2.840.10008.1.2.1.99"
+# A file takes about a millisecond, a process a second to start.
+MIN_FILES_FOR_PROGRESS = 1000
+MIN_FILES_FOR_PROCESSES = 5000
+CHUNK = 250
 # JPEG baseline, extended and spectral selection: lossy, whatever their bit depth says.
 LOSSY_JPEG = {f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 53, 55)}
 MODALITIES = {
@@ -33,12 +29,12 @@ MODALITIES = {
     *("RTDOSE", "RTPLAN", "RTSTRUCT", "RWV", "SC", "SEG", "SR", "US", "XA"),
 }
 BITS = ("BitsStored", "HighBit", "PixelRepresentation")
+PLACE = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
 # No other tag of a header is ever read. The person's name, id and birth date only become a keyed hash.
 TAGS = [
     *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality", "ImageType"),
     *("PatientID", "PatientName", "PatientBirthDate", "SpecificCharacterSet", "AcquisitionNumber"),
-    *("ConvolutionKernel", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns"),
-    "SliceThickness",
+    *("ConvolutionKernel", *PLACE, "Rows", "Columns", "SliceThickness"),
     *("SamplesPerPixel", "BitsAllocated", "RescaleSlope", "RescaleIntercept", "RescaleType", "NumberOfFrames"),
     *("PixelPaddingValue", "PixelPaddingRangeLimit", *BITS),
     *GROUPS,
@@ -46,7 +42,13 @@ TAGS = [
 
 
 class FileHeaders(NamedTuple):
-    """The slices in one file; ``reason``: why there are none, or what else is in it; ``series_uid`` if it has one."""
+    """What is in one file.
+
+    Attributes:
+        slices: The slices in it.
+        reason: Why there are none, or what else is in it.
+        series_uid: Empty where it has none.
+    """
 
     slices: tuple[SliceHeader, ...] = ()
     reason: Reason | None = None
@@ -54,7 +56,14 @@ class FileHeaders(NamedTuple):
 
 
 def read_headers(path: Path) -> FileHeaders:
-    """The slices in one file. Only headers are read."""
+    """Read the slices in one file. Only headers are read.
+
+    Args:
+        path: Any file.
+
+    Returns:
+        The slices, or why there are none.
+    """
     try:
         with open_dicom(path) as stream:
             # No preamble: the standard's file meta group or group 8 comes first, little endian.
@@ -67,57 +76,84 @@ def read_headers(path: Path) -> FileHeaders:
         return FileHeaders(reason=rejection.UNREADABLE)
 
 
+def read_many(paths: Sequence[Path], *, workers: int) -> Iterator[tuple[Path, FileHeaders]]:
+    """Read many files: with progress and over several processes where there are enough of them.
+
+    Args:
+        paths: Any files.
+        workers: Processes; 0 reads here.
+
+    Yields:
+        Each path with what is in it, in the order given.
+
+    Raises:
+        MedlangevinError: A process was killed over the same files twice.
+    """
+    if len(paths) < MIN_FILES_FOR_PROGRESS:
+        yield from ((path, read_headers(path)) for path in paths)
+        return
+    chunks = [(number, paths[number : number + CHUNK]) for number in range(0, len(paths), CHUNK)]
+    early: dict[int, list[FileHeaders]] = {}
+    due, done = 0, 0
+    reading = run_all(_read_chunk, chunks, workers=workers if len(paths) >= MIN_FILES_FOR_PROCESSES else 0)
+    with progress(len(paths), "header") as track, closing(reading) as results:
+        for (number, chunk), found in results:
+            early[number] = found
+            done += len(chunk)
+            track.advance(done)
+            while due in early:
+                yield from zip(paths[due : due + CHUNK], early.pop(due), strict=True)
+                due += CHUNK
+
+
+def _read_chunk(chunk: tuple[int, Sequence[Path]]) -> list[FileHeaders]:
+    return [read_headers(path) for path in chunk[1]]
+
+
 def _interpret(path: Path, stream: BinaryIO, data: pydicom.Dataset) -> FileHeaders:
-    uid = text(data, "SeriesInstanceUID")
+    series_uid = tag_text(data, "SeriesInstanceUID")
     reason = _refusal(data) or _pixel_refusal(stream, data)
     if reason is not None:
-        return FileHeaders((), reason, uid)
+        return FileHeaders((), reason, series_uid)
     if str(data.get("SOPClassUID", "")) in ENHANCED_CT:
         slices, reason = frame_headers(path, data)
-        return FileHeaders(tuple(slices), reason, uid)
+        return FileHeaders(tuple(slices), reason, series_uid)
     found = _classic(path, data)
-    return FileHeaders((), found, uid) if isinstance(found, Reason) else FileHeaders((found,), None, uid)
+    return FileHeaders((), found, series_uid) if isinstance(found, Reason) else FileHeaders((found,), None, series_uid)
 
 
 def _classic(path: Path, data: pydicom.Dataset) -> SliceHeader | Reason:
-    place = placement(*(data.get(tag) for tag in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")))
+    place = slice_header.placement(*(data.get(tag) for tag in PLACE))
     if isinstance(place, Reason):
         return place
-    scale = rescale(data)
+    scale = slice_header.rescale(data)
     if isinstance(scale, Reason):
         return scale
     return SliceHeader(
-        path=path,
-        person=person_key(data),
-        series_uid=text(data, "SeriesInstanceUID"),
-        instance_uid=text(data, "SOPInstanceUID"),
-        acquisition=text(data, "AcquisitionNumber"),
+        **slice_header.fields_of_file(path, data),
         **place._asdict(),
-        shape=(int(data.Rows), int(data.Columns)),
+        acquisition=tag_text(data, "AcquisitionNumber"),
         slope=scale[0],
         intercept=scale[1],
-        padding=padding(data),
-        sharpness=sharpness(joined(data.get("ConvolutionKernel"))),
+        sharpness=sharpness(slice_header.joined_values(data.get("ConvolutionKernel"))),
         bits=tuple(str(data.get(tag)) for tag in BITS),
-        thickness_mm=thickness_mm(data.get("SliceThickness")),
-        study_uid=text(data, "StudyInstanceUID"),
+        thickness_mm=slice_header.thickness_mm(data.get("SliceThickness")),
     )
 
 
 def _refusal(data: pydicom.Dataset) -> Reason | None:
-    sop_class = text(data, "SOPClassUID")
-    modality = text(data, "Modality")
+    sop_class = tag_text(data, "SOPClassUID")
+    modality = tag_text(data, "Modality")
     if not sop_class and not modality:
         return rejection.NO_IMAGE if _meta(data, "TransferSyntaxUID") else rejection.NOT_DICOM
-    if f"{sop_class}.".startswith(f"{SECONDARY_CAPTURE_ROOT}."):
+    if f"{sop_class}.".startswith(f"{SecondaryCaptureImageStorage}."):
         return rejection.SECONDARY
     enhanced = sop_class in ENHANCED_CT
-    if not enhanced and sop_class != CT_IMAGE and not (modality == "CT" and not sop_class):
+    if not enhanced and sop_class != CTImageStorage and not (modality == "CT" and not sop_class):
         # Only a known code is repeated to the user; free text in this tag could be anything.
-        return rejection.other_modality(modality if modality in MODALITIES else "unknown")
-    image_type = data.get("ImageType") or []
+        return rejection.NOT_CT.with_text(f"modality {modality if modality in MODALITIES else 'unknown'}, not CT")
     # In an enhanced file every frame has a type of its own.
-    problem = None if enhanced else image_type_problem([image_type] if isinstance(image_type, str) else image_type)
+    problem = None if enhanced else slice_header.image_type_problem(data.get("ImageType"))
     if problem is not None:
         return problem
     if not data.get("Rows") or not data.get("Columns"):
@@ -132,7 +168,7 @@ def _refusal(data: pydicom.Dataset) -> Reason | None:
 
 
 def _pixel_refusal(stream: BinaryIO, data: pydicom.Dataset) -> Reason | None:
-    if _meta(data, "TransferSyntaxUID") == DEFLATED:
+    if _meta(data, "TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
         # The stream is compressed as a whole: a truncated one could not have been read to this point.
         return None
     explicit, little_endian = not data.original_encoding[0], bool(data.original_encoding[1])
@@ -147,7 +183,7 @@ def _bits(data: pydicom.Dataset) -> int:
 
 def _meta(data: pydicom.Dataset, tag: str) -> str:
     meta: Any = getattr(data, "file_meta", None)
-    return text(meta, tag) if meta is not None else ""
+    return tag_text(meta, tag) if meta is not None else ""
 
 
 def _starts_like_headless_dicom(stream: BinaryIO) -> bool:

@@ -1,14 +1,18 @@
-"""Why something in a raw folder is not used: a code, a sentence and what to do. No patient data in any of them."""
+"""Every reason why something in a raw folder is not used: a code, a sentence and what to do. No patient data in any."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
 class Reason:
-    """``code`` is one word for scripts; ``text`` says what is wrong; ``advice`` says what to do.
+    """Why something is not used.
 
-    ``failure``: a CT series that should have given an ear. Everything else in an export (localizers, reports, MR) is
-    passed over and is no failure.
+    Attributes:
+        code: One word for scripts.
+        text: What is wrong.
+        advice: What to do.
+        failure: Whether a CT series is lost that should have given an ear. Everything else in an export (localizers,
+            reports, MR) is passed over and is not a failure.
     """
 
     code: str
@@ -16,21 +20,43 @@ class Reason:
     advice: str
     failure: bool = True
 
+    def with_text(self, text: str) -> "Reason":
+        """Say the same of one case, with its own figures.
+
+        Args:
+            text: What is wrong in this case.
+
+        Returns:
+            A reason of the same code and advice.
+        """
+        return replace(self, text=text)
+
 
 class UnusableSeriesError(Exception):
-    """Raised inside the room for one series; the pipeline records it and goes on with the others."""
+    """Raised inside the room for one series; the pipeline records it and goes on with the others.
+
+    Attributes:
+        reason: Why the series cannot be used.
+    """
 
     def __init__(self, reason: Reason) -> None:
         super().__init__(reason.text)
         self.reason = reason
 
 
+# Passed over: not a CT series.
 NOT_DICOM = Reason("not-dicom", "no DICOM, NIfTI or NRRD file", "nothing", failure=False)
 NO_IMAGE = Reason("no-image", "DICOM, but no image (such as the directory of a disc)", "nothing", failure=False)
 UNREADABLE = Reason("unreadable", "the header cannot be read (truncated or damaged)", "export the file again", False)
+NOT_CT = Reason("not-ct", "another modality than CT", "nothing", failure=False)
 LOCALIZER = Reason("localizer", "a localizer (scout view), no slice of a volume", "nothing", failure=False)
 SECONDARY = Reason("secondary-capture", "a secondary capture (a picture or report page)", "nothing", failure=False)
 PROJECTION = Reason("projection", "a projection or rendering of a volume, no slice of it", "nothing", failure=False)
+COLOUR = Reason("colour", "a colour image, not CT values", "nothing", failure=False)
+# Files and folders.
+CLOSED_FOLDER = Reason(
+    "closed-folder", "this folder cannot be opened, and what is in it is not known", "ask for the right to read it"
+)
 NO_PIXELS = Reason("no-pixels", "no pixel data", "export the series again, with its images")
 TRUNCATED = Reason("truncated", "the pixel data are cut off", "export or copy the file again")
 MULTI_FRAME = Reason(
@@ -41,12 +67,13 @@ MULTI_FRAME = Reason(
 FRAME_COUNT = Reason(
     "frame-count", "an enhanced CT file that does not describe each of its frames", "export the series again"
 )
-NO_GEOMETRY = Reason(
-    "no-geometry", "the header lacks slice position, orientation or pixel spacing", "export the original axial series"
+UNDECODABLE = Reason(
+    "decode",
+    "the pixels of a slice cannot be decoded (truncated, damaged or of an unknown compression)",
+    "export the series again, uncompressed",
 )
-ORIENTATION = Reason(
-    "orientation", "the slice orientation in the header is no rotation", "export the original axial series"
-)
+OTHER_MATRIX = Reason("decode", "the pixels do not fit the header's matrix", "export it again")
+# Values.
 NO_RESCALE = Reason(
     "no-rescale",
     "the header lacks rescale slope or intercept: what the values mean is unknown",
@@ -54,21 +81,81 @@ NO_RESCALE = Reason(
 )
 BAD_RESCALE = Reason("bad-rescale", "the rescale slope is 0 or no number: no HU", "export the original series")
 NOT_HU = Reason("not-hu", "the values are no HU (a map of something else)", "export the CT series itself")
-CLOSED_FOLDER = Reason(
-    "closed-folder", "this folder cannot be opened, and what is in it is not known", "ask for the right to read it"
-)
-COLOUR = Reason("colour", "a colour image, not CT values", "nothing", failure=False)
 LOSSY = Reason(
     "lossy-8-bit", "lossy JPEG compression: the values are no HU", "export with lossless or without compression"
 )
 EIGHT_BIT = Reason("eight-bit", "8 bits a pixel: the values are no HU", "export the original series")
+MIXED_SCALE = Reason(
+    "mixed-scale", "slices have another rescale, padding or bit depth than the others", "export the series again"
+)
+ODD_SLICE = Reason(
+    "odd-slice",
+    "slices do not fit their neighbours (damaged, wrongly scaled or out of place)",
+    "export the series again",
+)
+NO_BONE = Reason("no-bone", "no bone in it: not HU, or not a temporal bone", "give the CT series of the temporal bone")
+# Where the slices lie.
+NO_GEOMETRY = Reason(
+    "no-geometry", "the header lacks slice position, orientation or pixel spacing", "export the original axial series"
+)
+ORIENTATION = Reason(
+    "orientation", "the slice orientation in the header is no rotation", "export the original axial series"
+)
+DUPLICATE_POSITION = Reason(
+    "duplicate-position", "different slices lie at the same position", "export one reconstruction per series"
+)
+MISSING_SLICE = Reason("missing-slice", "slices are missing in between", "export the complete series again")
+UNEVEN_SLICES = Reason(
+    "uneven-slices", "the slice distance varies", "export one evenly spaced reconstruction per series"
+)
+TOO_FEW_SLICES = Reason("too-few-slices", "one slice only, no volume", "export the whole series")
+CROOKED_STACK = Reason("crooked-stack", "the slices do not lie on one line", "export the original axial series")
+TILT = Reason("tilt", "the slices are sheared too far against each other", "export an untilted reconstruction")
+TOO_COARSE = Reason(
+    "too-coarse",
+    "the voxels are too coarse: turns of the cochlea blur into each other",
+    "use the thin-slice bone reconstruction",
+)
+TOO_SMALL = Reason("too-small", "the volume is too small to hold a cochlea", "export the whole series")
+# Volume files.
+UNREADABLE_VOLUME = Reason("decode", "the volume file cannot be read", "write it again as NIfTI or NRRD in HU")
+NOT_A_VOLUME = Reason("not-a-volume", "no three-dimensional grey volume", "give one CT volume")
+NO_ORIENTATION = Reason(
+    "no-orientation",
+    "the header does not say which way is left (no sform, qform or space)",
+    "convert it again from DICOM",
+)
+BAD_AFFINE = Reason("orientation", "the orientation in the header is no invertible matrix", "convert it again")
+TWO_ORIENTATIONS = Reason(
+    "orientation", "its two orientations (sform and qform) disagree", "convert it again from DICOM"
+)
+DUPLICATE = Reason("duplicate-volume", "another file holds the same values at the same place, and is used", "nothing")
+# Ears.
+NO_EAR = Reason(
+    "no-ear", "no inner ear found (nothing in the scan resembles the reference)", "look whether the scan shows one"
+)
+CUT_OFF = Reason("cut-off", "the scan ends within the cochlea", "export the whole scan, or take another series")
+COIL_IN_DOUBT = Reason("coil-in-doubt", "no cochlear turns where they should be", "look at its picture")
+
+
+def all_reasons() -> tuple[Reason, ...]:
+    """List every reason that reading and registration give.
+
+    A code may stand for several reasons. Where a case has figures, its own text replaces the one given here.
+
+    Returns:
+        The reasons in the order of their groups: foreign files, files, values, places, volume files, ears.
+    """
+    return tuple(value for value in globals().values() if isinstance(value, Reason))
 
 
 def other_frames(reason: Reason) -> Reason:
-    """Frames beside the slices of one enhanced file, passed over while the slices are used."""
+    """Frames beside the slices of one enhanced file, passed over while the slices are used.
+
+    Args:
+        reason: Why these frames are not slices.
+
+    Returns:
+        The same, not as a failure.
+    """
     return Reason(reason.code, f"{reason.text} (frames beside the slices of one file)", "nothing", failure=False)
-
-
-def other_modality(name: str) -> Reason:
-    """A file that is no CT at all."""
-    return Reason("not-ct", f"modality {name}, not CT", "nothing", failure=False)

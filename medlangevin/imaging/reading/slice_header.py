@@ -11,18 +11,24 @@ import numpy as np
 import pydicom
 
 from medlangevin.imaging.reading import rejection
-from medlangevin.imaging.reading.kernel import UNKNOWN
+from medlangevin.imaging.reading.reconstruction_kernel import UNKNOWN
 from medlangevin.imaging.reading.rejection import Reason
 
 # Values of ImageType that belong to pages and renderings, which some scanners send as CT images.
-PAGES = {"SCREEN SAVE", "DOSE_INFO", "PATIENT_INFO", "RESULTS", "REF_SURVIEW"}
+REPORT_PAGES = {"SCREEN SAVE", "DOSE_INFO", "PATIENT_INFO", "RESULTS", "REF_SURVIEW"}
 PROJECTIONS = {"MIP", "MINIP", "MAX_IP", "MIN_IP", "MAXIMUM", "MINIMUM", "VRT", "VOLUME_RENDER", "SURFACE_RENDER"}
 # Anonymisers write such birth dates, the same for everybody.
 LAST_PLACEHOLDER_YEAR = "1900"
 
 
 class Placement(NamedTuple):
-    """Where a slice lies in LPS: its first pixel, its row and column directions, mm between rows and columns."""
+    """Where a slice lies.
+
+    Attributes:
+        position: LPS of its first pixel, mm.
+        orientation: Its row and column directions in LPS, (6,).
+        spacing_mm: Between rows, between columns.
+    """
 
     position: tuple[float, ...]
     orientation: tuple[float, ...]
@@ -31,11 +37,26 @@ class Placement(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SliceHeader:
-    """What is needed of one slice. ``position`` and ``orientation`` in LPS; ``spacing_mm`` (between rows, columns).
+    """What is needed of one slice.
 
-    ``padding``: the smallest and largest stored value that mean no measurement. ``sharpness``: the class of the
-    reconstruction kernel, 2 sharp, 1 unknown, 0 soft. ``bits``: how values are stored, to compare slices by.
-    ``frame``: index in an enhanced file, None in a file of its own. ``thickness_mm``: 0 where it is not known.
+    Attributes:
+        path: Its file.
+        person: What tells persons apart, see ``person_key``. In memory only.
+        series_uid: Empty where the header has none.
+        instance_uid: SOPInstanceUID of the file.
+        acquisition: Number of the acquisition.
+        position: LPS of the first pixel, mm.
+        orientation: Row and column directions in LPS, (6,).
+        spacing_mm: Between rows, between columns.
+        shape: Rows, columns.
+        slope: To HU: ``slope`` times the stored value plus ``intercept``.
+        intercept: See ``slope``.
+        padding: The smallest and largest stored value that mean no measurement.
+        sharpness: Class of the reconstruction kernel: 2 sharp, 1 unknown, 0 soft.
+        bits: How values are stored, to compare slices by.
+        frame: Index in an enhanced file, None in a file of its own.
+        study_uid: Empty where the header has none.
+        thickness_mm: 0 where it is not known.
     """
 
     path: Path
@@ -57,36 +78,80 @@ class SliceHeader:
     thickness_mm: float = 0.0
 
 
-def text(data: pydicom.Dataset, tag: str) -> str:
-    """The value of a tag as text; empty where it is absent or empty."""
+def fields_of_file(path: Path, data: pydicom.Dataset) -> dict[str, Any]:
+    """Read the fields of a ``SliceHeader`` that all slices in one file share.
+
+    Args:
+        path: The file.
+        data: Its header.
+
+    Returns:
+        Name and value of each field.
+    """
+    return {
+        "path": path,
+        "person": _person_key(data),
+        "study_uid": tag_text(data, "StudyInstanceUID"),
+        "series_uid": tag_text(data, "SeriesInstanceUID"),
+        "instance_uid": tag_text(data, "SOPInstanceUID"),
+        "shape": (int(data.Rows), int(data.Columns)),
+        "padding": _padding(data),
+    }
+
+
+def tag_text(data: pydicom.Dataset, tag: str) -> str:
+    """Read a tag as text.
+
+    Args:
+        data: A header.
+        tag: Keyword of the tag.
+
+    Returns:
+        Its value; empty where it is absent or empty.
+    """
     return str(data.get(tag, "") or "")
 
 
-def person_key(data: pydicom.Dataset) -> str:
-    """What tells persons apart: id (else name) and birth date, and without a birth date the study. In memory only.
+def joined_values(value: Any) -> str:
+    """Write one or several values of a tag as DICOM does.
 
-    Anonymised exports often give everybody one placeholder id and no birth date. Taking such scans for one person's
-    would lose all but two ears; taking two studies of one person for two persons' is the smaller harm.
+    Args:
+        value: A text, a sequence or None.
+
+    Returns:
+        The values, parted by a backslash.
     """
-    identifier, name, born = (text(data, tag).strip() for tag in ("PatientID", "PatientName", "PatientBirthDate"))
-    born = "" if born[:4] <= LAST_PLACEHOLDER_YEAR else born
-    study = "" if born and (identifier or name) else text(data, "StudyInstanceUID")
-    return f"{'id' if identifier else 'name'}:{identifier or name}|born:{born}|study:{study}"
+    return value if isinstance(value, str) else "\\".join(str(item) for item in value or ())
 
 
-def image_type_problem(values: Iterable[Any]) -> Reason | None:
-    """Why an image of this ImageType (or FrameType) is no slice of a volume."""
+def image_type_problem(image_type: str | Iterable[Any] | None) -> Reason | None:
+    """Say why an image is not a slice of a volume.
+
+    Args:
+        image_type: The value or values of ImageType (or FrameType).
+
+    Returns:
+        The reason; None where it may be a slice.
+    """
+    values = [image_type] if isinstance(image_type, str) else image_type or ()
     names = {str(value).upper().strip() for value in values}
     words = names | {word for name in names for word in re.split(r"[^A-Z]+", name)}
     if "LOCALIZER" in words:
         return rejection.LOCALIZER
-    if names & PAGES:
+    if names & REPORT_PAGES:
         return rejection.SECONDARY
     return rejection.PROJECTION if words & PROJECTIONS else None
 
 
 def rescale(data: pydicom.Dataset) -> tuple[float, float] | Reason:
-    """Slope and intercept to HU of a header or of a frame's group, or why there are none. A negative slope is legal."""
+    """Read the line that turns stored values into HU. A negative slope is legal.
+
+    Args:
+        data: A header, or a frame's group.
+
+    Returns:
+        Slope and intercept, or why there are none.
+    """
     slope, intercept = data.get("RescaleSlope"), data.get("RescaleIntercept")
     if slope in (None, "") or intercept in (None, ""):
         return rejection.NO_RESCALE
@@ -94,22 +159,19 @@ def rescale(data: pydicom.Dataset) -> tuple[float, float] | Reason:
     if slope == 0 or not math.isfinite(slope) or not math.isfinite(intercept):
         return rejection.BAD_RESCALE
     # US: unspecified. Anything else is a map of something (iodine, effective atomic number) in CT's clothes.
-    kind = text(data, "RescaleType").upper().strip()
+    kind = tag_text(data, "RescaleType").upper().strip()
     return (slope, intercept) if kind in ("", "HU", "HU_MOD", "US") else rejection.NOT_HU
 
 
-def padding(data: pydicom.Dataset) -> tuple[int, int] | None:
-    """The stored values that PixelPaddingValue (to PixelPaddingRangeLimit) names, signed as the pixels are."""
-    ends = [data.get(tag) for tag in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
-    bits, signed = int(data.get("BitsAllocated", 16)), bool(data.get("PixelRepresentation", 0))
-    # Writers often give a negative value as its unsigned bit pattern or the other way round.
-    values = [end % 2**bits for end in ends if isinstance(end, int)]
-    values = [value - 2**bits if signed and value >= 2 ** (bits - 1) else value for value in values]
-    return (min(values), max(values)) if isinstance(ends[0], int) else None
-
-
 def thickness_mm(value: Any) -> float:
-    """SliceThickness; 0 where it is absent or no length."""
+    """Read a SliceThickness.
+
+    Args:
+        value: The value of the tag, or None.
+
+    Returns:
+        mm; 0 where it is absent or not a length.
+    """
     try:
         found = float(value)
     except (TypeError, ValueError):
@@ -117,13 +179,17 @@ def thickness_mm(value: Any) -> float:
     return found if math.isfinite(found) and found > 0 else 0.0
 
 
-def joined(value: Any) -> str:
-    """One or several values of a tag as DICOM writes them, parted by a backslash."""
-    return value if isinstance(value, str) else "\\".join(str(item) for item in value or ())
-
-
 def placement(position: Any, orientation: Any, spacing: Any) -> Placement | Reason:
-    """ImagePositionPatient, ImageOrientationPatient and PixelSpacing as numbers, or what is wrong with them."""
+    """Read where a slice lies.
+
+    Args:
+        position: The value of ImagePositionPatient, or None.
+        orientation: The value of ImageOrientationPatient, or None.
+        spacing: The value of PixelSpacing, or None.
+
+    Returns:
+        The place, or what is wrong with it.
+    """
     if not position or not orientation or not spacing:
         return rejection.NO_GEOMETRY
     place = Placement(*(tuple(float(value) for value in values) for values in (position, orientation, spacing)))
@@ -135,3 +201,25 @@ def placement(position: Any, orientation: Any, spacing: Any) -> Placement | Reas
     # Unit vectors at right angles, to the digits that writers give.
     products = np.array([row @ row, column @ column, row @ column])
     return place if np.abs(products - [1, 1, 0]).max() < 1e-3 else rejection.ORIENTATION
+
+
+def _person_key(data: pydicom.Dataset) -> str:
+    """What tells persons apart: id (else name) and birth date, and without a birth date the study. In memory only.
+
+    Anonymised exports often give everybody one placeholder id and no birth date. Taking such scans for one person's
+    would lose all but two ears; taking two studies of one person for two persons' is the smaller harm.
+    """
+    identifier, name, born = (tag_text(data, tag).strip() for tag in ("PatientID", "PatientName", "PatientBirthDate"))
+    born = "" if born[:4] <= LAST_PLACEHOLDER_YEAR else born
+    study = "" if born and (identifier or name) else tag_text(data, "StudyInstanceUID")
+    return f"{'id' if identifier else 'name'}:{identifier or name}|born:{born}|study:{study}"
+
+
+def _padding(data: pydicom.Dataset) -> tuple[int, int] | None:
+    """The stored values that PixelPaddingValue (to PixelPaddingRangeLimit) names, signed as the pixels are."""
+    ends = [data.get(tag) for tag in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
+    bits, signed = int(data.get("BitsAllocated", 16)), bool(data.get("PixelRepresentation", 0))
+    # Writers often give a negative value as its unsigned bit pattern or the other way round.
+    values = [end % 2**bits for end in ends if isinstance(end, int)]
+    values = [value - 2**bits if signed and value >= 2 ** (bits - 1) else value for value in values]
+    return (min(values), max(values)) if isinstance(ends[0], int) else None

@@ -25,20 +25,15 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from medlangevin.imaging.reading import rejection
 from medlangevin.imaging.reading.bounded_file import frame_shape, open_dicom
-from medlangevin.imaging.reading.rejection import Reason, UnusableSeriesError
+from medlangevin.imaging.reading.rejection import UnusableSeriesError
 from medlangevin.imaging.reading.slice_header import SliceHeader
 
 AIR_HU = -1024
-DECODE = Reason(
-    "decode",
-    "the pixels of a slice cannot be decoded (truncated, damaged or of an unknown compression)",
-    "export the series again, uncompressed",
-)
-MATRIX = Reason("decode", "the pixels do not fit the header's matrix", "export it again")
 FRAME_UID = "2.25.1"
 # Far above any detector's matrix; what a damaged header may claim at most.
-MOST_PIXELS = 8192**2
+MAX_PIXELS = 8192**2
 # What a decoder must know of one frame.
 PIXEL_TAGS = [
     *("SamplesPerPixel", "PhotometricInterpretation", "Rows", "Columns"),
@@ -47,29 +42,58 @@ PIXEL_TAGS = [
 
 
 def read_slice(item: SliceHeader) -> NDArray[np.int16]:
-    """One slice as (rows, columns) int16 HU: rescaled by its own slope and intercept, padding set to air.
+    """Read one slice: rescaled by its own slope and intercept, padding set to air.
 
-    Raises UnusableSeriesError.
+    Args:
+        item: Its header.
+
+    Returns:
+        int16 HU, (rows, columns).
+
+    Raises:
+        UnusableSeriesError: The pixels cannot be decoded, or do not fit the header.
     """
     return next(read_slices([item]))
 
 
 def read_slices(items: Sequence[SliceHeader]) -> Iterator[NDArray[np.int16]]:
-    """Slices in the given order as in ``read_slice``. Neighbours in one enhanced file cost one reading of the file."""
+    """Read slices as in ``read_slice``. Neighbours in one enhanced file cost one reading of the file.
+
+    Args:
+        items: Their headers.
+
+    Yields:
+        int16 HU, (rows, columns), in the order of the headers.
+
+    Raises:
+        UnusableSeriesError: Pixels cannot be decoded, or do not fit their header.
+    """
     for path, members in groupby(items, key=lambda item: item.path):
         part = list(members)
         stored = _stored(path, [item.frame or 0 for item in part])
         for item, values in zip(part, stored, strict=True):
             if values.shape != item.shape:
-                raise UnusableSeriesError(MATRIX)
+                raise UnusableSeriesError(rejection.OTHER_MATRIX)
             yield _hu(values, item)
+
+
+def whole_hu(values: NDArray[np.floating]) -> NDArray[np.int16]:
+    """Round HU to whole numbers, none below air.
+
+    Args:
+        values: Finite HU of any shape.
+
+    Returns:
+        int16, clipped to -1024 ... 32767.
+    """
+    return np.clip(np.rint(values), AIR_HU, np.iinfo(np.int16).max).astype(np.int16)
 
 
 def _hu(stored: NDArray[np.float64], item: SliceHeader) -> NDArray[np.int16]:
     hu = stored * item.slope + item.intercept
     if item.padding is not None:
         hu[(stored >= item.padding[0]) & (stored <= item.padding[1])] = AIR_HU
-    return np.clip(np.rint(hu), AIR_HU, np.iinfo(np.int16).max).astype(np.int16)
+    return whole_hu(hu)
 
 
 def _stored(path: Path, frames: list[int]) -> Iterator[NDArray[np.float64]]:
@@ -78,10 +102,10 @@ def _stored(path: Path, frames: list[int]) -> Iterator[NDArray[np.float64]]:
         with open_dicom(path) as stream:
             data = pydicom.dcmread(stream, force=True, specific_tags=[*PIXEL_TAGS, "NumberOfFrames", "PixelData"])
             syntax = _syntax(data)
-            if data.Rows * data.Columns > MOST_PIXELS:
-                raise UnusableSeriesError(MATRIX)
+            if data.Rows * data.Columns > MAX_PIXELS:
+                raise UnusableSeriesError(rejection.OTHER_MATRIX)
             if syntax == RLELossless and not _may_hold_run_lengths(data):
-                raise UnusableSeriesError(DECODE)
+                raise UnusableSeriesError(rejection.UNDECODABLE)
             if not syntax.is_encapsulated or syntax == RLELossless:
                 for values in iter_pixels(data, indices=frames, raw=True):
                     yield values.astype(np.float64)
@@ -93,7 +117,7 @@ def _stored(path: Path, frames: list[int]) -> Iterator[NDArray[np.float64]]:
     except UnusableSeriesError:
         raise
     except Exception as error:  # damaged pixel data makes decoders raise almost anything
-        raise UnusableSeriesError(DECODE) from error
+        raise UnusableSeriesError(rejection.UNDECODABLE) from error
 
 
 def _may_hold_run_lengths(data: pydicom.Dataset) -> bool:
@@ -115,7 +139,7 @@ def _compressed_frame(source: pydicom.Dataset, code: bytes) -> NDArray[np.float6
     """One frame, decoded as a file of its own: what GDCM makes of the file's rescale does not matter then."""
     syntax = source.file_meta.TransferSyntaxUID
     if frame_shape(code, syntax) != (source.Rows, source.Columns):
-        raise UnusableSeriesError(MATRIX)
+        raise UnusableSeriesError(rejection.OTHER_MATRIX)
     data = pydicom.Dataset()
     for tag in PIXEL_TAGS:
         setattr(data, tag, source.get(tag))

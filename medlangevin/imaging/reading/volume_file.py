@@ -7,20 +7,14 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import SimpleITK as sitk
+from nibabel.affines import apply_affine, voxel_sizes
 from numpy.typing import NDArray
 
-from medlangevin.imaging.reading.geometry import Geometry, affine_geometry
-from medlangevin.imaging.reading.rejection import Reason, UnusableSeriesError
+from medlangevin.imaging.reading import rejection
+from medlangevin.imaging.reading.geometry import Geometry, affine_geometry, corner_indices
+from medlangevin.imaging.reading.rejection import UnusableSeriesError
 from medlangevin.system.nifti import can_hold, open_nifti
 
-UNREADABLE_VOLUME = Reason("decode", "the volume file cannot be read", "write it again as NIfTI or NRRD in HU")
-NOT_A_VOLUME = Reason("not-a-volume", "no three-dimensional grey volume", "give one CT volume")
-NO_ORIENTATION = Reason(
-    "no-orientation",
-    "the header does not say which way is left (no sform, qform or space)",
-    "convert it again from DICOM",
-)
-BAD_AFFINE = Reason("orientation", "the orientation in the header is no invertible matrix", "convert it again")
 # Two matrices in one NIfTI header that put a voxel this far apart do not mean the same volume.
 DISAGREEMENT_MM = 0.1
 # But ITK (Slicer, ANTs) leaves rotations below this out of the qform, and keeps them in the sform.
@@ -38,28 +32,48 @@ SPACES = {
 
 
 def load_volume(path: Path) -> tuple[NDArray[np.float32], Geometry]:
-    """Values (k, j, i) as they mean, not as stored, and the grid. Raises UnusableSeriesError."""
+    """Read a NIfTI or NRRD file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Values (k, j, i) as they mean, not as stored, and the grid in LPS mm.
+
+    Raises:
+        UnusableSeriesError: The file cannot be read, is not one grey volume, or leaves open which way is left.
+    """
     try:
         values, affine = _nrrd(path) if path.name.lower().endswith(".nrrd") else _nifti(path)
     except UnusableSeriesError:
         raise
     except Exception as error:  # a damaged file makes either reader raise almost anything
-        raise UnusableSeriesError(UNREADABLE_VOLUME) from error
+        raise UnusableSeriesError(rejection.UNREADABLE_VOLUME) from error
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
-        raise UnusableSeriesError(BAD_AFFINE)
+        raise UnusableSeriesError(rejection.BAD_AFFINE)
     columns, rows, count = values.shape[::-1]
     return values, affine_geometry(affine, (columns, rows, count))
 
 
 def volume_shape(path: Path) -> tuple[int, ...]:
-    """The matrix (i, j, k) from the header alone, without axes of length one. Raises UnusableSeriesError."""
+    """Read the matrix of a NIfTI or NRRD file from its header alone.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Voxels along (i, j, k), and along further axes that are longer than one.
+
+    Raises:
+        UnusableSeriesError: The header cannot be read.
+    """
     try:
         if path.name.lower().endswith(".nrrd"):
             size: Sequence[int] = [int(word) for word in _nrrd_fields(path)["sizes"].split()]
         else:
             size = open_nifti(path).shape
     except Exception as error:  # a damaged file makes either reader raise almost anything
-        raise UnusableSeriesError(UNREADABLE_VOLUME) from error
+        raise UnusableSeriesError(rejection.UNREADABLE_VOLUME) from error
     return (*size[:3], *(length for length in size[3:] if length != 1))
 
 
@@ -68,7 +82,7 @@ def _nifti(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     shape = image.shape
     # A fourth axis of length one is a volume all the same.
     if len(shape) < 3 or any(length != 1 for length in shape[3:]) or image.get_data_dtype().kind not in "iuf":
-        raise UnusableSeriesError(NOT_A_VOLUME)
+        raise UnusableSeriesError(rejection.NOT_A_VOLUME)
     _check_claim(path, shape, image.get_data_dtype().itemsize)
     # get_fdata applies scl_slope and scl_inter; SimpleITK would do the same but refuses any shear.
     values = np.asarray(image.get_fdata(dtype=np.float32)).reshape(shape[:3])
@@ -79,31 +93,31 @@ def _nifti(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
 
 def _check_claim(path: Path, shape: tuple[int, ...], bytes_a_voxel: int) -> None:
     if not can_hold(path, shape, bytes_a_voxel):
-        raise UnusableSeriesError(UNREADABLE_VOLUME)
+        raise UnusableSeriesError(rejection.UNREADABLE_VOLUME)
 
 
 def _nifti_affine(image: nibabel.Nifti1Image) -> NDArray[np.float64]:
     sform, s_code = image.get_sform(coded=True)
     qform, q_code = image.get_qform(coded=True)
     if not s_code and not q_code:
-        raise UnusableSeriesError(NO_ORIENTATION)
+        raise UnusableSeriesError(rejection.NO_ORIENTATION)
     if s_code and q_code:
-        corners = np.array(np.meshgrid(*[[0, length - 1] for length in image.shape[:3]])).reshape(3, -1)
-        points = np.vstack([corners, np.ones(corners.shape[1])])
-        apart = float(np.linalg.norm(((sform - qform) @ points)[:3], axis=0).max())
+        corners = corner_indices(image.shape[:3])
+        by_sform, by_qform = (apply_affine(affine, corners) for affine in (sform, qform))
+        apart = float(np.linalg.norm(by_sform - by_qform, axis=1).max())
         # A tilted gantry's shear cannot be said by a qform: there the sform alone tells it. It leaves the pixels' size
         # as it is, which a fit to a template does not.
-        pixel = np.linalg.norm(sform[:3, :2], axis=0) / image.header.get_zooms()[:2]
+        pixel = voxel_sizes(sform)[:2] / image.header.get_zooms()[:2]
         tilted = _sheared(sform) and np.abs(pixel - 1).max() < PIXEL_SIZE_TOLERANCE
-        extent = float(np.linalg.norm(np.ptp((sform @ points)[:3], axis=1)))
+        extent = float(np.linalg.norm(np.ptp(by_sform, axis=0)))
         if apart > DISAGREEMENT_MM + ITK_LEAVES_OUT_RAD * extent and not tilted:
             text = f"its two orientations (sform and qform) disagree by up to {apart:.1f} mm"
-            raise UnusableSeriesError(Reason("orientation", text, "convert it again from DICOM"))
+            raise UnusableSeriesError(rejection.TWO_ORIENTATIONS.with_text(text))
     return np.asarray(sform if s_code else qform, dtype=np.float64)
 
 
 def _sheared(affine: NDArray[np.float64]) -> bool:
-    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    axes = affine[:3, :3] / voxel_sizes(affine)
     return bool(np.abs(axes.T @ axes - np.eye(3)).max() > 1e-3)
 
 
@@ -115,19 +129,19 @@ def _nrrd(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     size = reader.GetSize()
     # Asked before reading: read as one number a pixel, SimpleITK takes colours or segments for shades of grey.
     if reader.GetNumberOfComponents() != 1 or len(size) < 3 or any(length != 1 for length in size[3:]):
-        raise UnusableSeriesError(NOT_A_VOLUME)
+        raise UnusableSeriesError(rejection.NOT_A_VOLUME)
     _check_claim(path, size, 1)
     reader.SetOutputPixelType(sitk.sitkFloat32)
     values = sitk.GetArrayFromImage(reader.Execute())
     space = fields.get("space", "").lower()
     vectors = [_vector(word) for word in re.findall(r"\(([^)]*)\)", fields.get("space directions", ""))]
     if space not in SPACES or len(vectors) != 3:
-        raise UnusableSeriesError(NO_ORIENTATION)
+        raise UnusableSeriesError(rejection.NO_ORIENTATION)
     scale = NRRD_UNITS.get(fields.get("space units", '"mm"').split()[0], 1.0)
     affine = np.eye(4)
     affine[:3, :3] = np.transpose(vectors)
     affine[:3, 3] = _vector(fields.get("space origin", "0,0,0").strip("()"))
-    # SimpleITK would drop what is no rotation; the header's own vectors keep it.
+    # SimpleITK would drop what is not a rotation; the header's own vectors keep it.
     return values.reshape(values.shape[-3:]), _in_lps(affine, SPACES[space], scale)
 
 

@@ -19,16 +19,21 @@ TRIPLES = 40
 FIRST_STEPS = 2
 FINALISTS = 4
 MAX_STEPS = 50
-# Bends of a correlation's quadratic are taken to be at least this part of the sharpest.
-FLATTEST = 0.1
+# Curvatures of a correlation's quadratic are taken to be at least this part of the sharpest.
+MIN_CURVATURE_RATIO = 0.1
 # A place and its 26 neighbours.
-NEXT = torch.cartesian_prod(*[torch.arange(-1, 2)] * 3)
+NEIGHBOURS = torch.cartesian_prod(*[torch.arange(-1, 2)] * 3)
 
 
 class Blocks(NamedTuple):
     """Blocks of the fixed image, zero mean and unit norm each.
 
-    ``starts``: (n, 3) first voxel (z, y, x); ``centres_mm``: (n, 3); ``values``: (n, size^3).
+    Attributes:
+        starts: (n, 3), first voxel (z, y, x).
+        centres_mm: (n, 3).
+        values: (n, size^3).
+        size: Voxels a side.
+        spacing_mm: Of the image.
     """
 
     starts: torch.Tensor
@@ -39,14 +44,26 @@ class Blocks(NamedTuple):
 
 
 class Matches(NamedTuple):
-    """Where the centre of each block was found, (n, 3) mm, and the correlation there; -1 where nothing was seen."""
+    """Where each block was found.
+
+    Attributes:
+        matched_mm: Its centre, (n, 3).
+        score: The correlation there, (n,); -1 where nothing was seen.
+    """
 
     matched_mm: Array
     score: torch.Tensor
 
 
 class Motion(NamedTuple):
-    """Target = ``rotation`` @ source + ``translation``. ``kept``: the points used; ``residual_mm``: their median."""
+    """Target = ``rotation`` @ source + ``translation``.
+
+    Attributes:
+        rotation: (3, 3).
+        translation: (3,).
+        kept: The points used, (n,).
+        residual_mm: Their median distance.
+    """
 
     rotation: Array
     translation: Array
@@ -64,10 +81,19 @@ def choose_blocks(
     stride: int = 2,
     keep: float = 0.5,
 ) -> Blocks:
-    """The part ``keep`` with the highest variance of the blocks whose middle voxel lies in ``mask``.
+    """Choose the blocks with the highest variance among those whose middle voxel lies in a mask.
 
-    ``image``: float (D, H, W); ``mask``: bool, same shape; ``origin_mm``: (x, y, z) of voxel 0; ``size``: voxels a
-    side; ``stride``: voxels from block to block.
+    Args:
+        image: float (D, H, W).
+        mask: bool, the same shape.
+        origin_mm: (x, y, z) of voxel 0.
+        spacing_mm: Of the image.
+        size: Voxels a side.
+        stride: Voxels from block to block.
+        keep: Which part of them to choose.
+
+    Returns:
+        The blocks, the most varied first.
     """
     patches = _patches(image, size)[::stride, ::stride, ::stride]
     middle = mask[size // 2 :, size // 2 :, size // 2 :]
@@ -86,11 +112,20 @@ def choose_blocks(
 def match_blocks(
     blocks: Blocks, moving: torch.Tensor, valid: torch.Tensor, *, radius: int, subvoxel: bool = True
 ) -> Matches:
-    """Look for each block within ``radius`` voxels of its place in ``moving``, in every direction.
+    """Look for each block about its place in another image.
 
-    ``moving``: float on the grid of the blocks' image; ``valid``: bool, where it holds values. Only places that are
-    wholly valid count, and a block counts as not found (-1) where a neighbour of its best place is not valid.
-    ``subvoxel``: the top of the quadratic through the best place and its neighbours.
+    Only places that are wholly valid count, and a block counts as not found (-1) where a neighbour of its best place is
+    not valid.
+
+    Args:
+        blocks: Of the fixed image.
+        moving: float, on the grid of the fixed image.
+        valid: bool, where ``moving`` holds values.
+        radius: Voxels, in every direction.
+        subvoxel: Whether to take the top of the quadratic through the best place and its neighbours.
+
+    Returns:
+        The best places.
     """
     size, span = blocks.size, 2 * radius + 1
     padded = torch.nn.functional.pad(torch.where(valid, moving, 0.0), (radius,) * 6)
@@ -107,12 +142,12 @@ def match_blocks(
     where = (at[..., 0] * mean.shape[1] + at[..., 1]) * mean.shape[2] + at[..., 2]
     near = _patches(padded, span + size - 1)[blocks.starts[:, 0], blocks.starts[:, 1], blocks.starts[:, 2]]
     # Each block with its own neighbourhood: as many groups of one channel as there are blocks.
-    kernel = blocks.values.reshape(-1, 1, size, size, size)
-    product = torch.nn.functional.conv3d(near[None], kernel, groups=len(near))[0].flatten(1)
+    weight = blocks.values.reshape(-1, 1, size, size, size)
+    product = torch.nn.functional.conv3d(near[None], weight, groups=len(near))[0].flatten(1)
     score = torch.where(usable.flatten()[where], product * inverse.flatten()[where], -1.0)
     best = score.argmax(1)
     step = torch.stack(torch.unravel_index(best, (span,) * 3), dim=1)
-    around = (step[:, None] + NEXT).clamp(0, span - 1)
+    around = (step[:, None] + NEIGHBOURS).clamp(0, span - 1)
     values = score.gather(1, (around[..., 0] * span + around[..., 1]) * span + around[..., 2])
     offset = (step - radius).to(torch.float64)
     if subvoxel:
@@ -125,9 +160,16 @@ def match_blocks(
 
 
 def kabsch(source: Array, target: Array) -> tuple[Array, Array]:
-    """Least-squares rotation (..., 3, 3) and translation (..., 3) from ``source`` to ``target``, both (..., n, 3).
+    """Find the rigid motion between corresponding points by least squares, never mirrored.
 
-    Kabsch, Acta Cryst. A32 (1976) 922: target = rotation @ source + translation, determinant +1.
+    Args:
+        source: (..., n, 3).
+        target: (..., n, 3).
+
+    Returns:
+        Rotation (..., 3, 3) and translation (..., 3): target = rotation @ source + translation, determinant +1.
+
+    Kabsch, Acta Cryst. A32 (1976) 922.
     """
     source_mean, target_mean = source.mean(-2, keepdims=True), target.mean(-2, keepdims=True)
     u, _, vt = np.linalg.svd(np.swapaxes(source - source_mean, -1, -2) @ (target - target_mean))
@@ -139,10 +181,19 @@ def kabsch(source: Array, target: Array) -> tuple[Array, Array]:
 
 
 def least_trimmed_squares(source: Array, target: Array, *, keep: float = 0.5) -> Motion | None:
-    """The rigid motion with the least sum of the smallest squared distances, ``keep`` of them; both (n, 3).
+    """Find the rigid motion with the least sum of the smallest squared distances.
 
-    FAST-LTS (Rousseeuw & Van Driessen, Data Min. Knowl. Disc. 12 (2006) 29): concentration steps from all points and
-    from triples, the same ones every time. None for fewer than three points.
+    Concentration steps from all points and from triples, the same ones every time.
+
+    Args:
+        source: (n, 3).
+        target: (n, 3).
+        keep: Which part of the distances counts.
+
+    Returns:
+        The motion; None for fewer than three points.
+
+    FAST-LTS: Rousseeuw & Van Driessen, Data Min. Knowl. Disc. 12 (2006) 29.
     """
     count = len(source)
     kept = max(3, round(keep * count))
@@ -201,13 +252,13 @@ def _quadratic_tops(values: torch.Tensor) -> torch.Tensor:
     """
     fitted = values @ QUADRATIC.T
     slope = fitted[:, 1:4]
-    bend = torch.diag_embed(2 * fitted[:, 4:7])
+    hessian = torch.diag_embed(2 * fitted[:, 4:7])
     for number, (row, column) in enumerate(((0, 1), (0, 2), (1, 2)), start=7):
-        bend[:, row, column] = bend[:, column, row] = fitted[:, number]
-    # Along a ridge the correlation says next to nothing: no steps longer there than the bend across it allows.
-    bends, axes = torch.linalg.eigh(bend)
-    bends = torch.minimum(bends, FLATTEST * bends[:, :1]).clamp(max=-1e-6)
-    tops = -(axes @ ((axes.mT @ slope[..., None]) / bends[..., None]))[..., 0]
+        hessian[:, row, column] = hessian[:, column, row] = fitted[:, number]
+    # Along a ridge the correlation says next to nothing: no steps longer there than the curvature across it allows.
+    curvatures, axes = torch.linalg.eigh(hessian)
+    curvatures = torch.minimum(curvatures, MIN_CURVATURE_RATIO * curvatures[:, :1]).clamp(max=-1e-6)
+    tops = -(axes @ ((axes.mT @ slope[..., None]) / curvatures[..., None]))[..., 0]
     return tops.clamp(-1, 1)
 
 
@@ -218,4 +269,4 @@ def _quadratic(step: torch.Tensor) -> torch.Tensor:
     return torch.linalg.pinv(terms)
 
 
-QUADRATIC = _quadratic(NEXT)
+QUADRATIC = _quadratic(NEIGHBOURS)

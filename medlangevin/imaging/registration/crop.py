@@ -7,8 +7,11 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from medlangevin.cochlear_frame import CROP_CENTRE_LPS
-from medlangevin.imaging.reading.slice_pixels import AIR_HU
+from medlangevin.imaging.reading.geometry import corner_indices
+from medlangevin.imaging.reading.slice_pixels import AIR_HU, whole_hu
 from medlangevin.imaging.registration.reference import CROP_ORIGIN_MM, CROP_SIZE, CROP_SPACING_MM
+
+Array = NDArray[np.float64]
 
 # A Gaussian of this many spacings passes about what a grid of that spacing can hold.
 SIGMA_PER_SPACING = 0.425
@@ -19,20 +22,40 @@ WIDE_SPACING_MM = 0.4
 
 
 class Grid(NamedTuple):
-    """An isotropic grid along the axes of the reference frame: LPS mm of voxel 0, voxels along x, y, z, spacing."""
+    """An isotropic grid along the axes of a frame.
+
+    Attributes:
+        origin_mm: LPS of voxel 0.
+        size: Voxels along x, y, z.
+        spacing_mm: Between voxels, the same along all axes.
+    """
 
     origin_mm: tuple[float, ...]
     size: tuple[int, ...]
     spacing_mm: float
 
-    @property
-    def corners_mm(self) -> NDArray[np.float64]:
-        """(8, 3): the centres of the corner voxels."""
-        low, span = np.array(self.origin_mm), self.spacing_mm * (np.array(self.size) - 1)
-        return np.array([low + span * (i, j, k) for i in (0, 1) for j in (0, 1) for k in (0, 1)])
+    @classmethod
+    def spanning(cls, low: Array, high: Array, spacing_mm: float) -> "Grid":
+        """Make the grid that begins at one point and reaches (at least) another.
+
+        Args:
+            low: (3,) mm, voxel 0.
+            high: (3,) mm.
+            spacing_mm: Between voxels.
+
+        Returns:
+            The grid.
+        """
+        size = np.ceil((high - low) / spacing_mm - 1e-6).astype(int) + 1
+        return cls(tuple(low.tolist()), tuple(size.tolist()), spacing_mm)
 
     @property
-    def centres_mm(self) -> NDArray[np.float64]:
+    def corners_mm(self) -> Array:
+        """(8, 3): the centres of the corner voxels."""
+        return np.array(self.origin_mm) + self.spacing_mm * corner_indices(self.size)
+
+    @property
+    def centres_mm(self) -> Array:
         """(z, y, x, 3): the centre of each voxel, (x, y, z)."""
         axes = [self.origin_mm[axis] + self.spacing_mm * np.arange(self.size[axis]) for axis in (2, 1, 0)]
         z, y, x = np.meshgrid(*axes, indexing="ij")
@@ -48,17 +71,28 @@ WIDE_GRID = Grid(
 
 
 class Crop(NamedTuple):
-    """``image``: int16 HU in the reference frame; ``coverage``: part of its voxels that lie inside the scan."""
+    """The crop of one ear.
+
+    Attributes:
+        image: int16 HU in the reference frame.
+        coverage: Part of its voxels that lie inside the scan.
+    """
 
     image: sitk.Image
     coverage: float
 
 
-def extract(scan: sitk.Image, matrix: NDArray[np.float64]) -> Crop:
-    """Resample the crop from ``scan``.
+def extract(scan: sitk.Image, matrix: Array) -> Crop:
+    """Resample the crop.
 
-    ``matrix``: (4, 4), reference frame to LPS of the scan (determinant -1 for a left ear, sheared scans allowed).
     Cubic B-spline; axes of the scan finer than the crop's are low-pass filtered first. Outside the scan: air.
+
+    Args:
+        scan: HU in LPS.
+        matrix: (4, 4), reference frame to LPS of the scan (determinant -1 for a left ear, sheared scans allowed).
+
+    Returns:
+        The crop.
     """
     hu, inside = resample(scan, matrix, CROP_GRID)
     # A new image: nothing of the source's metadata can follow it to disk.
@@ -68,34 +102,52 @@ def extract(scan: sitk.Image, matrix: NDArray[np.float64]) -> Crop:
     return Crop(image, float(inside.mean()))
 
 
-def resample(scan: sitk.Image, matrix: NDArray[np.float64], grid: Grid) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
-    """HU on a grid of the reference frame, (z, y, x), and which of its voxels lie inside the scan; air outside.
+def resample(scan: sitk.Image, matrix: Array, grid: Grid) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
+    """Resample a scan as ``extract`` does, onto any grid: one resampling from the original voxels.
 
-    As ``extract``, on any grid: one resampling from the original voxels.
+    Args:
+        scan: HU in LPS.
+        matrix: (4, 4), reference frame to LPS of the scan.
+        grid: In the reference frame.
+
+    Returns:
+        HU (z, y, x), air outside the scan, and which of the voxels lie inside it.
     """
     region = _without_aliases(region_of_grid(scan, matrix, grid), grid.spacing_mm)
-    values = sitk.GetArrayFromImage(on_grid(region, matrix, grid, sitk.sitkBSpline, AIR_HU))
+    values = sitk.GetArrayFromImage(on_grid(region, matrix, grid, interpolator=sitk.sitkBSpline))
     inside = inside_scan(scan, matrix, grid)
-    hu = np.clip(np.rint(np.where(inside, values, AIR_HU)), AIR_HU, np.iinfo(np.int16).max)
-    return hu.astype(np.int16), inside
+    return whole_hu(np.where(inside, values, AIR_HU)), inside
 
 
-def linear(scan: sitk.Image, matrix: NDArray[np.float64], grid: Grid) -> NDArray[np.float32]:
-    """HU on a grid of the reference frame, (z, y, x), by linear interpolation: for looking only. Outside: air."""
-    values: NDArray[np.float32] = sitk.GetArrayFromImage(on_grid(scan, matrix, grid, sitk.sitkLinear, AIR_HU))
-    return values
+def inside_scan(scan: sitk.Image, matrix: Array, grid: Grid = CROP_GRID) -> NDArray[np.bool_]:
+    """Tell which voxels of a grid lie inside a scan.
 
+    Args:
+        scan: Any image in LPS.
+        matrix: (4, 4), reference frame to LPS of the scan.
+        grid: In the reference frame.
 
-def inside_scan(scan: sitk.Image, matrix: NDArray[np.float64], grid: Grid = CROP_GRID) -> NDArray[np.bool_]:
-    """Which voxels of the grid, (z, y, x), lie inside the scan."""
+    Returns:
+        (z, y, x).
+    """
     ones = sitk.Image(scan.GetSize(), sitk.sitkUInt8) + 1
     ones.CopyInformation(scan)
-    inside: NDArray[np.bool_] = sitk.GetArrayFromImage(on_grid(ones, matrix, grid, sitk.sitkNearestNeighbor, 0)) > 0.5
+    shown = on_grid(ones, matrix, grid, interpolator=sitk.sitkNearestNeighbor, outside=0)
+    inside: NDArray[np.bool_] = sitk.GetArrayFromImage(shown) > 0.5
     return inside
 
 
-def region_of_grid(scan: sitk.Image, matrix: NDArray[np.float64], grid: Grid) -> sitk.Image:
-    """The original voxels that the grid can see: nothing after this need run over a whole head."""
+def region_of_grid(scan: sitk.Image, matrix: Array, grid: Grid) -> sitk.Image:
+    """Cut out the original voxels that a grid can see: nothing after this need run over a whole head.
+
+    Args:
+        scan: Any image in LPS.
+        matrix: (4, 4), reference frame to LPS of the scan.
+        grid: In the reference frame.
+
+    Returns:
+        The part of the scan.
+    """
     points = grid.corners_mm @ matrix[:3, :3].T + matrix[:3, 3]
     index = np.array([scan.TransformPhysicalPointToContinuousIndex(point.tolist()) for point in points])
     last = np.array(scan.GetSize()) - 1
@@ -104,13 +156,34 @@ def region_of_grid(scan: sitk.Image, matrix: NDArray[np.float64], grid: Grid) ->
     return sitk.RegionOfInterest(scan, (stop - start + 1).tolist(), start.tolist())
 
 
-def wide_view(scan: sitk.Image, matrix: NDArray[np.float64]) -> sitk.Image:
-    """The surroundings of the crop in the reference frame, 36 mm at 0.4 mm, for pictures only; float32 HU."""
-    return on_grid(scan, matrix, WIDE_GRID, sitk.sitkLinear, AIR_HU)
+def wide_view(scan: sitk.Image, matrix: Array) -> sitk.Image:
+    """Show the surroundings of the crop, for pictures only.
+
+    Args:
+        scan: HU in LPS.
+        matrix: (4, 4), reference frame to LPS of the scan.
+
+    Returns:
+        float32 HU in the reference frame, 36 mm at 0.4 mm.
+    """
+    return on_grid(scan, matrix, WIDE_GRID)
 
 
-def on_grid(scan: sitk.Image, matrix: NDArray[np.float64], grid: Grid, interpolator: int, outside: float) -> sitk.Image:
-    """``scan`` on a grid of the frame that ``matrix`` (4, 4) comes from, float32; ``outside`` where it ends."""
+def on_grid(
+    scan: sitk.Image, matrix: Array, grid: Grid, *, interpolator: int = sitk.sitkLinear, outside: float = AIR_HU
+) -> sitk.Image:
+    """Show a scan on a grid, without a filter before it.
+
+    Args:
+        scan: Any image in LPS.
+        matrix: (4, 4), from the frame of the grid to LPS of the scan.
+        grid: The grid.
+        interpolator: SimpleITK's.
+        outside: The value where the scan ends.
+
+    Returns:
+        float32.
+    """
     transform = sitk.AffineTransform(3)
     transform.SetMatrix(matrix[:3, :3].ravel().tolist())
     transform.SetTranslation(matrix[:3, 3].tolist())

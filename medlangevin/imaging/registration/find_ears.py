@@ -8,9 +8,9 @@ import SimpleITK as sitk
 from medlangevin.imaging.reading.consistency import step_ratio
 from medlangevin.imaging.registration.coil_check import CoilCheck
 from medlangevin.imaging.registration.correlation import align
-from medlangevin.imaging.registration.crop import Grid, inside_scan, region_of_grid
+from medlangevin.imaging.registration.crop import Array, Grid, inside_scan, region_of_grid
 from medlangevin.imaging.registration.levels import LABYRINTH, LABYRINTH_COARSE
-from medlangevin.imaging.registration.localise import BALL_CENTRE_MM, SEARCH_SIGMA_MM, Array, search, unmirrored
+from medlangevin.imaging.registration.localise import BALL_CENTRE_MM, SEARCH_SIGMA_MM, search, unmirrored
 from medlangevin.imaging.registration.quality import COVERAGE_FAILED, Figures, Verdict, cut_off, is_candidate, judge
 from medlangevin.imaging.registration.reference import CLIP_HU, clipped
 from medlangevin.imaging.registration.register import (
@@ -32,7 +32,12 @@ CUT_NCC = 0.7
 
 
 class FoundEar(NamedTuple):
-    """One ear of a scan, judged."""
+    """One ear of a scan, judged.
+
+    Attributes:
+        figures: Its registration and what is known of it.
+        verdict: Whether to trust it.
+    """
 
     figures: Figures
     verdict: Verdict
@@ -44,9 +49,16 @@ class FoundEar(NamedTuple):
 
 
 def find_ears(scan: sitk.Image, matcher: Matcher) -> list[FoundEar]:
-    """The places in a scan where an ear fits best, at most one for each side, best first; also those that failed.
+    """Find the places in a scan where an ear fits best.
 
-    ``scan``: HU in LPS. When there is no ear the scan may have been cut through one: then that is what is found.
+    When there is no ear the scan may have been cut through one: then that is what is found.
+
+    Args:
+        scan: HU in LPS.
+        matcher: The reference, prepared.
+
+    Returns:
+        At most one ear for each side, best first; also those that failed.
     """
     check = CoilCheck(matcher.reference)
     fits = matcher.fits(scan)
@@ -57,9 +69,14 @@ def find_ears(scan: sitk.Image, matcher: Matcher) -> list[FoundEar]:
 
 
 def surroundings(scan: sitk.Image, matrix: Array) -> sitk.Image:
-    """The original voxels around an ear: what its registration looks at, without the rest of the head.
+    """Cut out the original voxels around an ear: what its registration looks at, without the rest of the head.
 
-    ``matrix``: (4, 4), from the reference frame to LPS of the scan.
+    Args:
+        scan: HU in LPS.
+        matrix: (4, 4), from the reference frame to LPS of the scan.
+
+    Returns:
+        The part of the scan.
     """
     return region_of_grid(scan, matrix, _AROUND)
 
@@ -93,8 +110,8 @@ def _cut_ears(scan: sitk.Image, matcher: Matcher, check: CoilCheck) -> list[Foun
     for candidate in search(clipped(longer, SEARCH_SIGMA_MM), matcher.templates):
         # From afar what lies beyond the edge keeps the overlap from shrinking; then only what was scanned counts.
         level = LABYRINTH_COARSE
-        pose, _ = align(matcher.fixed(level), longer, candidate.pose, level, COARSE_DESCENT)
-        pose, labyrinth_ncc = align(matcher.fixed(LABYRINTH), scan, pose, LABYRINTH, MIDDLE_DESCENT)
+        pose, _ = align(matcher.fixed_image(level), longer, candidate.pose, level, COARSE_DESCENT)
+        pose, labyrinth_ncc = align(matcher.fixed_image(LABYRINTH), scan, pose, LABYRINTH, MIDDLE_DESCENT)
         ncc = check.crop_ncc(scan, pose)
         coverage = float(inside_scan(scan, pose).mean())
         if coverage < COVERAGE_FAILED and ncc > CUT_NCC:

@@ -8,18 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 import SimpleITK as sitk
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import distance_transform_edt
 
 from medlangevin.cochlear_frame import CROP_CENTRE_LPS
-from medlangevin.imaging.registration.crop import Grid, on_grid
-from medlangevin.imaging.registration.localise import BALL_CENTRE_MM, BALL_RADIUS_MM, OUTSIDE, Array
-from medlangevin.imaging.registration.reference import (
-    LUMEN_WALL_HU,
-    Reference,
-    axis_aligned_grid,
-    clipped,
-)
+from medlangevin.imaging.registration.crop import Array, Grid, on_grid
+from medlangevin.imaging.registration.localise import BALL_CENTRE_MM, BALL_RADIUS_MM, OUTSIDE
+from medlangevin.imaging.registration.reference import LUMEN_WALL_HU, Reference, clipped
 
 AIR_EDGE_HU = -300.0
 # The noise of a reference made from one scan must not look like lumens.
@@ -27,9 +22,15 @@ MASK_SIGMA_MM = 0.3
 
 
 class Level(NamedTuple):
-    """The reference's box (or the ``ball`` in it) on a grid of ``spacing_mm``, smoothed by ``sigma_mm``.
+    """The reference's box (or the ball in it) on a grid, smoothed.
 
-    ``wall_mm``: only what lies in a lumen or this near to one counts, and nothing this near to air.
+    Attributes:
+        centre_mm: Of the box, in the reference frame.
+        half_mm: Half its sides.
+        spacing_mm: Of the grid.
+        sigma_mm: Standard deviation of the smoothing.
+        ball: Whether only the ball in the box counts.
+        wall_mm: Only what lies in a lumen or this near to one counts, and nothing this near to air.
     """
 
     centre_mm: tuple[float, float, float]
@@ -48,66 +49,69 @@ COCHLEA = Level(CROP_CENTRE_LPS, (6.25, 6.25, 5.75), 0.4, 0.1, False, 2.0)
 CROP = Level(CROP_CENTRE_LPS, (6.25, 6.25, 5.75), 0.4, 0.25, False)
 
 
-class Fixed(NamedTuple):
-    """The reference at a level, and where it counts (uint8, the same grid)."""
+class FixedImage(NamedTuple):
+    """The reference at a level.
+
+    Attributes:
+        image: float32 HU.
+        mask: Where it counts, uint8 on the same grid.
+    """
 
     image: sitk.Image
     mask: sitk.Image
 
 
-def fixed(reference: Reference, level: Level) -> Fixed:
-    """The reference at a level."""
-    centre, half = np.array(level.centre_mm), np.array(level.half_mm)
+def fixed_image(reference: Reference, level: Level) -> FixedImage:
+    """Show the reference at a level.
+
+    Args:
+        reference: The reference ear.
+        level: What to look at.
+
+    Returns:
+        The image and its mask.
+    """
     smooth = clipped(reference.image, level.sigma_mm)
-    image = axis_aligned_grid(smooth, centre - half, centre + half, level.spacing_mm, outside=0)
-    return Fixed(image, _mask(image, level, reference.image))
+    image = posed(smooth, np.eye(4), level.centre_mm, level.half_mm, level.spacing_mm, outside=0)
+    return FixedImage(image, _mask(image, level, reference.image))
 
 
-def posed(scan: sitk.Image, pose: Array, centre_mm: Array, half_mm: Array, spacing_mm: float) -> sitk.Image:
-    """``scan`` on a grid of the reference frame about ``centre_mm``, linear, float32; OUTSIDE where it does not reach.
+def posed(
+    scan: sitk.Image,
+    pose: Array,
+    centre_mm: ArrayLike,
+    half_mm: ArrayLike,
+    spacing_mm: float,
+    *,
+    outside: float = OUTSIDE,
+) -> sitk.Image:
+    """Show a scan on a grid of the reference frame, by linear interpolation.
 
-    The grid runs from ``centre_mm`` - ``half_mm`` to (at least) ``centre_mm`` + ``half_mm``, as that of ``fixed``.
+    Args:
+        scan: HU in LPS.
+        pose: (4, 4), reference frame to scan.
+        centre_mm: The middle of the grid.
+        half_mm: The grid runs from ``centre_mm`` - ``half_mm`` to (at least) ``centre_mm`` + ``half_mm``.
+        spacing_mm: Of the grid.
+        outside: The value where the scan does not reach.
+
+    Returns:
+        float32.
     """
-    size = np.ceil(2 * half_mm / spacing_mm - 1e-6).astype(int) + 1
-    grid = Grid(tuple((centre_mm - half_mm).tolist()), tuple(size.tolist()), spacing_mm)
-    return on_grid(scan, pose, grid, sitk.sitkLinear, OUTSIDE)
-
-
-def correlation(fixed: Fixed, scan: sitk.Image, pose: Array, level: Level) -> float:
-    """Squared correlation of scan and reference where the level looks; -1 where too little overlaps.
-
-    ``scan``: HU; smoothed here as the reference is.
-    """
-    margin = np.ceil(3 * level.sigma_mm / level.spacing_mm) * level.spacing_mm
-    half = np.array(level.half_mm) + margin
-    patch = posed(scan, pose, np.array(level.centre_mm), half, level.spacing_mm)
-    reach = sitk.Resample(patch, fixed.image, sitk.Transform(), sitk.sitkNearestNeighbor, OUTSIDE)
-    smooth = sitk.Resample(clipped(patch, level.sigma_mm), fixed.image, sitk.Transform(), sitk.sitkLinear, OUTSIDE)
-    wanted = sitk.GetArrayViewFromImage(fixed.mask) > 0
-    both = wanted & (sitk.GetArrayViewFromImage(reach) > OUTSIDE / 2)
-    return correlation_of(sitk.GetArrayViewFromImage(fixed.image), sitk.GetArrayViewFromImage(smooth), both, wanted)
-
-
-def correlation_of(
-    first: NDArray[np.float32], second: NDArray[np.float32], both: NDArray[np.bool_], wanted: NDArray[np.bool_]
-) -> float:
-    """Pearson's correlation over ``both``, squared with its sign kept; -1 where less than half of ``wanted``, or flat.
-
-    Squared as in SimpleITK's metric, so that all correlations of a fit are on one scale: the share of variance.
-    """
-    if both.sum() < 0.5 * wanted.sum():
-        return -1.0
-    a, b = first[both].astype(np.float64), second[both].astype(np.float64)
-    a, b = a - a.mean(), b - b.mean()
-    norm = float(np.linalg.norm(a) * np.linalg.norm(b))
-    if norm == 0:
-        return -1.0
-    value = float(a @ b) / norm
-    return value * abs(value)
+    centre, half = np.array(centre_mm), np.array(half_mm)
+    return on_grid(scan, pose, Grid.spanning(centre - half, centre + half, spacing_mm), outside=outside)
 
 
 def offsets(image: sitk.Image, centre_mm: tuple[float, float, float]) -> Array:
-    """(z, y, x, 3): from ``centre_mm`` to each voxel of an isotropic axis-aligned image, (x, y, z) in mm."""
+    """Measure from a point to each voxel of an isotropic axis-aligned image.
+
+    Args:
+        image: Any.
+        centre_mm: (x, y, z).
+
+    Returns:
+        (z, y, x, 3): offsets (x, y, z) in mm.
+    """
     return Grid(image.GetOrigin(), image.GetSize(), image.GetSpacing()[0]).centres_mm - np.array(centre_mm)
 
 

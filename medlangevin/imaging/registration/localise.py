@@ -9,12 +9,11 @@ from typing import NamedTuple
 import numpy as np
 import SimpleITK as sitk
 import torch
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from medlangevin.imaging.registration.reference import Reference, axis_aligned_grid, clipped
-
-Array = NDArray[np.float64]
+from medlangevin.imaging.reading.geometry import corner_indices
+from medlangevin.imaging.registration.crop import Array, Grid, on_grid
+from medlangevin.imaging.registration.reference import Reference, clipped
 
 SEARCH_SPACING_MM = 1.2
 # Half the Nyquist wavelength: canals and noise do not alias.
@@ -37,8 +36,12 @@ OUTSIDE = -32000.0
 class Candidate(NamedTuple):
     """A place where the reference fits: its point p lies at ``rotation`` @ p + ``translation``.
 
-    In LPS mm of the scan, or of the mirrored scan (x -> -x) when ``mirrored``. ``score``: correlation, about -1 to 1.
-    ``second_rotation``: the second best of the rotations tried there.
+    Attributes:
+        score: Correlation, about -1 to 1.
+        mirrored: Whether the place is in the mirrored scan (x -> -x).
+        rotation: (3, 3).
+        translation: (3,), in LPS mm of the scan, or of the mirrored scan.
+        second_rotation: The second best of the rotations tried there.
     """
 
     score: float
@@ -50,29 +53,49 @@ class Candidate(NamedTuple):
     @property
     def pose(self) -> Array:
         """(4, 4): from the reference frame to LPS of the scan itself; determinant -1 for a left ear."""
-        return pose(self.rotation, self.translation, self.mirrored)
+        return pose_matrix(self.rotation, self.translation, self.mirrored)
 
     @property
     def second_pose(self) -> Array:
         """The same place, the reference's ball turned the second best way: another start for what follows."""
         centre = self.rotation @ np.array(BALL_CENTRE_MM) + self.translation
         translation = centre - self.second_rotation @ np.array(BALL_CENTRE_MM)
-        return pose(self.second_rotation, translation, self.mirrored)
+        return pose_matrix(self.second_rotation, translation, self.mirrored)
 
 
 def unmirrored(matrix: Array, mirrored: bool) -> tuple[Array, Array]:
-    """Rotation and translation that ``pose`` makes ``matrix`` (4, 4) of."""
-    flip = np.diag([-1.0 if mirrored else 1.0, 1.0, 1.0])
+    """Take a pose apart, as ``pose_matrix`` makes it.
+
+    Args:
+        matrix: (4, 4), from the reference frame to LPS of the scan.
+        mirrored: Whether it is a left ear's.
+
+    Returns:
+        Rotation (3, 3) and translation (3,) into the scan, mirrored for a left ear.
+    """
+    flip = _flip(mirrored)
     return flip @ matrix[:3, :3], flip @ matrix[:3, 3]
 
 
-def pose(rotation: Array, translation: Array, mirrored: bool) -> Array:
-    """(4, 4): reference point p to ``rotation`` @ p + ``translation``, in LPS of the scan that ``mirrored`` flips."""
-    flip = np.diag([-1.0 if mirrored else 1.0, 1.0, 1.0])
+def pose_matrix(rotation: Array, translation: Array, mirrored: bool) -> Array:
+    """Put a pose together: reference point p to ``rotation`` @ p + ``translation``, then mirrored for a left ear.
+
+    Args:
+        rotation: (3, 3).
+        translation: (3,) mm.
+        mirrored: Whether to mirror x -> -x.
+
+    Returns:
+        (4, 4), from the reference frame to LPS of the scan.
+    """
     matrix = np.eye(4)
-    matrix[:3, :3] = flip @ rotation
-    matrix[:3, 3] = flip @ translation
+    matrix[:3, :3] = _flip(mirrored) @ rotation
+    matrix[:3, 3] = _flip(mirrored) @ translation
     return matrix
+
+
+def _flip(mirrored: bool) -> Array:
+    return np.diag([-1.0 if mirrored else 1.0, 1.0, 1.0])
 
 
 class _Volume(NamedTuple):
@@ -82,24 +105,41 @@ class _Volume(NamedTuple):
 
 
 class Templates(NamedTuple):
-    """The reference at every rotation tried: ``turns`` (n, 3, 3), ``balls``: n images on the search grid."""
+    """The reference at every rotation tried.
+
+    Attributes:
+        turns: The rotations, (n, 3, 3).
+        balls: n images on the search grid.
+    """
 
     turns: Array
     balls: list[torch.Tensor]
 
 
 def prepare(reference: Reference) -> Templates:
-    """Turn the reference once for any number of searches."""
+    """Turn the reference once for any number of searches.
+
+    Args:
+        reference: The reference ear.
+
+    Returns:
+        The turned templates.
+    """
     image = clipped(reference.image, SEARCH_SIGMA_MM)
     turns = rotations()
     return Templates(turns, [_template(image, rotation) for rotation in turns])
 
 
 def search(smooth: sitk.Image, templates: Templates, *, about: Array | None = None) -> list[Candidate]:
-    """The four best places in a scan for each side, best first.
+    """Find the four best places in a scan for each side.
 
-    ``smooth``: HU in LPS, clipped and smoothed by SEARCH_SIGMA_MM; shear allowed. ``about``: only where the reference's
-    ball has its centre within ABOUT_MM of this point, (3,) LPS.
+    Args:
+        smooth: HU in LPS, clipped and smoothed by SEARCH_SIGMA_MM; shear allowed.
+        templates: The turned reference.
+        about: (3,) LPS: only places where the reference's ball has its centre within ABOUT_MM of this point.
+
+    Returns:
+        The places of both sides, best first.
     """
     volume = _search_volume(smooth)
     found: list[Candidate] = []
@@ -107,7 +147,7 @@ def search(smooth: sitk.Image, templates: Templates, *, about: Array | None = No
         seen = _mirror(volume) if mirrored else volume
         score, which = _score(seen, templates.balls)
         if about is not None:
-            score = torch.where(_near(seen, about * np.array([-1.0 if mirrored else 1.0, 1.0, 1.0])), score, -1.0)
+            score = torch.where(_near(seen, _flip(mirrored) @ about), score, -1.0)
         for value, number, centre in _peaks(score, which, seen.origin):
             turn = templates.turns[number]
             second = templates.turns[_second_best(seen, templates.balls, centre, number)]
@@ -116,7 +156,11 @@ def search(smooth: sitk.Image, templates: Templates, *, about: Array | None = No
 
 
 def rotations() -> Array:
-    """The rotations tried, (n, 3, 3): rotation vectors on a cubic lattice within a ball, the identity first."""
+    """List the rotations tried: rotation vectors on a cubic lattice within a ball.
+
+    Returns:
+        (n, 3, 3), the identity first.
+    """
     count = int(MAX_ROTATION_DEG // ROTATION_STEP_DEG)
     lattice = np.array(list(itertools.product(range(-count, count + 1), repeat=3)), dtype=float) * ROTATION_STEP_DEG
     angle = np.linalg.norm(lattice, axis=1)
@@ -125,10 +169,10 @@ def rotations() -> Array:
 
 
 def _search_volume(smooth: sitk.Image) -> _Volume:
-    corners = itertools.product(*[(0, size - 1) for size in smooth.GetSize()])
+    corners = corner_indices(smooth.GetSize()).tolist()
     points = np.array([smooth.TransformIndexToPhysicalPoint(corner) for corner in corners])
     low, high = points.min(0), points.max(0)
-    image = axis_aligned_grid(smooth, low, high, SEARCH_SPACING_MM, outside=OUTSIDE)
+    image = on_grid(smooth, np.eye(4), Grid.spanning(low, high, SEARCH_SPACING_MM), outside=OUTSIDE)
     values = torch.from_numpy(sitk.GetArrayFromImage(image))
     valid = (values > OUTSIDE / 2).to(torch.float32)
     mean = (values * valid).sum() / valid.sum().clamp(min=1)
@@ -185,8 +229,8 @@ def _score(volume: _Volume, templates: list[torch.Tensor]) -> tuple[torch.Tensor
     def spectrum(values: torch.Tensor) -> torch.Tensor:
         return torch.fft.rfftn(values, s=shape)
 
-    def correlate(image: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
-        product = torch.fft.irfftn(image * kernel.conj(), s=shape)
+    def correlate(image: torch.Tensor, template: torch.Tensor) -> torch.Tensor:
+        product = torch.fft.irfftn(image * template.conj(), s=shape)
         depth, height, width = volume.values.shape
         return torch.roll(product, (half, half, half), (0, 1, 2))[:depth, :height, :width]
 

@@ -1,8 +1,10 @@
 """Whether to trust an ear: ``ok``, ``review`` or ``failed``, from figures that do not need the truth."""
 
-from typing import NamedTuple
+import math
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
 
-from medlangevin.imaging.reading.rejection import Reason
+from medlangevin.imaging.reading.rejection import COIL_IN_DOUBT, CUT_OFF, NO_EAR, Reason
 from medlangevin.imaging.registration.coil_check import CoilFigures
 from medlangevin.imaging.registration.register import Fit
 
@@ -25,16 +27,109 @@ STEP_OK = 1.3
 # As for the distance of slices: thicker ones blur turns that are 1 mm apart into each other, however near they lie.
 THICKNESS_OK_MM = 0.7
 
-NO_EAR = Reason(
-    "no-ear", "no inner ear found (nothing in the scan resembles the reference)", "look whether the scan shows one"
+Word = Literal["ok", "review", "failed"]
+
+
+class Limit(NamedTuple):
+    """What one figure of an ear has to keep.
+
+    Attributes:
+        figure: Its key in ``status.json`` and in the sidecar of a crop.
+        code: The verdict's code beyond either limit; empty for a figure without limits.
+        beyond: Which values are beyond a limit; ``near NCC``: those less than the limit below ``ncc``.
+        failed: Beyond this the ear cannot be used; None: no such limit.
+        review: Beyond this a person has to look at the ear; None: no such limit.
+        meaning: What the figure is.
+        unit: Of figure and limits; empty for a ratio.
+        optional: Whether NaN, a figure that was not measured, keeps the limits. Of other figures it never does.
+    """
+
+    figure: str
+    code: str
+    beyond: Literal["below", "above", "from", "near NCC"]
+    failed: float | None
+    review: float | None
+    meaning: str
+    unit: str = ""
+    optional: bool = False
+
+    def limit(self, word: Word) -> float | None:
+        """Look up the limit for a verdict.
+
+        Args:
+            word: failed or review.
+
+        Returns:
+            The limit, or None.
+        """
+        return self.failed if word == "failed" else self.review
+
+    def described(self, word: Word) -> str:
+        """Say which values get a verdict, for the documentation.
+
+        Args:
+            word: failed or review.
+
+        Returns:
+            Some words; empty where there is no limit.
+        """
+        if self.limit(word) is None:
+            return ""
+        number = f"{self.limit(word)} {self.unit}".strip()
+        return {"from": f"{number} and more", "near NCC": f"nearer than {number} to NCC"}.get(
+            self.beyond, f"{self.beyond} {number}"
+        )
+
+    def is_broken(self, values: Mapping[str, float], word: Word) -> bool:
+        """Tell whether a figure is beyond its limit.
+
+        Args:
+            values: Figures by key, this one and ``ncc`` among them.
+            word: failed or review.
+
+        Returns:
+            Whether it is; also for a figure that is not a number, unless it is optional.
+        """
+        limit, value = self.limit(word), values[self.figure]
+        if limit is None or (self.optional and math.isnan(value)):
+            return False
+        if self.beyond == "above":
+            return not value <= limit
+        if self.beyond == "from":
+            return not value < limit
+        return not (values["ncc"] - value if self.beyond == "near NCC" else value) >= limit
+
+
+THICKNESS = Limit(
+    "slice_thickness_mm", "thick-slices", "above", None, THICKNESS_OK_MM, "thickness of the slices", "mm", optional=True
+)
+LIMITS = (
+    Limit("ncc", "low-correlation", "below", NCC_FAILED, NCC_OK, "squared correlation around the cochlea, 1 is best"),
+    Limit("labyrinth_ncc", "", "below", None, None, "the same around the whole labyrinth; for information"),
+    Limit("mirror_ncc", "side-in-doubt", "near NCC", None, MIRROR_MARGIN, "best of the other side here; -1: not asked"),
+    Limit("runner_up_ncc", "runner-up", "near NCC", None, RUNNER_UP_MARGIN, "best fit elsewhere in the scan; -1: none"),
+    Limit("coil_ncc", "coil-in-doubt", "below", COIL_FAILED, COIL_OK, "correlation along the turns (not squared)"),
+    Limit("coil_weakest_ncc", "coil-in-doubt", "below", None, WEAKEST_OK, "the same in the worst quarter of the turns"),
+    Limit("agreement_mm", "starts-disagree", "from", None, AGREEMENT_OK_MM, "how far apart two starts end", "mm"),
+    # Not every method has one.
+    Limit(
+        "residual_mm", "large-residual", "above", None, RESIDUAL_OK_MM, "median residual of blocks", "mm", optional=True
+    ),
+    Limit("coverage", "cut-off", "below", COVERAGE_FAILED, COVERAGE_OK, "part of the crop inside the scan"),
+    Limit("step_ratio", "step-in-scan", "above", None, STEP_OK, "largest step between slices, over those beside it"),
+    THICKNESS,
 )
 
 
 class Figures(NamedTuple):
-    """What is known of one registered ear. ``mirror_ncc``: best mirrored fit at the same place, -1 where not asked.
+    """What is known of one registered ear.
 
-    ``coil``: how well the coil itself fits; ``coverage``: part of the crop inside the scan; ``step_ratio``: see
-    ``consistency.step_ratio``, about the ear.
+    Attributes:
+        fit: Its registration.
+        mirror_ncc: ``ncc`` of the best mirrored fit at the same place, -1 where not asked.
+        coil: How well the coil itself fits.
+        coverage: Part of the crop inside the scan.
+        step_ratio: See ``consistency.step_ratio``, about the ear.
     """
 
     fit: Fit
@@ -43,95 +138,137 @@ class Figures(NamedTuple):
     coverage: float
     step_ratio: float = 1.0
 
+    @property
+    def values(self) -> dict[str, float]:
+        """Each figure by its key in ``status.json``."""
+        names = ("ncc", "labyrinth_ncc", "runner_up_ncc", "agreement_mm", "residual_mm")
+        return {
+            **{name: getattr(self.fit, name) for name in names},
+            "mirror_ncc": self.mirror_ncc,
+            "coil_ncc": self.coil.ncc,
+            "coil_weakest_ncc": self.coil.weakest_ncc,
+            "coverage": self.coverage,
+            "step_ratio": self.step_ratio,
+        }
+
 
 class Verdict(NamedTuple):
-    """``word``: ok, review or failed; ``why``: one sentence, empty when ok; ``code``: one word for scripts, empty when
-    ok, else low-correlation, coil-in-doubt, cut-off, side-in-doubt, step-in-scan, runner-up, starts-disagree,
-    large-residual or thick-slices: of several, the gravest."""
+    """Whether to trust an ear.
 
-    word: str
+    Attributes:
+        word: ok, review or failed.
+        why: One sentence; empty when ok.
+        code: One word for scripts, one of those in ``LIMITS``: of several, the gravest; empty when ok.
+    """
+
+    word: Word
     why: str = ""
     code: str = ""
 
 
 def judge(figures: Figures) -> Verdict:
-    """Judge one ear. Failed is what cannot be used; review what a person has to look at.
+    """Judge one ear by ``LIMITS``. Failed is what cannot be used; review what a person has to look at.
 
     A figure that is not a number never passes; only the residual may be missing, as not every method has one.
+
+    Args:
+        figures: What is known of the ear.
+
+    Returns:
+        The verdict: what made it fail, or everything that speaks against it, the gravest first.
     """
-    for verdicts, word in ((_failures(figures), "failed"), (_doubts(figures), "review")):
-        if verdicts:
-            return Verdict(word, "; ".join(text for _, text in verdicts), verdicts[0][0])
+    values = figures.values
+    texts: dict[Word, dict[str, str]] = {"failed": _failures(figures), "review": _doubts(figures)}
+    for word, said in texts.items():
+        codes = {limit.code for limit in LIMITS if limit.figure in values and limit.is_broken(values, word)}
+        gravest_first = [code for code in said if code in codes][: 1 if word == "failed" else None]
+        if gravest_first:
+            return Verdict(word, "; ".join(said[code] for code in gravest_first), gravest_first[0])
     return Verdict("ok")
 
 
-def of_thick_slices(verdict: Verdict, thickness_mm: float) -> Verdict:
-    """What ``verdict`` becomes for slices of this thickness: too thick ones are to be reviewed."""
-    if verdict.word == "failed" or not thickness_mm > THICKNESS_OK_MM:
+def with_slice_thickness(verdict: Verdict, thickness_mm: float) -> Verdict:
+    """Add to a verdict what the slices' thickness says: too thick ones are to be reviewed.
+
+    Args:
+        verdict: Of the ear.
+        thickness_mm: As the headers say; 0 where they do not.
+
+    Returns:
+        The verdict.
+    """
+    if verdict.word == "failed" or not THICKNESS.is_broken({THICKNESS.figure: thickness_mm}, "review"):
         return verdict
     text = f"slices of {thickness_mm:.2g} mm lie nearer than they are thick (limit {THICKNESS_OK_MM} mm)"
-    return Verdict("review", "; ".join(filter(None, (verdict.why, text))), verdict.code or "thick-slices")
+    return Verdict("review", "; ".join(filter(None, (verdict.why, text))), verdict.code or THICKNESS.code)
 
 
 def is_candidate(verdict: Verdict) -> bool:
-    """Whether there is an ear at all, if only one that failed; else the fit is merely the best of nothing."""
+    """Tell whether there is an ear at all, if only one that failed; else the fit is merely the best of nothing.
+
+    Args:
+        verdict: Of a fit.
+
+    Returns:
+        Whether there is.
+    """
     return verdict.code != "low-correlation" or verdict.word != "failed"
 
 
 def cut_off(coverage: float) -> Verdict:
-    """The scan does not hold all of the cochlea."""
+    """Refuse a scan that does not hold all of the cochlea.
+
+    Args:
+        coverage: Part of the crop inside the scan.
+
+    Returns:
+        The verdict.
+    """
     text = f"the scan ends within the cochlea ({100 * coverage:.0f} % of the crop inside)"
     return Verdict("failed", text, "cut-off")
 
 
-def _failures(figures: Figures) -> list[tuple[str, str]]:
-    """Code and text of what makes an ear useless."""
-    ncc, coil = figures.fit.ncc, figures.coil
-    if not ncc >= NCC_FAILED:
-        return [("low-correlation", f"correlation with the reference {ncc:.2f} is below {NCC_FAILED}")]
-    if not figures.coverage >= COVERAGE_FAILED:
-        verdict = cut_off(figures.coverage)
-        return [(verdict.code, verdict.why)]
-    if not coil.ncc >= COIL_FAILED:
-        return [("coil-in-doubt", f"no cochlear turns where they should be (correlation {coil.ncc:.2f})")]
-    return []
-
-
-def _doubts(figures: Figures) -> list[tuple[str, str]]:
-    """Code and text of everything that speaks against a fit that has not failed."""
-    fit, coil, coverage = figures.fit, figures.coil, figures.coverage
-    doubts = []
-    if not fit.ncc - figures.mirror_ncc >= MIRROR_MARGIN:
-        text = f"the side is in doubt (correlation {fit.ncc:.2f}, mirrored {figures.mirror_ncc:.2f})"
-        doubts.append(("side-in-doubt", text))
-    if not figures.step_ratio <= STEP_OK:
-        times = f"{figures.step_ratio:.1f} times the usual difference"
-        doubts.append(("step-in-scan", f"two blocks of slices join with a step near the ear ({times})"))
-    if fit.ncc < NCC_OK:
-        doubts.append(("low-correlation", f"correlation with the reference only {fit.ncc:.2f}"))
-    if not (coil.ncc >= COIL_OK and coil.weakest_ncc >= WEAKEST_OK):
-        text = f"the cochlear turns fit only partly (correlation {coil.ncc:.2f}, worst quarter {coil.weakest_ncc:.2f})"
-        doubts.append(("coil-in-doubt", text))
-    if not fit.ncc - fit.runner_up_ncc >= RUNNER_UP_MARGIN:
-        text = f"another place fits nearly as well (correlation {fit.ncc:.2f} and {fit.runner_up_ncc:.2f})"
-        doubts.append(("runner-up", text))
-    if not fit.agreement_mm < AGREEMENT_OK_MM:
-        doubts.append(("starts-disagree", f"two starts end {fit.agreement_mm:.1f} mm apart"))
-    if fit.residual_mm > RESIDUAL_OK_MM:
-        doubts.append(("large-residual", f"blocks of the image lie {fit.residual_mm:.2f} mm off in the median"))
-    if coverage < COVERAGE_OK:
-        doubts.append(("cut-off", f"the scan covers only {100 * coverage:.1f} % of the crop"))
-    return doubts
-
-
 def refusal(refused: list[Verdict]) -> Reason:
-    """Why a series gave no ear, from the verdicts on its fits, best first (none when nothing fitted at all)."""
+    """Say why a series gave no ear.
+
+    Args:
+        refused: The verdicts on its fits, best first; empty when nothing fitted at all.
+
+    Returns:
+        The gravest reason.
+    """
     for verdict in refused:
-        if verdict.code == "cut-off":
-            return Reason(verdict.code, verdict.why, "export the whole scan, or take another series")
+        if verdict.code == CUT_OFF.code:
+            return CUT_OFF.with_text(verdict.why)
     for verdict in refused:
         if is_candidate(verdict):
-            return Reason(verdict.code, verdict.why, "look at its picture")
+            return Reason(verdict.code, verdict.why, COIL_IN_DOUBT.advice)
     if refused:
-        return Reason(NO_EAR.code, f"{NO_EAR.text}: best {refused[0].why}", NO_EAR.advice)
+        return NO_EAR.with_text(f"{NO_EAR.text}: best {refused[0].why}")
     return NO_EAR
+
+
+def _failures(figures: Figures) -> dict[str, str]:
+    """What to say of an ear that cannot be used, by code, the gravest first."""
+    return {
+        "low-correlation": f"correlation with the reference {figures.fit.ncc:.2f} is below {NCC_FAILED}",
+        "cut-off": cut_off(figures.coverage).why,
+        "coil-in-doubt": f"no cochlear turns where they should be (correlation {figures.coil.ncc:.2f})",
+    }
+
+
+def _doubts(figures: Figures) -> dict[str, str]:
+    """What to say of an ear that a person has to look at, by code, the gravest first."""
+    fit, coil = figures.fit, figures.coil
+    times = f"{figures.step_ratio:.1f} times the usual difference"
+    turns = f"correlation {coil.ncc:.2f}, worst quarter {coil.weakest_ncc:.2f}"
+    return {
+        "side-in-doubt": f"the side is in doubt (correlation {fit.ncc:.2f}, mirrored {figures.mirror_ncc:.2f})",
+        "step-in-scan": f"two blocks of slices join with a step near the ear ({times})",
+        "low-correlation": f"correlation with the reference only {fit.ncc:.2f}",
+        "coil-in-doubt": f"the cochlear turns fit only partly ({turns})",
+        "runner-up": f"another place fits nearly as well (correlation {fit.ncc:.2f} and {fit.runner_up_ncc:.2f})",
+        "starts-disagree": f"two starts end {fit.agreement_mm:.1f} mm apart",
+        "large-residual": f"blocks of the image lie {fit.residual_mm:.2f} mm off in the median",
+        "cut-off": f"the scan covers only {100 * figures.coverage:.1f} % of the crop",
+    }

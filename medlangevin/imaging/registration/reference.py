@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from numpy.typing import NDArray
 
 from medlangevin.cochlear_frame import CROP_CENTRE_LPS
 from medlangevin.system.errors import MedlangevinError
@@ -30,14 +29,29 @@ LUMEN_WALL_HU = 1000.0
 
 @dataclass(frozen=True)
 class Reference:
-    """``image``: float32 HU, axis-aligned in the reference frame; ``digest``: SHA-256 of the file."""
+    """The image that all ears are registered to.
+
+    Attributes:
+        image: float32 HU, axis-aligned in the reference frame.
+        digest: SHA-256 of the file.
+    """
 
     image: sitk.Image
     digest: str
 
 
 def load_reference(path: Path | None = None) -> Reference:
-    """Read a reference image (NIfTI, HU), or the one of the package. Raises MedlangevinError."""
+    """Read a reference image.
+
+    Args:
+        path: A NIfTI file in HU; without it the image of the package.
+
+    Returns:
+        The reference.
+
+    Raises:
+        MedlangevinError: The file does not exist, cannot be read, is not axis-aligned or does not cover the crop.
+    """
     packaged = Path(str(resources.files("medlangevin.imaging.registration") / "data" / "reference.nii.gz"))
     path = path or packaged
     if not path.is_file():
@@ -62,21 +76,15 @@ def load_reference(path: Path | None = None) -> Reference:
     return Reference(image, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
-def axis_aligned_grid(
-    image: sitk.Image, low: NDArray[np.float64], high: NDArray[np.float64], spacing_mm: float, *, outside: float
-) -> sitk.Image:
-    """``image`` on an isotropic LPS-aligned grid from ``low`` to (at least) ``high``, linear; ``outside`` beyond it."""
-    grid = sitk.ResampleImageFilter()
-    grid.SetSize((np.ceil((np.asarray(high) - low) / spacing_mm - 1e-6).astype(int) + 1).tolist())
-    grid.SetOutputSpacing([spacing_mm] * 3)
-    grid.SetOutputOrigin(np.asarray(low, dtype=float).tolist())
-    grid.SetInterpolator(sitk.sitkLinear)
-    grid.SetDefaultPixelValue(outside)
-    grid.SetOutputPixelType(sitk.sitkFloat32)
-    return grid.Execute(image)
-
-
 def clipped(image: sitk.Image, sigma_mm: float) -> sitk.Image:
-    """Clipped to the range that tells places apart, then smoothed; float32."""
+    """Clip an image to the range that tells places apart, then smooth it.
+
+    Args:
+        image: HU.
+        sigma_mm: Standard deviation of the smoothing.
+
+    Returns:
+        float32 HU.
+    """
     values = sitk.Clamp(sitk.Cast(image, sitk.sitkFloat32), sitk.sitkFloat32, *CLIP_HU)
     return sitk.SmoothingRecursiveGaussian(values, [sigma_mm] * 3)

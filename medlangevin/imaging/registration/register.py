@@ -9,15 +9,21 @@ import numpy as np
 import SimpleITK as sitk
 
 from medlangevin.imaging.registration import levels
-from medlangevin.imaging.registration.block_registration import LEVELS, BlockLevel, Prepared, prepare_blocks, refine
-from medlangevin.imaging.registration.correlation import Descent, align
-from medlangevin.imaging.registration.levels import Fixed, Level
+from medlangevin.imaging.registration.block_registration import (
+    LEVELS,
+    BlockLevel,
+    PreparedLevel,
+    prepare_blocks,
+    refine,
+)
+from medlangevin.imaging.registration.correlation import Descent, align, correlation_at
+from medlangevin.imaging.registration.crop import Array
+from medlangevin.imaging.registration.levels import FixedImage, Level
 from medlangevin.imaging.registration.localise import (
     BALL_CENTRE_MM,
     SEARCH_SIGMA_MM,
-    Array,
     Candidate,
-    pose,
+    pose_matrix,
     prepare,
     search,
     unmirrored,
@@ -27,8 +33,8 @@ from medlangevin.imaging.registration.reference import Reference, clipped
 Method = Literal["block", "correlation"]
 # Two fits nearer than this are one ear (and its mirror image); the two ears of a head are over 60 mm apart.
 SAME_EAR_MM = 20.0
-# A side that fits worse than this is not refined further: it is no ear, and would take longest.
-HOPELESS_NCC = 0.4
+# A side that fits worse than this is not refined further: it is not an ear, and would take longest.
+MIN_REFINED_NCC = 0.4
 # A start this much worse than the best at the coarse level may still win at the next.
 NEARLY_AS_GOOD = 0.15
 # A fit further off than this is another place, not the same one found less well.
@@ -43,11 +49,16 @@ POLISH = Descent(60, 0.2, 0.003)
 class Fit(NamedTuple):
     """A registered place: reference point p lies at ``rotation`` @ p + ``translation`` in the (mirrored) scan, LPS mm.
 
-    ``ncc``: squared correlation with the reference (sign kept) around the cochlea; ``labyrinth_ncc``: around the whole
-    labyrinth, at the level before the last.
-    ``agreement_mm``: largest distance, over the lumen's box, between the results of two independent starts; infinite
-    when only one led anywhere. ``residual_mm``: median residual of the blocks kept, nan where no blocks were matched.
-    ``runner_up_ncc``: ``ncc`` of the best fit elsewhere (over 4 mm away) in the same scan and side, -1 without one.
+    Attributes:
+        ncc: Squared correlation with the reference (sign kept) around the cochlea.
+        labyrinth_ncc: The same around the whole labyrinth, at the level before the last.
+        mirrored: Whether it is a left ear.
+        rotation: (3, 3).
+        translation: (3,) mm.
+        agreement_mm: Largest distance, over the lumen's box, between the results of two independent starts; infinite
+            when only one led anywhere.
+        residual_mm: Median residual of the blocks kept, NaN where no blocks were matched.
+        runner_up_ncc: ``ncc`` of the best fit elsewhere (over 4 mm away) in the same scan and side, -1 without one.
     """
 
     ncc: float
@@ -62,7 +73,7 @@ class Fit(NamedTuple):
     @property
     def matrix(self) -> Array:
         """(4, 4): from the reference frame to LPS of the scan itself; determinant -1 for a left ear."""
-        return pose(self.rotation, self.translation, self.mirrored)
+        return pose_matrix(self.rotation, self.translation, self.mirrored)
 
 
 class _Scan(NamedTuple):
@@ -81,27 +92,46 @@ class _Trial(NamedTuple):
 class Matcher:
     """A reference, prepared once per process for matching many scans.
 
-    ``method``: ``block``, block matching polished by correlation, or ``correlation`` at every level (SimpleITK).
+    Args:
+        reference: The reference ear.
+        method: ``block``, block matching polished by correlation, or ``correlation`` at every level (SimpleITK).
+
+    Attributes:
+        reference: As given.
+        method: As given.
+        templates: The reference, turned for the search.
     """
 
     def __init__(self, reference: Reference, *, method: Method = "block") -> None:
         self.reference = reference
         self.method = method
         self.templates = prepare(reference)
-        self._blocks: dict[BlockLevel, Prepared] = {}
-        self._fixed: dict[Level, Fixed] = {}
+        self._blocks: dict[BlockLevel, PreparedLevel] = {}
+        self._fixed: dict[Level, FixedImage] = {}
 
     def fits(self, scan: sitk.Image) -> list[Fit]:
-        """The best fit on each side of a scan, best first. ``scan``: HU in LPS; at most two fits, right and left."""
+        """Find the best fit on each side of a scan.
+
+        Args:
+            scan: HU in LPS.
+
+        Returns:
+            At most two fits, right and left, best first.
+        """
         views = _Scan(scan, clipped(scan, SEARCH_SIGMA_MM))
         candidates = search(views.smooth, self.templates)
         found = [self._best(views, [item for item in candidates if item.mirrored is side]) for side in (False, True)]
         return sorted((fit for fit in found if fit is not None), key=lambda fit: -fit.ncc)
 
     def mirrored_ncc(self, scan: sitk.Image, fit: Fit) -> float:
-        """``ncc`` of the best fit of the other side that starts at the very place of ``fit``.
+        """Fit the other side at the very place of a fit.
 
-        ``scan``: HU in LPS, best only what lies about that place. -1 when nothing of that side correlates there at all.
+        Args:
+            scan: HU in LPS, best only what lies about that place.
+            fit: A fit in this scan.
+
+        Returns:
+            ``ncc`` of the best fit of the other side; -1 when nothing of that side correlates there at all.
         """
         views = _Scan(scan, clipped(scan, SEARCH_SIGMA_MM))
         centre = fit.matrix[:3, :3] @ np.array(BALL_CENTRE_MM) + fit.matrix[:3, 3]
@@ -114,7 +144,7 @@ class Matcher:
         if not candidates:
             return None
         best, fine, coarse = self._descend(scan, [item.pose for item in candidates])
-        hopeful = best.ncc >= HOPELESS_NCC
+        hopeful = best.ncc >= MIN_REFINED_NCC
         mirrored = candidates[0].mirrored
         rotation, translation = unmirrored(fine.pose, mirrored)
         return Fit(
@@ -132,14 +162,14 @@ class Matcher:
         """The best of some starts at the middle level, that one polished, and all starts at the coarse level."""
         coarse = sorted((self._coarse(scan, start) for start in starts), key=lambda trial: -trial.ncc)
         best = coarse[0]
-        if best.ncc < HOPELESS_NCC:
+        if best.ncc < MIN_REFINED_NCC:
             return best, best, coarse
         best = self._middle(scan, coarse[0])
         for other in coarse[1:3]:
             if distance_mm(other.pose, coarse[0].pose) > ELSEWHERE_MM and other.ncc > coarse[0].ncc - NEARLY_AS_GOOD:
                 best = max(best, self._middle(scan, other), key=lambda trial: trial.ncc)
                 break
-        if best.ncc < HOPELESS_NCC:
+        if best.ncc < MIN_REFINED_NCC:
             return best, best, coarse
         return best, self._polish(scan, best), coarse
 
@@ -148,7 +178,7 @@ class Matcher:
         nearest = min(candidates, key=lambda item: distance_mm(item.pose, fit.pose))
         other = self._coarse(scan, nearest.second_pose)
         for further in (self._middle, self._polish):
-            if other.ncc < HOPELESS_NCC:
+            if other.ncc < MIN_REFINED_NCC:
                 return float(np.inf)
             other = further(scan, other)
         return distance_mm(fit.pose, other.pose) if other.ncc >= 0 else float(np.inf)
@@ -166,35 +196,49 @@ class Matcher:
         if self.method == "block":
             return _Trial(*refine(self._prepared(LEVELS[0]), scan.smooth, start))
         level = levels.LABYRINTH_COARSE
-        return _Trial(*align(self.fixed(level), scan.hu, start, level, COARSE_DESCENT))
+        return _Trial(*align(self.fixed_image(level), scan.hu, start, level, COARSE_DESCENT))
 
     def _middle(self, scan: _Scan, start: _Trial) -> _Trial:
         if self.method == "block":
             return _Trial(*refine(self._prepared(LEVELS[1]), scan.smooth, start.pose))
         level = levels.LABYRINTH
-        return _Trial(*align(self.fixed(level), scan.hu, start.pose, level, MIDDLE_DESCENT))
+        return _Trial(*align(self.fixed_image(level), scan.hu, start.pose, level, MIDDLE_DESCENT))
 
     def _polish(self, scan: _Scan, start: _Trial) -> _Trial:
         level = levels.COCHLEA
-        return _Trial(*align(self.fixed(level), scan.hu, start.pose, level, POLISH), start.residual_mm)
+        return _Trial(*align(self.fixed_image(level), scan.hu, start.pose, level, POLISH), start.residual_mm)
 
-    def _correlation(self, scan: _Scan, place: Array) -> float:
-        return levels.correlation(self.fixed(levels.CROP), scan.hu, place, levels.CROP)
+    def _correlation(self, scan: _Scan, pose: Array) -> float:
+        return correlation_at(self.fixed_image(levels.CROP), scan.hu, pose, levels.CROP)
 
-    def fixed(self, level: Level) -> Fixed:
-        """The reference at a level."""
+    def fixed_image(self, level: Level) -> FixedImage:
+        """Show the reference at a level, made once.
+
+        Args:
+            level: What to look at.
+
+        Returns:
+            The image and its mask.
+        """
         if level not in self._fixed:
-            self._fixed[level] = levels.fixed(self.reference, level)
+            self._fixed[level] = levels.fixed_image(self.reference, level)
         return self._fixed[level]
 
-    def _prepared(self, step: BlockLevel) -> Prepared:
+    def _prepared(self, step: BlockLevel) -> PreparedLevel:
         if step not in self._blocks:
             self._blocks[step] = prepare_blocks(self.reference, step)
         return self._blocks[step]
 
 
 def distinct_ears(fits: list[Fit]) -> list[Fit]:
-    """Drop a fit that lies where a better one of the other side lies: it is that ear, mirrored."""
+    """Drop a fit that lies where a better one of the other side lies: it is that ear, mirrored.
+
+    Args:
+        fits: Of one scan.
+
+    Returns:
+        Those of different places, best first.
+    """
     kept: list[Fit] = []
     for fit in sorted(fits, key=lambda item: -item.ncc):
         if not any(at_one_place(fit.matrix, other.matrix) for other in kept):
@@ -203,18 +247,42 @@ def distinct_ears(fits: list[Fit]) -> list[Fit]:
 
 
 def mirror_rival(fit: Fit, fits: list[Fit]) -> float:
-    """Correlation of the other side's fit at the same place as ``fit``; -1 when there is none."""
+    """Look for a fit of the other side at the same place.
+
+    Args:
+        fit: A fit.
+        fits: All of the same scan.
+
+    Returns:
+        Its correlation; -1 when there is none.
+    """
     others = [other for other in fits if other.mirrored is not fit.mirrored]
     near = [other for other in others if at_one_place(other.matrix, fit.matrix)]
     return max((other.ncc for other in near), default=-1.0)
 
 
 def at_one_place(first: Array, second: Array) -> bool:
-    """Whether two poses (4, 4) are of one ear, on whichever side each."""
+    """Tell whether two poses are of one ear, on whichever side each.
+
+    Args:
+        first: (4, 4).
+        second: (4, 4), into the same scan.
+
+    Returns:
+        Whether they lie within 20 mm.
+    """
     return bool(np.linalg.norm(first[:3, 3] - second[:3, 3]) <= SAME_EAR_MM)
 
 
 def distance_mm(first: Array, second: Array) -> float:
-    """Largest distance between where two poses (4, 4) put the corners of the lumen's box."""
+    """Measure how far apart two poses put the cochlear lumen.
+
+    Args:
+        first: (4, 4).
+        second: (4, 4), into the same scan.
+
+    Returns:
+        mm: the largest distance over the corners of the lumen's box.
+    """
     apart = LUMEN_BOX_MM @ (first - second)[:3, :3].T + (first - second)[:3, 3]
     return float(np.linalg.norm(apart, axis=1).max())

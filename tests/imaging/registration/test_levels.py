@@ -3,7 +3,8 @@
 import numpy as np
 import SimpleITK as sitk
 
-from medlangevin.imaging.registration.levels import COCHLEA, CROP, correlation, correlation_of, fixed, offsets, posed
+from medlangevin.imaging.registration.correlation import correlation_at, squared_correlation
+from medlangevin.imaging.registration.levels import COCHLEA, CROP, fixed_image, offsets, posed
 
 
 def test_correlation_is_squared_with_its_sign_and_refuses_what_hardly_overlaps():
@@ -12,24 +13,24 @@ def test_correlation_is_squared_with_its_sign_and_refuses_what_hardly_overlaps()
     second = (0.6 * first + 0.8 * generator.normal(size=first.shape)).astype(np.float32)
     everywhere = np.ones(first.shape, dtype=bool)
     plain = np.corrcoef(first.ravel(), second.ravel())[0, 1]
-    assert np.isclose(correlation_of(first, second, everywhere, everywhere), plain**2)
-    assert np.isclose(correlation_of(first, -second, everywhere, everywhere), -(plain**2))
+    assert np.isclose(squared_correlation(first, second, everywhere, everywhere), plain**2)
+    assert np.isclose(squared_correlation(first, -second, everywhere, everywhere), -(plain**2))
     some = everywhere.copy()
     some[4:] = False
-    assert correlation_of(first, second, some, everywhere) == -1.0
-    assert correlation_of(first, np.ones_like(first), everywhere, everywhere) == -1.0
+    assert squared_correlation(first, second, some, everywhere) == -1.0
+    assert squared_correlation(first, np.ones_like(first), everywhere, everywhere) == -1.0
 
 
 def test_the_reference_fits_itself_and_a_scan_elsewhere_does_not(reference):
-    level = fixed(reference, CROP)
-    assert correlation(level, reference.image, np.eye(4), CROP) > 0.99
+    level = fixed_image(reference, CROP)
+    assert correlation_at(level, reference.image, np.eye(4), CROP) > 0.99
     away = np.eye(4)
     away[:3, 3] = 60.0
-    assert correlation(level, reference.image, away, CROP) == -1.0
+    assert correlation_at(level, reference.image, away, CROP) == -1.0
 
 
 def test_the_last_level_sees_the_capsule_of_the_cochlea_and_no_air(reference):
-    level = fixed(reference, COCHLEA)
+    level = fixed_image(reference, COCHLEA)
     mask = sitk.GetArrayFromImage(level.mask) > 0
     hu = sitk.GetArrayFromImage(sitk.Resample(reference.image, level.image))
     assert not (mask & (hu < -300)).any()

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from medlangevin.imaging.reading.rejection import NO_EAR
 from medlangevin.imaging.registration.coil_check import CoilCheck, CoilFigures
-from medlangevin.imaging.registration.quality import NO_EAR, Figures, Verdict, judge, of_thick_slices, refusal
+from medlangevin.imaging.registration.quality import LIMITS, Figures, Verdict, judge, refusal, with_slice_thickness
 from medlangevin.imaging.registration.register import Fit
 
 
@@ -41,6 +42,22 @@ def test_each_figure_alone_is_enough_for_doubt(changes, word, code):
     verdict = judge(figures(**changes))
     assert (verdict.word, verdict.code) == (word, code)
     assert verdict.why
+
+
+@pytest.mark.parametrize(
+    ("limit", "word"),
+    [(limit, word) for limit in LIMITS for word in ("failed", "review") if limit.limit(word) is not None],
+)
+def test_each_limit_parts_values_on_either_side_of_it(limit, word):
+    values = figures().values
+    at = values["ncc"] - limit.limit(word) if limit.beyond == "near NCC" else limit.limit(word)
+    kept, broken = (at + 1e-9, at - 1e-9) if limit.beyond == "below" else (at - 1e-9, at + 1e-9)
+    assert not limit.is_broken(values | {limit.figure: kept}, word)
+    assert limit.is_broken(values | {limit.figure: broken}, word)
+    assert limit.is_broken(values | {limit.figure: np.nan}, word) is not limit.optional
+    # The very value: 0.3 mm is too far apart, 0.5 of correlation is enough.
+    if limit.beyond != "near NCC":
+        assert limit.is_broken(values | {limit.figure: at}, word) is (limit.beyond == "from")
 
 
 def test_a_method_without_blocks_is_not_doubted_for_it():
@@ -90,7 +107,7 @@ def test_a_coil_outside_the_scan_has_no_correlation(reference, warped_reference)
 
 def test_thick_slices_add_to_a_doubt_and_save_no_failed_ear():
     doubtful, failed = judge(figures(agreement_mm=1.2)), judge(figures(coverage=0.5))
-    assert of_thick_slices(failed, 2.0) == failed
-    both = of_thick_slices(doubtful, 2.0)
+    assert with_slice_thickness(failed, 2.0) == failed
+    both = with_slice_thickness(doubtful, 2.0)
     assert (both.word, both.code) == ("review", "starts-disagree")
     assert "apart; slices of 2 mm" in both.why

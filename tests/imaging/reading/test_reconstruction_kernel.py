@@ -3,8 +3,8 @@ import pytest
 
 from medlangevin.imaging.reading.geometry import stacks
 from medlangevin.imaging.reading.ingest import ingest
-from medlangevin.imaging.reading.kernel import sharpness
 from medlangevin.imaging.reading.read_headers import read_headers
+from medlangevin.imaging.reading.reconstruction_kernel import sharpness
 
 SHARP = [
     *("H60s", "H70h", "B60f", "B70f", "B80s", "U70u", "U90u", "I70f", "J70h", "Hr64", "Hr68h\\3", "Br64d", "Ur77u"),

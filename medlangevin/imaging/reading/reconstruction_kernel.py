@@ -1,7 +1,7 @@
-"""How sharp a reconstruction kernel is, from the vendors' names for it; the name itself is free text and not kept.
+"""How sharp a CT reconstruction kernel is, from the vendors' names for it; the name is free text and not kept.
 
-Ranks the series of one ear and parts the images of two kernels that share one series. The rules follow each vendor's
-own naming: no standard orders kernels across vendors.
+Ranks the series of one ear and parts the images of two reconstruction kernels that share one series. The rules follow
+each vendor's own naming: no standard orders reconstruction kernels across vendors.
 """
 
 import re
@@ -29,13 +29,19 @@ SOFT_WORDS = {
 IN_BETWEEN_WORDS = {"DETAIL", "HDDETAIL", "LUNG", "HDLUNG", "C", "L", "YA", "YB"}
 
 
-def sharpness(kernel_text: str) -> int:
-    """The class of a ConvolutionKernel: 2 sharp (bone), 1 in between or unknown, 0 soft.
+def sharpness(convolution_kernel: str) -> int:
+    """Class a reconstruction kernel by its name.
 
-    ``kernel_text`` may hold several values, parted by a backslash as in DICOM; the first that is known decides.
-    Cone-beam scanners name no kernel, or one that nobody else uses: 1.
+    Cone-beam scanners name none, or one that nobody else uses: those are unknown.
+
+    Args:
+        convolution_kernel: The value of ConvolutionKernel. It may hold several values, parted by a backslash as in
+            DICOM; the first that is known decides.
+
+    Returns:
+        2 sharp (bone), 1 in between or unknown, 0 soft.
     """
-    for value in kernel_text.upper().split("\\"):
+    for value in convolution_kernel.upper().split("\\"):
         known = _class_of(value.strip())
         if known is not None:
             return known

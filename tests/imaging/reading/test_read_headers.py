@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
 
-from medlangevin.imaging.reading import read_many as module
+from medlangevin.imaging.reading import read_headers as module
 from medlangevin.imaging.reading.ingest import ingest
-from medlangevin.imaging.reading.read_headers import read_headers
-from medlangevin.imaging.reading.read_many import read_many
+from medlangevin.imaging.reading.read_headers import read_headers, read_many
 
 
 @pytest.fixture(scope="module")
@@ -18,8 +17,8 @@ def files(tmp_path_factory, write_slice):
 
 @pytest.mark.parametrize(("bar", "processes"), [(100, 100), (5, 100), (5, 5)])
 def test_headers_come_in_order_however_they_are_read(files, monkeypatch, logged, bar, processes):
-    monkeypatch.setattr(module, "WORTH_A_BAR", bar)
-    monkeypatch.setattr(module, "WORTH_PROCESSES", processes)
+    monkeypatch.setattr(module, "MIN_FILES_FOR_PROGRESS", bar)
+    monkeypatch.setattr(module, "MIN_FILES_FOR_PROCESSES", processes)
     monkeypatch.setattr(module, "CHUNK", 4)
     assert list(read_many(files, workers=2)) == [(path, read_headers(path)) for path in files]
     assert ("header 21/21" in logged()) == (bar < 21)
