@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter, shift
 from medlangevin.config import parse_config
 from medlangevin.evaluation.memorisation import audit, copying_test, nearest, p_values
 from medlangevin.inference.generation import write_volume
-from medlangevin.reports.memorisation import draw_pairs
+from medlangevin.reports.montage import draw_pairs
 from medlangevin.shape.volumes import read_volume
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.training.train import train

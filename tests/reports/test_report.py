@@ -4,7 +4,9 @@ import base64
 import gzip
 import json
 import re
+from html import unescape
 from importlib.metadata import version
+from importlib.resources import files
 from pathlib import Path
 
 import nibabel
@@ -17,11 +19,10 @@ from medlangevin.evaluation.memorisation import audit
 from medlangevin.inference.generation import draw_volume, generate
 from medlangevin.inference.latents import Latents, fitted, from_prior
 from medlangevin.inference.posterior import posterior
-from medlangevin.reports.memorisation import draw_pairs
-from medlangevin.reports.montage import draw_generated
-from medlangevin.reports.posterior import draw_posterior
+from medlangevin.reports.montage import draw_generated, draw_pairs
 from medlangevin.reports.report import write_report
-from medlangevin.reports.viewer import Volume, viewer
+from medlangevin.reports.shape_figure import draw_posterior
+from medlangevin.reports.viewer import Volume, inline, viewer_data
 from medlangevin.runs.run import Run, load_run
 from medlangevin.shape.compare import compare, write_comparison
 from medlangevin.shape.compare_sets import SetComparison, SetStatistic, write_set_comparison
@@ -29,6 +30,7 @@ from medlangevin.shape.measure import Measures
 from medlangevin.shape.population import MeasuredEar, Population
 from medlangevin.shape.volumes import origin
 from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.pages import page_template
 
 AFFINE = np.array([[-0.2, 0, 0, 1.6], [0, -0.2, 0, 1.2], [0, 0, 0.2, -1.0], [0, 0, 0, 1]])
 
@@ -53,7 +55,8 @@ def assert_shows(volume: dict, run: Run, latents: Latents, window: tuple[float, 
 
 def test_a_volume_comes_back_from_the_page_on_its_grid_within_half_a_grey_step() -> None:
     hu = np.random.default_rng(0).uniform(-1500, 3500, (5, 4, 3))
-    page = viewer([Volume("v", "a </script> label", hu)], [], affine=AFFINE, window_hu=(-1000.0, 3000.0))
+    data = viewer_data([Volume("v", "a </script> label", hu)], [], affine=AFFINE, window_hu=(-1000.0, 3000.0))
+    page = page_template("medlangevin.reports", "viewer.html.j2").render(viewer=data, inline=inline)
     (volume,) = held(page)["volumes"]
     assert volume["label"] == "a </script> label"
     back = image(volume)
@@ -103,6 +106,33 @@ def test_the_viewer_draws_as_the_synthetic_folder_was_drawn(crop_run: Path, tmp_
     run = load_run(crop_run)
     assert_shows(second, run, fitted(run, count=2, seed=4), data["window"])
     assert second["label"] == "SYNTHETIC 2, seed 4, fitted"
+
+
+def test_a_name_from_the_disk_can_neither_open_an_element_nor_an_attribute(crop_run: Path, tmp_path: Path) -> None:
+    hostile = 'x" onerror="y\'><script>'
+    synthetic = tmp_path / hostile
+    synthetic.mkdir()
+    (synthetic / "generation.json").write_text("{}")
+    (synthetic / "montage.png").write_bytes(b"")
+    plain = write_report(crop_run, tmp_path / "plain.html").read_text()
+    page = write_report(crop_run, tmp_path / "report.html", synthetic=synthetic).read_text()
+    assert 'x" onerror' not in page
+    assert page.count("<script>") == plain.count("<script>")
+    (alt,) = re.findall(r'alt="(SYNTHETIC cochleae in [^"]*)"', page)
+    assert unescape(alt) == f"SYNTHETIC cochleae in {hostile}"
+    (command,) = re.findall(r"<code>(medlangevin audit [^<]*)</code>", page)
+    assert unescape(command) == f"medlangevin audit RUN --synthetic {synthetic}"
+
+
+def test_templates_trust_nothing_but_the_packages_own_style_and_scripts() -> None:
+    folders = [files("medlangevin.reports") / "page", files("medlangevin.imaging.cohort") / "page"]
+    templates = [path for folder in folders for path in folder.iterdir() if path.name.endswith(".j2")]
+    assert len(templates) == 4
+    trusted = [
+        found for path in templates for found in re.findall(r"\{\{ *([^}]*?) *\|\s*safe", path.read_text("utf-8"))
+    ]
+    assert sorted(trusted) == ['inline("niivue.umd.js")', 'inline("page.css")', 'inline("viewer.js")']
+    assert not any(word in path.read_text("utf-8") for path in templates for word in ("autoescape", "Markup"))
 
 
 def test_a_page_without_real_ears_holds_none_and_no_pseudonym(crop_run: Path, tmp_path: Path) -> None:
