@@ -17,14 +17,14 @@ from medlangevin.inference.latents import Latents
 from medlangevin.runs.checkpoint import WEIGHTS
 from medlangevin.runs.randomness import generator
 from medlangevin.runs.run import CheckpointName, Run, checkpoint_folder, load_run
-from medlangevin.shape.volumes import GENERATED
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import atomic_path, foreign_files, read_json, require_folder, sweep, write_json
 from medlangevin.system.progress import progress
 
 logger = logging.getLogger(__name__)
 
-PICTURE = "montage.png"
+# GENERATED: how the volumes beside it were drawn.
+GENERATED, PICTURE = "generation.json", "montage.png"
 
 
 def generate(
@@ -118,6 +118,19 @@ def _write(
                 write_json(sidecar, about | {"index": index, **latents.note(index), "latent": latent.tolist()})
             track.advance(index)
     return paths
+
+
+def origin(folder: Path) -> str | None:
+    """Tell whether volumes of ``generate`` have been replaced.
+
+    Args:
+        folder: Any folder.
+
+    Returns:
+        A hash of generation.json; None where there is none.
+    """
+    record = folder / GENERATED
+    return hashlib.sha256(record.read_bytes()).hexdigest() if record.is_file() else None
 
 
 @torch.no_grad()

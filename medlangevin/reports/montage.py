@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from medlangevin.datasets.slices import middle_slices
 from medlangevin.evaluation.memorisation import PICTURE as PAIRS_PICTURE
 from medlangevin.evaluation.memorisation import RESULT
-from medlangevin.inference.generation import PICTURE
-from medlangevin.shape.volumes import GENERATED, find_volumes, read_volume
+from medlangevin.inference.generation import GENERATED, PICTURE
+from medlangevin.shape.volumes import find_volumes, read_volume
 from medlangevin.system.files import atomic_path, read_json
 
 MOST_VOLUMES, MOST_PAIRS = 48, 12

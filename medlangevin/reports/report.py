@@ -6,14 +6,13 @@ from typing import Any
 from medlangevin._version import __version__
 from medlangevin.datasets.datalist import CropIndex, read_index
 from medlangevin.datasets.window import to_hu
-from medlangevin.inference.generation import draw_volume
+from medlangevin.inference.generation import GENERATED, draw_volume
 from medlangevin.inference.latents import Aggregate, Latents, aggregated_posterior, fitted, from_prior, traverse
 from medlangevin.inference.posterior import SUMMARY
 from medlangevin.reports import report_sections, report_synthetic
 from medlangevin.reports.run_pictures import held_out_ears
 from medlangevin.reports.viewer import Direction, Volume, inline, viewer_data
 from medlangevin.runs.run import Run, load_run
-from medlangevin.shape.volumes import GENERATED
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import read_json, write_text
 from medlangevin.system.pages import page_template

@@ -7,7 +7,7 @@ from typing import Any
 
 from medlangevin.evaluation.memorisation import PICTURE as PAIRS_PICTURE
 from medlangevin.evaluation.memorisation import RESULT, format_audit
-from medlangevin.inference.generation import PICTURE
+from medlangevin.inference.generation import GENERATED, PICTURE, origin
 from medlangevin.reports.report_parts import (
     Missing,
     Picture,
@@ -19,7 +19,6 @@ from medlangevin.reports.report_parts import (
 )
 from medlangevin.reports.report_sections import run_picture
 from medlangevin.runs.run import Run
-from medlangevin.shape.volumes import GENERATED, origin
 from medlangevin.system.files import read_json
 
 _SETS, _DISTANCES = ("first", "second"), (("wasserstein", "wasserstein"), ("ks_statistic", "ks"))

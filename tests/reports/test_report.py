@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from medlangevin.cli.main import main
 from medlangevin.evaluation.memorisation import audit
-from medlangevin.inference.generation import draw_volume, generate
+from medlangevin.inference.generation import draw_volume, generate, origin
 from medlangevin.inference.latents import Latents, fitted, from_prior
 from medlangevin.inference.posterior import posterior
 from medlangevin.reports.montage import draw_generated, draw_pairs
@@ -28,7 +28,6 @@ from medlangevin.shape.compare import compare, write_comparison
 from medlangevin.shape.compare_sets import SetComparison, SetStatistic, write_set_comparison
 from medlangevin.shape.measure import Measures
 from medlangevin.shape.population import MeasuredEar, Population
-from medlangevin.shape.volumes import origin
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.pages import page_template
 
