@@ -8,6 +8,7 @@ from medlangevin.datasets.datalist import SPLITS, CropIndex
 from medlangevin.evaluation.likelihood import RESULTS, format_result
 from medlangevin.inference.posterior import PICTURE, SUMMARY, format_posterior
 from medlangevin.reports.report_parts import Missing, Picture, picture, picture_if_any, reading
+from medlangevin.reports.run_pictures import PICTURES
 from medlangevin.runs.metrics import read_metrics
 from medlangevin.runs.run import ENVIRONMENT, METRICS, Run
 from medlangevin.system.errors import MedlangevinError
@@ -60,7 +61,7 @@ def run_picture(run: Run, name: str, caption: str) -> Picture | Missing:
     Returns:
         The picture, or what to run where it has not been drawn.
     """
-    found = picture_if_any(run.directory / "samples" / f"{name}.png", caption)
+    found = picture_if_any(run.directory / PICTURES / f"{name}.png", caption)
     return found or Missing("Not drawn yet", "medlangevin train CONFIG --resume")
 
 

@@ -18,7 +18,10 @@ from medlangevin.reports.report_parts import (
     tsv_table,
 )
 from medlangevin.reports.report_sections import run_picture
+from medlangevin.reports.shape_comparison import PICTURE as COMPARISON_PICTURE
 from medlangevin.runs.run import Run
+from medlangevin.shape.compare import ABOUT, TABLE
+from medlangevin.shape.compare_sets import TABLE as SETS_TABLE
 from medlangevin.system.files import read_json
 
 _SETS, _DISTANCES = ("first", "second"), (("wasserstein", "wasserstein"), ("ks_statistic", "ks"))
@@ -59,24 +62,24 @@ def shape(synthetic: Path | None) -> dict[str, Any] | Missing:
         MedlangevinError: Where a file of the comparison is damaged.
     """
     folder = None if synthetic is None else synthetic / "shape"
-    if folder is None or not (folder / "comparison.tsv").is_file():
+    if folder is None or not (folder / TABLE).is_file():
         commands = "medlangevin generate RUN --count 100 --out synthetic; " if synthetic is None else ""
         commands += f"medlangevin shape {synthetic or 'synthetic'} --compare DATA"
         return Missing("Not compared yet (then give the folder with --synthetic)", commands)
     about: dict[str, Any] = {}
-    with reading(folder / "comparison.json", "run medlangevin shape again"):
-        if (folder / "comparison.json").is_file():
-            about = dict(read_json(folder / "comparison.json"))
+    with reading(folder / ABOUT, "run medlangevin shape again"):
+        if (folder / ABOUT).is_file():
+            about = dict(read_json(folder / ABOUT))
     if _is_stale(about, "first_origin", synthetic):
         return Missing(_STALE, f"medlangevin shape {synthetic} --compare DATA")
     names = {which: str(about.get(which, which)) for which in _SETS}
     shown: dict[str, Any] = {
         **names,
-        "measures": _measures(folder / "comparison.tsv"),
+        "measures": _measures(folder / TABLE),
         "sets": None,
-        "picture": picture_if_any(folder / "comparison.png", "Each measure in both populations"),
+        "picture": picture_if_any(folder / COMPARISON_PICTURE, "Each measure in both populations"),
     }
-    sets = folder / "comparison_sets.tsv"
+    sets = folder / SETS_TABLE
     if sets.is_file():
         with reading(sets, "run medlangevin shape again"):
             shown["sets"] = tsv_table(sets, partial(_named, names), needed="value")

@@ -16,6 +16,7 @@ from medlangevin.runs.randomness import generator
 from medlangevin.runs.run import METRICS, Run, load_run
 from medlangevin.training.data import load_splits
 
+PICTURES = "samples"  # the folder of a run that holds them
 SAMPLES, RECONSTRUCTIONS = 24, 8
 IMAGE_SAMPLES, IMAGE_RECONSTRUCTIONS, IMAGE_COLUMNS = 100, 16, 8
 
@@ -26,7 +27,7 @@ def draw_run(run_dir: Path | str) -> list[Path]:
     Needs the crops or images that the run was trained on where its config says they are. Raises MedlangevinError.
     """
     run = load_run(run_dir)
-    folder = run.directory / "samples"
+    folder = run.directory / PICTURES
     curves, reconstructions, samples = (folder / f"{name}.png" for name in ("curves", "reconstructions", "samples"))
     noun = "ear" if run.config.images is None else "image"
     rows = read_metrics(run.directory / METRICS)

@@ -21,6 +21,7 @@ from medlangevin.system.files import require_folder, write_tsv
 
 # With so many ears in both sets, Kolmogorov-Smirnov still misses three of four differences of a standard deviation.
 FEW = 10
+PICTURE, FAILURES = "comparison.png", "failures.tsv"
 _OWN_NAMES = ("comparison", "comparison_sets", "cross_sections", "failures")
 
 
@@ -86,9 +87,9 @@ def report_shape(
         tables += (told,)
         sets = compare_sets(first, second)
         tables += (write_set_comparison(sets, out, first=first.name, second=second.name),)
-        figure = draw_comparison(first, second, comparisons, sets, out / "comparison.png")
+        figure = draw_comparison(first, second, comparisons, sets, out / PICTURE)
     failures = [(population.name, *failure) for population in populations for failure in population.failures]
-    listing = out / "failures.tsv"
+    listing = out / FAILURES
     if failures:
         write_tsv(listing, [("population", "volume", "reason"), *failures])
     else:
