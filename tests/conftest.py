@@ -9,20 +9,23 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 # The tensors of the tests are too small to share: threads that wait for a busy core make them ten times slower, and
 # what is compared bit by bit depends on their number. Here, before torch is loaded, and for every program that is
 # started.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+import matplotlib.image
 import nibabel
 import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
 import yaml
+from click.testing import CliRunner
 
+from medlangevin.cli.main import main
 from medlangevin.config import Config, parse_config
 from medlangevin.training.train import train
 
@@ -164,6 +167,47 @@ def make_config(cohort: Path, tmp_path: Path) -> Callable[..., Config]:
         )
 
     return make
+
+
+class Small(NamedTuple):
+    """Folders and files: crops, the run's config, the run, and what generate made of it."""
+
+    data: Path
+    config: Path
+    run: Path
+    synthetic: Path
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory, write_crops: Callable[..., list[Path]]) -> Small:
+    """A run on tiny crops that was trained, evaluated and drawn from, for tests that only read it."""
+    root = tmp_path_factory.mktemp("small")
+    data = root / "data"
+    data.mkdir()
+    random = np.random.default_rng(0)
+    shape = (16, 12, 10)
+    ears = [500 + 40 * np.indices(shape)[number % 3] + random.normal(0, 50, shape) for number in range(8)]
+    (data / "qc").mkdir()
+    for number, path in enumerate(write_crops(data, training=ears[:4], validation=ears[4:6], test=ears[6:])):
+        name = path.name.removesuffix(".nii.gz")
+        verdict = {"verdict": "review", "why": "a <b>doubt</b>"} if number == 3 else {"verdict": "ok", "why": ""}
+        (data / f"{name}.json").write_text(json.dumps({**verdict, "ncc": 0.9 - number / 100}))
+        matplotlib.image.imsave(data / "qc" / f"{name}.png", np.full((4, 4), number))
+    config = root / "small.yaml"
+    config.write_text(
+        f"name: small\noutput_dir: {root / 'runs'}\ndata: {{root: {data}}}\n"
+        "model: {kind: vae, latent_dim: 2, network: {channels: [2], hidden: 4}}\n"
+        "training: {epochs: 2, batch_size: 2, accelerator: cpu}\n"
+    )
+    found = Small(data, config, root / "runs" / "small", root / "synthetic")
+    for arguments in (
+        ("train", config),
+        ("evaluate", found.run, "--samples", 2),
+        ("generate", found.run, "--count", 2, "--out", found.synthetic),
+    ):
+        result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+        assert result.exit_code == 0, result.output
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -41,7 +41,7 @@ from medlangevin.imaging.reading.rejection import UnusableSeriesError
 from medlangevin.imaging.reading.slice_pixels import PIXEL_TAGS
 from medlangevin.imaging.registration.crop import Grid, on_grid
 from medlangevin.imaging.registration.reference import load_reference
-from medlangevin.phantom.dicom import HeaderVariant, invent_person, make_uid, write_study
+from medlangevin.phantom.dicom import HeaderVariant, invent_patient, make_uid, write_study
 from medlangevin.phantom.scan import Geometry
 
 SLICES, ROWS, COLUMNS, STEP_MM, SPACING = 26, 36, 40, 0.6, (0.3, 0.35)
@@ -226,7 +226,7 @@ def write_series(folder: Path) -> None:
         variant = HeaderVariant(rescale_intercept=0 if number % 2 == 0 else -1024)
         rng = np.random.default_rng(number)
         uids = {"study_uid": make_uid("study", number), "series_uid": make_uid("series", number)}
-        person = invent_person(number, rng)
+        person = invent_patient(number, rng)
         write_study(folder / encoding, hu, geometry, person=person, side="R", variant=variant, rng=rng, **uids)
         for path in (folder / encoding).iterdir():
             _encode(path, encoding)

@@ -24,7 +24,7 @@ def audit(run: Path, synthetic: Path, data: Path | None, out: Path | None, check
     """
     from medlangevin.evaluation.memorisation import audit as audit_run
     from medlangevin.evaluation.memorisation import format_audit
-    from medlangevin.reports.memorisation import draw_pairs
+    from medlangevin.reports.montage import draw_pairs
 
     out = out or synthetic / "audit"
     click.echo(format_audit(audit_run(run, synthetic, data, out, checkpoint=checkpoint)))

@@ -1,35 +1,10 @@
 """medlangevin demo: the commands of a user's day, one after the other, on the digital phantom."""
 
-import json
 import time
 from pathlib import Path
 
 import click
 
-from medlangevin.system.errors import MedlangevinError
-
-# Small enough for two CPU cores and a few minutes; configs/cochlea_qsl.yaml is what a real cohort wants.
-CONFIG = """\
-# A small QSL-VAE on the phantom's crops, sized for a few minutes on two CPU cores.
-name: demo
-output_dir: {runs}
-data:
-  root: {cochlea}
-model:
-  kind: qsl_vae
-  latent_dim: 8
-  network:
-    channels: [8, 16, 32]
-    hidden: 128
-  flow:
-    steps: 2
-training:
-  epochs: 60
-  batch_size: 4
-  learning_rate: 0.002
-  learning_rate_schedule: cosine
-  warmup_epochs: 2
-"""
 EARS = 24
 PICTURES = {
     "report.html": "all of it on one page, with a viewer",
@@ -55,10 +30,9 @@ def demo(ctx: click.Context, out: Path, seed: int) -> None:
     Example:
       medlangevin demo --out demo_output
     """
-    config = out / "demo.yaml"
-    # JSON strings are YAML strings, whatever characters the path has.
-    text = CONFIG.format(runs=json.dumps(f"{out}/runs"), cochlea=json.dumps(f"{out}/cochlea"))
-    _claim(out, config, text)
+    from medlangevin.config.demo import write_demo_config
+
+    config = write_demo_config(out)
     group = ctx.find_root().command
     started = time.monotonic()
     for argv in (
@@ -83,13 +57,3 @@ def demo(ctx: click.Context, out: Path, seed: int) -> None:
     click.secho(f"\nDone in {time.monotonic() - started:.0f} s. Look at:", bold=True)
     for name, what in PICTURES.items():
         click.echo(f"  {out / name}  {what}")
-
-
-def _claim(out: Path, config: Path, text: str) -> None:
-    """Make ``out`` the folder of a demo; refuse to mix one with other files."""
-    from medlangevin.system.files import require_folder, write_text
-
-    require_folder(out)
-    if not config.is_file() and out.is_dir() and any(out.iterdir()):
-        raise MedlangevinError(f"{out} holds other files; give an empty or new folder with --out")
-    write_text(config, text)

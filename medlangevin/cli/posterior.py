@@ -41,7 +41,7 @@ def posterior(
     """
     from medlangevin.inference.posterior import format_posterior
     from medlangevin.inference.posterior import posterior as sample
-    from medlangevin.reports.posterior import draw_posterior
+    from medlangevin.reports.shape_figure import draw_posterior
 
     result = sample(
         run,

@@ -70,7 +70,9 @@ def preprocess(
         raise MedlangevinError("--series is empty; give it a SeriesInstanceUID, a series hash, or a folder or file")
     if merge:
         _refuse_others("--merge", "the shards have decided the rest", {"out"})
-        _merge(out)
+        from medlangevin.imaging.cohort.merge import merge as merge_shards
+
+        _tell(merge_shards(out))
         return
     if raw is None:
         raise MedlangevinError("--raw is missing; give the folder of the scans")
@@ -111,34 +113,20 @@ def _refuse_others(option: str, why: str, allowed: set[str]) -> None:
         raise MedlangevinError(f"{option} makes no use of {', '.join(others)} ({why}); leave it out")
 
 
-def _merge(out: Path) -> None:
-    from medlangevin.imaging.cohort.merge import merge
-
-    _tell(merge(out))
-
-
 def _tell(summary: "PreprocessSummary") -> None:
-    from medlangevin.imaging.cohort.summary import describe
-    from medlangevin.system.errors import PartialFailureError
+    from medlangevin.imaging.cohort.summary import describe, require_no_failures
 
     click.echo(describe(summary))
-    if summary.failures or summary.failed:
-        ears = f" and {len(summary.failed)} ears cannot be used" if summary.failed else ""
-        listed = "" if summary.shard else f" and in {summary.out / 'failures.tsv'}"
-        raise PartialFailureError(f"{len(summary.failures)} CT series gave no crop{ears}; reasons above{listed}")
+    require_no_failures(summary)
 
 
 def _build_reference(raw: Path, target: Path, start: Path | None, workers: int) -> None:
-    from medlangevin.imaging.cohort.build_reference import build_reference_from_folder
-    from medlangevin.system.errors import PartialFailureError
+    from medlangevin.imaging.cohort.build_reference import (
+        build_reference_from_folder,
+        describe_built,
+        require_all_used,
+    )
 
     built = build_reference_from_folder(raw, target, reference=start, workers=workers)
-    for item in built.failures:
-        click.echo(f"failed   {item.folder}: {item.reason}; {item.what_to_do}")
-    moved = ", ".join(f"{change:.2f}" for change in built.changes_mm)
-    click.echo(f"built    {target} from {built.ears} ears; mean movement in each round, mm: {moved}")
-    if built.warning:
-        click.echo(f"warning  {built.warning}")
-    click.echo(f"use      medlangevin preprocess --raw {raw} --reference {target}")
-    if built.failures:
-        raise PartialFailureError(f"{len(built.failures)} CT series were left out; reasons above")
+    click.echo(describe_built(built, raw, target))
+    require_all_used(built)

@@ -57,21 +57,10 @@ def shape(
       medlangevin shape synthetic/ --compare data/cochlea --split validation --split test
       medlangevin shape data/cochlea --mesh stl --mesh-space RAS
     """
-    from medlangevin.reports.shape_comparison import format_table, report_shape
-    from medlangevin.system.errors import MedlangevinError, PartialFailureError
+    from medlangevin.reports.shape_comparison import describe, report_shape, require_all_read
 
-    if mesh_space and not mesh:
-        raise MedlangevinError("--mesh-space says nothing without --mesh; add --mesh stl, ply or vtk")
-    space = mesh_space or "LPS"
-    report = report_shape(folder, other=other, splits=splits, out=out, workers=workers, mesh=mesh, mesh_space=space)
-    click.echo(format_table(report))
-    for table in report.tables:
-        click.echo(f"table {table}")
-    if mesh:
-        place = (out or folder / "shape") / "meshes"
-        click.echo(f"meshes {place} ({mesh}, {space} mm of the reference frame, left ears mirrored to right)")
-    if report.figure:
-        click.echo(f"picture {report.figure}")
-    if report.failures:
-        count = sum(len(population.failures) for population in report.populations)
-        raise PartialFailureError(f"{count} of the volumes could not be read and were skipped; see {report.failures}")
+    report = report_shape(
+        folder, other=other, splits=splits, out=out, workers=workers, mesh=mesh, mesh_space=mesh_space
+    )
+    click.echo(describe(report))
+    require_all_read(report)

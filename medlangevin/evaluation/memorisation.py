@@ -26,11 +26,12 @@ from scipy import stats
 from medlangevin._version import __version__
 from medlangevin.datasets.crops import CropDataset, choose_splits
 from medlangevin.datasets.datalist import Ear
+from medlangevin.inference.generation import origin
 from medlangevin.runs.folder import CheckpointName
 from medlangevin.runs.load import load_run
 from medlangevin.runs.randomness import generator
 from medlangevin.runs.run import Run
-from medlangevin.shape.volumes import Volume, find_volumes, origin
+from medlangevin.shape.volumes import Volume, find_volumes
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import require_own_folder, sweep, write_json, write_tsv
 from medlangevin.system.progress import progress

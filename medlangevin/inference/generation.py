@@ -14,7 +14,6 @@ from medlangevin.runs.checkpoint import WEIGHTS
 from medlangevin.runs.folder import CheckpointName, checkpoint_folder
 from medlangevin.runs.load import load_run
 from medlangevin.runs.run import Run
-from medlangevin.shape.volumes import GENERATED
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import foreign_files, read_json, require_folder, sweep, write_json
 from medlangevin.system.nifti import write_volume
@@ -22,7 +21,8 @@ from medlangevin.system.progress import progress
 
 logger = logging.getLogger(__name__)
 
-PICTURE = "montage.png"
+# GENERATED: how the volumes beside it were drawn.
+GENERATED, PICTURE = "generation.json", "montage.png"
 
 
 def generate(
@@ -116,6 +116,19 @@ def _write(
                 write_json(sidecar, about | {"index": index, **latents.note(index), "latent": latent.tolist()})
             track.advance(index)
     return paths
+
+
+def origin(folder: Path) -> str | None:
+    """Tell whether volumes of ``generate`` have been replaced.
+
+    Args:
+        folder: Any folder.
+
+    Returns:
+        A hash of generation.json; None where there is none.
+    """
+    record = folder / GENERATED
+    return hashlib.sha256(record.read_bytes()).hexdigest() if record.is_file() else None
 
 
 def _names(out: Path, index: int) -> tuple[Path, Path]:

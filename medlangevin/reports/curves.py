@@ -15,8 +15,14 @@ from medlangevin.system.files import atomic_path
 def save_curves(rows: list[Row], path: Path | str, *, title: str, noun: str = "ear") -> None:
     """Write a PNG: training and validation ELBO over the epochs, and the other numbers of metrics.csv below.
 
-    ``rows``: of metrics.csv; without a validation ELBO only the training is shown. ``noun``: what the nats are of, for
-    example ear. Raises MedlangevinError when there are no rows.
+    Args:
+        rows: Of metrics.csv; without a validation ELBO only the training is shown.
+        path: The file to write.
+        title: The line above all.
+        noun: What the nats are of, for example ear.
+
+    Raises:
+        MedlangevinError: When there are no rows.
     """
     if not rows:
         raise MedlangevinError(f"no epoch has been finished yet, so there are no curves to draw in {path}")
@@ -52,12 +58,25 @@ def save_curves(rows: list[Row], path: Path | str, *, title: str, noun: str = "e
 
 
 def series(rows: list[Row], name: str) -> np.ndarray:
-    """A column of metrics.csv, (epochs,) float64; NaN where it is absent."""
+    """Take a column of metrics.csv.
+
+    Args:
+        rows: Of metrics.csv.
+        name: The column.
+
+    Returns:
+        (epochs,) float64; NaN where it is absent.
+    """
     return np.array([row.get(name, np.nan) for row in rows], dtype=float)
 
 
 def frame_the_end(axes: Axes, values: np.ndarray) -> None:
-    """The first epochs fall from the sky and flatten the rest: show the upper 90 % of the values."""
+    """Show the upper 90 % of the values: the first epochs lie far below and would flatten the rest.
+
+    Args:
+        axes: Where the values are drawn.
+        values: All that is drawn; NaN and infinity do not count.
+    """
     values = values[np.isfinite(values)]
     if len(values) == 0:
         return

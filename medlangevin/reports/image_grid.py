@@ -20,9 +20,14 @@ DPI = 100
 def save_image_grid(
     images: Tensor, path: Path | str, *, columns: int, title: str, labels: Sequence[str] | None = None
 ) -> None:
-    """Write a PNG of ``images`` (N, C, H, W) in [0, 1], ``columns`` to a row, from the top left.
+    """Write a PNG of images, from the top left.
 
-    C = 3 is shown as RGB, of anything else the first channel in grey. ``labels``: one for each row, at its left.
+    Args:
+        images: (N, C, H, W) in [0, 1]. C = 3 is shown as RGB, of anything else the first channel in grey.
+        path: The file to write.
+        columns: Images in a row.
+        title: The line above all.
+        labels: One for each row, at its left.
     """
     tiles = tile(images, columns)
     scale = max(1, round(SHOWN_WIDTH / tiles.shape[1]))
@@ -41,10 +46,14 @@ def save_image_grid(
 
 
 def tile(images: Tensor, columns: int) -> np.ndarray:
-    """One picture of (N, C, H, W): rows of ``columns`` images, ``GAP`` white pixels between them.
+    """Put images into one picture, with ``GAP`` white pixels between them.
 
-    (rows (H + GAP) - GAP, columns (W + GAP) - GAP), with a last axis of 3 for RGB; values are clipped to [0, 1]. Places
-    that no image is left for stay white.
+    Args:
+        images: (N, C, H, W), clipped to [0, 1].
+        columns: Images in a row. Places that no image is left for stay white.
+
+    Returns:
+        (rows (H + GAP) - GAP, columns (W + GAP) - GAP), with a last axis of 3 for RGB.
     """
     count, channels, height, width = images.shape
     pictures = images.detach().float().cpu().clamp(0, 1)
@@ -59,7 +68,12 @@ def tile(images: Tensor, columns: int) -> np.ndarray:
 
 
 def show_tiles(axes: Axes, tiles: np.ndarray) -> None:
-    """Show what ``tile`` made, without a frame."""
+    """Show a picture in grey or RGB, without a frame.
+
+    Args:
+        axes: Where to show it.
+        tiles: What ``tile`` returned.
+    """
     axes.imshow(tiles, cmap=matplotlib.colormaps["gray"], vmin=0, vmax=1, interpolation="nearest")
     axes.set(xticks=[], yticks=[])
     axes.tick_params(length=0, labelsize=8)
@@ -68,9 +82,15 @@ def show_tiles(axes: Axes, tiles: np.ndarray) -> None:
 
 
 def above_each_other(originals: Tensor, reconstructions: Tensor, columns: int) -> Tensor:
-    """Rows of ``columns`` originals, each above the row of their reconstructions: (2 N, C, H, W) for ``tile``.
+    """Order images so that each row of originals stands above the row of their reconstructions.
 
-    N has to be a multiple of ``columns``.
+    Args:
+        originals: (N, C, H, W); N has to be a multiple of ``columns``.
+        reconstructions: (N, C, H, W).
+        columns: Images in a row.
+
+    Returns:
+        (2 N, C, H, W) for ``tile``.
     """
     rows = torch.stack([originals.unflatten(0, (-1, columns)), reconstructions.unflatten(0, (-1, columns))], dim=1)
     return rows.flatten(0, 2)

@@ -1,4 +1,4 @@
-"""Montages: the middle slices of many volumes in one PNG."""
+"""Montages: the middle slices of many volumes in one PNG, and those of synthetic ears and of an audit."""
 
 import math
 from collections.abc import Sequence
@@ -9,12 +9,15 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from medlangevin.datasets.crop_arrays import middle_slices
-from medlangevin.inference.generation import PICTURE
-from medlangevin.shape.volumes import GENERATED
+from medlangevin.evaluation.memorisation import PICTURE as PAIRS_PICTURE
+from medlangevin.evaluation.memorisation import RESULT
+from medlangevin.inference.generation import GENERATED, PICTURE
+from medlangevin.shape.volumes import find_volumes
 from medlangevin.system.files import atomic_path, read_json
 from medlangevin.system.nifti import read_volume
 
-MOST_VOLUMES = 48
+MOST_VOLUMES, MOST_PAIRS = 48, 12
+PAIRS_WINDOW_HU = (-1000.0, 2500.0)
 
 
 def save_montage(
@@ -27,10 +30,16 @@ def save_montage(
     columns: int | None = None,
     total: int | None = None,
 ) -> None:
-    """Write a PNG with the axial, coronal and sagittal middle slices of each volume (i, j, k), one tile a volume.
+    """Write a PNG with the axial, coronal and sagittal middle slices of each volume, one tile a volume.
 
-    ``window``: the values shown black and white. At most ``MOST_VOLUMES`` are drawn; the title says so when there are
-    more, or ``total`` in a set that ``volumes`` is the beginning of.
+    Args:
+        volumes: Arrays (i, j, k). At most 48 are drawn, and the title says so when there are more.
+        path: The file to write.
+        labels: What to write above each tile.
+        title: The line above all.
+        window: The values shown black and white.
+        columns: Tiles in a row, if not about square.
+        total: How many volumes there are, where ``volumes`` is only the beginning of them.
     """
     shown = min(len(volumes), MOST_VOLUMES)
     total = total or len(volumes)
@@ -53,7 +62,15 @@ def save_montage(
 
 
 def draw_generated(folder: Path | str, *, columns: int | None = None) -> Path:
-    """Write the montage of a folder that ``generate`` filled; its path. ``columns``: tiles in a row, if not square."""
+    """Write the montage of a folder of synthetic ears.
+
+    Args:
+        folder: What ``generate`` wrote.
+        columns: Tiles in a row, if not about square.
+
+    Returns:
+        The path of the PNG in ``folder``.
+    """
     folder = Path(folder)
     about = read_json(folder / GENERATED)
     paths = sorted(folder.glob("synthetic-*_ct.nii.gz"))
@@ -68,6 +85,31 @@ def draw_generated(folder: Path | str, *, columns: int | None = None) -> Path:
         total=len(paths),
     )
     return folder / PICTURE
+
+
+def draw_pairs(folder: Path | str) -> Path:
+    """Draw the synthetic ears most like a training ear, each beside its neighbour: up to 12 of lowest image score.
+
+    Args:
+        folder: What ``audit`` wrote.
+
+    Returns:
+        The path of the PNG in ``folder``.
+    """
+    folder = Path(folder)
+    result = read_json(folder / RESULT)
+    synthetic = {volume.name: volume.path for volume in find_volumes(Path(result["synthetic"]))}
+    training = {volume.path.name: volume.path for volume in find_volumes(Path(result["data"]))}
+    volumes: list[np.ndarray] = []
+    labels: list[str] = []
+    for row in sorted(result["ears"], key=lambda row: row["image_score"])[:MOST_PAIRS]:
+        neighbour = row["image_nearest"]
+        volumes += [read_volume(synthetic[row["volume"]])[0], read_volume(training[neighbour])[0]]
+        verdict = "COPY? " if row["copy"] else ""
+        labels += [f"{verdict}{row['volume']}, score {row['image_score']:.2f}", neighbour.split("_ct")[0]]
+    title = f"SYNTHETIC ears from {result['run']} (left) and their nearest training ears (right)"
+    save_montage(volumes, folder / PAIRS_PICTURE, labels=labels, title=title, window=PAIRS_WINDOW_HU, columns=2)
+    return folder / PAIRS_PICTURE
 
 
 def _tile(volume: np.ndarray, window: tuple[float, float]) -> np.ndarray:

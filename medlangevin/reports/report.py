@@ -1,28 +1,22 @@
 """One self-contained page on a run: its data, how it learned, what it makes, and how that compares."""
 
-import html
-from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from medlangevin._version import __version__
 from medlangevin.datasets.crop_arrays import to_hu
 from medlangevin.datasets.datalist import CropIndex, read_index
+from medlangevin.inference.generation import GENERATED
 from medlangevin.inference.latents import Aggregate, Latents, aggregated_posterior, fitted, from_prior, traverse
 from medlangevin.inference.posterior import SUMMARY
-from medlangevin.reports.report_sections import (
-    Section,
-    data_section,
-    posterior_section,
-    run_sections,
-    synthetic_sections,
-)
+from medlangevin.reports import report_sections, report_synthetic
 from medlangevin.reports.run_pictures import held_out_ears
-from medlangevin.reports.viewer import Direction, Volume, viewer
+from medlangevin.reports.viewer import Direction, Volume, inline, viewer_data
 from medlangevin.runs.load import load_run
 from medlangevin.runs.run import Run
-from medlangevin.shape.volumes import GENERATED
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import read_json, write_text
+from medlangevin.system.pages import page_template
 
 REAL_EARS, SYNTHETIC_EARS = 6, 8
 DIRECTIONS, STEPS = 4, 9
@@ -38,12 +32,22 @@ def write_report(
     with_real: bool = True,
     seed: int = 0,
 ) -> Path:
-    """Write one HTML file that needs nothing else, not even a network; its path.
+    """Write one HTML file that needs nothing else, not even a network.
 
-    ``data_root``: the crops if not where the run's config says. ``synthetic``: a folder of ``generate``, with what
-    ``shape`` and ``audit`` made of it; ``posterior``: a folder of ``posterior``. ``with_real``: False keeps every
-    picture, volume and measure of a real ear out, for a page that leaves the house. ``seed``: of the synthetic volumes
-    in the viewer. Raises MedlangevinError, one line, before anything is written.
+    Args:
+        run_dir: The run, of crops.
+        out: The file to write.
+        data_root: The crops, if not where the run's config says.
+        synthetic: A folder that ``generate`` wrote, with what ``shape`` and ``audit`` found in it.
+        posterior: A folder that ``posterior`` wrote.
+        with_real: False keeps every picture, volume and measure of a real ear out, for a page that is passed on.
+        seed: Of the synthetic volumes in the viewer.
+
+    Returns:
+        The file's path.
+
+    Raises:
+        MedlangevinError: One line, before anything is written.
     """
     out = Path(out)
     if out.is_dir():
@@ -52,25 +56,33 @@ def write_report(
     run.crop_grid()  # refuses a run of images
     folder = None if synthetic is None else Path(synthetic)
     if folder is not None and not folder.is_dir():
-        raise MedlangevinError(f"{folder} is no folder; give --synthetic a folder that medlangevin generate wrote")
+        raise MedlangevinError(f"{folder} is not a folder; give --synthetic a folder that medlangevin generate wrote")
     chains = None if posterior is None else Path(posterior)
     if chains is not None and not (chains / SUMMARY).is_file():
         raise MedlangevinError(
             f"{chains} holds no {SUMMARY}; give --posterior a folder that medlangevin posterior wrote"
         )
     crops = read_index(data_root or run.config.data.root)
-    sections = [
-        *run_sections(run),
-        data_section(run, crops, with_real=with_real),
-        *synthetic_sections(run, folder, with_real=with_real),
-        posterior_section(chains, with_real=with_real),
-        Section("viewer", "Look at the volumes", _viewer(run, crops, folder, seed, with_real=with_real)),
-    ]
-    write_text(out, _page(run, sections, with_real=with_real))
+    page = page_template("medlangevin.reports", "report.html.j2").render(
+        name=run.name,
+        version=__version__,
+        with_real=with_real,
+        inline=inline,
+        facts=report_sections.run_facts(run),
+        learning=report_sections.run_picture(run, "curves", "ELBO and the parts of the loss"),
+        likelihood=report_sections.likelihood(run),
+        data=report_sections.data(run, crops, with_real=with_real),
+        samples=report_synthetic.samples(run, folder, with_real=with_real),
+        shape=report_synthetic.shape(folder),
+        copies=report_synthetic.copies(folder, with_real=with_real),
+        posterior=report_sections.posterior(chains, with_real=with_real),
+        viewer=_viewer(run, crops, folder, seed, with_real=with_real),
+    )
+    write_text(out, page)
     return out
 
 
-def _viewer(run: Run, crops: CropIndex, synthetic: Path | None, seed: int, *, with_real: bool) -> str:
+def _viewer(run: Run, crops: CropIndex, synthetic: Path | None, seed: int, *, with_real: bool) -> dict[str, Any]:
     window = run.config.data.window_hu
     volumes = []
     if with_real:
@@ -84,7 +96,7 @@ def _viewer(run: Run, crops: CropIndex, synthetic: Path | None, seed: int, *, wi
     for number in range(1, SYNTHETIC_EARS + 1):
         hu = run.draw(drawn.at(number), number, seed=seed, noise=False)
         volumes.append(Volume(f"synthetic-{number}", f"SYNTHETIC {number}, seed {seed}{how}", hu))
-    return viewer(volumes, _directions(run, aggregate), affine=run.crop_grid().affine, window_hu=window)
+    return viewer_data(volumes, _directions(run, aggregate), affine=run.crop_grid().affine, window_hu=window)
 
 
 def _drawn_as(synthetic: Path | None, run: Run, aggregate: Aggregate, seed: int) -> Latents:
@@ -111,27 +123,3 @@ def _directions(run: Run, aggregate: Aggregate) -> list[Direction]:
         label = f"SYNTHETIC, direction {number} at {step:+.1f} standard deviations"
         directions[number - 1].volumes.append(Volume(f"direction-{number}-{step:+.1f}", label, hu))
     return directions
-
-
-def _page(run: Run, sections: list[Section], *, with_real: bool) -> str:
-    style = (files("medlangevin.reports") / "page" / "page.css").read_text(encoding="utf-8")
-    links = "".join(f'<a href="#{item.key}">{html.escape(item.title)}</a>' for item in sections)
-    body = "\n".join(
-        f'<section id="{item.key}"><h2>{html.escape(item.title)}</h2>\n{item.body}\n</section>' for item in sections
-    )
-    real = (
-        "It shows crops of real ears under pseudonyms: treat it as you treat them."
-        if with_real
-        else "No picture or volume of a real ear is in it."
-    )
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{html.escape(run.name)}: report</title>
-<style>
-{style}</style></head><body>
-<h1>{html.escape(run.name)}</h1>
-<p>Made by medlangevin {__version__}. {real} Volumes and pictures called SYNTHETIC show no person.</p>
-<nav>{links}</nav>
-{body}
-</body></html>
-"""

@@ -1,56 +1,115 @@
-"""Small parts of the report page: tables, pictures inside the page, and what to run where something is missing."""
+"""Small parts of the report: pictures, tables from files, and what to run where something is missing."""
 
 import base64
 import csv
-import html
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
+
+from medlangevin.system.errors import MedlangevinError
+
+_DAMAGE = (AttributeError, LookupError, TypeError, ValueError, csv.Error)
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """An HTML table; numbers to the right, with four digits where they are fractions."""
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in heads)
-    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>\n" for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table>"
+class Picture(NamedTuple):
+    """A PNG inside the page, as base64, and the caption below it."""
+
+    base64: str
+    caption: str
 
 
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        return f'<td class="number">{"" if value != value else f"{value:.4g}"}</td>'
-    if isinstance(value, int):
-        return f'<td class="number">{value:,}</td>'
-    return f"<td>{html.escape(str(value))}</td>"
+class Missing(NamedTuple):
+    """``what`` the page does not show, and the ``command`` that makes it."""
+
+    what: str
+    command: str
 
 
-def tsv_table(path: Path, rename: Callable[[str], str], *, needed: str) -> str:
-    """A table file (tab-separated, heads in the first line) as HTML, its words as ``rename`` has them.
+def picture(path: Path, caption: str) -> Picture:
+    """Read a PNG.
 
-    Rows that have nothing in the column ``needed`` are named below it.
+    Args:
+        path: The file.
+        caption: What to say below it.
+
+    Returns:
+        The picture.
+    """
+    return Picture(base64.b64encode(path.read_bytes()).decode(), caption)
+
+
+def picture_if_any(path: Path, caption: str) -> Picture | None:
+    """As ``picture``, but None where there is no file.
+
+    Args:
+        path: The file.
+        caption: What to say below it.
+
+    Returns:
+        The picture, or None.
+    """
+    return picture(path, caption) if path.is_file() else None
+
+
+def tsv_table(path: Path, rename: Callable[[str], str], *, needed: str) -> dict[str, Any]:
+    """Read a table file (tab-separated, heads in the first line).
+
+    Args:
+        path: The file.
+        rename: What the page calls a word of the file.
+        needed: The column without which a row is not shown.
+
+    Returns:
+        ``heads``, ``rows`` with numbers where the file has them, and ``empty``: the first words of rows that have
+        nothing in the column ``needed``.
     """
     with path.open(encoding="utf-8", newline="") as file:
         heads, *rows = list(csv.reader(file, delimiter="\t")) or [[]]
     place = heads.index(needed)
     named = [[rename(value) for value in row] for row in rows]
-    shown = [[_number(value) for value in row] for row in named if row[place]]
-    empty = ", ".join(row[0] for row in named if not row[place])
-    note = f"<p>Not found, for most of them too few ears: {html.escape(empty)}.</p>" if empty else ""
-    return table([rename(head) for head in heads], shown) + note
+    return {
+        "heads": [rename(head) for head in heads],
+        "rows": [[_number_or_text(value) for value in row] for row in named if row[place]],
+        "empty": ", ".join(row[0] for row in named if not row[place]),
+    }
 
 
-def _number(text: str) -> object:
+def _number_or_text(text: str) -> object:
     try:
         return int(text) if text.lstrip("-").isdigit() else float(text)
     except ValueError:
         return text
 
 
-def picture(path: Path, caption: str) -> str:
-    """A PNG inside the page."""
-    data = base64.b64encode(path.read_bytes()).decode()
-    text = html.escape(caption)
-    return f'<figure><img src="data:image/png;base64,{data}" alt="{text}"><figcaption>{text}</figcaption></figure>'
+def three_digits(value: float) -> str:
+    """Format a number with three digits.
+
+    Args:
+        value: The number.
+
+    Returns:
+        The text; a dash for NaN.
+    """
+    return "-" if math.isnan(value) else f"{value:.3g}"
 
 
-def missing(what: str, command: str) -> str:
-    """A note on what the page does not show, and the command that makes it."""
-    return f'<p class="missing">{html.escape(what)}: run <code>{html.escape(command)}</code>.</p>'
+@contextmanager
+def reading(path: Path, advice: str) -> Iterator[None]:
+    """Take a file that is not what its command wrote for damaged.
+
+    Args:
+        path: The file that the block reads or uses.
+        advice: What to do about it.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        MedlangevinError: Where what the file holds made the block fail.
+    """
+    try:
+        yield
+    except _DAMAGE as error:
+        raise MedlangevinError(f"{path} is damaged; {advice}") from error

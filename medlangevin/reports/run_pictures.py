@@ -17,17 +17,25 @@ from medlangevin.runs.metrics import read_metrics
 from medlangevin.runs.randomness import generator
 from medlangevin.runs.run import Run
 
+PICTURES = "samples"  # the folder of a run that holds them
 SAMPLES, RECONSTRUCTIONS = 24, 8
 IMAGE_SAMPLES, IMAGE_RECONSTRUCTIONS, IMAGE_COLUMNS = 100, 16, 8
 
 
 def draw_run(run_dir: Path | str) -> list[Path]:
-    """Write ``samples/{curves,reconstructions,samples}.png`` of a run from its best checkpoint; the paths.
+    """Write ``samples/{curves,reconstructions,samples}.png`` of a run from its best checkpoint.
 
-    Needs the crops or images that the run was trained on where its config says they are. Raises MedlangevinError.
+    Args:
+        run_dir: The run. The crops or images that it was trained on have to be where its config says.
+
+    Returns:
+        The paths of the three.
+
+    Raises:
+        MedlangevinError: Where the run or its data cannot be read, or no epoch has been finished.
     """
     run = load_run(run_dir)
-    folder = run.directory / "samples"
+    folder = run.directory / PICTURES
     curves, reconstructions, samples = (folder / f"{name}.png" for name in ("curves", "reconstructions", "samples"))
     noun = "ear" if run.config.images is None else "image"
     rows = read_metrics(run.directory / METRICS)
@@ -40,9 +48,16 @@ def draw_run(run_dir: Path | str) -> list[Path]:
 
 
 def held_out_images(settings: ImagesConfig) -> tuple[str, ModelImages]:
-    """Images that a run with ``settings`` was not trained on, and what to call them; training images if there are none.
+    """Load images that a run was not trained on; training images if there are none.
 
-    Raises MedlangevinError where the set is missing.
+    Args:
+        settings: The run's.
+
+    Returns:
+        What to call them (``validation``, ``test`` or ``training``), and the images.
+
+    Raises:
+        MedlangevinError: Where the set is missing.
     """
     splits = model_images(load_splits(settings), binarization=settings.binarization)
     if settings.train_on == "training":
@@ -53,7 +68,16 @@ def held_out_images(settings: ImagesConfig) -> tuple[str, ModelImages]:
 def held_out_ears(
     index: CropIndex, count: int, *, window_hu: tuple[float, float]
 ) -> tuple[tuple[Ear, ...], torch.Tensor]:
-    """The first ``count`` validation ears, and their crops (n, 1, i, j, k) in [0, 1]."""
+    """Read the first validation ears.
+
+    Args:
+        index: The crops.
+        count: At most so many.
+        window_hu: The bounds of HU that become 0 and 1.
+
+    Returns:
+        The ears, and their crops (n, 1, i, j, k) in [0, 1].
+    """
     ears = choose_splits(index).validation[:count]
     crops = CropDataset(ears, index.shape, window_hu=window_hu, cache_mb=0)
     return ears, torch.stack([crops[position] for position in range(len(crops))])

@@ -1,12 +1,13 @@
 """Shape report of a folder: tables, meshes, and a comparison with a figure when there is a second folder."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from medlangevin.inference.generation import origin
+from medlangevin.reports.report_parts import three_digits
 from medlangevin.reports.shape_figure import draw_comparison
 from medlangevin.shape.compare import Comparison, compare, write_comparison
 from medlangevin.shape.compare_sets import SetComparison, compare_sets, write_set_comparison
@@ -14,17 +15,28 @@ from medlangevin.shape.measure import measure_fields
 from medlangevin.shape.mesh_file import MeshFormat, MeshSpace
 from medlangevin.shape.population import MeshExport, Population, measure_folder
 from medlangevin.shape.tables import write_population, write_sections
-from medlangevin.shape.volumes import find_volumes, origin
-from medlangevin.system.errors import MedlangevinError
+from medlangevin.shape.volumes import find_volumes
+from medlangevin.system.errors import MedlangevinError, PartialFailureError
 from medlangevin.system.files import require_folder, write_tsv
 
 # With so many ears in both sets, Kolmogorov-Smirnov still misses three of four differences of a standard deviation.
 FEW = 10
+PICTURE, FAILURES = "comparison.png", "failures.tsv"
 _OWN_NAMES = ("comparison", "comparison_sets", "cross_sections", "failures")
 
 
 class ShapeReport(NamedTuple):
-    """What was measured and where it was written; without a second folder no ``comparisons``, ``sets``, ``figure``."""
+    """What was measured and where it was written.
+
+    Attributes:
+        populations: One for each folder.
+        comparisons: One for each measure; none without a second folder.
+        sets: Both folders compared as wholes; None without a second folder.
+        tables: The tables that were written.
+        figure: The picture of the comparison; None without a second folder.
+        failures: The list of volumes that could not be read; None when all could.
+        meshes: Where meshes lie, in which format and coordinates; None without them.
+    """
 
     populations: tuple[Population, ...]
     comparisons: tuple[Comparison, ...]
@@ -32,6 +44,7 @@ class ShapeReport(NamedTuple):
     tables: tuple[Path, ...]
     figure: Path | None
     failures: Path | None
+    meshes: MeshExport | None
 
 
 def report_shape(
@@ -42,15 +55,28 @@ def report_shape(
     out: Path | None = None,
     workers: int = 1,
     mesh: MeshFormat | None = None,
-    mesh_space: MeshSpace = "LPS",
+    mesh_space: MeshSpace | None = None,
 ) -> ShapeReport:
-    """Measure ``folder`` (and ``other``), write a table each, and compare them in two tables and a figure.
+    """Measure the volumes of one or two folders, write a table each, and compare them in two tables and a figure.
 
-    ``splits``: only these of the folders that preprocess wrote, whose names in all tables then end in them.
-    With ``mesh``, walls go to ``out``/meshes/POPULATION/VOLUME.MESH, in mm of ``mesh_space``. ``out`` defaults to
-    ``folder/shape``. Files that cannot be read are listed in ``failures.tsv`` there. Raises MedlangevinError before
-    anything is written when a folder holds no volume or none that can be read.
+    Args:
+        folder: Volumes.
+        other: Volumes to compare them with.
+        splits: Only these of the folders that preprocess wrote, whose names in all tables then end in them.
+        out: Where to write; ``folder/shape`` if not given.
+        workers: Processes.
+        mesh: The format of meshes, ``out/meshes/POPULATION/VOLUME.MESH``; none if not given.
+        mesh_space: Their coordinates, in mm; LPS if not given.
+
+    Returns:
+        What was measured and where it was written. Files that cannot be read are listed in failures.tsv.
+
+    Raises:
+        MedlangevinError: Before anything is written, when a folder holds no volume or none that can be read, or when
+            options do not fit together.
     """
+    if mesh_space and not mesh:
+        raise MedlangevinError("--mesh-space says nothing without --mesh; add --mesh stl, ply or vtk")
     out = folder / "shape" if out is None else out
     require_folder(out)
     folders = [folder] if other is None else [folder, other]
@@ -64,13 +90,14 @@ def report_shape(
         find_volumes(item, splits=some)  # both are checked before long work on the first
     made = origin(folder)
     names = ["-".join([name, *some]) for name, some in zip(_distinct_names(folders), chosen, strict=True)]
+    meshes = MeshExport(out / "meshes", mesh, mesh_space or "LPS") if mesh else None
     populations = tuple(
         measure_folder(
             item,
             splits=some,
             workers=workers,
             name=name,
-            meshes=MeshExport(out / "meshes" / name, mesh, mesh_space) if mesh else None,
+            meshes=meshes and meshes._replace(folder=meshes.folder / name),
         )
         for item, name, some in zip(folders, names, chosen, strict=True)
     )
@@ -85,14 +112,14 @@ def report_shape(
         tables += (told,)
         sets = compare_sets(first, second)
         tables += (write_set_comparison(sets, out, first=first.name, second=second.name),)
-        figure = draw_comparison(first, second, comparisons, sets, out / "comparison.png")
+        figure = draw_comparison(first, second, comparisons, sets, out / PICTURE)
     failures = [(population.name, *failure) for population in populations for failure in population.failures]
-    listing = out / "failures.tsv"
+    listing = out / FAILURES
     if failures:
         write_tsv(listing, [("population", "volume", "reason"), *failures])
     else:
         listing.unlink(missing_ok=True)
-    return ShapeReport(populations, comparisons, sets, tables, figure, listing if failures else None)
+    return ShapeReport(populations, comparisons, sets, tables, figure, listing if failures else None, meshes)
 
 
 def _distinct_names(folders: list[Path]) -> list[str]:
@@ -106,7 +133,14 @@ def _distinct_names(folders: list[Path]) -> list[str]:
 
 
 def format_table(report: ShapeReport) -> str:
-    """Mean, standard deviation and count of every measure as plain text, one line each."""
+    """Show the measures as plain text, one line each.
+
+    Args:
+        report: What was measured.
+
+    Returns:
+        Mean, standard deviation and count in every population, and how far two populations lie apart.
+    """
     width = max(len(population.name) for population in report.populations)
     width = max(width, 26)
     head = f"{'measure':<18}" + "".join(f"  {population.name:>{width}}" for population in report.populations)
@@ -117,16 +151,49 @@ def format_table(report: ShapeReport) -> str:
             line += f"  {_summary(population.column(item.name)):>{width}}"
         if report.comparisons:
             row = report.comparisons[index]
-            line += f"  {_number(row.wasserstein):>12}  {_number(row.ks_p):>7}"
+            line += f"  {three_digits(row.wasserstein):>12}  {three_digits(row.ks_p):>7}"
         lines.append(line)
     if report.comparisons and min(len(population.ears) for population in report.populations) < FEW:
         lines += ["", f"with fewer than {FEW} ears in a set, a high p does not say that the sets agree"]
     if report.sets:
         lines += ["", f"{'both sets':<24}  {'value':>10}  {'p':>7}"]
         lines += [
-            f"{row.statistic:<24}  {_number(row.value):>10}  {_number(row.p):>7}" for row in report.sets.statistics
+            f"{row.statistic:<24}  {three_digits(row.value):>10}  {three_digits(row.p):>7}"
+            for row in report.sets.statistics
         ]
     return "\n".join(lines)
+
+
+def describe(report: ShapeReport) -> str:
+    """Tell what was measured and where it was written.
+
+    Args:
+        report: What was measured.
+
+    Returns:
+        The measures, then a line for each table, for the meshes and for the picture.
+    """
+    lines = [format_table(report), *(f"table {table}" for table in report.tables)]
+    if report.meshes:
+        folder, form, space = report.meshes
+        lines.append(f"meshes {folder} ({form}, {space} mm of the reference frame, left ears mirrored to right)")
+    if report.figure:
+        lines.append(f"picture {report.figure}")
+    return "\n".join(lines)
+
+
+def require_all_read(report: ShapeReport) -> None:
+    """Refuse to call the work done where a volume was left out.
+
+    Args:
+        report: What was measured.
+
+    Raises:
+        PartialFailureError: Where a volume could not be read.
+    """
+    if report.failures:
+        count = sum(len(population.failures) for population in report.populations)
+        raise PartialFailureError(f"{count} of the volumes could not be read and were skipped; see {report.failures}")
 
 
 def _summary(values: np.ndarray) -> str:
@@ -135,7 +202,3 @@ def _summary(values: np.ndarray) -> str:
         return f"not found (0 of {values.size})"
     deviation = f" ± {finite.std(ddof=1):.2f}" if finite.size > 1 else ""
     return f"{finite.mean():.2f}{deviation} ({finite.size} of {values.size})"
-
-
-def _number(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.3g}"

@@ -1,27 +1,42 @@
-"""The figure of a shape comparison: one panel per measure, then the duct's course and both sets as wholes."""
+"""Figures of shape measures: of two sets compared, and of an ear given its scan."""
 
 import math
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from medlangevin.inference.posterior import CHAINS, PICTURE, SUMMARY, TABLE, with_spread
+from medlangevin.samplers.diagnostics import load_positions
 from medlangevin.shape.compare import Comparison
 from medlangevin.shape.compare_sets import SetComparison
 from medlangevin.shape.measure import measure_fields
 from medlangevin.shape.population import Population
-from medlangevin.system.files import atomic_path
+from medlangevin.system.files import atomic_path, read_json
 
 _COLOURS = ("#0072b2", "#d55e00")  # Okabe and Ito: distinct to colour-blind readers as well
 _COLUMNS = 4
+_TRACES, _POSTERIOR_COLUMNS = 4, 5
 
 
 def draw_comparison(
     first: Population, second: Population, comparisons: tuple[Comparison, ...], sets: SetComparison, path: Path
 ) -> Path:
-    """Draw a histogram panel per measure, cross-sections along the duct, and both sets as wholes; write it as PNG."""
+    """Draw a histogram panel per measure, then cross-sections along the duct, and both sets as wholes.
+
+    Args:
+        first: A population.
+        second: Another.
+        comparisons: Of the two, one for each measure, in the order of the measures.
+        sets: The two compared as wholes.
+        path: The PNG to write.
+
+    Returns:
+        ``path``.
+    """
     fields = measure_fields()
     rows = math.ceil((len(fields) + 3) / _COLUMNS)
     figure = Figure(figsize=(4.0 * _COLUMNS, 3.2 * rows), layout="constrained")
@@ -46,7 +61,15 @@ def draw_comparison(
 
 
 def panel_caption(comparison: Comparison, units: str) -> str:
-    """The line above a panel: distance, test and counts; or that a population has too few values."""
+    """Word the line above a panel: distance, test and counts, or that a population has too few values.
+
+    Args:
+        comparison: Of one measure.
+        units: The measure's units, or nothing.
+
+    Returns:
+        The line.
+    """
     if math.isnan(comparison.wasserstein):
         return f"too few values (n = {comparison.first_count} and {comparison.second_count})"
     distance = f"Wasserstein {comparison.wasserstein:.3g} {units}".rstrip()
@@ -124,3 +147,54 @@ def _draw_modes(axes: Axes, sets: SetComparison, names: list[str]) -> None:
 def _legend(axes: Axes) -> None:
     if axes.get_legend_handles_labels()[0]:
         axes.legend(fontsize=8)
+
+
+def draw_posterior(folder: Path | str) -> Path:
+    """Draw traces of the chains, and a histogram of each shape measure.
+
+    Above the traces of the four latent dimensions of largest spread, a colour a chain; below a histogram a measure,
+    with the scan's own value as a line.
+
+    Args:
+        folder: What ``posterior`` wrote.
+
+    Returns:
+        The path of the PNG in ``folder``.
+    """
+    folder = Path(folder)
+    about = read_json(folder / SUMMARY)
+    table = pd.read_csv(folder / TABLE, sep="\t")
+    z = load_positions(folder / CHAINS)
+    fields = measure_fields()
+    rows = math.ceil(len(fields) / _POSTERIOR_COLUMNS)
+    figure = Figure(figsize=(3.2 * _POSTERIOR_COLUMNS, 2.6 * (rows + 1)), layout="constrained")
+    figure.suptitle(
+        f"{about['image']} under {about['run']}: {about['chains']} chains of {about['kernel']}", fontsize=11
+    )
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(1, rows)).ravel()
+    widest = np.argsort(-z.std((0, 1)))[:_TRACES]
+    for axes, dimension in zip(above.subplots(1, len(widest), squeeze=False).flat, widest, strict=True):
+        axes.plot(z[:, :, dimension].T, linewidth=0.5)
+        axes.set_title(f"latent {dimension}", fontsize=9)
+        axes.set_xlabel("draw")
+    panels = below.subplots(rows, _POSTERIOR_COLUMNS, squeeze=False).ravel()
+    for axes, item in zip(panels, fields, strict=False):
+        spread = about["measures"][item.name]
+        values = table[item.name].dropna()
+        title = item.metadata["title"]
+        if values.empty:
+            axes.text(0.5, 0.5, "not found in any draw", ha="center", va="center", transform=axes.transAxes)
+        else:
+            axes.hist(values, bins=20, color=_COLOURS[0], alpha=0.6)
+            one = f"{spread['mean']:.2f}"
+            title += f"\n{one if spread['sd'] is None else with_spread(spread['mean'], spread['sd'])}"
+        if spread["scan"] is not None:
+            axes.axvline(spread["scan"], color=_COLOURS[1], linestyle="--", label="the scan itself")
+            axes.legend(fontsize=7)
+        axes.set_title(title, fontsize=9)
+        axes.set_xlabel(item.metadata["units"])
+    for axes in panels[len(fields) :]:
+        axes.set_axis_off()
+    with atomic_path(folder / PICTURE) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")
+    return folder / PICTURE

@@ -14,6 +14,7 @@ from medlangevin.shape.population import Population
 from medlangevin.shape.resampling import bootstrap_interval, permutation_p, permuted_labels
 from medlangevin.system.files import write_json, write_tsv
 
+TABLE, ABOUT = "comparison.tsv", "comparison.json"
 Array = NDArray[np.float64]
 
 _MIN_COUNT = 2
@@ -141,11 +142,9 @@ def write_comparison(
     comparisons: list[Comparison], folder: Path, *, first: str, second: str, first_origin: str | None = None
 ) -> Path:
     """Write ``comparison.tsv`` and ``comparison.json``: columns, names of the two populations, origin of the first."""
-    table = folder / "comparison.tsv"
+    table = folder / TABLE
     columns: dict[str, object] = {key: {"Description": text} for key, text in _DEFINITIONS.items()}
-    write_json(
-        folder / "comparison.json", {"first": first, "second": second, "first_origin": first_origin, "columns": columns}
-    )
+    write_json(folder / ABOUT, {"first": first, "second": second, "first_origin": first_origin, "columns": columns})
     write_rows(table, Comparison._fields, comparisons)
     return table
 

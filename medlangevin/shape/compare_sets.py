@@ -18,6 +18,7 @@ from medlangevin.system.nifti import read_volume
 Array = NDArray[np.float64]
 
 # Measures that are not worked out from the others, so that none counts twice.
+TABLE = "comparison_sets.tsv"
 FEATURES = (
     "volume_mm3",
     "surface_mm2",
@@ -187,7 +188,7 @@ def _shape_statistics(
 
 def write_set_comparison(found: SetComparison, folder: Path, *, first: str, second: str) -> Path:
     """Write ``comparison_sets.tsv`` and ``comparison_sets.json`` (what each row and column is, features, names)."""
-    table = folder / "comparison_sets.tsv"
+    table = folder / TABLE
     columns = {
         "statistic": "Which number about the two sets; defined under statistics",
         "value": "The number; empty where there are too few ears (fewer than 10 in a set)",

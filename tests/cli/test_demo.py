@@ -5,6 +5,7 @@ from click.testing import CliRunner
 
 from medlangevin.cli import demo
 from medlangevin.cli.main import main
+from medlangevin.config import demo as config
 
 
 @pytest.fixture
@@ -15,8 +16,8 @@ def few_ears(monkeypatch):
     """
     monkeypatch.setattr("secrets.token_hex", lambda size: "00" * size)
     monkeypatch.setattr(demo, "EARS", 4)
-    monkeypatch.setattr(demo, "CONFIG", demo.CONFIG.replace("epochs: 60", "epochs: 1"))
-    assert "epochs: 1\n" in demo.CONFIG
+    monkeypatch.setattr(config, "CONFIG", config.CONFIG.replace("epochs: 60", "epochs: 1"))
+    assert "epochs: 1\n" in config.CONFIG
 
 
 def test_the_demo_runs_from_dicom_to_shape_and_makes_every_picture_it_names(few_ears, tmp_path):

@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter, shift
 
 from medlangevin.config import parse_config
 from medlangevin.evaluation.memorisation import audit, copying_test, nearest, p_values
-from medlangevin.reports.memorisation import draw_pairs
+from medlangevin.reports.montage import draw_pairs
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.nifti import read_volume, write_volume
 from medlangevin.training.train import train

@@ -85,7 +85,7 @@ def errors(positions, mean, covariance):
 
 
 def test_the_command_writes_chains_tables_and_a_picture(run: Path, ear: Path, tmp_path: Path):
-    from medlangevin.reports.posterior import draw_posterior
+    from medlangevin.reports.shape_figure import draw_posterior
     from medlangevin.samplers.diagnostics import load_positions
 
     result = posterior(run, ear, tmp_path / "out", chains=2, draws=20, warmup=10, measured=7)

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import matplotlib.image
 import numpy as np
@@ -25,8 +26,8 @@ ARGUMENTS = [
 
 
 @pytest.fixture(scope="module")
-def report(crop_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_report(crop_run, tmp_path_factory.mktemp("report") / "report.html")
+def report(small: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_report(small.run, tmp_path_factory.mktemp("report") / "report.html")
 
 
 @pytest.fixture

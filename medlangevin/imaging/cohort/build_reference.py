@@ -27,7 +27,7 @@ from medlangevin.imaging.reading.ingest import Series, ingest
 from medlangevin.imaging.reading.rejection import Reason, UnusableSeriesError
 from medlangevin.imaging.registration.reference import Reference, load_reference
 from medlangevin.imaging.registration.register import Matcher
-from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.errors import MedlangevinError, PartialFailureError
 from medlangevin.system.nifti import write_image
 from medlangevin.system.progress import progress
 from medlangevin.system.workers import Loss, run_all
@@ -155,6 +155,39 @@ def build_reference_from_folder(
         for person, number, reason in built.problems
     ]
     return BuildSummary(built.ears, built.changes_mm, tuple(failures))
+
+
+def describe_built(built: BuildSummary, raw: Path, target: Path) -> str:
+    """Tell what was made of a folder of scans.
+
+    Args:
+        built: What ``build_reference_from_folder`` gave.
+        raw: The folder of the scans.
+        target: The file that was written.
+
+    Returns:
+        A line for each series that was left out, then what was built and how to use it. Folders may name a patient.
+    """
+    moved = ", ".join(f"{change:.2f}" for change in built.changes_mm)
+    lines = [f"failed   {item.folder}: {item.reason}; {item.what_to_do}" for item in built.failures]
+    lines.append(f"built    {target} from {built.ears} ears; mean movement in each round, mm: {moved}")
+    if built.warning:
+        lines.append(f"warning  {built.warning}")
+    lines.append(f"use      medlangevin preprocess --raw {raw} --reference {target}")
+    return "\n".join(lines)
+
+
+def require_all_used(built: BuildSummary) -> None:
+    """Refuse to call the work done where a series was left out.
+
+    Args:
+        built: What ``build_reference_from_folder`` gave.
+
+    Raises:
+        PartialFailureError: Where a series gave no ear.
+    """
+    if built.failures:
+        raise PartialFailureError(f"{len(built.failures)} CT series were left out; reasons above")
 
 
 _prepared: tuple[Round, Matcher] | None = None

@@ -9,6 +9,7 @@ from typing import Any
 
 from medlangevin.imaging.cohort.person import Outcome
 from medlangevin.imaging.cohort.status import Shard
+from medlangevin.system.errors import PartialFailureError
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,21 @@ def describe(summary: PreprocessSummary) -> str:
     if summary.key_file is not None:
         lines.append(f"key      {summary.key_file} (keep it private: it links the pseudonyms to the patients)")
     return "\n".join(lines)
+
+
+def require_no_failures(summary: PreprocessSummary) -> None:
+    """Refuse to call the work done where a series gave no crop.
+
+    Args:
+        summary: What was found and done.
+
+    Raises:
+        PartialFailureError: Where a series gave no crop, or an ear cannot be used.
+    """
+    if summary.failures or summary.failed:
+        ears = f" and {len(summary.failed)} ears cannot be used" if summary.failed else ""
+        listed = "" if summary.shard else f" and in {summary.out / 'failures.tsv'}"
+        raise PartialFailureError(f"{len(summary.failures)} CT series gave no crop{ears}; reasons above{listed}")
 
 
 def _line(word: str, problem: Problem) -> str:

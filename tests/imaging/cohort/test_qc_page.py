@@ -28,11 +28,12 @@ def text():
 
 
 class Rows(HTMLParser):
-    """Texts of the cells of every row, and all links and sources."""
+    """Texts of the cells of every row, all links and sources, names of attributes, and how many scripts there are."""
 
     def __init__(self, text):
         super().__init__()
         self.rows, self.links, self.open = [], [], []
+        self.names, self.scripts = set(), 0
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
@@ -41,6 +42,8 @@ class Rows(HTMLParser):
         if tag == "td":
             self.rows[-1].append("")
             self.open.append(tag)
+        self.names |= {name for name, _ in attributes}
+        self.scripts += tag == "script"
         self.links += [value for name, value in attributes if name in ("href", "src")]
 
     def handle_endtag(self, tag):
@@ -79,6 +82,19 @@ def test_the_page_needs_nothing_but_the_pictures_beside_it(text):
         "sub-bb_side-L_failed.png",
     }
     assert "http" not in text
+
+
+def test_text_from_files_can_neither_open_an_element_nor_an_attribute():
+    hostile = '"\'><script>x</script><img onerror="y'
+    failed = {**ear(hostile, "L", "failed"), "code": hostile, "why": hostile}
+    row = dict.fromkeys(("study", "code", "reason", "what_to_do"), hostile)
+    rows = Rows(page([Outcome("aa", "x", failed=[failed], failures=[row])], [row]))
+    assert set(rows.links) == {f"sub-{hostile}_side-L_failed.png"}
+    (of_ear,) = [cells for cells in rows.rows if cells[:1] == ["failed"]]
+    assert [of_ear[place] for place in (2, 4, 5)] == [f"sub-{hostile}", hostile, hostile]
+    assert rows.rows[-1] == [hostile] * 4
+    assert rows.names.isdisjoint({"onerror"})
+    assert rows.scripts == 1  # the page's own
 
 
 def test_an_empty_cohort_is_a_page_too():
