@@ -226,8 +226,8 @@ def write_series(folder: Path) -> None:
         variant = HeaderVariant(rescale_intercept=0 if number % 2 == 0 else -1024)
         rng = np.random.default_rng(number)
         uids = {"study_uid": make_uid("study", number), "series_uid": make_uid("series", number)}
-        person = invent_patient(number, rng)
-        write_study(folder / encoding, hu, geometry, person=person, side="R", variant=variant, rng=rng, **uids)
+        patient = invent_patient(number, rng)
+        write_study(folder / encoding, hu, geometry, patient=patient, side="R", variant=variant, rng=rng, **uids)
         for path in (folder / encoding).iterdir():
             _encode(path, encoding)
 

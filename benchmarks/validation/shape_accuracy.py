@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 
 from medlangevin.imaging.cohort.person import volumes
 from medlangevin.imaging.reading.ingest import Series, ingest
-from medlangevin.imaging.registration.crop import CROP_GRID, linear
+from medlangevin.imaging.registration.crop import CROP_GRID, on_grid
 from medlangevin.phantom.ear import draw_ear, truth
 from medlangevin.phantom.scan import MIRROR, acquire
 from medlangevin.shape.measure import measure
@@ -91,7 +91,7 @@ def main() -> None:
 
 def crop(scan: sitk.Image, matrix: np.ndarray, side: str) -> tuple[np.ndarray, np.ndarray]:
     """Values (60, 50, 50) in HU and the RAS affine of the crop; ``matrix`` (4, 4): reference frame to scan, LPS mm."""
-    values = linear(scan, matrix @ MIRROR if side == "L" else matrix, CROP_GRID)
+    values = sitk.GetArrayFromImage(on_grid(scan, matrix @ MIRROR if side == "L" else matrix, CROP_GRID))
     affine = np.diag([-CROP_GRID.spacing_mm, -CROP_GRID.spacing_mm, CROP_GRID.spacing_mm, 1.0])
     affine[:3, 3] = np.array(CROP_GRID.origin_mm) * [-1, -1, 1]
     return values.transpose(2, 1, 0).round(), affine
