@@ -75,3 +75,13 @@ def test_too_few_ears_give_empty_cells_not_guesses():
     assert found.second_curves is None
     assert all(np.isnan(row.value) for row in values.values())
     assert (values["mmd2"].first_count, values["mmd2"].second_count) == (9, 40)
+
+
+def test_measures_are_scaled_by_the_second_set():
+    first, second = _population("a", 1, shift=3), _population("b", 2)
+    found = compare_sets(first, second)
+    centre = np.array([second.column(name).mean() for name in FEATURES])
+    spread = np.array([second.column(name).std(ddof=1) for name in FEATURES])
+    for population, points in ((first, found.first_points), (second, found.second_points)):
+        table = np.stack([population.column(name) for name in FEATURES], axis=1)
+        assert points == pytest.approx((table - centre) / spread)
