@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from medlangevin.cochlear_frame import ROUND_WINDOW_ANGLE_DEG, SPIRAL_CENTRE_UV
-from medlangevin.shape import frame
+from medlangevin.shape import coordinates
 from medlangevin.shape.segment import Lumen
 
 Array = NDArray[np.float64]
@@ -51,7 +51,7 @@ def sample_half_plane(lumen: Lumen, angle_deg: float) -> tuple[Array, Array, Arr
     points = np.empty((radii.size, _HEIGHTS_MM.size, 3))
     points[..., :2] = (SPIRAL_CENTRE_UV + radii[:, None] * direction)[:, None, :]
     points[..., 2] = _HEIGHTS_MM
-    index = frame.lps_to_voxels(frame.from_modiolar(points), lumen.affine)
+    index = coordinates.lps_to_voxels(coordinates.from_modiolar(points), lumen.affine)
     level = ndimage.map_coordinates(lumen.level, np.moveaxis(index, -1, 0), order=1, cval=-1.0)
     return radii, _HEIGHTS_MM, np.asarray(level)
 

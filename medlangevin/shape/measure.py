@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from medlangevin.shape import coil, frame, sections, surface
+from medlangevin.shape import coil, coordinates, sections, surface
 from medlangevin.shape.levels import NoLumenError
 from medlangevin.shape.sections import Sections
 from medlangevin.shape.segment import Lumen, segment_lumen
@@ -144,7 +144,7 @@ def analyse_lumen(lumen: Lumen) -> Analysis:
     cuts = None
     if path.angle_deg.size and path.angle_deg[-1] >= 360.0:
         cuts = sections.cut_sections(lumen, path)
-        values |= _coil_values(lumen, path, cuts, frame.to_modiolar(mesh.vertices))
+        values |= _coil_values(lumen, path, cuts, coordinates.to_modiolar(mesh.vertices))
         cuts = _up_to_the_end(cuts, path, values["turns"])
         if math.isnan(values["a_mm"]) or math.isnan(values["b_mm"]):
             notes.append("A or B: no lateral wall on a ray from the axis")

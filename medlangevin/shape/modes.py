@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
 from medlangevin.cochlear_frame import CROP_CENTRE_LPS
-from medlangevin.shape import frame, surface
+from medlangevin.shape import coordinates, surface
 from medlangevin.shape.resampling import rows_of_subjects
 from medlangevin.shape.segment import Lumen
 
@@ -50,7 +50,7 @@ def distance_map(lumen: Lumen) -> Maps:
     points = CROP_CENTRE_LPS + _GRID_MM * (index - (np.array(_GRID_SHAPE) - 1) / 2).reshape(-1, 3)
     mesh = surface.mesh_of(lumen.level, lumen.affine)
     away = cKDTree(np.concatenate([mesh.vertices, mesh.corners.mean(axis=1)])).query(points)[0]
-    voxel = frame.lps_to_voxels(points, lumen.affine)
+    voxel = coordinates.lps_to_voxels(points, lumen.affine)
     inside = ndimage.map_coordinates(lumen.level, voxel.T, order=1, cval=-1.0) > 0
     return np.asarray(np.clip(np.where(inside, away, -away), -_FAR_MM, _FAR_MM), dtype=np.float32)
 

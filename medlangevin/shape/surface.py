@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage import measure as skimage_measure
 
-from medlangevin.shape import frame
+from medlangevin.shape import coordinates
 
 Array = NDArray[np.float64]
 
@@ -39,7 +39,7 @@ def mesh_of(level: Array, affine: Array) -> Mesh:
     """
     padded = np.pad(level, 1, constant_values=-max(1e-3, float(np.abs(level).mean())))
     vertices, faces, _, _ = skimage_measure.marching_cubes(padded, 0.0)
-    return Mesh(frame.voxels_to_lps(vertices.astype(np.float64) - 1.0, affine), faces.astype(np.int64))
+    return Mesh(coordinates.voxels_to_lps(vertices.astype(np.float64) - 1.0, affine), faces.astype(np.int64))
 
 
 def volume_and_centroid(mesh: Mesh) -> tuple[float, Array]:
@@ -53,7 +53,7 @@ def volume_and_centroid(mesh: Mesh) -> tuple[float, Array]:
 
 def is_cap(mesh: Mesh) -> NDArray[np.bool_]:
     """Which triangles (m,) lie on the cut to the vestibule: not wall, so not part of the cochlear surface."""
-    distance = frame.vestibule_cut_distance(frame.to_modiolar(mesh.corners.mean(axis=1)))
+    distance = coordinates.vestibule_cut_distance(coordinates.to_modiolar(mesh.corners.mean(axis=1)))
     return np.asarray(np.abs(distance) < _ON_THE_CUT_MM)
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from medlangevin.shape import frame
+from medlangevin.shape import coordinates
 from medlangevin.shape.levels import Levels
 from medlangevin.shape.modes import distance_map, fit_modes, model_curves
 from medlangevin.shape.segment import Lumen
@@ -23,7 +23,7 @@ def maps():
 
 
 def test_a_ball_has_its_own_distance_map(affine):
-    grid = frame.voxel_centres_lps((60, 50, 50), affine)
+    grid = coordinates.voxel_centres_lps((60, 50, 50), affine)
     centre, radius = np.array([-0.4, 0.45, 0.4]), 3.0
     found = distance_map(Lumen(radius - np.linalg.norm(grid - centre, axis=-1), affine, Levels(0.0, 2000.0)))
     index = np.stack(np.meshgrid(np.arange(30), np.arange(25), np.arange(25), indexing="ij"), axis=-1)
