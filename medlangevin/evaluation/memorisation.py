@@ -26,10 +26,11 @@ from scipy import stats
 from medlangevin._version import __version__
 from medlangevin.datasets.crops import CropDataset, choose_splits
 from medlangevin.datasets.datalist import Ear
+from medlangevin.inference.generation import origin
 from medlangevin.runs.ear_image import read_crops, read_ear
 from medlangevin.runs.randomness import generator
 from medlangevin.runs.run import CheckpointName, Run, load_run
-from medlangevin.shape.volumes import Volume, find_volumes, origin
+from medlangevin.shape.volumes import Volume, find_volumes
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import require_own_folder, sweep, write_json, write_tsv
 from medlangevin.system.progress import progress

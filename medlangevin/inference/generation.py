@@ -17,13 +17,13 @@ from medlangevin.inference.latents import Latents
 from medlangevin.runs.checkpoint import WEIGHTS
 from medlangevin.runs.randomness import generator
 from medlangevin.runs.run import CheckpointName, Run, checkpoint_folder, load_run
-from medlangevin.shape.volumes import GENERATED
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import atomic_path, foreign_files, read_json, require_folder, sweep, write_json
 from medlangevin.system.progress import progress
 
 logger = logging.getLogger(__name__)
 
+GENERATED = "generation.json"  # how the volumes beside it were drawn
 PICTURE = "montage.png"
 
 
@@ -182,3 +182,16 @@ def require_ours(out: Path) -> None:
     marker = read_json(out / GENERATED) if (out / GENERATED).is_file() else None
     if not isinstance(marker, dict) or marker.get("SYNTHETIC") is not True:
         raise MedlangevinError(f"{out} holds files that generate did not write; choose an empty folder with --out")
+
+
+def origin(folder: Path) -> str | None:
+    """A hash that tells whether volumes of ``generate`` have been replaced.
+
+    Args:
+        folder: Folder of volumes.
+
+    Returns:
+        The SHA-256 of its ``generation.json``; None where there is none, so in folders of others.
+    """
+    record = folder / GENERATED
+    return hashlib.sha256(record.read_bytes()).hexdigest() if record.is_file() else None

@@ -10,8 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from medlangevin.datasets.slices import middle_slices
-from medlangevin.inference.generation import PICTURE
-from medlangevin.shape.volumes import GENERATED
+from medlangevin.inference.generation import GENERATED, PICTURE
 from medlangevin.system.files import atomic_path, read_json
 
 MOST_VOLUMES = 48

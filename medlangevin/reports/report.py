@@ -7,7 +7,7 @@ from pathlib import Path
 from medlangevin._version import __version__
 from medlangevin.datasets.datalist import CropIndex, read_index
 from medlangevin.datasets.window import to_hu
-from medlangevin.inference.generation import draw_volume
+from medlangevin.inference.generation import GENERATED, draw_volume
 from medlangevin.inference.latents import Aggregate, Latents, aggregated_posterior, fitted, from_prior, traverse
 from medlangevin.inference.posterior import SUMMARY
 from medlangevin.reports.report_sections import (
@@ -20,7 +20,6 @@ from medlangevin.reports.report_sections import (
 from medlangevin.reports.run_pictures import held_out_ears
 from medlangevin.reports.viewer import Direction, Volume, viewer
 from medlangevin.runs.run import Run, load_run
-from medlangevin.shape.volumes import GENERATED
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import read_json, write_text
 

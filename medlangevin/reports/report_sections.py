@@ -13,13 +13,12 @@ from medlangevin.datasets.datalist import SPLITS, CropIndex
 from medlangevin.evaluation.likelihood import RESULTS, format_result
 from medlangevin.evaluation.memorisation import PICTURE as PAIRS_PICTURE
 from medlangevin.evaluation.memorisation import RESULT, format_audit
-from medlangevin.inference.generation import PICTURE
+from medlangevin.inference.generation import GENERATED, PICTURE, origin
 from medlangevin.inference.posterior import PICTURE as POSTERIOR_PICTURE
 from medlangevin.inference.posterior import SUMMARY, format_posterior
 from medlangevin.reports.report_parts import missing, picture, table, tsv_table
 from medlangevin.runs.metrics import read_metrics
 from medlangevin.runs.run import ENVIRONMENT, METRICS, Run
-from medlangevin.shape.volumes import GENERATED, origin
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import read_json
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from medlangevin.inference.generation import origin
 from medlangevin.reports.shape_figure import draw_comparison
 from medlangevin.shape.compare import Comparison, compare, write_comparison
 from medlangevin.shape.compare_sets import SetComparison, compare_sets, write_set_comparison
@@ -14,7 +15,7 @@ from medlangevin.shape.measure import measure_fields
 from medlangevin.shape.mesh_file import MeshFormat, MeshSpace
 from medlangevin.shape.population import MeshExport, Population, measure_folder
 from medlangevin.shape.tables import write_population, write_sections
-from medlangevin.shape.volumes import find_volumes, origin
+from medlangevin.shape.volumes import find_volumes
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import require_folder, write_tsv
 

@@ -1,6 +1,5 @@
 """Which volumes a folder holds, and reading one of them."""
 
-import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,8 +14,6 @@ from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import read_json
 from medlangevin.system.nifti import can_be_crop
 
-# How medlangevin generate drew the volumes beside it.
-GENERATED = "generation.json"
 _ENDINGS = ("*.nii", "*.nii.gz")
 
 
@@ -52,12 +49,6 @@ def find_volumes(folder: Path | str, *, splits: Sequence[str] = ()) -> list[Volu
             f"no NIfTI volumes (*.nii, *.nii.gz) in {folder}; give the output of preprocess or generate"
         )
     return sorted(Volume(_stem(path), path, subjects.get(path) or _subject(_stem(path))) for path in paths)
-
-
-def origin(folder: Path) -> str | None:
-    """A hash that tells whether volumes of ``generate`` have been replaced; None in other folders."""
-    record = folder / GENERATED
-    return hashlib.sha256(record.read_bytes()).hexdigest() if record.is_file() else None
 
 
 def _subject(stem: str) -> str:

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from medlangevin.cli.main import main
 from medlangevin.evaluation.memorisation import audit
-from medlangevin.inference.generation import draw_volume, generate
+from medlangevin.inference.generation import draw_volume, generate, origin
 from medlangevin.inference.latents import Latents, fitted, from_prior
 from medlangevin.inference.posterior import posterior
 from medlangevin.reports.memorisation import draw_pairs
@@ -27,7 +27,6 @@ from medlangevin.shape.compare import compare, write_comparison
 from medlangevin.shape.compare_sets import SetComparison, SetStatistic, write_set_comparison
 from medlangevin.shape.measure import Measures
 from medlangevin.shape.population import MeasuredEar, Population
-from medlangevin.shape.volumes import origin
 from medlangevin.system.errors import MedlangevinError
 
 AFFINE = np.array([[-0.2, 0, 0, 1.6], [0, -0.2, 0, 1.2], [0, 0, 0.2, -1.0], [0, 0, 0, 1]])
