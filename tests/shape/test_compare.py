@@ -149,3 +149,26 @@ def test_ks_of_people_with_equal_values_is_that_of_all_orders():
     expected = np.mean(np.array(apart) >= observed - 1e-12)
     assert expected == pytest.approx(52 / 252)
     assert ks_p_value(first, second, people, people) == pytest.approx(expected, abs=4.5 * 0.009)
+
+
+def test_two_ears_of_a_person_in_one_set_alone_are_no_independent_values():
+    """Taken as independent, 2 of the 924 orders of the ears are as extreme; of nine people there are 84 orders."""
+    first, second = np.repeat([0.0, 1.0, 3.0], 2), np.array([8.0, 5.0, 6.0, 7.0, 9.0, 4.0])
+    people, each_its_own = ["a", "a", "b", "b", "c", "c"], list("abcdef")
+    for sets in ((first, second, people, each_its_own), (second, first, each_its_own, people)):
+        assert ks_p_value(*sets) > 2 * stats.ks_2samp(first, second).pvalue
+
+
+def test_each_population_s_own_subjects_are_resampled(tmp_path):
+    rng = np.random.default_rng(4)
+    people, each_its_own = [str(index // 2) for index in range(20)], [str(index) for index in range(20)]
+    columns = np.repeat(rng.normal(70, 5, 10), 2), rng.normal(75, 5, 20)
+    first, second = (
+        Population(
+            "ears", tuple(MeasuredEar("ear", Measures(volume_mm3=value), *row, tmp_path) for value, *row in rows)
+        )
+        for rows in (zip(columns[0], people, strict=True), zip(columns[1], each_its_own, strict=True))
+    )
+    expected = compare_samples("volume_mm3", *columns, people, each_its_own)
+    assert compare(first, second)[0] == expected
+    assert compare(second, first)[0] == compare_samples("volume_mm3", *columns[::-1], each_its_own, people)
