@@ -152,9 +152,9 @@ def test_ks_of_people_with_equal_values_is_that_of_all_orders():
 
 
 def test_two_ears_of_a_person_in_one_set_alone_are_no_independent_values():
-    """Taken as independent, 2 of the 924 orders of the ears are as extreme; of nine people there are 84 orders."""
-    first, second = np.repeat([0.0, 1.0, 3.0], 2), np.array([8.0, 5.0, 6.0, 7.0, 9.0, 4.0])
-    people, each_its_own = ["a", "a", "b", "b", "c", "c"], list("abcdef")
+    """Taken as independent, 2 of the 462 orders of the ears are as extreme; of eight people there are 56 orders."""
+    first, second = np.repeat([0.0, 1.0, 3.0], 2), np.array([8.0, 5.0, 6.0, 7.0, 9.0])
+    people, each_its_own = ["a", "a", "b", "b", "c", "c"], list("abcde")
     for sets in ((first, second, people, each_its_own), (second, first, each_its_own, people)):
         assert ks_p_value(*sets) > 2 * stats.ks_2samp(first, second).pvalue
 
