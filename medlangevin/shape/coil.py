@@ -4,6 +4,7 @@ Angles are degrees about the spiral's axis (``SPIRAL_CENTRE_UV``) from the round
 (Verbist et al. 2010, consensus coordinate system).
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -40,6 +41,7 @@ class Path(NamedTuple):
     ended: bool
 
 
+@lru_cache(maxsize=300)  # of one ear's duct: traced first, then cut at the same angles; 22 MB
 def sample_half_plane(lumen: Lumen, angle_deg: float) -> tuple[Array, Array, Array]:
     """The level set on the half-plane at an angle from the round window.
 
@@ -53,7 +55,8 @@ def sample_half_plane(lumen: Lumen, angle_deg: float) -> tuple[Array, Array, Arr
     points[..., 2] = _HEIGHTS_MM
     index = coordinates.lps_to_voxels(coordinates.from_modiolar(points), lumen.affine)
     level = ndimage.map_coordinates(lumen.level, np.moveaxis(index, -1, 0), order=1, cval=-1.0)
-    return radii, _HEIGHTS_MM, np.asarray(level)
+    level.flags.writeable = False
+    return radii, _HEIGHTS_MM, level
 
 
 def lateral_wall_radius(lumen: Lumen, angle_deg: float) -> float:

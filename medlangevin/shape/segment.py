@@ -22,7 +22,7 @@ _MIN_CORE_MM3 = 8.0
 _NEIGHBOURS = np.ones((3, 3, 3), dtype=bool)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Lumen:
     """A segmented cochlear lumen.
 
