@@ -5,8 +5,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from medlangevin.evaluation.evaluate import RESULTS
 from medlangevin.evaluation.figure import Figure, figure_of
-from medlangevin.evaluation.likelihood import RESULTS
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import read_json
 

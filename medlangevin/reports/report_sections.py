@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from medlangevin.datasets.datalist import SPLITS, CropIndex
-from medlangevin.evaluation.likelihood import RESULTS, format_result
+from medlangevin.evaluation.evaluate import RESULTS, format_result
 from medlangevin.evaluation.memorisation import PICTURE as PAIRS_PICTURE
 from medlangevin.evaluation.memorisation import RESULT, format_audit
 from medlangevin.inference.generation import GENERATED, PICTURE, origin

@@ -12,8 +12,8 @@ import torch
 from medlangevin.datasets.crops import CropDataset, choose_splits
 from medlangevin.datasets.datalist import read_index
 from medlangevin.evaluation.decoder_likelihood import DecoderLikelihood
+from medlangevin.evaluation.evaluate import evaluate, evaluate_crops, format_result
 from medlangevin.evaluation.figure import figure_of
-from medlangevin.evaluation.likelihood import evaluate, evaluate_crops, format_result
 from medlangevin.runs.metrics import read_metrics
 from medlangevin.runs.run import load_run
 from medlangevin.system.errors import MedlangevinError
@@ -157,7 +157,7 @@ def test_ears_are_taken_to_the_model_s_device(run: Path, monkeypatch: pytest.Mon
         seen.append(x.device.type)
         return estimate
 
-    monkeypatch.setattr("medlangevin.evaluation.likelihood.decoder_log_likelihood", anneal)
+    monkeypatch.setattr("medlangevin.evaluation.crops.decoder_log_likelihood", anneal)
     evaluate_crops(loaded, split="validation", samples=3, seed=0, data_root=None, annealing=ANNEALING)
     assert seen == ["meta"] * 6
 
