@@ -26,8 +26,12 @@ _NEIGHBOURS = np.ones((3, 3, 3), dtype=bool)
 class Lumen:
     """A segmented cochlear lumen.
 
-    ``level``: (i, j, k), positive inside, zero on the wall, linear between voxels; near the wall about the mm to it.
-    ``affine``: (4, 4) voxel to RAS mm. ``levels``: the grey levels found. ``notes``: what a reader should know.
+    Attributes:
+        level: Level set (i, j, k), positive inside, zero on the wall, linear between voxels; near the wall about the mm
+            to it.
+        affine: Voxel to RAS mm (4, 4).
+        levels: The grey levels found.
+        notes: What a reader should know.
     """
 
     level: Array
@@ -39,12 +43,20 @@ class Lumen:
 def segment_lumen(hu: NDArray[np.generic], affine: Array) -> Lumen:
     """Segment the cochlear lumen of a crop in the reference frame.
 
-    ``hu``: (i, j, k) grey values, CT numbers or any scale on which fluid is dark and bone bright; ``affine``: (4, 4)
-    RAS mm. The wall is the half height between this volume's own fluid and bone level (sub-voxel), after a mild
-    deconvolution with a Gaussian of 0.2 mm. The internal auditory canal is split off by a watershed along the
-    ridge between it and the duct and by ``coordinates.canal_distance``; necks thinner than 0.6 mm (cochlear aperture,
-    windows, facial canal) do not connect; the vestibule is cut off at ``coordinates.vestibule_cut_distance``.
-    Raises NoLumenError (one line: why) when there is no such lumen.
+    The wall is the half height between this volume's own fluid and bone level (sub-voxel), after a mild deconvolution
+    with a Gaussian of 0.2 mm. The internal auditory canal is split off by a watershed along the ridge between it and
+    the duct and by ``coordinates.canal_distance``. Necks thinner than 0.6 mm (cochlear aperture, windows, facial canal)
+    do not connect. The vestibule is cut off at ``coordinates.vestibule_cut_distance``.
+
+    Args:
+        hu: Grey values (i, j, k): CT numbers, or any scale on which fluid is dark and bone bright.
+        affine: Voxel to RAS mm (4, 4).
+
+    Returns:
+        The lumen.
+
+    Raises:
+        NoLumenError: There is no such lumen; one line says why.
     """
     values = np.asarray(hu, dtype=np.float64)
     affine = np.asarray(affine, dtype=np.float64)
@@ -71,9 +83,19 @@ def segment_lumen(hu: NDArray[np.generic], affine: Array) -> Lumen:
 
 
 def lumen_region(values: Array, uvh: Array, levels: Levels, spacing: Array) -> Mask:
-    """The voxels (i, j, k) that belong to the cochlear lumen or the hook in front of the vestibule, leaks closed.
+    """The voxels that belong to the cochlear lumen or the hook in front of the vestibule, leaks closed.
 
-    Raises NoLumenError when no component of a cochlea's size lies where the duct should be.
+    Args:
+        values: Grey values (i, j, k).
+        uvh: Modiolar coordinates (i, j, k, 3) in mm.
+        levels: Grey levels of fluid and bone.
+        spacing: Size of a voxel (3,) in mm.
+
+    Returns:
+        True for these (i, j, k).
+
+    Raises:
+        NoLumenError: No component of a cochlea's size lies where the duct should be.
     """
     # Between air and bone there is a layer with fluid's grey value that is none: keep clear of air.
     from_air = ndimage.distance_transform_edt(~_air(values, levels, spacing), sampling=spacing)
