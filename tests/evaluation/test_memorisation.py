@@ -115,6 +115,17 @@ def test_planted_copies_are_flagged_and_fresh_ears_are_not(cohort: Path, tmp_pat
     assert {f"copy-{number}" for number in range(4)} <= set(result["copies"])
     assert len(result["copies"]) - 4 <= 5
     assert [row["image_nearest"] for row in result["ears"][:4]] == [path.name for path in copied]
+    # Noise of 20 HU, averaged over 8 voxels; 336 of them: a relative standard error of 4 %, 5 of these.
+    assert [row["image_distance"] for row in result["ears"][:2]] == pytest.approx([20 / math.sqrt(8)] * 2, rel=0.2)
+    assert result["false_flag_rate_at_most"] == pytest.approx(1 / 13)
+    lowest = np.full(14, True)
+    for space, held_out in result["held_out_scores"].items():
+        found = np.array([row[f"{space}_score"] for row in result["ears"]])
+        p = [row[f"{space}_p"] for row in result["ears"]]
+        assert p == pytest.approx(p_values(found, np.array(held_out)))
+        assert result["copying_test"][space] == copying_test(found, np.array(held_out))
+        lowest &= np.isclose(p, 1 / 13)
+    assert [row["copy"] for row in result["ears"]] == lowest.tolist()
     draw_pairs(tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "audit.json", "audit.tsv", "nearest_pairs.png",
