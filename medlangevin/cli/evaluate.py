@@ -60,8 +60,8 @@ def evaluate(
       medlangevin evaluate runs/cochlea_qsl --split validation --samples 100 --compare runs/cochlea_vae
     """
     from medlangevin.evaluation.compare_runs import format_differences, paired_differences, read_evaluation
-    from medlangevin.evaluation.likelihood import RESULTS, format_result
-    from medlangevin.evaluation.likelihood import evaluate as evaluate_run
+    from medlangevin.evaluation.evaluate import RESULTS, format_result
+    from medlangevin.evaluation.evaluate import evaluate as evaluate_run
 
     others = {other: read_evaluation(other, split) for other in compare}
     result = evaluate_run(

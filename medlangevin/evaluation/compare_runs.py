@@ -5,8 +5,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from medlangevin.evaluation.evaluate import RESULTS
 from medlangevin.evaluation.figure import Figure, figure_of
-from medlangevin.evaluation.likelihood import RESULTS
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import read_json
 
@@ -16,10 +16,18 @@ _MEASURE = {"elbo": (), "nll": ("samples",), "nll_ais": ("temperatures", "chains
 
 
 def paired_differences(result: dict[str, Any], other: dict[str, Any]) -> dict[str, Figure]:
-    """``result`` minus ``other``, each of one split as ``evaluate`` gives it, of the figures that both have; nats.
+    """How much one run's figures lie above another's on the same ears, in nats.
 
-    Mean over people of the mean over a person's ears; the standard error is over people, as a person's two ears are no
-    two samples. Raises MedlangevinError when the two are not of the same ears, or of no ears at all.
+    Args:
+        result: One split of a run, as ``evaluate`` gives it.
+        other: The same of the run to be subtracted.
+
+    Returns:
+        Of each figure that both measured in the same way, the mean over people of the mean over a person's ears. The
+        standard error is over people, as a person's two ears are not two samples.
+
+    Raises:
+        MedlangevinError: The two are not of the same ears, or not of ears at all.
     """
     ours, theirs = _by_ear(result), _by_ear(other)
     if ours.keys() != theirs.keys():
@@ -41,7 +49,18 @@ def paired_differences(result: dict[str, Any], other: dict[str, Any]) -> dict[st
 
 
 def read_evaluation(run_dir: Path, split: str) -> dict[str, Any]:
-    """What ``evaluate`` put on record of a split of a run. Raises MedlangevinError when there is nothing."""
+    """What ``evaluate`` put on record of a run.
+
+    Args:
+        run_dir: The run.
+        split: The split that it was evaluated on.
+
+    Returns:
+        The result.
+
+    Raises:
+        MedlangevinError: There is no such result, or it is damaged.
+    """
     path = run_dir / RESULTS
     results = read_json(path) if path.is_file() else {}
     if not isinstance(results, dict) or not isinstance(results.get(split), dict):
@@ -69,7 +88,15 @@ def _is_row(row: Any, found: dict[str, Any]) -> bool:
 
 
 def format_differences(differences: dict[str, Figure], other: str) -> str:
-    """One line a figure."""
+    """Show differences for the terminal.
+
+    Args:
+        differences: What ``paired_differences`` gave.
+        other: Name of the run that was subtracted.
+
+    Returns:
+        One line a figure.
+    """
     if not differences:
         return f"minus {other}: no figure was measured in the same way; evaluate both with the same options"
     lines = [f"minus {other}, in pairs:"]

@@ -1,22 +1,95 @@
-"""The figures of a model of crops in a table, as ``evaluation.images`` has them for images."""
+"""How well a run of crops explains ears: its bound, its NLL with the encoder and, where chosen, without it."""
 
 import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
 
 from medlangevin.config.evaluation import ImageEvaluation
+from medlangevin.datasets.crops import CropDataset, choose_splits
+from medlangevin.datasets.datalist import CropIndex, Ear
+from medlangevin.evaluation.decoder_likelihood import decoder_log_likelihood, reporter
 from medlangevin.evaluation.figure import Figure, figure_of, require_finite
-from medlangevin.evaluation.likelihood import evaluate_crops
+from medlangevin.runs.randomness import generator
 from medlangevin.runs.run import Run
+from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.progress import progress
+
+ELBO_DRAWS = 10
+_ANNEALED = ("nll_ais", "ais_effective_sample_size", "ais_acceptance")
+SplitName = Literal["training", "validation", "test"]
+
+
+def evaluate_crops(
+    run: Run,
+    *,
+    split: SplitName,
+    samples: int,
+    seed: int,
+    data_root: Path | str | None,
+    annealing: dict[str, int] | None,
+    elbo_draws: int = ELBO_DRAWS,
+) -> dict[str, Any]:
+    """The figures of a run of crops, over ears and ear by ear.
+
+    Args:
+        run: The run.
+        split: The ears to evaluate on.
+        samples: Draws of L for the importance-sampled NLL (docs/mathematics.md).
+        seed: All noise follows from it; an ear's noise is its own, whatever else is evaluated with it.
+        data_root: Folder of the crops if not where the run's config says.
+        annealing: ``temperatures`` and ``chains`` of the decoder's NLL; None to leave it out.
+        elbo_draws: The bound is the mean of so many.
+
+    Returns:
+        ``elbo`` and ``nll`` in nats per ear and ``nll_per_voxel``, each mean and standard error over ears. With
+        ``annealing``, ``nll_ais`` with ``ais_effective_sample_size`` and ``ais_acceptance``. In ``ears`` a row an ear.
+
+    Raises:
+        MedlangevinError: The split holds no ears, or people that the run has seen, or a figure is NaN or infinite.
+    """
+    index = run.crops(data_root)
+    ears, source = _ears(index, split)
+    known = sorted({ear.subject for ear in ears} & set(run.data.get("seen_subjects", []))) if split == "test" else []
+    if known:
+        raise MedlangevinError(
+            f"{len(known)} people of the test split of {index.root} (sub-{known[0]}, ...) were trained or validated on "
+            f"by run {run.name}, so this is no test; evaluate with the data it was trained on, or train again"
+        )
+    rows = _evaluate_ears(run, ears, index, samples=samples, elbo_draws=elbo_draws, seed=seed)
+    if annealing is not None:
+        rows = _anneal_ears(run, ears, index, rows, **annealing, seed=seed)
+    result: dict[str, Any] = {
+        "ears_from": source,
+        "samples": samples,
+        "seed": seed,
+        "elbo": figure_of([row["elbo"] for row in rows]).as_json(),
+        "nll": figure_of([row["nll"] for row in rows]).as_json(),
+        "nll_per_voxel": figure_of([row["nll"] / math.prod(index.shape) for row in rows]).as_json(),
+    }
+    if annealing is not None:
+        result |= annealing | {name: figure_of([row[name] for row in rows]).as_json() for name in _ANNEALED}
+    return result | {"ears": rows}
 
 
 def evaluate_ears(run: Run, settings: ImageEvaluation, *, seed: int) -> dict[str, Figure]:
-    """``negative_elbo``, ``nll`` and ``nll_ais`` of all ears of the split, nats per ear, kept ear by ear; where
-    ``settings`` has their section, the same ``..._per_dim``.
+    """The figures of a run of crops by the names that ``evaluate_images`` gives them, for a table.
 
-    Errors are over ears: of a cohort with both ears of its people, too small. Raises MedlangevinError, one line, as
-    ``medlangevin evaluate`` does.
+    Args:
+        run: The run.
+        settings: What to measure, and on which split.
+        seed: All noise follows from it.
+
+    Returns:
+        Of all ears of the split, in nats per ear and kept ear by ear: ``negative_elbo`` and, where ``settings`` has
+        their section, ``nll`` and ``nll_ais``; the same ``..._per_dim``, divided by the voxels. Errors are over ears:
+        of a cohort with both ears of its people, too small.
+
+    Raises:
+        MedlangevinError: As ``evaluate_crops`` does.
     """
     annealing = settings.annealing
-    result = evaluate_crops(
+    ears = evaluate_crops(
         run,
         split=settings.split,
         samples=1 if settings.importance is None else settings.importance.samples,
@@ -24,14 +97,12 @@ def evaluate_ears(run: Run, settings: ImageEvaluation, *, seed: int) -> dict[str
         seed=seed,
         data_root=None,
         annealing=None if annealing is None else {"temperatures": annealing.temperatures, "chains": annealing.chains},
-    )
-    ears = result["ears"]
+    )["ears"]
     values = {"negative_elbo": [-ear["elbo"] for ear in ears]}
     if settings.importance is not None:
         values["nll"] = [ear["nll"] for ear in ears]
     if annealing is not None:
-        for name in ("nll_ais", "ais_effective_sample_size", "ais_acceptance"):
-            values[name] = [ear[name] for ear in ears]
+        values |= {name: [ear[name] for ear in ears] for name in _ANNEALED}
     voxels = math.prod(run.image_shape)
     per_voxel = {
         f"{name}_per_dim": [value / voxels for value in values[name]]
@@ -41,3 +112,65 @@ def evaluate_ears(run: Run, settings: ImageEvaluation, *, seed: int) -> dict[str
     figures = {name: figure_of(value, keep=name in values) for name, value in (values | per_voxel).items()}
     require_finite(figures, run.directory)
     return figures
+
+
+def _ears(index: CropIndex, split: SplitName) -> tuple[tuple[Ear, ...], str]:
+    if split == "validation":
+        splits = choose_splits(index)
+        return splits.validation, splits.validation_source
+    ears = index.split(split) if split == "test" else choose_splits(index).training
+    if not ears:
+        raise MedlangevinError(f"the {split} split of {index.root} holds no ears; choose --split validation")
+    return ears, f"the {split} split"
+
+
+def _dataset(run: Run, ears: Sequence[Ear], index: CropIndex) -> CropDataset:
+    return CropDataset(ears, index.shape, window_hu=run.config.data.window_hu, cache_mb=0)
+
+
+def _evaluate_ears(
+    run: Run, ears: tuple[Ear, ...], index: CropIndex, *, samples: int, elbo_draws: int, seed: int
+) -> list[dict[str, Any]]:
+    data = _dataset(run, ears, index)
+    device = next(run.model.parameters()).device
+    rows: list[dict[str, Any]] = []
+    with progress(len(ears), "ear") as track:
+        for position, ear in enumerate(ears):
+            x = data[position][None].to(device)
+            name = f"{ear.subject}/{ear.side}"
+            draws = x.expand(elbo_draws, *x.shape[1:])
+            elbo = run.model.elbo(draws, generator(seed, "elbo", name)).mean().item()
+            nll = -run.model.log_likelihood(x, samples, generator(seed, "nll", name)).item()
+            rows.append({"subject": ear.subject, "side": ear.side, "elbo": elbo, "nll": nll})
+            track.advance(position + 1, f"ELBO {elbo:,.1f}, NLL {nll:,.1f} nats")
+    if not all(math.isfinite(row["elbo"]) and math.isfinite(row["nll"]) for row in rows):
+        raise MedlangevinError(f"run {run.directory} gives NaN or infinite likelihoods; train it again")
+    return rows
+
+
+def _anneal_ears(
+    run: Run,
+    ears: tuple[Ear, ...],
+    index: CropIndex,
+    rows: list[dict[str, Any]],
+    *,
+    temperatures: int,
+    chains: int,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """``rows`` with the figures named in ``_ANNEALED``."""
+    data = _dataset(run, ears, index)
+    annealed: list[dict[str, Any]] = []
+    with progress(len(ears) * temperatures, "temperature") as track:
+        for position, row in enumerate(rows):
+            estimate = decoder_log_likelihood(
+                run.model,
+                data[position][None].to(next(run.model.parameters()).device),
+                generator(seed, "ais", f"{row['subject']}/{row['side']}"),
+                num_chains=chains,
+                num_temperatures=temperatures,
+                on_step=reporter(track, position, temperatures),
+            )
+            figures = (-estimate.log_likelihood, estimate.effective_sample_size, estimate.acceptance)
+            annealed.append(row | dict(zip(_ANNEALED, (figure.item() for figure in figures), strict=True)))
+    return annealed

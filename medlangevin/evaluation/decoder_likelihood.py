@@ -20,8 +20,13 @@ DEFAULT_TEMPERATURES, DEFAULT_CHAINS = 500, 16
 
 
 class DecoderLikelihood(NamedTuple):
-    """Of each image (N,): ``log_likelihood`` in nats, float64; the weights' ``effective_sample_size``, from 1 to the
-    number of chains; mean ``acceptance`` of the HMC moves. ``num_gradients``: of the decoder, per image, planning too.
+    """What annealing finds of each image (N,).
+
+    Attributes:
+        log_likelihood: log p(x) in nats, float64.
+        effective_sample_size: Of the weights, from 1 to the number of chains.
+        acceptance: Mean acceptance of the HMC moves.
+        num_gradients: Of the decoder, per image, planning too.
     """
 
     log_likelihood: Tensor
@@ -39,13 +44,25 @@ def decoder_log_likelihood(
     num_temperatures: int,
     on_step: Callable[[int, int], None] | None = None,
 ) -> DecoderLikelihood:
-    """Annealed importance sampling of each image of ``x`` (N, C, *spatial): log-mean-exp over ``num_chains`` chains.
+    """Annealed importance sampling of each image: log-mean-exp over chains.
 
     Chains start in the prior N(0, I) and move by HMC towards p(z | x); the encoder is not used. The mean weight is
     unbiased for p(x), so the estimate is too low on average, by less the more temperatures and chains. Images that fit
     into memory together share temperatures and step sizes; pass them one at a time to have them chosen for each.
-    ``on_step(done, total)``: after every move of the chains that run together, counting over all of ``x``. Raises
-    MedlangevinError for fewer than 1 chain or temperature, or where log p(x) comes out NaN or infinite.
+
+    Args:
+        model: The model whose decoder, likelihood and prior count.
+        x: Images (N, C, *spatial).
+        generator: Of all noise.
+        num_chains: Chains of each image.
+        num_temperatures: Temperatures between prior and posterior.
+        on_step: ``on_step(done, total)`` after every move of the chains that run together, counting over all of ``x``.
+
+    Returns:
+        log p(x) and how well the chains did (Wu et al. 2017).
+
+    Raises:
+        MedlangevinError: Fewer than 1 chain or temperature, or log p(x) comes out NaN or infinite.
     """
     if num_chains < 1 or num_temperatures < 1:
         raise MedlangevinError(f"{num_chains} chains, {num_temperatures} temperatures: at least 1 of both is needed")
@@ -98,7 +115,16 @@ def decoder_log_likelihood(
 
 
 def reporter(track: Track, before: int, temperatures: int) -> Callable[[int, int], None]:
-    """The ``on_step`` that shows how many temperatures are done, ``before`` whole paths of so many being done."""
+    """The ``on_step`` that shows how many temperatures are done.
+
+    Args:
+        track: The progress to advance.
+        before: Whole paths of so many temperatures that are done already.
+        temperatures: Temperatures of a path.
+
+    Returns:
+        The function.
+    """
     return lambda done, total: track.advance(before * temperatures + 1 + done * (temperatures - 1) // total)
 
 

@@ -11,9 +11,13 @@ from medlangevin.system.errors import MedlangevinError
 
 
 class Figure(NamedTuple):
-    """``mean`` of ``count`` values and its ``standard_error``, None where there is none to state.
+    """What a measurement comes to.
 
-    ``values``: the values themselves, image by image, where models are to be compared on the same images.
+    Attributes:
+        mean: Of ``count`` values.
+        standard_error: Of the mean; None where there is none to state.
+        count: How many values.
+        values: The values themselves, image by image, where models are to be compared on the same images.
     """
 
     mean: float
@@ -22,7 +26,11 @@ class Figure(NamedTuple):
     values: tuple[float, ...] | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """The same for a JSON file; no ``values`` where they are not kept."""
+        """The same for a JSON file.
+
+        Returns:
+            Its fields; no ``values`` where they are not kept.
+        """
         fields = self._asdict()
         if self.values is None:
             del fields["values"]
@@ -30,13 +38,29 @@ class Figure(NamedTuple):
 
 
 def require_finite(figures: dict[str, Figure], run_dir: Path) -> None:
-    """Raise MedlangevinError that names the first figure of the run in ``run_dir`` that is NaN or infinite."""
+    """Refuse figures that are NaN or infinite.
+
+    Args:
+        figures: The figures of a run by name.
+        run_dir: The run, which the error names.
+
+    Raises:
+        MedlangevinError: A figure is NaN or infinite; the first one is named.
+    """
     for name, figure in figures.items():
         if not math.isfinite(figure.mean):
             raise MedlangevinError(f"run {run_dir}: {name} is NaN or infinite; train it again")
 
 
 def figure_of(values: Sequence[float], *, keep: bool = False) -> Figure:
-    """Mean and standard error of the mean of independent ``values``; of a single one there is no error."""
+    """Mean and standard error of the mean of independent values.
+
+    Args:
+        values: The values.
+        keep: Keep them in the figure.
+
+    Returns:
+        The figure; of a single value there is no error.
+    """
     error = float(np.std(values, ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else None
     return Figure(float(np.mean(values)), error, len(values), tuple(values) if keep else None)

@@ -1,9 +1,12 @@
 """How well a run explains benchmark images: its bound, its NLL with and without the encoder, what it generates."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from medlangevin.config.evaluation import AnnealingEvaluation, ImageEvaluation, ImportanceEvaluation
@@ -28,19 +31,83 @@ _IN_NATS = ("negative_elbo", "nll", "nll_ais")
 _KEPT = ("nll", "nll_ais")
 
 
+def evaluate_image_run(
+    run: Run,
+    *,
+    split: str,
+    samples: int,
+    seed: int,
+    data_root: Path | str | None,
+    annealing: dict[str, int] | None,
+) -> dict[str, Any]:
+    """The figures of ``evaluate_images`` and what they were measured on, for evaluation.json.
+
+    The bound of all images of the split, the NLL for the first 1,000; with ``annealing`` the decoder's for the first
+    100.
+
+    Args:
+        run: The run.
+        split: ``validation`` or ``test``.
+        samples: Draws for the importance-sampled NLL.
+        seed: All noise follows from it.
+        data_root: Folder of the image sets if not where the run's config says.
+        annealing: ``temperatures`` and ``chains`` of the decoder's NLL; None to leave it out.
+
+    Returns:
+        ``images_from``, the options, and each figure as JSON has it.
+
+    Raises:
+        MedlangevinError: The options, the run or its images do not fit; one line.
+    """
+    images = run.config.images
+    if images is None:
+        raise MedlangevinError(f"run {run.directory} was trained on crops of ears, not on images")
+    if split == "training":
+        raise MedlangevinError("--split training is for runs of crops; a run of images has validation and test")
+    if data_root is not None:
+        if Path(images.set).is_absolute():
+            raise MedlangevinError(f"--data has no effect: run {run.directory} names its images in full, {images.set}")
+        images = images.model_copy(update={"root": Path(data_root)})
+        run = replace(run, config=run.config.model_copy(update={"images": images}))
+    try:
+        settings = ImageEvaluation.model_validate(
+            {"split": split, "importance": {"samples": samples}, "annealing": annealing}
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise MedlangevinError(f"--{first['loc'][-1]} {first['input']}: {first['msg'].lower()}") from error
+    figures = evaluate_images(run, settings, seed=seed, cache=run.directory)
+    return {
+        "images_from": f"the {split} split of {images.set}",
+        "samples": samples,
+        "seed": seed,
+        **(annealing or {}),
+        **{name: figure.as_json() for name, figure in figures.items()},
+    }
+
+
 def evaluate_images(run: Run, settings: ImageEvaluation, *, seed: int, cache: Path) -> dict[str, Figure]:
-    """The figures of ``run`` on a split of the image set that it was trained on.
+    """The figures of a run on a split of the image set that it was trained on.
 
-    In nats per image, mean and standard error over images: ``negative_elbo`` of the whole split and, where
-    ``settings`` has their section, ``nll`` by importance sampling with the model's L (docs/mathematics.md) and
-    ``nll_ais`` of the decoder alone, with ``ais_effective_sample_size`` and ``ais_acceptance``, of its first images;
-    the two NLLs are kept image by image as well. The same ``..._per_dim``: divided by C x H x W. With ``inception``:
-    ``inception_score`` (its error: over ten parts of the generated images) and ``fid``, which has none; ``cache`` is
-    the folder that keeps their digit classifier.
+    Matrix products are computed in full float32 precision.
 
-    All noise follows from ``seed``, and a figure's does not depend on which others are asked for. Matrix products are
-    computed in full float32 precision. Raises MedlangevinError, one line, when the images are not those of the
-    training, when a set or a split is missing and when a figure is NaN or infinite.
+    Args:
+        run: The run.
+        settings: What to measure, and on which split.
+        seed: All noise follows from it, and a figure's does not depend on which others are measured.
+        cache: Folder that keeps the digit classifier of ``inception``.
+
+    Returns:
+        In nats per image, mean and standard error over images: ``negative_elbo`` of the whole split and, where
+        ``settings`` has their section, ``nll`` by importance sampling with the model's L (docs/mathematics.md) and
+        ``nll_ais`` of the decoder alone, with ``ais_effective_sample_size`` and ``ais_acceptance``, of its first
+        images. The two NLLs are kept image by image as well. The same ``..._per_dim``: divided by C x H x W. With
+        ``inception``: ``inception_score`` (its error: over ten parts of the generated images) and ``fid``, which has
+        none.
+
+    Raises:
+        MedlangevinError: The images are not those of the training, a set or a split is missing, or a figure is NaN or
+            infinite; one line.
     """
     if settings.inception is not None:
         require_digits(run.image_shape, f"run {run.directory}")

@@ -118,19 +118,6 @@ def _write(
     return paths
 
 
-def origin(folder: Path) -> str | None:
-    """Tell whether volumes of ``generate`` have been replaced.
-
-    Args:
-        folder: Any folder.
-
-    Returns:
-        A hash of generation.json; None where there is none.
-    """
-    record = folder / GENERATED
-    return hashlib.sha256(record.read_bytes()).hexdigest() if record.is_file() else None
-
-
 def _names(out: Path, index: int) -> tuple[Path, Path]:
     stem = f"synthetic-{index:04d}_ct"
     return out / f"{stem}.nii.gz", out / f"{stem}.json"
@@ -164,3 +151,16 @@ def require_ours(out: Path) -> None:
     marker = read_json(out / GENERATED) if (out / GENERATED).is_file() else None
     if not isinstance(marker, dict) or marker.get("SYNTHETIC") is not True:
         raise MedlangevinError(f"{out} holds files that generate did not write; choose an empty folder with --out")
+
+
+def origin(folder: Path) -> str | None:
+    """A hash that tells whether volumes of ``generate`` have been replaced.
+
+    Args:
+        folder: Folder of volumes.
+
+    Returns:
+        The SHA-256 of its ``generation.json``; None where there is none, so in folders of others.
+    """
+    record = folder / GENERATED
+    return hashlib.sha256(record.read_bytes()).hexdigest() if record.is_file() else None

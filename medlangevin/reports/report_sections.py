@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from medlangevin.datasets.datalist import SPLITS, CropIndex
-from medlangevin.evaluation.likelihood import RESULTS, format_result
+from medlangevin.evaluation.evaluate import RESULTS, format_result
 from medlangevin.inference.posterior import PICTURE, SUMMARY, format_posterior
 from medlangevin.reports.report_parts import Missing, Picture, picture, picture_if_any, reading
 from medlangevin.reports.run_pictures import PICTURES

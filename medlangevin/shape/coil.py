@@ -4,6 +4,7 @@ Angles are degrees about the spiral's axis (``SPIRAL_CENTRE_UV``) from the round
 (Verbist et al. 2010, consensus coordinate system).
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from medlangevin.cochlear_frame import ROUND_WINDOW_ANGLE_DEG, SPIRAL_CENTRE_UV
-from medlangevin.shape import frame
+from medlangevin.shape import coordinates
 from medlangevin.shape.segment import Lumen
 
 Array = NDArray[np.float64]
@@ -31,8 +32,14 @@ _FALL_MM = 0.3  # down by this, it has left the duct's end for the turn below
 
 
 class Path(NamedTuple):
-    """The duct over its angle, arrays of one length: ``angle_deg`` from the round window, the centre's ``radius_mm``
-    and ``height_mm``. ``ended``: the duct itself came to an end there."""
+    """The duct's centre over its angle, arrays of one length.
+
+    Attributes:
+        angle_deg: From the round window.
+        radius_mm: Distance from the axis.
+        height_mm: Height along the axis.
+        ended: Whether the duct itself came to an end there.
+    """
 
     angle_deg: Array
     radius_mm: Array
@@ -40,10 +47,17 @@ class Path(NamedTuple):
     ended: bool
 
 
+@lru_cache(maxsize=300)  # of one ear's duct: traced first, then cut at the same angles; 22 MB
 def sample_half_plane(lumen: Lumen, angle_deg: float) -> tuple[Array, Array, Array]:
-    """The level set on the half-plane at an angle from the round window.
+    """The level set on the half-plane at an angle.
 
-    Returns (radii (r,), heights (h,), level (r, h)), in mm; outside the volume the level is negative.
+    Args:
+        lumen: The segmented lumen.
+        angle_deg: From the round window.
+
+    Returns:
+        Radii (r,) and heights (h,) in mm, and the level (r, h), about mm; outside the volume the level is negative. The
+        arrays are shared between calls and must not be written to.
     """
     radii = np.arange(0.0, _MAX_RADIUS_MM, _RADIUS_STEP_MM)
     angle = np.radians(angle_deg + ROUND_WINDOW_ANGLE_DEG)
@@ -51,16 +65,24 @@ def sample_half_plane(lumen: Lumen, angle_deg: float) -> tuple[Array, Array, Arr
     points = np.empty((radii.size, _HEIGHTS_MM.size, 3))
     points[..., :2] = (SPIRAL_CENTRE_UV + radii[:, None] * direction)[:, None, :]
     points[..., 2] = _HEIGHTS_MM
-    index = frame.lps_to_voxels(frame.from_modiolar(points), lumen.affine)
+    index = coordinates.lps_to_voxels(coordinates.from_modiolar(points), lumen.affine)
     level = ndimage.map_coordinates(lumen.level, np.moveaxis(index, -1, 0), order=1, cval=-1.0)
-    return radii, _HEIGHTS_MM, np.asarray(level)
+    level.flags.writeable = False
+    return radii, _HEIGHTS_MM, level
 
 
 def lateral_wall_radius(lumen: Lumen, angle_deg: float) -> float:
-    """Distance in mm from the spiral's axis to the lateral wall of the first turn at an angle from the round window.
+    """Distance from the spiral's axis to the lateral wall of the first turn.
 
-    The outermost wall over all heights of the first turn (a silhouette along the axis, as it is read in the cochlear
-    view); NaN when the ray meets no lumen.
+    It is that of the outermost wall over all heights of the first turn (a silhouette along the axis, as it is read in
+    the cochlear view).
+
+    Args:
+        lumen: The segmented lumen.
+        angle_deg: From the round window.
+
+    Returns:
+        mm; NaN when the ray meets no lumen.
     """
     radii, heights, level = sample_half_plane(lumen, angle_deg)
     basal = (heights >= _BASAL_HEIGHTS_MM[0]) & (heights <= _BASAL_HEIGHTS_MM[1])
@@ -78,18 +100,29 @@ def _wall_near(lumen: Lumen, angle_deg: float) -> float:
 
 
 def a_value(lumen: Lumen) -> float:
-    """Basal diameter A in mm: lateral wall at the round window, through the axis, to the lateral wall 180 degrees on.
+    """Basal diameter A: lateral wall at the round window, through the axis, to the lateral wall 180 degrees on.
 
-    Escudé et al. 2006, measured perpendicular to the modiolar axis; NaN when a wall is not found. At the round window
-    itself the lumen opens to the window and the vestibule, so the wall there is continued from what follows it.
+    It is measured perpendicular to the modiolar axis. At the round window itself the lumen opens to the window and the
+    vestibule, so the wall there is continued from what follows it.
+
+    Args:
+        lumen: The segmented lumen.
+
+    Returns:
+        mm; NaN when a wall is not found (Escudé et al. 2006).
     """
     return float(wall_from_round_window(lumen, np.zeros(1))[0]) + _wall_near(lumen, 180.0)
 
 
 def wall_from_round_window(lumen: Lumen, angle_deg: Array) -> Array:
-    """Lateral wall radius in mm at angles (n,) of 0 to 60 degrees, by the parabola that continues the wall to 0.
+    """Lateral wall radius near the round window, by the parabola that continues the wall to 0 degrees.
 
-    All NaN where the wall there is not a cochlear one.
+    Args:
+        lumen: The segmented lumen.
+        angle_deg: Angles (n,) from 0 to 60 degrees.
+
+    Returns:
+        mm (n,); all NaN where the wall there is not a cochlear one.
     """
     walls = np.array([lateral_wall_radius(lumen, angle) for angle in _CONTINUED_DEG])
     found = np.isfinite(walls)
@@ -102,17 +135,27 @@ def wall_from_round_window(lumen: Lumen, angle_deg: Array) -> Array:
 
 
 def b_value(lumen: Lumen) -> float:
-    """Width B in mm: perpendicular to A through the axis, lateral wall at 90 degrees to lateral wall at 270 degrees.
+    """Width B: perpendicular to A through the axis, lateral wall at 90 degrees to lateral wall at 270 degrees.
 
-    Alexiades et al. 2015 ("perpendicular to A in the cochlear view"); NaN when a wall is not found.
+    Args:
+        lumen: The segmented lumen.
+
+    Returns:
+        mm; NaN when a wall is not found (Alexiades et al. 2015, "perpendicular to A in the cochlear view").
     """
     return _wall_near(lumen, 90.0) + _wall_near(lumen, 270.0)
 
 
 def height(uvh_vertices: Array) -> float:
-    """Cochlear height in mm: extent of the lumen along the modiolar axis, floor of the first turn to apex.
+    """Cochlear height: extent of the lumen along the modiolar axis, floor of the first turn to apex.
 
-    ``uvh_vertices``: (n, 3) wall points in modiolar coordinates. The hook (before the round window) does not count.
+    The hook (before the round window) does not count.
+
+    Args:
+        uvh_vertices: Wall points (n, 3) in modiolar coordinates, mm.
+
+    Returns:
+        mm.
     """
     offset = uvh_vertices[:, :2] - SPIRAL_CENTRE_UV
     angle = (np.degrees(np.arctan2(offset[:, 1], offset[:, 0])) - ROUND_WINDOW_ANGLE_DEG) % 360.0
@@ -125,9 +168,15 @@ def height(uvh_vertices: Array) -> float:
 def turns(path: Path, top_mm: float) -> float:
     """Number of turns from the round window to the end of the duct, followed along its centre.
 
-    ``top_mm``: height of the lumen's top. The duct ends where its centre, after its highest point, is lost or falls
-    back onto the turn below. NaN when the apical turns are not resolved: the path does not climb one and a half turns,
-    ends far below the top, or stays up for a whole turn.
+    The duct ends where its centre, after its highest point, is lost or falls back onto the turn below.
+
+    Args:
+        path: The duct's path.
+        top_mm: Height of the lumen's top.
+
+    Returns:
+        Turns. NaN when the apical turns are not resolved: the path does not climb one and a half turns, ends far below
+        the top, or stays up for a whole turn.
     """
     if path.angle_deg.size == 0:
         return float("nan")
@@ -146,8 +195,14 @@ def turns(path: Path, top_mm: float) -> float:
 def trace(lumen: Lumen) -> Path:
     """Follow the duct's centre from 30 degrees to the apex, half-plane by half-plane, every 5 degrees.
 
-    On each half-plane the centre moves to the depth-weighted mean of the lumen about the last centre. It ends where
-    the lumen ends or the centre reaches the axis. Empty when there is no lumen at the start.
+    On each half-plane the centre moves to the depth-weighted mean of the lumen about the last centre. It ends where the
+    lumen ends or the centre reaches the axis.
+
+    Args:
+        lumen: The segmented lumen.
+
+    Returns:
+        The path; empty when there is no lumen at the start.
     """
     radii, heights, level = sample_half_plane(lumen, _START_DEG)
     basal = (radii[:, None] > 2.5) & (np.abs(heights)[None, :] < 1.5)

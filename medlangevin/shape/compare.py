@@ -1,6 +1,5 @@
 """Two populations, measure by measure: how far apart, how well that is known, and whether it can be chance."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,8 +10,8 @@ from scipy import stats
 
 from medlangevin.shape.measure import measure_fields
 from medlangevin.shape.population import Population
-from medlangevin.shape.resampling import bootstrap_interval, permutation_p, permuted_labels
-from medlangevin.system.files import write_json, write_tsv
+from medlangevin.shape.resampling import bootstrap_interval, permutation_test
+from medlangevin.shape.tables import write_table
 
 TABLE, ABOUT = "comparison.tsv", "comparison.json"
 Array = NDArray[np.float64]
@@ -22,7 +21,10 @@ _PERMUTATIONS = 2000
 
 
 class Comparison(NamedTuple):
-    """One measure in two populations; statistics are NaN where a population has fewer than two values."""
+    """One measure in two populations, in its units; statistics are NaN where a population has fewer than two values.
+
+    ``comparison.json`` defines every field.
+    """
 
     measure: str
     first_count: int
@@ -61,7 +63,15 @@ _DEFINITIONS = {
 
 
 def compare(first: Population, second: Population) -> list[Comparison]:
-    """Compare two populations in every measure; missing values are left out."""
+    """Compare two populations in every measure.
+
+    Args:
+        first: One population.
+        second: The other.
+
+    Returns:
+        A comparison for each measure, missing values left out.
+    """
     return [
         compare_samples(item.name, first.column(item.name), second.column(item.name), first.subjects, second.subjects)
         for item in measure_fields()
@@ -75,19 +85,26 @@ def compare_samples(
     first_subjects: Sequence[str] | None = None,
     second_subjects: Sequence[str] | None = None,
 ) -> Comparison:
-    """Compare two samples (n,) and (m,) of one measure; NaN entries are left out.
+    """Compare two samples of one measure.
 
-    Without subjects every value is a subject's only one.
+    Args:
+        name: The measure.
+        first: Values (n,); NaN entries are left out.
+        second: Values (m,), likewise.
+        first_subjects: The subject of each value; None where every value is a subject's only one.
+        second_subjects: The same for the second sample.
+
+    Returns:
+        Means, distances with their intervals, and the p value of the Kolmogorov-Smirnov test.
     """
-    first, first_subjects = _found(first, first_subjects)
-    second, second_subjects = _found(second, second_subjects)
-    nan = float("nan")
-    statistics = (nan,) * 7
+    first, first_subjects = _finite(first, first_subjects)
+    second, second_subjects = _finite(second, second_subjects)
+    statistics = (float("nan"),) * 7
     if min(first.size, second.size) >= _MIN_COUNT:
         sets = first, second, first_subjects, second_subjects
         statistics = (
-            wasserstein(first, second),
-            *bootstrap_interval(wasserstein, *sets),
+            float(stats.wasserstein_distance(first, second)),
+            *bootstrap_interval(stats.wasserstein_distance, *sets),
             ks_statistic(first, second),
             *bootstrap_interval(ks_statistic, *sets),
             ks_p_value(*sets),
@@ -95,38 +112,54 @@ def compare_samples(
     return Comparison(name, *_summary(first), *_summary(second), *statistics)
 
 
-def wasserstein(first: Array, second: Array) -> float:
-    """Wasserstein-1 distance between two samples (n,) and (m,), in their units."""
-    return float(stats.wasserstein_distance(first, second))
-
-
 def ks_statistic(first: Array, second: Array) -> float:
-    """Largest difference between the distribution functions of two samples (n,) and (m,)."""
+    """Kolmogorov-Smirnov statistic: the largest difference between the distribution functions of two samples.
+
+    It is scipy's, which works out a p value as well and so takes too long for every bootstrap sample.
+
+    Args:
+        first: Values (n,).
+        second: Values (m,).
+
+    Returns:
+        The difference, from 0 to 1.
+    """
     both = np.concatenate([first, second])
     shares = [np.searchsorted(np.sort(item), both, side="right") / item.size for item in (first, second)]
     return float(np.abs(shares[0] - shares[1]).max())
 
 
 def ks_p_value(first: Array, second: Array, first_subjects: Sequence[str], second_subjects: Sequence[str]) -> float:
-    """P of the two-sided Kolmogorov-Smirnov test of two samples (n,) and (m,).
+    """p value of the two-sided Kolmogorov-Smirnov test.
 
-    scipy's where every subject has one value. A person's two ears are alike, and taken as independent they would call
-    equal populations different; so elsewhere whole subjects are permuted between the sets.
+    It is scipy's where every subject has one value. A person's two ears are alike, and taken as independent they would
+    call equal populations different; so elsewhere whole subjects are permuted between the sets.
+
+    Args:
+        first: Values (n,).
+        second: Values (m,).
+        first_subjects: The subject of each value of the first sample.
+        second_subjects: The subject of each value of the second sample.
+
+    Returns:
+        The p value.
     """
     if len(set(first_subjects)) == first.size and len(set(second_subjects)) == second.size:
         return float(stats.ks_2samp(first, second).pvalue)
     values = np.concatenate([first, second])
-    is_first = np.arange(values.size) < first.size
-    labels = permuted_labels(is_first, [*first_subjects, *second_subjects], _PERMUTATIONS)
     order = np.argsort(values, kind="stable")
     # Distribution functions jump at the last of equal values.
     jumps = np.append(np.diff(values[order]) > 0, True)
-    ranked = labels[order]
-    shares = [np.cumsum(chosen, axis=0)[jumps] / chosen.sum(0) for chosen in (ranked, 1 - ranked)]
-    return permutation_p(ks_statistic(first, second), np.abs(shares[0] - shares[1]).max(0))
+
+    def statistic(labels: Array) -> Array:
+        ranked = labels[order]
+        shares = [np.cumsum(chosen, axis=0)[jumps] / chosen.sum(0) for chosen in (ranked, 1 - ranked)]
+        return np.asarray(np.abs(shares[0] - shares[1]).max(0))
+
+    return permutation_test(statistic, first_subjects, second_subjects, permutations=_PERMUTATIONS)[1]
 
 
-def _found(values: Array, subjects: Sequence[str] | None) -> tuple[Array, list[str]]:
+def _finite(values: Array, subjects: Sequence[str] | None) -> tuple[Array, list[str]]:
     names = [str(index) for index in range(values.size)] if subjects is None else subjects
     on = np.isfinite(values)
     return values[on], [name for name, kept in zip(names, on, strict=True) if kept]
@@ -141,20 +174,21 @@ def _summary(values: Array) -> tuple[int, float, float]:
 def write_comparison(
     comparisons: list[Comparison], folder: Path, *, first: str, second: str, first_origin: str | None = None
 ) -> Path:
-    """Write ``comparison.tsv`` and ``comparison.json``: columns, names of the two populations, origin of the first."""
-    table = folder / TABLE
-    columns: dict[str, object] = {key: {"Description": text} for key, text in _DEFINITIONS.items()}
-    write_json(folder / ABOUT, {"first": first, "second": second, "first_origin": first_origin, "columns": columns})
-    write_rows(table, Comparison._fields, comparisons)
-    return table
+    """Write ``comparison.tsv`` and ``comparison.json``, which defines its columns.
 
+    Args:
+        comparisons: The rows.
+        folder: Where to write.
+        first: Name of the first population.
+        second: Name of the second population.
+        first_origin: What tells later whether the first population's volumes have been replaced.
 
-def write_rows(table: Path, header: Sequence[str], rows: Sequence[Sequence[str | int | float]]) -> None:
-    """Write a table of tab-separated values; NaN becomes an empty cell."""
-    write_tsv(table, [header, *(map(_cell, row) for row in rows)])
+    Returns:
+        The table.
 
-
-def _cell(value: str | int | float) -> str:
-    if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:.6g}"
-    return str(value)
+    Raises:
+        MedlangevinError: The folder cannot be written.
+    """
+    columns = {key: {"Description": text} for key, text in _DEFINITIONS.items()}
+    described = {"first": first, "second": second, "first_origin": first_origin, "columns": columns}
+    return write_table(folder / TABLE, Comparison._fields, comparisons, described, number=".6g")

@@ -1,18 +1,19 @@
 """Two populations as whole sets: all measures at once, whole volumes, and shapes as distance maps."""
 
+import itertools
+import math
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medlangevin.shape.compare import write_rows
 from medlangevin.shape.diversity import pair_similarity
 from medlangevin.shape.modes import Curves, Maps, model_curves
 from medlangevin.shape.population import Population
-from medlangevin.shape.two_sample import classifier_test, discrepancy, manifold_scores
+from medlangevin.shape.tables import write_table
+from medlangevin.shape.two_sample import ManifoldScores, classifier_test, discrepancy, manifold_scores
 from medlangevin.system.errors import MedlangevinError
-from medlangevin.system.files import write_json
 from medlangevin.system.nifti import read_volume
 
 Array = NDArray[np.float64]
@@ -39,20 +40,36 @@ _MODES = 10
 
 
 class SetStatistic(NamedTuple):
-    """One number about two sets, NaN where there are too few ears; ``p`` and ``standard_error`` NaN where it has none;
-    the ears that went into it."""
+    """One number about two sets.
+
+    Attributes:
+        statistic: Which number.
+        value: The number; NaN where there are too few ears.
+        standard_error: NaN where it has none.
+        p: p value; NaN where it has none.
+        first_count: Ears of the first set that went into it.
+        second_count: Ears of the second set that went into it.
+    """
 
     statistic: str
-    value: float
-    standard_error: float
-    p: float
-    first_count: int
-    second_count: int
+    value: float = math.nan
+    standard_error: float = math.nan
+    p: float = math.nan
+    first_count: int = 0
+    second_count: int = 0
 
 
 class SetComparison(NamedTuple):
-    """All set-level statistics, the measures that served as ``features``, their standardised values in both sets
-    (n, d) and (m, d), and the shape models' curves where there are enough ears."""
+    """All that is known of two sets.
+
+    Attributes:
+        statistics: All set-level statistics.
+        features: The measures that served as features.
+        first_points: Their standardised values in the first set (n, d).
+        second_points: The same in the second set (m, d).
+        first_curves: The shape model's curves; None where there are too few ears.
+        second_curves: The same for the second set.
+    """
 
     statistics: tuple[SetStatistic, ...]
     features: tuple[str, ...]
@@ -91,31 +108,41 @@ _DEFINITIONS = {
 
 
 def compare_sets(first: Population, second: Population) -> SetComparison:
-    """All set-level statistics of two populations; the second is the one that the first is judged by."""
-    names, points, rows = _features(first, second)
+    """All set-level statistics of two populations.
+
+    Args:
+        first: The population that is judged.
+        second: The one that it is judged by; it also scales the measures.
+
+    Returns:
+        The statistics, and the points and curves behind them.
+    """
+    names, points, subjects = _features(first, second)
     curves = _curves(first), _curves(second)
     return SetComparison(
-        statistics=(
-            *_point_statistics(first, second, points, rows),
+        (
+            *_point_statistics(points, subjects),
             *(
-                _similarity(population, place, len(first.ears), len(second.ears))
-                for population, place in ((first, "first"), (second, "second"))
+                row._replace(first_count=len(first.ears), second_count=len(second.ears))
+                for row in (_similarity(first, "ms_ssim_first"), _similarity(second, "ms_ssim_second"))
             ),
-            *_shape_statistics(curves, first, second),
+            *_shape_statistics(curves, len(_mapped(first)), len(_mapped(second))),
         ),
-        features=names,
-        first_points=points[0],
-        second_points=points[1],
-        first_curves=curves[0],
-        second_curves=curves[1],
+        names,
+        *points,
+        *curves,
     )
 
 
 def _features(
     first: Population, second: Population
-) -> tuple[tuple[str, ...], tuple[Array, Array], tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Measures found often enough in both sets, their values scaled by the second's mean and SD, and the rows used."""
-    tables = [np.stack([item.column(name) for name in FEATURES], axis=1) for item in (first, second)]
+) -> tuple[tuple[str, ...], tuple[Array, Array], tuple[list[str], list[str]]]:
+    """Measures found often enough in both sets; of the ears that have all of them, their values and the subjects.
+
+    Values (n, d) and (m, d) are scaled by the second set's mean and SD.
+    """
+    sets = first, second
+    tables = [np.stack([item.column(name) for name in FEATURES], axis=1) for item in sets]
     kept = np.all([np.isfinite(table).mean(axis=0) >= _MIN_FOUND for table in tables], axis=0)
     kept &= [len(np.unique(column[np.isfinite(column)])) > 1 for column in tables[1].T]
     rows = [np.flatnonzero(np.isfinite(table[:, kept]).all(axis=1)) for table in tables]
@@ -123,42 +150,35 @@ def _features(
     if kept.any() and len(whole[1]) > 1:
         centre, spread = whole[1].mean(axis=0), whole[1].std(axis=0, ddof=1)
         whole = [(table - centre) / np.where(spread > 0, spread, 1.0) for table in whole]
+    subjects = [[item.subjects[number] for number in row] for item, row in zip(sets, rows, strict=True)]
     names = tuple(name for name, use in zip(FEATURES, kept, strict=True) if use)
-    return names, (whole[0], whole[1]), (rows[0], rows[1])
+    return names, (whole[0], whole[1]), (subjects[0], subjects[1])
 
 
-def _point_statistics(
-    first: Population,
-    second: Population,
-    points: tuple[Array, Array],
-    rows: tuple[NDArray[np.int64], NDArray[np.int64]],
-) -> list[SetStatistic]:
-    nan = float("nan")
-    counts = len(points[0]), len(points[1])
-    names = ("mmd2", "precision", "recall", "density", "coverage", "classifier_accuracy")
-    if min(counts) < _MIN_EARS or points[0].shape[1] == 0:
-        return [SetStatistic(name, nan, nan, nan, *counts) for name in names]
-    subjects = [first.subjects[row] for row in rows[0]], [second.subjects[row] for row in rows[1]]
+def _point_statistics(points: tuple[Array, Array], subjects: tuple[list[str], list[str]]) -> list[SetStatistic]:
+    count, other_count = len(points[0]), len(points[1])
+    if min(count, other_count) < _MIN_EARS or points[0].shape[1] == 0:
+        names = "mmd2", *ManifoldScores._fields, "classifier_accuracy"
+        return [SetStatistic(name, first_count=count, second_count=other_count) for name in names]
     mmd = discrepancy(*points, *subjects)
     scores = manifold_scores(*points, neighbours=_NEIGHBOURS)
     told = classifier_test(*points, *subjects)
+    rows = [SetStatistic("mmd2", mmd.squared, p=mmd.p), *itertools.starmap(SetStatistic, scores._asdict().items())]
     return [
-        SetStatistic("mmd2", mmd.squared, nan, mmd.p, *counts),
-        *(SetStatistic(name, value, nan, nan, *counts) for name, value in scores._asdict().items()),
-        SetStatistic("classifier_accuracy", told.accuracy, nan, told.p, told.ears, told.ears),
+        *(row._replace(first_count=count, second_count=other_count) for row in rows),
+        SetStatistic("classifier_accuracy", told.accuracy, p=told.p, first_count=told.ears, second_count=told.ears),
     ]
 
 
-def _similarity(population: Population, place: str, first_count: int, second_count: int) -> SetStatistic:
+def _similarity(population: Population, name: str) -> SetStatistic:
     def read(row: int) -> NDArray[np.float32]:
         return read_volume(population.ears[row].path)[0]
 
-    name, nan = f"ms_ssim_{place}", float("nan")
     try:
         found = pair_similarity(read, population.subjects)
     except (MedlangevinError, ValueError):  # a file that has gone since, or a volume too small for three scales
-        return SetStatistic(name, nan, nan, nan, first_count, second_count)
-    return SetStatistic(name, found.mean, found.standard_error, nan, first_count, second_count)
+        return SetStatistic(name)
+    return SetStatistic(name, found.mean, found.standard_error)
 
 
 def _mapped(population: Population) -> list[tuple[str, Maps]]:
@@ -173,22 +193,37 @@ def _curves(population: Population) -> Curves | None:
 
 
 def _shape_statistics(
-    curves: tuple[Curves | None, Curves | None], first: Population, second: Population
+    curves: tuple[Curves | None, Curves | None], first_count: int, second_count: int
 ) -> list[SetStatistic]:
-    nan, counts = float("nan"), (len(_mapped(first)), len(_mapped(second)))
-    rows = []
     # Each curve at five modes.
     labels = {"compactness": "compactness5", "generality_mm": "generality5_mm", "specificity_mm": "specificity5_mm"}
-    for name, label in labels.items():
-        for place, curve in zip(("first", "second"), curves, strict=True):
-            value = nan if curve is None else float(getattr(curve, name)[4])
-            rows.append(SetStatistic(f"{label}_{place}", value, nan, nan, *counts))
-    return rows
+    return [
+        SetStatistic(
+            f"{label}_{place}",
+            math.nan if curve is None else float(getattr(curve, name)[4]),
+            first_count=first_count,
+            second_count=second_count,
+        )
+        for name, label in labels.items()
+        for place, curve in zip(("first", "second"), curves, strict=True)
+    ]
 
 
 def write_set_comparison(found: SetComparison, folder: Path, *, first: str, second: str) -> Path:
-    """Write ``comparison_sets.tsv`` and ``comparison_sets.json`` (what each row and column is, features, names)."""
-    table = folder / TABLE
+    """Write ``comparison_sets.tsv`` and ``comparison_sets.json`` (what each row and column is, features, names).
+
+    Args:
+        found: The statistics.
+        folder: Where to write.
+        first: Name of the first population.
+        second: Name of the second population.
+
+    Returns:
+        The table's file.
+
+    Raises:
+        MedlangevinError: The folder cannot be written.
+    """
     columns = {
         "statistic": "Which number about the two sets; defined under statistics",
         "value": "The number; empty where there are too few ears (fewer than 10 in a set)",
@@ -205,6 +240,4 @@ def write_set_comparison(found: SetComparison, folder: Path, *, first: str, seco
         "columns": {key: {"Description": text} for key, text in columns.items()},
         "statistics": {key: {"Description": text} for key, text in _DEFINITIONS.items()},
     }
-    write_json(table.with_suffix(".json"), described)
-    write_rows(table, SetStatistic._fields, found.statistics)
-    return table
+    return write_table(folder / TABLE, SetStatistic._fields, found.statistics, described, number=".6g")

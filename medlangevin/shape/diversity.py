@@ -15,7 +15,13 @@ _KERNEL_VOXELS: Final = 5
 
 
 class Similarity(NamedTuple):
-    """Mean over the pairs, its standard error (of pairs taken as independent) and how many pairs."""
+    """How alike pairs of volumes are.
+
+    Attributes:
+        mean: Mean MS-SSIM over the pairs.
+        standard_error: Of the mean, pairs taken as independent.
+        pairs: How many pairs.
+    """
 
     mean: float
     standard_error: float
@@ -23,7 +29,16 @@ class Similarity(NamedTuple):
 
 
 def choose_pairs(subjects: Sequence[str], count: int, *, seed: int = 0) -> list[tuple[int, int]]:
-    """At most ``count`` different pairs of rows of different subjects, drawn at random; all when there are no more."""
+    """Draw different pairs of rows of different subjects at random.
+
+    Args:
+        subjects: The subject of each row.
+        count: How many pairs at most.
+        seed: Of the draw.
+
+    Returns:
+        The pairs; all of them when there are not more than ``count``.
+    """
     rows = [
         (first, second)
         for first in range(len(subjects))
@@ -35,9 +50,14 @@ def choose_pairs(subjects: Sequence[str], count: int, *, seed: int = 0) -> list[
 
 
 def ms_ssim(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
-    """MS-SSIM of two volumes (i, j, k) in HU, cut to -1000 to 2500 HU: 1 for equal ones. At least 20 voxels an axis.
+    """Multi-scale structural similarity of two volumes, with three scales and a Gaussian window of 5 voxels.
 
-    Wang, Simoncelli and Bovik 2003, three scales, Gaussian window of 5 voxels.
+    Args:
+        first: HU (i, j, k), cut to -1000 to 2500 HU; at least 20 voxels an axis.
+        second: The same.
+
+    Returns:
+        MS-SSIM (Wang, Simoncelli and Bovik 2003): 1 for equal volumes.
     """
     low, high = WINDOW_HU
     scaled = [
@@ -55,7 +75,14 @@ def pair_similarity(
 ) -> Similarity:
     """Mean MS-SSIM over random pairs of different subjects: lower means more variety.
 
-    ``read(row)`` gives a volume (i, j, k) in HU. NaN when there is no pair, or volumes differ in shape.
+    Args:
+        read: ``read(row)`` gives a volume (i, j, k) in HU.
+        subjects: The subject of each row.
+        pairs: How many pairs at most.
+        seed: Of the choice of pairs.
+
+    Returns:
+        The mean and its error; NaN when there is no pair, or volumes differ in shape.
     """
     values = []
     for left, right in choose_pairs(subjects, pairs, seed=seed):

@@ -16,14 +16,19 @@ _RING_MM3 = 0.67 * 2.0 * np.pi * (4.8**2 - 1.8**2)  # what the ring of estimate_
 
 
 class Levels(NamedTuple):
-    """Grey levels in the volume's own units (HU in CT): ``fluid``, ``bone``, and their mean ``half``."""
+    """Grey levels in the volume's own units (HU in CT).
+
+    Attributes:
+        fluid: Level of the fluid in the lumen.
+        bone: Level of the bone around it.
+    """
 
     fluid: float
     bone: float
 
     @property
     def half(self) -> float:
-        """The half height, where a straight blurred edge between fluid and bone lies."""
+        """The half height, the mean of both, where a straight blurred edge between fluid and bone lies."""
         return 0.5 * (self.fluid + self.bone)
 
     @property
@@ -39,10 +44,20 @@ class NoLumenError(MedlangevinError):
 def estimate_levels(values: Array, uvh: Array, *, voxel_mm3: float) -> Levels:
     """Fluid and bone level of a crop.
 
-    ``values``: (i, j, k) grey values; ``uvh``: (i, j, k, 3) modiolar coordinates in mm. Both are quantiles of the two
-    Otsu classes in the ring of the basal turn, on the side away from the middle ear, where there is fluid and bone
-    alone: towards the darkest of the fluid and the densest of the bone, as partial volume fills the space between.
-    Raises NoLumenError when the ring is not covered or has no contrast.
+    Both are quantiles of the two Otsu classes in the ring of the basal turn, on the side away from the middle ear,
+    where there is fluid and bone alone: towards the darkest of the fluid and the densest of the bone, as partial volume
+    fills the space between.
+
+    Args:
+        values: Grey values (i, j, k).
+        uvh: Modiolar coordinates (i, j, k, 3) in mm.
+        voxel_mm3: Volume of a voxel.
+
+    Returns:
+        The two levels.
+
+    Raises:
+        NoLumenError: The ring is not covered, has no contrast or holds NaN or infinity.
     """
     radius = np.hypot(uvh[..., 0], uvh[..., 1])
     ring = (np.abs(uvh[..., 2]) < 1.0) & (radius > 1.8) & (radius < 4.8) & (uvh[..., 0] < 1.5)
@@ -63,7 +78,16 @@ def deconvolve(values: Array, spacing_mm: Array, *, psf_sigma_mm: float, smoothn
     """Regularised inverse of a Gaussian blur: minimises |G x - values|^2 + smoothness |grad x|^2 (x in mm).
 
     Opens the thin walls between turns that scanner and interpolation have closed; changes a smooth volume little.
-    ``values``: (i, j, k). Tikhonov and Arsenin 1977; solved exactly by the Fourier transform on a mirrored margin.
+
+    Args:
+        values: Grey values (i, j, k).
+        spacing_mm: Size of a voxel (3,).
+        psf_sigma_mm: Standard deviation of the blur.
+        smoothness: Weight of the gradient, mm^2.
+
+    Returns:
+        The sharper volume (i, j, k), solved exactly by the Fourier transform on a mirrored margin (Tikhonov and Arsenin
+        1977).
     """
     margin = 8
     padded = np.pad(values, margin, mode="reflect")

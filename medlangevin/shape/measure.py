@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from medlangevin.shape import coil, frame, sections, surface
+from medlangevin.shape import coil, coordinates, sections, surface
 from medlangevin.shape.levels import NoLumenError
 from medlangevin.shape.sections import Sections
 from medlangevin.shape.segment import Lumen, segment_lumen
@@ -97,7 +97,13 @@ class Measures:
 
 
 class Analysis(NamedTuple):
-    """All that was found in one volume: without a lumen, ``lumen`` is None; without a coil, ``sections``."""
+    """All that was found in one volume.
+
+    Attributes:
+        measures: Its measures.
+        lumen: The segmented lumen; None where there is none.
+        sections: The duct's cross-sections; None where the lumen does not coil.
+    """
 
     measures: Measures
     lumen: Lumen | None = None
@@ -105,20 +111,37 @@ class Analysis(NamedTuple):
 
 
 def measure_fields() -> list[dataclasses.Field[Any]]:
-    """The fields of Measures that are measures, in order, each with title, units and definition in its metadata."""
+    """The fields of ``Measures`` that are measures.
+
+    Returns:
+        They, in order, each with title, units and definition in its metadata.
+    """
     return [item for item in dataclasses.fields(Measures) if item.metadata]
 
 
 def measure(hu: NDArray[np.generic], affine: NDArray[np.float64]) -> Measures:
-    """The measures of ``analyse`` alone."""
+    """Segment the lumen of a crop in the reference frame and measure it.
+
+    Args:
+        hu: Grey values (i, j, k).
+        affine: Voxel to RAS mm (4, 4).
+
+    Returns:
+        The measures of ``analyse`` alone.
+    """
     return analyse(hu, affine).measures
 
 
 def analyse(hu: NDArray[np.generic], affine: NDArray[np.float64]) -> Analysis:
     """Segment the lumen of a crop in the reference frame and measure it.
 
-    ``hu``: (i, j, k); ``affine``: (4, 4) voxel to RAS mm. A volume without a lumen gives measures that are all missing
-    and a note that says why; it is never an error.
+    Args:
+        hu: Grey values (i, j, k).
+        affine: Voxel to RAS mm (4, 4).
+
+    Returns:
+        All that was found. A volume without a lumen gives measures that are all missing and a note that says why; it is
+        never an error.
     """
     try:
         lumen = segment_lumen(hu, affine)
@@ -128,7 +151,14 @@ def analyse(hu: NDArray[np.generic], affine: NDArray[np.float64]) -> Analysis:
 
 
 def analyse_lumen(lumen: Lumen) -> Analysis:
-    """Measure a segmented lumen."""
+    """Measure a segmented lumen.
+
+    Args:
+        lumen: The lumen.
+
+    Returns:
+        All that was found.
+    """
     mesh = surface.mesh_of(lumen.level, lumen.affine)
     volume, _ = surface.volume_and_centroid(mesh)
     extents = surface.principal_extents(mesh)
@@ -144,7 +174,7 @@ def analyse_lumen(lumen: Lumen) -> Analysis:
     cuts = None
     if path.angle_deg.size and path.angle_deg[-1] >= 360.0:
         cuts = sections.cut_sections(lumen, path)
-        values |= _coil_values(lumen, path, cuts, frame.to_modiolar(mesh.vertices))
+        values |= _coil_values(lumen, path, cuts, coordinates.to_modiolar(mesh.vertices))
         cuts = _up_to_the_end(cuts, path, values["turns"])
         if math.isnan(values["a_mm"]) or math.isnan(values["b_mm"]):
             notes.append("A or B: no lateral wall on a ray from the axis")
@@ -185,29 +215,50 @@ def _coil_values(lumen: Lumen, path: coil.Path, cuts: Sections, vertices: NDArra
 
 
 def organ_of_corti_from_a(a_mm: float) -> float:
-    """Length in mm of the organ of Corti: CDL(oc) = 4.16 A - 4.
+    """Length of the organ of Corti: CDL(oc) = 4.16 A - 4.
 
-    Alexiades, Dhanasingh and Jolly 2015, Otol Neurotol 36(5):904-907.
+    Args:
+        a_mm: A value.
+
+    Returns:
+        mm (Alexiades, Dhanasingh and Jolly 2015, Otol Neurotol 36(5):904-907).
     """
     return 4.16 * a_mm - 4.0
 
 
 def insertion_path_from_a(a_mm: float) -> float:
-    """Length in mm of the path that an electrode takes along the lateral wall: CDL(i) = 4.16 A - 2.7.
+    """Length of the path that an electrode takes along the lateral wall: CDL(i) = 4.16 A - 2.7.
 
-    Alexiades, Dhanasingh and Jolly 2015, Otol Neurotol 36(5):904-907.
+    Args:
+        a_mm: A value.
+
+    Returns:
+        mm (Alexiades, Dhanasingh and Jolly 2015, Otol Neurotol 36(5):904-907).
     """
     return 4.16 * a_mm - 2.7
 
 
 def first_turn_from_a_and_b(a_mm: float, b_mm: float) -> float:
-    """Lateral wall length in mm of the first turn, of quarters of ellipses: 1.18 A + 2.69 B - sqrt(0.72 A B).
+    """Lateral wall length of the first turn, of quarters of ellipses: 1.18 A + 2.69 B - sqrt(0.72 A B).
 
-    Elliptic-circular approximation of Schurzig et al. 2018, OTO Open 2(4), doi 10.1177/2473974X18800238.
+    Args:
+        a_mm: A value.
+        b_mm: B value.
+
+    Returns:
+        mm, by the elliptic-circular approximation of Schurzig et al. 2018, OTO Open 2(4), doi 10.1177/2473974X18800238.
     """
     return 1.18 * a_mm + 2.69 * b_mm - math.sqrt(0.72 * a_mm * b_mm)
 
 
 def lateral_wall_from_a_and_b(a_mm: float, b_mm: float) -> float:
-    """Lateral wall length in mm of the whole duct: 1.71 times the first turn's + 0.18 mm (Schurzig et al. 2018)."""
+    """Lateral wall length of the whole duct: 1.71 times the first turn's + 0.18 mm.
+
+    Args:
+        a_mm: A value.
+        b_mm: B value.
+
+    Returns:
+        mm (Schurzig et al. 2018).
+    """
     return 1.71 * first_turn_from_a_and_b(a_mm, b_mm) + 0.18

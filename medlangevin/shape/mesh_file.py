@@ -13,10 +13,18 @@ MeshSpace = Literal["LPS", "RAS"]
 
 
 def write_mesh(mesh: Mesh, path: Path, *, space: MeshSpace = "LPS") -> None:
-    """Write a closed mesh (LPS mm), whole or not at all, in the format of the file's ending and in ``space`` mm.
+    """Write a closed mesh, whole or not at all.
 
     ``SPACE=LPS`` or ``SPACE=RAS`` stands in the header, where 3D Slicer (5 on) looks for it. Triangles are seen
-    anticlockwise from outside. Raises MedlangevinError when the file cannot be written.
+    anticlockwise from outside.
+
+    Args:
+        mesh: The mesh, in LPS mm.
+        path: The file; its ending is the format.
+        space: The coordinates to write, in mm.
+
+    Raises:
+        MedlangevinError: The file cannot be written.
     """
     vertices, faces = mesh.vertices, mesh.faces
     if _turned_inside_out(mesh):

@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
 from medlangevin.cochlear_frame import CROP_CENTRE_LPS
-from medlangevin.shape import frame, surface
+from medlangevin.shape import coordinates, surface
 from medlangevin.shape.resampling import rows_of_subjects
 from medlangevin.shape.segment import Lumen
 
@@ -28,7 +28,13 @@ _SHAPES_DRAWN = 100
 
 
 class Modes(NamedTuple):
-    """``mean`` (p,) mm, orthonormal ``vectors`` (k, p) and the ``variances`` (k,) along them in mm2, largest first."""
+    """Principal components of distance maps.
+
+    Attributes:
+        mean: The mean map (p,) in mm.
+        vectors: Orthonormal modes (k, p).
+        variances: Variances (k,) along them in mm2, largest first.
+    """
 
     mean: Array
     vectors: Array
@@ -36,8 +42,13 @@ class Modes(NamedTuple):
 
 
 class Curves(NamedTuple):
-    """Over the number of modes 1 to k, arrays (k,): ``compactness`` (share of the variance), ``generality_mm`` (error
-    of ears that were left out) and ``specificity_mm`` (distance of sampled shapes to the nearest ear)."""
+    """How good a shape model is over the number of modes, 1 to k.
+
+    Attributes:
+        compactness: Share of the variance (k,).
+        generality_mm: Error (k,) of ears that were left out.
+        specificity_mm: Distance (k,) of sampled shapes to the nearest ear.
+    """
 
     compactness: Array
     generality_mm: Array
@@ -45,18 +56,32 @@ class Curves(NamedTuple):
 
 
 def distance_map(lumen: Lumen) -> Maps:
-    """Signed distance to the wall in mm (p,), positive inside, cut at 1.5 mm, on the reference crop's box at 0.4 mm."""
+    """Signed distance to the wall, on the reference crop's box at 0.4 mm.
+
+    Args:
+        lumen: The segmented lumen.
+
+    Returns:
+        mm (p,) float32, positive inside, cut at 1.5 mm.
+    """
     index = np.stack(np.meshgrid(*(np.arange(size) for size in _GRID_SHAPE), indexing="ij"), axis=-1)
     points = CROP_CENTRE_LPS + _GRID_MM * (index - (np.array(_GRID_SHAPE) - 1) / 2).reshape(-1, 3)
     mesh = surface.mesh_of(lumen.level, lumen.affine)
     away = cKDTree(np.concatenate([mesh.vertices, mesh.corners.mean(axis=1)])).query(points)[0]
-    voxel = frame.lps_to_voxels(points, lumen.affine)
+    voxel = coordinates.lps_to_voxels(points, lumen.affine)
     inside = ndimage.map_coordinates(lumen.level, voxel.T, order=1, cval=-1.0) > 0
     return np.asarray(np.clip(np.where(inside, away, -away), -_FAR_MM, _FAR_MM), dtype=np.float32)
 
 
 def fit_modes(maps: NDArray[np.floating]) -> Modes:
-    """Principal components of ``maps`` (n, p), n at least 2; n - 1 modes at most."""
+    """Principal components of distance maps.
+
+    Args:
+        maps: Maps (n, p) in mm, n at least 2.
+
+    Returns:
+        The n - 1 modes at most; variances have the divisor n - 1.
+    """
     values = np.asarray(maps, dtype=np.float64)
     mean = values.mean(axis=0)
     _, lengths, vectors = np.linalg.svd(values - mean, full_matrices=False)
@@ -67,11 +92,20 @@ def fit_modes(maps: NDArray[np.floating]) -> Modes:
 def model_curves(
     maps: NDArray[np.floating], subjects: Sequence[str], *, most: int = 10, folds: int = 10, seed: int = 0
 ) -> Curves:
-    """Compactness, generality and specificity of a model of ``maps`` (n, p) for 1 to ``most`` modes.
+    """Compactness, generality and specificity of a shape model (Davies et al. 2008, ch. 9).
 
-    Generality leaves out whole subjects, in ``folds`` folds; specificity draws 100 shapes from the Gaussian model.
-    Errors are root mean squares over the places within 0.5 mm of the mean wall, so about the mm by which a wall is off;
-    NaN beyond the number of modes that there are.
+    Generality leaves out whole subjects; specificity draws 100 shapes from the Gaussian model. Errors are root mean
+    squares over the places within 0.5 mm of the mean wall, so about the mm by which a wall is off.
+
+    Args:
+        maps: Distance maps (n, p) in mm.
+        subjects: The subject of each map.
+        most: The curves are for 1 to so many modes.
+        folds: Number of folds of subjects.
+        seed: Of folds and shapes.
+
+    Returns:
+        The curves; NaN beyond the number of modes that there are.
     """
     values = np.asarray(maps, dtype=np.float64)
     rng = np.random.default_rng(seed)
@@ -94,7 +128,17 @@ def model_curves(
 
 
 def reconstruction_errors(modes: Modes, maps: Array, near: NDArray[np.bool_], most: int) -> Array:
-    """Root-mean-square error in mm (n, most) of ``maps`` (n, p) at the places ``near`` (p,), over the modes used."""
+    """Error of maps that are described by the modes of others.
+
+    Args:
+        modes: The modes.
+        maps: Maps (n, p) in mm.
+        near: The places (p,) to compare at.
+        most: How many modes at most.
+
+    Returns:
+        Root mean square in mm (n, most), over the number of modes used; NaN beyond those that there are.
+    """
     offset = maps - modes.mean
     weights = offset @ modes.vectors.T
     errors = np.full((len(maps), most), np.nan)

@@ -23,7 +23,13 @@ from medlangevin.system.workers import run_all
 
 
 class MeshExport(NamedTuple):
-    """Where to write the wall of every lumen as a mesh, in which format, and in which coordinates (mm)."""
+    """How to write the wall of every lumen as a mesh.
+
+    Attributes:
+        folder: Where to write.
+        format: Of the files.
+        space: Coordinates of the vertices, mm.
+    """
 
     folder: Path
     format: MeshFormat
@@ -31,8 +37,16 @@ class MeshExport(NamedTuple):
 
 
 class MeasuredEar(NamedTuple):
-    """One measured volume: its ``measures``; whose it is and its file; ``sections`` of the duct and the signed
-    ``distance`` map of its lumen (None without a coil or lumen)."""
+    """One measured volume.
+
+    Attributes:
+        name: The volume's name in tables.
+        measures: Its measures.
+        subject: The person whose ear it shows.
+        path: Its file.
+        sections: Cross-sections of the duct; None without a coil.
+        distance: Signed distance map of the lumen; None without a lumen.
+    """
 
     name: str
     measures: Measures
@@ -44,19 +58,32 @@ class MeasuredEar(NamedTuple):
 
 @dataclass(frozen=True)
 class Population:
-    """The measured volumes of a folder, and ``failures`` as (name, reason)."""
+    """The measured volumes of a folder.
+
+    Attributes:
+        name: The population's name in tables.
+        ears: The volumes.
+        failures: (name, reason) of those that could not be read.
+    """
 
     name: str
     ears: tuple[MeasuredEar, ...]
     failures: tuple[tuple[str, str], ...] = ()
 
     def column(self, measure_name: str) -> NDArray[np.float64]:
-        """The values of one measure over all volumes, NaN where missing."""
+        """The values of one measure.
+
+        Args:
+            measure_name: The measure.
+
+        Returns:
+            A value a volume, NaN where missing.
+        """
         return np.array([getattr(ear.measures, measure_name) for ear in self.ears], dtype=np.float64)
 
     @property
     def subjects(self) -> tuple[str, ...]:
-        """Whose each volume is."""
+        """The subject of each volume."""
         return tuple(ear.subject for ear in self.ears)
 
 
@@ -70,10 +97,20 @@ def measure_folder(
 ) -> Population:
     """Measure every volume of a folder (preprocess or generate output, or any NIfTI crops in the reference frame).
 
-    ``splits``: only these of a folder that lists splits. ``workers`` processes share the work; the result does not
-    depend on their number. A file that cannot be read is listed in ``failures`` and skipped. ``name`` defaults to the
-    folder's. With ``meshes``, every lumen's wall is written as ``<volume>.<format>``. Raises MedlangevinError when the
-    folder holds no volume, or none that can be read.
+    A file that cannot be read is listed in ``failures`` and skipped.
+
+    Args:
+        folder: The folder.
+        splits: Only these of a folder that lists splits.
+        workers: Processes that share the work; the result does not depend on their number.
+        name: The population's name; the folder's by default.
+        meshes: Write every lumen's wall as ``<volume>.<format>``; None for no meshes.
+
+    Returns:
+        The population.
+
+    Raises:
+        MedlangevinError: The folder holds no volume, or none that can be read.
     """
     volumes = find_volumes(folder, splits=splits)
     label = name or Path(folder).resolve().name

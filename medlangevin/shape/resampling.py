@@ -10,7 +10,14 @@ Indices = NDArray[np.int64]
 
 
 def rows_of_subjects(subjects: Sequence[str]) -> list[Indices]:
-    """The rows of each subject, in the order in which subjects first appear."""
+    """Gather the rows of each subject.
+
+    Args:
+        subjects: The subject of each row.
+
+    Returns:
+        The rows of each subject, in the order in which subjects first appear.
+    """
     rows: dict[str, list[int]] = {}
     for index, subject in enumerate(subjects):
         rows.setdefault(subject, []).append(index)
@@ -28,10 +35,23 @@ def bootstrap_interval(
     level: float = 0.95,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Percentile interval (low, high) of ``statistic(first, second)``, subjects drawn with replacement in both sets.
+    """Percentile interval of a statistic of two sets, subjects drawn with replacement in both.
 
-    ``first`` (n, ...) and ``second`` (m, ...) have one row an ear. A distance is never below 0 and grows a little with
-    resampling, so its interval says how well it is known, and not whether it is 0 (Efron and Tibshirani 1993, ch. 13).
+    A distance is never below 0 and grows a little with resampling. So its interval says how well it is known, and not
+    whether it is 0.
+
+    Args:
+        statistic: Function of both sets.
+        first: The first set (n, ...), one row an ear.
+        second: The second set (m, ...).
+        first_subjects: The subject of each row of the first set.
+        second_subjects: The subject of each row of the second set.
+        draws: Number of bootstrap samples.
+        level: Share of the samples inside the interval.
+        seed: Of the draws.
+
+    Returns:
+        The interval's low and high end (Efron and Tibshirani 1993, ch. 13).
     """
     rng = np.random.default_rng(seed)
     groups = rows_of_subjects(first_subjects), rows_of_subjects(second_subjects)
@@ -45,10 +65,45 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
-def permuted_labels(labels: NDArray[np.bool_], subjects: Sequence[str], count: int, *, seed: int = 0) -> Array:
-    """Random relabellings (n, count), 1.0 for the first set: as many subjects are in it as in ``labels`` (n,).
+def permutation_test(
+    statistic: Callable[[Array], Array],
+    first_subjects: Sequence[str],
+    second_subjects: Sequence[str],
+    *,
+    permutations: int,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Test two sets of ears by permuting whole subjects between them.
 
-    A subject in both sets counts as two, as its ears were made in two ways.
+    Args:
+        statistic: Function of labels (n + m, c), 1.0 for the first set and 0.0 for the second; a number (c,) for each
+            column, the larger the further apart the sets are.
+        first_subjects: The subjects (n,) of the first set's ears.
+        second_subjects: The subjects (m,) of the second set's ears, which follow them.
+        permutations: Number of permutations.
+        seed: Of the permutations.
+
+    Returns:
+        The statistic of the sets as they are, and its p value.
+    """
+    subjects = [*first_subjects, *second_subjects]
+    labels = np.arange(len(subjects)) < len(first_subjects)
+    observed = float(statistic(labels[:, None].astype(np.float64))[0])
+    return observed, permutation_p(observed, statistic(permuted_labels(labels, subjects, permutations, seed=seed)))
+
+
+def permuted_labels(labels: NDArray[np.bool_], subjects: Sequence[str], count: int, *, seed: int = 0) -> Array:
+    """Relabel subjects at random, as many of them in the first set as before.
+
+    Args:
+        labels: Whether each row (n,) is in the first set.
+        subjects: The subject of each row. One in both sets counts as two, as its ears in the two sets are of different
+            origin.
+        count: Number of relabellings.
+        seed: Of the relabellings.
+
+    Returns:
+        Labels (n, count), 1.0 for the first set.
     """
     rng = np.random.default_rng(seed)
     keys = [f"{int(label)} {subject}" for label, subject in zip(labels, subjects, strict=True)]
@@ -61,5 +116,13 @@ def permuted_labels(labels: NDArray[np.bool_], subjects: Sequence[str], count: i
 
 
 def permutation_p(observed: float, permuted: Array) -> float:
-    """Share of permutations at least as extreme, the observed one counted in (Phipson and Smyth 2010, eq. 2)."""
+    """p value of a permutation test.
+
+    Args:
+        observed: The statistic of the sets as they are.
+        permuted: The statistics (c,) of the permuted sets.
+
+    Returns:
+        Share of permutations at least as extreme, the observed one counted in (Phipson and Smyth 2010, eq. 2).
+    """
     return float((1 + (permuted >= observed - 1e-12).sum()) / (1 + permuted.size))

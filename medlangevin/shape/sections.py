@@ -23,8 +23,14 @@ _HEIGHT_FROM_DEG = 60.0  # the wall's height before the first section is the mea
 
 
 class Sections(NamedTuple):
-    """The duct's cross-sections, arrays (n,): ``angle_deg`` from the round window, ``area_mm2``, and the section's
-    outermost point, ``wall_radius_mm`` from the axis and ``wall_height_mm`` along it; NaN where none was found."""
+    """The duct's cross-sections, arrays (n,); NaN where none was found.
+
+    Attributes:
+        angle_deg: From the round window.
+        area_mm2: Area of the section.
+        wall_radius_mm: Distance of the section's outermost point from the axis.
+        wall_height_mm: Height of that point along the axis.
+    """
 
     angle_deg: Array
     area_mm2: Array
@@ -36,6 +42,13 @@ def cut_sections(lumen: Lumen, path: coil.Path) -> Sections:
     """Cut the duct in every half-plane of its path.
 
     Where turns touch in a half-plane they are parted by a watershed from their centres, along the ridge between them.
+
+    Args:
+        lumen: The segmented lumen.
+        path: The duct's path in it.
+
+    Returns:
+        A section for each angle of the path.
     """
     rows = np.array([_section(lumen, path, index) for index in range(path.angle_deg.size)]).reshape(-1, 3)
     return Sections(path.angle_deg, rows[:, 0], rows[:, 1], rows[:, 2])
@@ -75,7 +88,15 @@ def _area(outline: Array) -> float:
 
 
 def mean_area(sections: Sections, *, end_deg: float = 360.0) -> float:
-    """Mean cross-section in mm2 from the first section (30 degrees) to ``end_deg``; NaN where one is missing."""
+    """Mean cross-section from the first section (30 degrees) on.
+
+    Args:
+        sections: The duct's sections.
+        end_deg: The last angle that counts.
+
+    Returns:
+        mm2; NaN where a section is missing.
+    """
     on = sections.angle_deg <= end_deg
     if not on.any() or sections.angle_deg[-1] < end_deg:
         return float("nan")
@@ -83,10 +104,16 @@ def mean_area(sections: Sections, *, end_deg: float = 360.0) -> float:
 
 
 def wall_length(sections: Sections, start_radii: Array, *, end_deg: float) -> float:
-    """Length in mm of the lateral wall in space, from the round window (0 degrees) to ``end_deg``.
+    """Length of the lateral wall in space, from the round window (0 degrees) on.
 
-    ``start_radii``: the wall's radii at 0, 5, ... degrees before the first section (where the lumen opens to the
-    window and has no section). NaN where ``end_deg`` is, and where a section on the way is missing.
+    Args:
+        sections: The duct's sections.
+        start_radii: The wall's radii in mm at 0, 5, ... degrees before the first section (where the lumen opens to the
+            window and has no section).
+        end_deg: Where the wall ends.
+
+    Returns:
+        mm; NaN where ``end_deg`` is, and where a section on the way is missing.
     """
     on = sections.angle_deg <= end_deg
     if np.isnan(end_deg) or not on.any():

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.segmentation import watershed
 
-from medlangevin.shape import frame
+from medlangevin.shape import coordinates
 from medlangevin.shape.levels import Levels, NoLumenError, deconvolve, estimate_levels, smooth
 
 Array = NDArray[np.float64]
@@ -22,12 +22,16 @@ _MIN_CORE_MM3 = 8.0
 _NEIGHBOURS = np.ones((3, 3, 3), dtype=bool)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Lumen:
     """A segmented cochlear lumen.
 
-    ``level``: (i, j, k), positive inside, zero on the wall, linear between voxels; near the wall about the mm to it.
-    ``affine``: (4, 4) voxel to RAS mm. ``levels``: the grey levels found. ``notes``: what a reader should know.
+    Attributes:
+        level: Level set (i, j, k), positive inside, zero on the wall, linear between voxels; near the wall about the mm
+            to it.
+        affine: Voxel to RAS mm (4, 4).
+        levels: The grey levels found.
+        notes: What a reader should know.
     """
 
     level: Array
@@ -39,19 +43,27 @@ class Lumen:
 def segment_lumen(hu: NDArray[np.generic], affine: Array) -> Lumen:
     """Segment the cochlear lumen of a crop in the reference frame.
 
-    ``hu``: (i, j, k) grey values, CT numbers or any scale on which fluid is dark and bone bright; ``affine``: (4, 4)
-    RAS mm. The wall is the half height between this volume's own fluid and bone level (sub-voxel), after a mild
-    deconvolution with a Gaussian of 0.2 mm. The internal auditory canal is split off by a watershed along the
-    ridge between it and the duct and by ``frame.canal_distance``; necks thinner than 0.6 mm (cochlear aperture,
-    windows, facial canal) do not connect; the vestibule is cut off at ``frame.vestibule_cut_distance``.
-    Raises NoLumenError (one line: why) when there is no such lumen.
+    The wall is the half height between this volume's own fluid and bone level (sub-voxel), after a mild deconvolution
+    with a Gaussian of 0.2 mm. The internal auditory canal is split off by a watershed along the ridge between it and
+    the duct and by ``coordinates.canal_distance``. Necks thinner than 0.6 mm (cochlear aperture, windows, facial canal)
+    do not connect. The vestibule is cut off at ``coordinates.vestibule_cut_distance``.
+
+    Args:
+        hu: Grey values (i, j, k): CT numbers, or any scale on which fluid is dark and bone bright.
+        affine: Voxel to RAS mm (4, 4).
+
+    Returns:
+        The lumen.
+
+    Raises:
+        NoLumenError: There is no such lumen; one line says why.
     """
     values = np.asarray(hu, dtype=np.float64)
     affine = np.asarray(affine, dtype=np.float64)
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     if values.ndim != 3 or min(values.shape) < 8:
         raise NoLumenError(f"the volume has shape {values.shape}; three axes of at least 8 voxels are needed")
-    uvh = frame.to_modiolar(frame.voxel_centres_lps(values.shape, affine))
+    uvh = coordinates.to_modiolar(coordinates.voxel_centres_lps(values.shape, affine))
     levels = estimate_levels(values, uvh, voxel_mm3=float(np.prod(spacing)))
     # Air and metal only ring in the deconvolution; what matters lies between fluid and bone.
     contrast = levels.bone - levels.fluid
@@ -61,8 +73,8 @@ def segment_lumen(hu: NDArray[np.generic], affine: Array) -> Lumen:
     # A blurred edge has the slope contrast / (sqrt(2 pi) sigma), which turns grey values into mm near the wall.
     level = (levels.half - sharp) / contrast * np.sqrt(2 * np.pi) * _PSF_SIGMA_MM
     level = _restrict(level, region)
-    level = np.minimum(level, frame.vestibule_cut_distance(uvh))
-    level = np.minimum(level, frame.canal_distance(uvh))
+    level = np.minimum(level, coordinates.vestibule_cut_distance(uvh))
+    level = np.minimum(level, coordinates.canal_distance(uvh))
     level = _largest_component(level)
     notes = []
     if _touches_border(level):
@@ -71,18 +83,28 @@ def segment_lumen(hu: NDArray[np.generic], affine: Array) -> Lumen:
 
 
 def lumen_region(values: Array, uvh: Array, levels: Levels, spacing: Array) -> Mask:
-    """The voxels (i, j, k) that belong to the cochlear lumen or the hook in front of the vestibule, leaks closed.
+    """The voxels that belong to the cochlear lumen or the hook in front of the vestibule, leaks closed.
 
-    Raises NoLumenError when no component of a cochlea's size lies where the duct should be.
+    Args:
+        values: Grey values (i, j, k).
+        uvh: Modiolar coordinates (i, j, k, 3) in mm.
+        levels: Grey levels of fluid and bone.
+        spacing: Size of a voxel (3,) in mm.
+
+    Returns:
+        True for these (i, j, k).
+
+    Raises:
+        NoLumenError: No component of a cochlea's size lies where the duct should be.
     """
     # Between air and bone there is a layer with fluid's grey value that is none: keep clear of air.
     from_air = ndimage.distance_transform_edt(~_air(values, levels, spacing), sampling=spacing)
     fluid = (values < levels.half) & (from_air > _AIR_LAYER_MM)
     radius, height = np.hypot(uvh[..., 0], uvh[..., 1]), uvh[..., 2]
-    fluid &= frame.reach_distance(uvh) > 0
+    fluid &= coordinates.reach_distance(uvh) > 0
     # A margin beyond the cut keeps the opening below from gnawing at the duct's open end.
-    fluid &= frame.vestibule_cut_distance(uvh) > -3 * spacing.max()
-    canal = frame.canal_distance(uvh) < 0
+    fluid &= coordinates.vestibule_cut_distance(uvh) > -3 * spacing.max()
+    canal = coordinates.canal_distance(uvh) < 0
     duct_zone = (np.abs(height) < 1.0) & (radius > 1.6) & (radius < 4.5) & (uvh[..., 0] < 3.0)
     markers = np.zeros(values.shape, dtype=np.int32)
     markers[fluid & canal & (height < -1.0)] = 2

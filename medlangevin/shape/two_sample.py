@@ -1,34 +1,36 @@
-"""Are two sets of ears samples of one population? Distances, manifolds and a classifier over all measures at once.
+"""Are two sets of ears samples of one population? Three answers from all measures at once, each ear a point.
 
-Maximum mean discrepancy with a Gaussian kernel (Gretton et al. 2012, JMLR 13:723); precision, recall, density and
-coverage (Kynkäänniemi et al. 2019; Naeem et al. 2020); the classifier two-sample test with nearest neighbours
-(Lopez-Paz and Oquab 2017).
+A distance between the distributions: maximum mean discrepancy with a Gaussian kernel (Gretton et al. 2012, JMLR
+13:723). How much of each set lies among the other: precision, recall, density and coverage (Kynkäänniemi et al. 2019;
+Naeem et al. 2020). How well a classifier tells them apart: the classifier two-sample test with nearest neighbours
+(Lopez-Paz and Oquab 2017). Distances between points are Euclidean, so the measures have to be scaled before.
 """
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.distance import cdist
+from scipy.spatial.distance import cdist, pdist
 
-from medlangevin.shape.resampling import permutation_p, permuted_labels, rows_of_subjects
+from medlangevin.shape.resampling import permutation_test, rows_of_subjects
 
 Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
 
 
 class Discrepancy(NamedTuple):
-    """``squared``: unbiased estimate of MMD^2 (below 0 by chance where the sets are alike); ``p``: by permutation."""
+    """Maximum mean discrepancy of two sets.
+
+    Attributes:
+        squared: Unbiased estimate of MMD^2 (below 0 by chance where the sets are alike).
+        p: p value, by permutation of subjects.
+    """
 
     squared: float
     p: float
-
-
-def median_distance(points: Array) -> float:
-    """The median heuristic: median distance between different rows of ``points`` (n, d); 1 where all are one point."""
-    distance = cdist(points, points)[np.triu_indices(len(points), 1)]
-    return float(np.median(distance)) or 1.0
 
 
 def discrepancy(
@@ -41,20 +43,38 @@ def discrepancy(
     permutations: int = 999,
     seed: int = 0,
 ) -> Discrepancy:
-    """Unbiased MMD^2 (Gretton et al. 2012, eq. 3) between rows of ``first`` (n, d) and ``second`` (m, d).
+    """Unbiased MMD^2 between two sets, with the kernel exp(-|x - y|^2 / (2 bandwidth^2)).
 
-    Kernel exp(-|x - y|^2 / (2 bandwidth^2)); ``bandwidth`` by the median heuristic on both sets when None. The p value
-    is by permutation of subjects. Needs at least two rows in each set.
+    Args:
+        first: The first set (n, d), n at least 2.
+        second: The second set (m, d), m at least 2.
+        first_subjects: The subject of each row of the first set.
+        second_subjects: The subject of each row of the second set.
+        bandwidth: Of the kernel; by the median heuristic on both sets when None.
+        permutations: Number of permutations of subjects.
+        seed: Of the permutations.
+
+    Returns:
+        The estimate (Gretton et al. 2012, eq. 3) and its p value.
     """
     points = np.concatenate([first, second])
     width = median_distance(points) if bandwidth is None else bandwidth
     kernel = np.exp(-cdist(points, points, "sqeuclidean") / (2 * width**2))
     np.fill_diagonal(kernel, 0.0)
-    labels = np.arange(len(points)) < len(first)
-    observed = float(_unbiased(kernel, labels[:, None].astype(np.float64))[0])
-    subjects = [*first_subjects, *second_subjects]
-    permuted = _unbiased(kernel, permuted_labels(labels, subjects, permutations, seed=seed))
-    return Discrepancy(observed, permutation_p(observed, permuted))
+    test = partial(permutation_test, permutations=permutations, seed=seed)
+    return Discrepancy(*test(partial(_unbiased, kernel), first_subjects, second_subjects))
+
+
+def median_distance(points: Array) -> float:
+    """The median heuristic for a kernel's bandwidth.
+
+    Args:
+        points: Rows (n, d).
+
+    Returns:
+        Median distance between different rows; 1 where all are one point.
+    """
+    return float(np.median(pdist(points))) or 1.0
 
 
 def _unbiased(kernel: Array, in_first: Array) -> Array:
@@ -68,8 +88,14 @@ def _unbiased(kernel: Array, in_first: Array) -> Array:
 
 
 class ManifoldScores(NamedTuple):
-    """``precision``: share of made ears inside a real ear's ball; ``recall``: share of real ears inside a made one's;
-    ``density``: how many real balls hold a made ear, over k; ``coverage``: share of real balls that hold a made ear."""
+    """How much of two sets lies in each other's balls.
+
+    Attributes:
+        precision: Share of synthetic ears inside a real ear's ball.
+        recall: Share of real ears inside a synthetic ear's ball.
+        density: Mean number of real balls that hold a synthetic ear, divided by the number of neighbours.
+        coverage: Share of real balls that hold a synthetic ear.
+    """
 
     precision: float
     recall: float
@@ -77,19 +103,24 @@ class ManifoldScores(NamedTuple):
     coverage: float
 
 
-def manifold_scores(made: Array, real: Array, *, neighbours: int = 5) -> ManifoldScores:
-    """Scores of ``made`` (n, d) against ``real`` (m, d), with balls out to each ear's ``neighbours``-th neighbour.
+def manifold_scores(synthetic: Array, real: Array, *, neighbours: int = 5) -> ManifoldScores:
+    """Scores of one set against another, with a ball about each ear out to one of its neighbours.
 
-    Precision and recall: Kynkäänniemi et al. 2019, eq. 1 and 2; density and coverage: Naeem et al. 2020, eq. 3 and 4.
-    Needs more than ``neighbours`` rows in each set.
+    Args:
+        synthetic: The set that is judged (n, d), n more than ``neighbours``.
+        real: The set that it is judged by (m, d), m more than ``neighbours``.
+        neighbours: Balls reach to the neighbour of this number in the ear's own set.
+
+    Returns:
+        Precision and recall (Kynkäänniemi et al. 2019, eq. 1 and 2), density and coverage (Naeem et al. 2020, eq. 3
+        and 4).
     """
-    made_radius, real_radius = _radii(made, neighbours), _radii(real, neighbours)
-    apart = cdist(real, made)
-    in_real_ball = apart <= real_radius[:, None]
-    in_made_ball = apart <= made_radius[None, :]
+    apart = cdist(real, synthetic)
+    in_real_ball = apart <= _radii(real, neighbours)[:, None]
+    in_synthetic_ball = apart <= _radii(synthetic, neighbours)[None, :]
     return ManifoldScores(
         precision=float(in_real_ball.any(axis=0).mean()),
-        recall=float(in_made_ball.any(axis=1).mean()),
+        recall=float(in_synthetic_ball.any(axis=1).mean()),
         density=float(in_real_ball.sum(axis=0).mean() / neighbours),
         coverage=float(in_real_ball.any(axis=1).mean()),
     )
@@ -101,8 +132,13 @@ def _radii(points: Array, neighbours: int) -> Array:
 
 
 class ClassifierTest(NamedTuple):
-    """``accuracy``: share told right (0.5: not to be told apart); ``p``: permutation p value; ``ears``: how many in
-    each set, the larger cut down to the smaller."""
+    """How well nearest neighbours tell two sets apart.
+
+    Attributes:
+        accuracy: Share of ears told right; 0.5 where the sets cannot be told apart.
+        p: p value, by permutation of subjects.
+        ears: Number of ears in each set, the larger one cut down to the smaller one's.
+    """
 
     accuracy: float
     p: float
@@ -121,24 +157,32 @@ def classifier_test(
 ) -> ClassifierTest:
     """Cross-validated accuracy of k nearest neighbours, k the root of the number of training ears, made odd.
 
-    Rows of ``first`` (n, d) and ``second`` (m, d). Subjects are whole in a fold, and whole in the permutations that
-    give p: with few ears, accuracy in cross-validation lies a little below a half by itself, which these share.
+    Subjects are whole in a fold, and whole in the permutations that give p. With few ears, accuracy in cross-validation
+    lies a little below a half by itself; the permutations share this.
+
+    Args:
+        first: The first set (n, d).
+        second: The second set (m, d).
+        first_subjects: The subject of each row of the first set.
+        second_subjects: The subject of each row of the second set.
+        folds: Number of folds of subjects.
+        permutations: Number of permutations of subjects.
+        seed: Of the choice of ears, of the folds and of the permutations.
+
+    Returns:
+        Accuracy, its p value and the number of ears (Lopez-Paz and Oquab 2017).
     """
     rng = np.random.default_rng(seed)
     count = min(len(first), len(second))
     rows = [np.sort(rng.permutation(len(item))[:count]) for item in (first, second)]
     points = np.concatenate([first[rows[0]], second[rows[1]]])
-    subjects = [*(f"1 {first_subjects[row]}" for row in rows[0]), *(f"2 {second_subjects[row]}" for row in rows[1])]
-    near = _training_neighbours(points, subjects, folds, rng)
-    labels = np.arange(2 * count) < count
-    observed = float(_accuracy(near, labels[:, None].astype(np.float64))[0])
-    permuted = _accuracy(near, permuted_labels(labels, subjects, permutations, seed=seed))
-    return ClassifierTest(observed, permutation_p(observed, permuted), count)
+    subjects = [f"1 {first_subjects[row]}" for row in rows[0]], [f"2 {second_subjects[row]}" for row in rows[1]]
+    near = _training_neighbours(points, [*subjects[0], *subjects[1]], folds, rng)
+    accuracy, p = permutation_test(partial(_accuracy, near), *subjects, permutations=permutations, seed=seed)
+    return ClassifierTest(accuracy, p, count)
 
 
-def _training_neighbours(
-    points: Array, subjects: Sequence[str], folds: int, rng: np.random.Generator
-) -> NDArray[np.int64]:
+def _training_neighbours(points: Array, subjects: Sequence[str], folds: int, rng: np.random.Generator) -> Indices:
     """The neighbours (n, k) of each row that are outside its fold."""
     groups = rows_of_subjects(subjects)
     fold = np.empty(len(points), dtype=np.int64)
@@ -151,7 +195,7 @@ def _training_neighbours(
     return np.argsort(distance, axis=1, kind="stable")[:, : min(neighbours, smallest)]
 
 
-def _accuracy(near: NDArray[np.int64], labels: Array) -> Array:
+def _accuracy(near: Indices, labels: Array) -> Array:
     """Share of rows told right, for each column of ``labels`` (n, c)."""
     told = labels[near].mean(axis=1) > 0.5
     return np.asarray((told == (labels > 0.5)).mean(axis=0))

@@ -13,7 +13,13 @@ _ENDINGS = ("*.nii", "*.nii.gz")
 
 
 class Volume(NamedTuple):
-    """One volume: its ``name`` in tables, its file, and the ``subject`` whose ear it shows."""
+    """One volume.
+
+    Attributes:
+        name: Its name in tables.
+        path: Its file.
+        subject: The person whose ear it shows.
+    """
 
     name: str
     path: Path
@@ -21,12 +27,21 @@ class Volume(NamedTuple):
 
 
 def find_volumes(folder: Path | str, *, splits: Sequence[str] = ()) -> list[Volume]:
-    """The volumes of a folder, sorted by name.
+    """The volumes of a folder.
 
-    What ``dataset.json`` lists (in ``splits``; none given: in all) where there is one, else the NIfTI files in the
-    folder, else those in its ``crops`` folder. The subject is the listing's, else what the file's name says
-    (``sub-<subject>_...``), else each volume is a subject of its own. Raises MedlangevinError when the folder is absent
-    or holds none.
+    They are what ``dataset.json`` lists where there is one, else the NIfTI files in the folder, else those in its
+    ``crops`` folder. The subject is the listing's, else what the file's name says (``sub-<subject>_...``), else each
+    volume is a subject of its own.
+
+    Args:
+        folder: The folder.
+        splits: Only these splits of a listing; all when empty.
+
+    Returns:
+        The volumes, sorted by name.
+
+    Raises:
+        MedlangevinError: The folder is absent, holds none, or its listing is damaged.
     """
     folder = Path(folder)
     if not folder.is_dir():

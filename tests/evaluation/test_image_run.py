@@ -13,9 +13,8 @@ from click.testing import CliRunner, Result
 from medlangevin.cli.main import main
 from medlangevin.config import parse_config
 from medlangevin.config.evaluation import ImageEvaluation
-from medlangevin.evaluation.image_run import evaluate_image_run
-from medlangevin.evaluation.images import evaluate_images
-from medlangevin.evaluation.likelihood import evaluate, format_result
+from medlangevin.evaluation.evaluate import evaluate, format_result
+from medlangevin.evaluation.images import evaluate_image_run, evaluate_images
 from medlangevin.runs.load import load_run
 from medlangevin.runs.metrics import read_metrics
 from medlangevin.system.errors import MedlangevinError

@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,8 +12,8 @@ import torch
 from medlangevin.datasets.crops import CropDataset, choose_splits
 from medlangevin.datasets.datalist import read_index
 from medlangevin.evaluation.decoder_likelihood import DecoderLikelihood
+from medlangevin.evaluation.evaluate import evaluate, evaluate_crops, format_result
 from medlangevin.evaluation.figure import figure_of
-from medlangevin.evaluation.likelihood import evaluate, evaluate_crops, format_result
 from medlangevin.runs.load import load_run
 from medlangevin.runs.metrics import read_metrics
 from medlangevin.system.errors import MedlangevinError
@@ -60,6 +61,20 @@ def test_an_ear_s_numbers_do_not_depend_on_the_others(run: Path, tmp_path: Path)
     (tmp_path / "dataset.json").write_text(json.dumps(listing))
     alone = evaluate(run, split="validation", samples=3, data_root=tmp_path)
     assert alone["ears"] == whole["ears"][1:]
+
+
+def test_an_ear_s_noise_is_its_own(run: Path, tmp_path: Path) -> None:
+    """Both ears of two people, all four the same crop: what differs is the noise of the bound and of both NLLs."""
+    root = run.parents[1]
+    listing = json.loads((root / "dataset.json").read_text())
+    crop = {"image": str(root / listing["validation"][0]["image"]), "split": "validation"}
+    same = [{**crop, "subject": subject, "side": side} for subject in ("a", "b") for side in ("L", "R")]
+    training = [{**entry, "image": str(root / entry["image"])} for entry in listing["training"]]
+    (tmp_path / "dataset.json").write_text(json.dumps({"training": training, "validation": same, "test": []}))
+    options: dict[str, Any] = {"decoder_likelihood": True, "temperatures": 4, "chains": 2}
+    ears = evaluate(run, split="validation", samples=3, data_root=tmp_path, **options)["ears"]
+    for name in ("elbo", "nll", "nll_ais"):
+        assert len({ear[name] for ear in ears}) == 4
 
 
 def test_table_shows_mean_error_and_number(run: Path) -> None:
@@ -142,7 +157,7 @@ def test_ears_are_taken_to_the_model_s_device(run: Path, monkeypatch: pytest.Mon
         seen.append(x.device.type)
         return estimate
 
-    monkeypatch.setattr("medlangevin.evaluation.likelihood.decoder_log_likelihood", anneal)
+    monkeypatch.setattr("medlangevin.evaluation.crops.decoder_log_likelihood", anneal)
     evaluate_crops(loaded, split="validation", samples=3, seed=0, data_root=None, annealing=ANNEALING)
     assert seen == ["meta"] * 6
 

@@ -63,6 +63,20 @@ def test_the_test_of_all_ears_together_sees_copies_and_spares_fresh_draws():
     assert copying_test(scores(training + 0.05, training), scores(real, training))["z"] < -5
 
 
+def test_a_score_that_a_held_out_ear_has_too_is_no_copy_s():
+    """Of four held-out scores one lies below 0.5 and one equals it: (1 + 2) / 5."""
+    assert p_values(np.array([0.5, 0.1, 0.9]), np.array([0.5, 0.3, 0.7, 0.8])) == pytest.approx([3 / 5, 1 / 5, 1])
+
+
+def test_the_test_of_all_ears_together_is_one_sided():
+    """All three synthetic scores lie below the three held-out ones: one of the 20 orders, U = 0 of mean 9 / 2 and
+    variance 9 * 7 / 12. The other way round, all orders are as extreme."""
+    low, high = np.array([0.1, 0.2, 0.3]), np.array([0.4, 0.5, 0.6])
+    z = -4.5 / math.sqrt(63 / 12)
+    assert copying_test(low, high) == pytest.approx({"z": z, "p": 1 / 20})
+    assert copying_test(high, low) == pytest.approx({"z": -z, "p": 1})
+
+
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory: pytest.TempPathFactory, write_crops: Callable[..., list[Path]]) -> Path:
     """Smooth random crops, 8 to train on and 12 held out, and a run of two epochs on them."""
@@ -100,6 +114,17 @@ def test_planted_copies_are_flagged_and_fresh_ears_are_not(cohort: Path, tmp_pat
     assert {f"copy-{number}" for number in range(4)} <= set(result["copies"])
     assert len(result["copies"]) - 4 <= 5
     assert [row["image_nearest"] for row in result["ears"][:4]] == [path.name for path in copied]
+    # Noise of 20 HU, averaged over 8 voxels; 336 of them: a relative standard error of 4 %, 5 of these.
+    assert [row["image_distance"] for row in result["ears"][:2]] == pytest.approx([20 / math.sqrt(8)] * 2, rel=0.2)
+    assert result["false_flag_rate_at_most"] == pytest.approx(1 / 13)
+    lowest = np.full(14, True)
+    for space, held_out in result["held_out_scores"].items():
+        found = np.array([row[f"{space}_score"] for row in result["ears"]])
+        p = [row[f"{space}_p"] for row in result["ears"]]
+        assert p == pytest.approx(p_values(found, np.array(held_out)))
+        assert result["copying_test"][space] == copying_test(found, np.array(held_out))
+        lowest &= np.isclose(p, 1 / 13)
+    assert [row["copy"] for row in result["ears"]] == lowest.tolist()
     draw_pairs(tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "audit.json", "audit.tsv", "nearest_pairs.png",

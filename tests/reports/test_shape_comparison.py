@@ -10,7 +10,7 @@ from matplotlib.image import imread
 from medlangevin.cli.shape import shape
 from medlangevin.reports.shape_comparison import format_table, report_shape
 from medlangevin.reports.shape_figure import draw_comparison, panel_caption
-from medlangevin.shape import frame
+from medlangevin.shape import coordinates
 from medlangevin.shape.compare import compare, compare_samples
 from medlangevin.shape.compare_sets import compare_sets
 from medlangevin.shape.measure import Measures
@@ -24,7 +24,7 @@ AFFINE[:3, 3] = [6.3, 4.45, -4.5]
 
 def _ear(radius):
     """A ring of fluid about the modiolar axis: not a cochlea, but with volume and A and B."""
-    uvh = frame.to_modiolar(frame.voxel_centres_lps((60, 50, 50), AFFINE))
+    uvh = coordinates.to_modiolar(coordinates.voxel_centres_lps((60, 50, 50), AFFINE))
     ring = np.hypot(np.hypot(uvh[..., 0] + 0.25, uvh[..., 1] + 0.45) - 2.8, uvh[..., 2])
     return 2000.0 - 2000.0 * np.clip((radius - ring) / 0.4 + 0.5, 0, 1)
 

@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
 from medlangevin.cochlear_frame import ROUND_WINDOW_ANGLE_DEG, SPIRAL_CENTRE_UV
-from medlangevin.shape import frame
+from medlangevin.shape import coordinates
 
 SHAPE = (60, 50, 50)
 FIRST_LPS = np.array([-0.4, 0.45, 0.4]) - 0.2 * (np.array(SHAPE) - 1) / 2
@@ -85,7 +85,7 @@ def pose_of():
 
 @pytest.fixture(scope="session")
 def uvh(affine):
-    return frame.to_modiolar(frame.voxel_centres_lps(SHAPE, affine))
+    return coordinates.to_modiolar(coordinates.voxel_centres_lps(SHAPE, affine))
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from medlangevin.shape import two_sample
 from medlangevin.shape.two_sample import classifier_test
 
 
@@ -53,3 +54,35 @@ def test_the_larger_set_is_cut_down():
     rng = np.random.default_rng(3)
     found = classifier_test(rng.standard_normal((50, 2)), rng.standard_normal((12, 2)), _names(50), _names(12))
     assert found.ears == 12
+
+
+def test_an_ear_is_not_judged_by_its_own_fold():
+    """Subjects of 12 ears lie in pairs, one of each set, far from all others; 13 neighbours judge an ear.
+
+    Without its own subject's ears, an ear has the other set's 12 nearest and is told wrong; a pair falls into one fold
+    with probability 3/19. With them, all ears would be told right.
+    """
+    rng = np.random.default_rng(4)
+    first_subjects, second_subjects = np.repeat(np.arange(10), 12), np.tile(np.arange(10), 12)
+    first, second = (
+        (100.0 * subjects + shift + 0.01 * rng.standard_normal(120))[:, None]
+        for subjects, shift in ((first_subjects, 0.0), (second_subjects, 1.0))
+    )
+    found = classifier_test(first, second, first_subjects.astype(str), second_subjects.astype(str), permutations=1)
+    assert found.accuracy < 0.5
+
+
+@pytest.mark.parametrize(("rows", "neighbours"), [(44, 5), (48, 7)])
+def test_the_number_of_neighbours_is_the_root_of_the_smallest_training_set_made_odd(rows, neighbours):
+    # Of 44 rows in 5 folds at least 35 are left to train on, of 48 rows 38: the roots are 5 and 6.
+    rng = np.random.default_rng(5)
+    near = two_sample._training_neighbours(rng.standard_normal((rows, 2)), _names(rows), 5, rng)
+    assert near.shape == (rows, neighbours)
+
+
+def test_the_ears_of_the_larger_set_are_drawn_at_random():
+    # The larger set's first 12 ears are far away; of 12 drawn from 200, more than half are with probability 1e-8.
+    rng = np.random.default_rng(6)
+    first, second = rng.standard_normal((12, 2)), rng.standard_normal((200, 2))
+    second[:12] += 100
+    assert classifier_test(first, second, _names(12), _names(200), permutations=1).accuracy < 0.9

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from medlangevin.shape import coil, frame, surface
+from medlangevin.shape import coil, coordinates, surface
 from medlangevin.shape.levels import Levels
 from medlangevin.shape.measure import analyse_lumen, measure
 from medlangevin.shape.segment import Lumen
@@ -23,7 +23,7 @@ def test_a_and_b_of_a_known_spiral(lumen, spiral):
 
 
 def test_height_is_from_the_floor_of_the_first_turn_to_the_top(lumen, spiral, affine):
-    vertices = frame.to_modiolar(surface.mesh_of(lumen.level, affine).vertices)
+    vertices = coordinates.to_modiolar(surface.mesh_of(lumen.level, affine).vertices)
     expected = spiral.rise_mm_per_turn * spiral.turns + spiral.tube_mm + spiral.end_tube_mm
     assert coil.height(vertices) == pytest.approx(expected, abs=0.12)
 

@@ -39,3 +39,9 @@ def test_copies_have_no_diversity_and_one_subject_has_no_pairs(volumes):
     assert pair_similarity(lambda row: volumes[row], ["a", "b", "c"]).mean < 0.99
     assert np.isnan(pair_similarity(lambda row: volumes[row], ["a", "a"]).mean)
     assert np.isnan(pair_similarity(lambda row: volumes[row][: 24 - row], ["a", "b"]).mean)
+
+
+def test_the_standard_error_is_that_of_the_mean_over_pairs(volumes):
+    values = [ms_ssim(volumes[first], volumes[second]) for first, second in ((0, 1), (0, 2), (1, 2))]
+    found = pair_similarity(lambda row: volumes[row], ["a", "b", "c"])
+    assert found == (pytest.approx(np.mean(values)), pytest.approx(np.std(values, ddof=1) / np.sqrt(3)), 3)

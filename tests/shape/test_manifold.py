@@ -6,13 +6,13 @@ from medlangevin.shape.two_sample import manifold_scores
 
 def test_a_layout_worked_out_by_hand():
     real = np.array([[0.0], [1.0], [2.0], [10.0]])  # radii to the nearest other: 1, 1, 1, 8
-    made = np.array([[0.5], [1.5], [30.0]])  # radii 1, 1, 28.5
-    scores = manifold_scores(made, real, neighbours=1)
+    synthetic = np.array([[0.5], [1.5], [30.0]])  # radii 1, 1, 28.5
+    scores = manifold_scores(synthetic, real, neighbours=1)
     # 0.5 lies in the balls of 0, 1; 1.5 in those of 1, 2; 30 in none. The ball of 10 reaches 2 to 18.
     assert scores.precision == pytest.approx(2 / 3)
     assert scores.density == pytest.approx(4 / 3)
     assert scores.coverage == pytest.approx(3 / 4)
-    # The made ball of 30 reaches down to 1.5, so that 2 and 10 are in it; 0 and 1 are in that of 0.5.
+    # The synthetic ball of 30 reaches down to 1.5, so that 2 and 10 are in it; 0 and 1 are in that of 0.5.
     assert scores.recall == 1.0
 
 
@@ -29,8 +29,8 @@ def test_equal_distributions_have_density_one_and_the_coverage_of_theory():
 
 def test_one_kind_of_ear_alone_is_precise_and_covers_little():
     rng = np.random.default_rng(1)
-    real, made = rng.standard_normal((200, 2)), 0.05 * rng.standard_normal((200, 2))
-    scores = manifold_scores(made, real)
+    real, synthetic = rng.standard_normal((200, 2)), 0.05 * rng.standard_normal((200, 2))
+    scores = manifold_scores(synthetic, real)
     assert scores.precision == 1.0
     assert scores.recall < 0.1
     assert scores.coverage < 0.5

@@ -3,7 +3,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from medlangevin.shape import frame, surface
+from medlangevin.shape import coordinates, surface
 from medlangevin.shape.mesh_file import MeshFormat, MeshSpace, write_mesh
 from medlangevin.system.errors import MedlangevinError
 
@@ -12,7 +12,7 @@ CENTRE, RADIUS = np.array([-1.0, 0.4, 0.3]), 3.0
 
 @pytest.fixture(scope="module")
 def ball(affine):
-    grid = frame.voxel_centres_lps((60, 50, 50), affine)
+    grid = coordinates.voxel_centres_lps((60, 50, 50), affine)
     return surface.mesh_of(RADIUS - np.linalg.norm(grid - CENTRE, axis=-1), affine)
 
 
@@ -57,7 +57,7 @@ def test_a_ball_is_the_same_ball_when_read_again(ball, tmp_path, ending, space):
 
 
 def test_a_volume_stored_the_other_way_round_still_faces_outwards(affine, tmp_path):
-    grid = frame.voxel_centres_lps((60, 50, 50), affine)
+    grid = coordinates.voxel_centres_lps((60, 50, 50), affine)
     level = RADIUS - np.linalg.norm(grid - CENTRE, axis=-1)
     flipped = affine.copy()
     flipped[:3, 3] += flipped[:3, 0] * 59

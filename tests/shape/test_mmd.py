@@ -51,3 +51,14 @@ def test_sets_that_are_apart_have_the_smallest_p():
 def test_the_median_heuristic():
     assert median_distance(np.array([[0.0], [1.0], [5.0]])) == 4.0
     assert median_distance(np.zeros((3, 2))) == 1.0
+
+
+def test_the_bandwidth_is_the_median_distance_in_both_sets_together():
+    rng = np.random.default_rng(3)
+    first, second = rng.standard_normal((12, 2)), 3 * rng.standard_normal((10, 2))
+    width = median_distance(np.concatenate([first, second]))
+    chosen, given = (
+        discrepancy(first, second, _names(12), _names(10), bandwidth=bandwidth, permutations=1)
+        for bandwidth in (None, width)
+    )
+    assert chosen == given

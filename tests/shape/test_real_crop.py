@@ -5,7 +5,7 @@ import pytest
 import SimpleITK as sitk
 
 from medlangevin.cochlear_frame import ROUND_WINDOW_ANGLE_DEG, SPIRAL_CENTRE_UV
-from medlangevin.shape import coil, frame, sections
+from medlangevin.shape import coil, coordinates, sections
 from medlangevin.shape.measure import analyse
 
 # Reference frame to crop: Euler angles (rad) and translation (mm) of SimpleITK's Euler3DTransform.
@@ -18,7 +18,7 @@ def _line(path, pose):
     rows = [line.split(",")[1:4] for line in path.read_text().splitlines() if not line.startswith("#")]
     points = np.array(rows, dtype=float) * [-1, -1, 1]
     inverse = pose.GetInverse()
-    uvh = frame.to_modiolar(np.array([inverse.TransformPoint(point.tolist()) for point in points]))
+    uvh = coordinates.to_modiolar(np.array([inverse.TransformPoint(point.tolist()) for point in points]))
     offset = uvh[:, :2] - SPIRAL_CENTRE_UV
     angle = np.degrees(np.unwrap(np.arctan2(offset[:, 1], offset[:, 0]))) - ROUND_WINDOW_ANGLE_DEG
     length = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(uvh, axis=0), axis=1))])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from medlangevin.shape import frame, surface
+from medlangevin.shape import coordinates, surface
 from medlangevin.shape.levels import NoLumenError, deconvolve
 from medlangevin.shape.measure import measure
 from medlangevin.shape.segment import segment_lumen
@@ -19,7 +19,7 @@ def _tube(uvh, begin, end, radius):
 
 
 def test_volume_of_an_imaged_spiral_is_that_of_its_level_set(spiral_ct, spiral_distance, affine, uvh):
-    truth = np.minimum(spiral_distance, frame.vestibule_cut_distance(uvh))
+    truth = np.minimum(spiral_distance, coordinates.vestibule_cut_distance(uvh))
     truth = surface.volume_and_centroid(surface.mesh_of(truth, affine))[0]
     lumen = segment_lumen(spiral_ct, affine)
     assert _volume(lumen) == pytest.approx(truth, rel=0.03)
@@ -50,7 +50,7 @@ def test_the_vestibule_is_cut_off(spiral_distance, spiral_ct, as_ct, affine, uvh
     joined = np.maximum.reduce([spiral_distance, vestibule, _tube(uvh, (4.4, 1.6, -0.2), (4.8, -0.6, -1.6), 0.9)])
     lumen = segment_lumen(as_ct(joined), affine)
     assert _volume(lumen) == pytest.approx(_volume(segment_lumen(spiral_ct, affine)), rel=0.06)
-    assert frame.vestibule_cut_distance(uvh)[lumen.level > 0].min() >= 0
+    assert coordinates.vestibule_cut_distance(uvh)[lumen.level > 0].min() >= 0
 
 
 def test_the_layer_between_air_and_bone_is_not_lumen(spiral_distance, spiral_ct, affine, uvh):

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from medlangevin.shape import frame, surface
+from medlangevin.shape import coordinates, surface
 
 
 def _grid(affine, shape=(60, 50, 50)):
-    return frame.voxel_centres_lps(shape, affine)
+    return coordinates.voxel_centres_lps(shape, affine)
 
 
 def test_ball_has_its_volume_surface_centroid_and_extents(affine):
@@ -52,9 +52,11 @@ def test_a_shape_at_the_edge_is_closed_there(affine):
 
 
 def test_the_cut_to_the_vestibule_is_told_from_wall(affine, uvh):
-    centre = frame.VESTIBULE_CUT_POINT_UVH + frame.VESTIBULE_CUT_OFFSET_MM * frame.VESTIBULE_CUT_NORMAL_UVH
+    centre = (
+        coordinates.VESTIBULE_CUT_POINT_UVH + coordinates.VESTIBULE_CUT_OFFSET_MM * coordinates.VESTIBULE_CUT_NORMAL_UVH
+    )
     radius = 1.2
-    level = np.minimum(radius - np.linalg.norm(uvh - centre, axis=-1), frame.vestibule_cut_distance(uvh))
+    level = np.minimum(radius - np.linalg.norm(uvh - centre, axis=-1), coordinates.vestibule_cut_distance(uvh))
     mesh = surface.mesh_of(level, affine)
     cap = mesh.face_areas[surface.is_cap(mesh)].sum()
     # Marching cubes rounds the rim where wall and cut meet: a strip of less than a voxel is counted as wall.

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import yaml
 
-from medlangevin.evaluation.likelihood import evaluate
+from medlangevin.evaluation.evaluate import evaluate
 from medlangevin.papers.table.pictures import draw_benchmark
 from medlangevin.papers.table.prepare import prepare, states
 from medlangevin.papers.table.records import read_record, record_path

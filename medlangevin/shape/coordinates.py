@@ -23,48 +23,96 @@ VESTIBULE_CUT_EDGE: Final = ((-1.0, 0.5), (3.1, 2.0))
 
 
 def voxel_centres_lps(shape: tuple[int, ...], affine: Array) -> Array:
-    """LPS mm positions, shape (*shape, 3), of the voxels of a NIfTI array with the RAS mm ``affine`` (4, 4)."""
+    """Positions of all voxels of a volume.
+
+    Args:
+        shape: The volume's shape.
+        affine: Voxel to RAS mm (4, 4), as in NIfTI files.
+
+    Returns:
+        LPS mm (*shape, 3).
+    """
     index = np.stack(np.meshgrid(*(np.arange(size, dtype=float) for size in shape), indexing="ij"), axis=-1)
     return voxels_to_lps(index, affine)
 
 
 def voxels_to_lps(index: Array, affine: Array) -> Array:
-    """Voxel coordinates (..., 3) of a NIfTI array with the RAS mm ``affine`` to LPS mm."""
+    """Voxel coordinates to positions.
+
+    Args:
+        index: Voxel coordinates (..., 3).
+        affine: Voxel to RAS mm (4, 4), as in NIfTI files.
+
+    Returns:
+        LPS mm (..., 3).
+    """
     ras = index @ affine[:3, :3].T + affine[:3, 3]
     return np.asarray(ras * np.array([-1.0, -1.0, 1.0]))
 
 
 def lps_to_voxels(points: Array, affine: Array) -> Array:
-    """LPS mm points (..., 3) to voxel coordinates of a NIfTI array with the RAS mm ``affine``."""
+    """Positions to voxel coordinates.
+
+    Args:
+        points: LPS mm (..., 3).
+        affine: Voxel to RAS mm (4, 4), as in NIfTI files.
+
+    Returns:
+        Voxel coordinates (..., 3).
+    """
     inverse = np.linalg.inv(affine)
     return np.asarray((points * np.array([-1.0, -1.0, 1.0])) @ inverse[:3, :3].T + inverse[:3, 3])
 
 
 def to_modiolar(points_lps: Array) -> Array:
-    """LPS mm points (..., 3) to modiolar coordinates (u, v, h) in mm."""
+    """Positions to modiolar coordinates.
+
+    Args:
+        points_lps: LPS mm (..., 3).
+
+    Returns:
+        (u, v, h) in mm (..., 3).
+    """
     return np.asarray((points_lps - MODIOLUS_CENTRE_LPS) @ _ROTATION.T)
 
 
 def from_modiolar(points_uvh: Array) -> Array:
-    """Modiolar coordinates (u, v, h) in mm (..., 3) to LPS mm points."""
+    """Modiolar coordinates to positions.
+
+    Args:
+        points_uvh: (u, v, h) in mm (..., 3).
+
+    Returns:
+        LPS mm (..., 3).
+    """
     return np.asarray(points_uvh @ _ROTATION + MODIOLUS_CENTRE_LPS)
 
 
 def vestibule_cut_distance(points_uvh: Array) -> Array:
-    """Distance in mm (...,) to the cut between cochlea and vestibule, positive on the cochlea's side.
+    """Distance to the cut between cochlea and vestibule.
 
-    Infinite where the half-plane does not reach.
+    Args:
+        points_uvh: Modiolar coordinates in mm (..., 3).
+
+    Returns:
+        mm (...,), positive on the cochlea's side; infinite where the half-plane does not reach.
     """
     distance = (points_uvh - VESTIBULE_CUT_POINT_UVH) @ VESTIBULE_CUT_NORMAL_UVH - VESTIBULE_CUT_OFFSET_MM
     return np.where(points_uvh[..., 0] > np.interp(points_uvh[..., 1], *VESTIBULE_CUT_EDGE), distance, np.inf)
 
 
 def canal_distance(points_uvh: Array) -> Array:
-    """Distance-like value in mm (...,), negative in the zone of the internal auditory canal and the modiolus' base.
+    """Distance-like value to the zone of the internal auditory canal and the modiolus' base.
 
-    A body about the modiolar axis just inside the inner wall of the basal turn: radius 1.6 mm at h = -0.6 mm, narrowing
-    to nothing at h = 0.2 mm, widening to 2.0 mm at h = -1.6 mm; everything below h = -2.3 mm. So fluid behind a porous
-    modiolus is never counted as lumen.
+    The zone is a body about the modiolar axis just inside the inner wall of the basal turn: radius 1.6 mm at h = -0.6
+    mm, narrowing to nothing at h = 0.2 mm, widening to 2.0 mm at h = -1.6 mm; everything below h = -2.3 mm. So fluid
+    behind a porous modiolus is never counted as lumen.
+
+    Args:
+        points_uvh: Modiolar coordinates in mm (..., 3).
+
+    Returns:
+        mm (...,), negative in the zone.
     """
     radius, height = np.hypot(points_uvh[..., 0], points_uvh[..., 1]), points_uvh[..., 2]
     limit = np.interp(height, [-1.6, -0.6, 0.2], [2.0, 1.6, 0.0])
@@ -72,9 +120,15 @@ def canal_distance(points_uvh: Array) -> Array:
 
 
 def reach_distance(points_uvh: Array) -> Array:
-    """Distance-like value in mm (...,), positive where a cochlea can be at all: about 1 mm wider than the widest known.
+    """Distance-like value to where a cochlea can be at all: about 1 mm wider than the widest known.
 
-    A cylinder about the spiral's centre of radius 5.2 mm (6.8 mm towards the round window), up to h = 4.2 mm.
+    It is a cylinder about the spiral's centre of radius 5.2 mm (6.8 mm towards the round window), up to h = 4.2 mm.
+
+    Args:
+        points_uvh: Modiolar coordinates in mm (..., 3).
+
+    Returns:
+        mm (...,), positive inside.
     """
     offset = points_uvh[..., :2] - SPIRAL_CENTRE_UV
     towards_window = (offset[..., 0] > 0) & (offset[..., 1] > 0)
