@@ -10,7 +10,7 @@ import torch
 
 from medlangevin._version import __version__
 from medlangevin.datasets.window import to_hu
-from medlangevin.inference.latent_posterior import Kernel, sample_posterior
+from medlangevin.inference.latent_posterior import KernelName, sample_posterior
 from medlangevin.runs.ear_image import read_ear
 from medlangevin.runs.randomness import generator
 from medlangevin.runs.run import CheckpointName, Run, load_run
@@ -33,7 +33,7 @@ def posterior(
     image: Path | str,
     out: Path | str,
     *,
-    kernel: Kernel = "mala",
+    kernel: KernelName = "mala",
     chains: int = 4,
     draws: int = 500,
     warmup: int = 200,
