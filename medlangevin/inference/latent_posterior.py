@@ -1,8 +1,8 @@
 """Posterior samples of one image's latent by Markov chains, in coordinates in which the posterior is nearly N(0, I).
 
-The potential of a crop curves by 1 in directions the image says nothing of and by up to 1e5 in others: one step size
-cannot serve both. So chains run on u, z = m + L u, with m the mode and L L^T the inverse of the Hessian of U there
-(Laplace's approximation). The map is fixed beforehand, and so changes nothing of what is sampled.
+The potential of a crop curves by 1 in directions that the image says nothing about, and by up to 1e5 in others: one
+step size cannot serve both. So chains run on u, z = m + L u, with m the mode and L L^T the inverse of the Hessian of U
+there (Laplace's approximation). The map is fixed beforehand, and so it does not change what is sampled.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,12 @@ _FIRST_STEP, _LEAPFROG_STEPS, _QSL_STEP, _QSL_DAMPING, _ULA_STEP = 0.3, 5, 0.2, 
 
 
 class Laplace(NamedTuple):
-    """``mode`` (d,), and ``factor`` L (d, d): the covariance near the mode is L L^T."""
+    """Laplace's approximation of a posterior.
+
+    Attributes:
+        mode: (d,).
+        factor: L (d, d); the covariance near the mode is L L^T.
+    """
 
     mode: Tensor
     factor: Tensor
@@ -48,11 +53,25 @@ def sample_posterior(
     warmup: int = 200,
     on_step: Callable[[int], None] | None = None,
 ) -> Chains[State]:
-    """Draws of p(z | x) for one image ``x`` (1, C, *spatial); positions (chains, draws, d) are latents z.
+    """Draw from p(z | x) for one image. Chains find the surroundings of one mode.
 
-    ``mala`` and ``hmc`` are exact, their step size adapted during ``warmup``; ``qsl`` and ``ula`` have no test and a
-    small error. Kernel-preconditioned ALD of a single image is MALA on its latent, so it is not offered by a name of
-    its own. Chains find one mode's surroundings. ``on_step`` as in ``samplers.sample``. Raises MedlangevinError.
+    Args:
+        model: The model, in evaluation mode.
+        x: The image, (1, C, *spatial).
+        generator: The source of all randomness; None means torch's default one.
+        kernel: ``mala`` and ``hmc`` are exact, their step size adapted during ``warmup``. ``qsl`` and ``ula`` have no
+            test and a small error. Kernel-preconditioned ALD of a single image is MALA on its latent, so it has no name
+            of its own here.
+        num_chains: At least 1.
+        num_draws: Draws to keep of each chain, at least 4.
+        warmup: Steps of each chain before them, at least 1.
+        on_step: As in ``samplers.sample``.
+
+    Returns:
+        Chains whose positions, (chains, draws, d), are latents z.
+
+    Raises:
+        MedlangevinError: For an unknown kernel, counts that are too small, or a potential without finite curvature.
     """
     if kernel not in get_args(KernelName):
         raise MedlangevinError(f"--kernel {kernel}: it can be {', '.join(get_args(KernelName))}")
@@ -100,6 +119,16 @@ def laplace_approximation(model: LatentVariableModel, x: Tensor) -> Laplace:
     """Mode and curvature of U = -log p(x, z) of one image, by Newton's method from the model's posterior mean.
 
     Curvatures below the prior's, 1, are taken for 1: the likelihood of a decoder need not be log-concave.
+
+    Args:
+        model: The model, in evaluation mode.
+        x: The image, (1, C, *spatial).
+
+    Returns:
+        The mode, and the factor of the covariance there.
+
+    Raises:
+        MedlangevinError: For a potential without finite curvature.
     """
     z = model.posterior_sample(x, 8, torch.Generator(x.device).manual_seed(0)).mean((0, 1))
     potential = model.potential(x)
