@@ -21,33 +21,65 @@ _SERIES = tuple(b / (2 * n * math.factorial(2 * n)) for n, b in enumerate(_BERNO
 
 
 class Likelihood(nn.Module, ABC):
-    """p(x | decoder output). Subclasses say what the output is; ``x`` and ``output`` have the same shape (N, ...)."""
+    """p(x | decoder output). Subclasses say what the output is; images and output have the same shape (N, ...)."""
 
     @abstractmethod
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
-        """log p(x | output) of each image, (N,) float64, in nats."""
+        """The log-likelihood, summed over all elements of an image.
+
+        Args:
+            x: Images, (N, ...).
+            output: What the decoder gave for each of them, (N, ...).
+
+        Returns:
+            log p(x | output) of each image in nats, (N,) float64.
+        """
 
     @abstractmethod
     def mean(self, output: Tensor) -> Tensor:
-        """E[x | output], the image to show; the shape of ``output``."""
+        """The expected image, which is the one to show.
+
+        Args:
+            output: What the decoder gave, (N, ...).
+
+        Returns:
+            E[x | output], (N, ...).
+        """
 
     @abstractmethod
     def sample(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """One draw of x given ``output``, its shape."""
+        """Draw images.
+
+        Args:
+            output: What the decoder gave, (N, ...).
+            generator: The source of the noise; None means torch's default one.
+
+        Returns:
+            One draw of x for each image, (N, ...).
+        """
 
     def penalty(self) -> Tensor | None:
-        """Minus the log prior of the likelihood's own parameters per image of the data set, 0-d, in nats; None here."""
+        """Minus the log prior of the likelihood's own parameters, for each image of the data set.
+
+        Returns:
+            A 0-d tensor, in nats; None where there is no prior, as here.
+        """
         return None
 
     def settings(self) -> dict[str, Tensor]:
-        """What the likelihood learns beside the networks, for the log: named 0-d tensors. Nothing, here."""
+        """What the likelihood learns beside the networks, for the log.
+
+        Returns:
+            Named 0-d tensors; none here.
+        """
         return {}
 
 
 class Gaussian(Likelihood):
     """Independent Gaussians: the output is the mean; one learned scale for all elements (in the units of x).
 
-    ``initial_scale``: the standard deviation to start from.
+    Args:
+        initial_scale: The standard deviation to start from.
     """
 
     def __init__(self, initial_scale: float = 0.1) -> None:
@@ -60,21 +92,48 @@ class Gaussian(Likelihood):
         return self.log_scale.exp()
 
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
-        """Sum over elements of log N(x; output, scale^2)."""
+        """The sum over elements of log N(x; output, scale^2).
+
+        Args:
+            x: Images, (N, ...).
+            output: The means, (N, ...).
+
+        Returns:
+            log p(x | output) of each image in nats, (N,) float64.
+        """
         log_scale = self.log_scale.double()
         squares = sum_elements((at_least_float32(x) - at_least_float32(output)).square())
         return -0.5 * squares * torch.exp(-2 * log_scale) - x[0].numel() * (log_scale + 0.5 * LOG_TWO_PI)
 
     def mean(self, output: Tensor) -> Tensor:
-        """The output itself."""
+        """The output itself.
+
+        Args:
+            output: The means, (N, ...).
+
+        Returns:
+            ``output``.
+        """
         return output
 
     def settings(self) -> dict[str, Tensor]:
-        """The scale, as ``likelihood_scale``."""
+        """What is learned beside the networks.
+
+        Returns:
+            The scale, as ``likelihood_scale``.
+        """
         return {"likelihood_scale": self.scale}
 
     def sample(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """The output plus white noise of the learned scale."""
+        """The output plus white noise of the learned scale.
+
+        Args:
+            output: The means, (N, ...).
+            generator: The source of the noise; None means torch's default one.
+
+        Returns:
+            Images, (N, ...).
+        """
         return output + self.scale * standard_normal(tuple(output.shape), like=output, generator=generator)
 
 
@@ -85,18 +144,41 @@ class Bernoulli(Likelihood):
     """
 
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
-        """Sum over elements of x log p + (1 - x) log(1 - p), p = sigmoid(output), without clamping."""
+        """The sum over elements of x log p + (1 - x) log(1 - p), p = sigmoid(output), without clamping.
+
+        Args:
+            x: Images in [0, 1], (N, ...).
+            output: The logits, (N, ...).
+
+        Returns:
+            log p(x | output) of each image in nats, (N,) float64.
+        """
         loss = functional.binary_cross_entropy_with_logits(
             at_least_float32(output), at_least_float32(x), reduction="none"
         )
         return -sum_elements(loss)
 
     def mean(self, output: Tensor) -> Tensor:
-        """The probability of a one."""
+        """The probability of a one.
+
+        Args:
+            output: The logits, (N, ...).
+
+        Returns:
+            sigmoid(``output``), (N, ...).
+        """
         return torch.sigmoid(output)
 
     def sample(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Zeros and ones."""
+        """Draw zeros and ones.
+
+        Args:
+            output: The logits, (N, ...).
+            generator: The source of the noise; None means torch's default one.
+
+        Returns:
+            Images, (N, ...), of the dtype of ``output``.
+        """
         return (uniform(tuple(output.shape), like=output, generator=generator) < torch.sigmoid(output)).to(output.dtype)
 
 
@@ -108,12 +190,27 @@ class ContinuousBernoulli(Likelihood):
     """
 
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
-        """Sum over elements of the log density."""
+        """The sum over elements of the log density.
+
+        Args:
+            x: Images in [0, 1], (N, ...).
+            output: The logits, (N, ...).
+
+        Returns:
+            log p(x | output) of each image in nats, (N,) float64.
+        """
         logit = at_least_float32(output)
         return sum_elements(logit * (at_least_float32(x) - 0.5) - _log_sinhc_half(logit))
 
     def mean(self, output: Tensor) -> Tensor:
-        """E[x] = 1 / (1 - exp(-l)) - 1 / l, 1/2 at l = 0. At least float32."""
+        """The mean E[x] = 1 / (1 - exp(-l)) - 1 / l, 1/2 at l = 0.
+
+        Args:
+            output: The logits l, (N, ...).
+
+        Returns:
+            E[x], (N, ...), at least float32.
+        """
         logit = at_least_float32(output)
         small, near, far = _split_at_one(logit)
         series = sum(2 * n * c * near ** (2 * n - 1) for n, c in enumerate(_SERIES, start=1))
@@ -121,7 +218,15 @@ class ContinuousBernoulli(Likelihood):
         return 0.5 + torch.where(small, series, torch.where(logit < 0, -closed, closed))
 
     def sample(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """By the inverse of the distribution function, log(1 + u (exp(l) - 1)) / l. At least float32."""
+        """Draw by the inverse of the distribution function, log(1 + u (exp(l) - 1)) / l.
+
+        Args:
+            output: The logits l, (N, ...).
+            generator: The source of the noise; None means torch's default one.
+
+        Returns:
+            Images in [0, 1], (N, ...), at least float32.
+        """
         logit = at_least_float32(output)
         u = uniform(tuple(logit.shape), like=logit, generator=generator)
         # With -|l|, so that nothing overflows; mirrored for l > 0. For |l| < 1e-6 it is u within 1e-6.
@@ -138,8 +243,12 @@ class DiscretizedLogistic(Likelihood):
     and last are open. Other x in [0, 1] are rounded to the nearest level. One learned scale s = softplus(tau)^(-1/2)
     for all elements, in the same units, with a standard logistic prior on tau (LAE: Taniguchi et al. 2022, whose tau
     starts at 0, an ``initial_scale`` of 1.2). The parameter is log s: tau is 100 at s = 0.1, and Adam, which moves any
-    parameter by about the learning rate, would take 100,000 steps to halve s. ``data_size``: the images in the data
-    set, over which ``penalty`` spreads the prior; without it there is none.
+    parameter by about the learning rate, would take 100,000 steps to halve s.
+
+    Args:
+        initial_scale: The s to start from.
+        num_levels: The number of grey levels.
+        data_size: The images in the data set, over which ``penalty`` spreads the prior; without it there is no prior.
     """
 
     def __init__(self, initial_scale: float = 0.1, *, num_levels: int = 256, data_size: int | None = None) -> None:
@@ -160,11 +269,18 @@ class DiscretizedLogistic(Likelihood):
         return precision + torch.log(-torch.expm1(-precision))
 
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
-        """Sum over elements of log(F(upper end) - F(lower end)), without clamping (docs/mathematics.md).
+        """The sum over elements of log(F(upper end) - F(lower end)), without clamping (docs/mathematics.md).
 
         With a > b the ends less the mean, over s: log(sig(a) - sig(b)) = logsig(a) + logsig(-b) + log(1 - exp(b - a)),
         where b - a is the same for all bins; an open bin has only the one term of its one end. Float32 elements are
         good to about 1e-7 / s.
+
+        Args:
+            x: Images in [0, 1], (N, ...).
+            output: The means in the units of 2 x - 1, (N, ...).
+
+        Returns:
+            log p(x | output) of each image in nats, (N,) float64.
         """
         mean = at_least_float32(output)
         top = self.num_levels - 1
@@ -181,13 +297,28 @@ class DiscretizedLogistic(Likelihood):
         return sum_elements(terms)
 
     def mean(self, output: Tensor) -> Tensor:
-        """E[x] of the logistic clipped to the range of the levels: E[x] to half a level at worst. At least float32."""
+        """The mean of the logistic clipped to the range of the levels: E[x] to half a level at worst.
+
+        Args:
+            output: The means in the units of 2 x - 1, (N, ...).
+
+        Returns:
+            E[x] in [0, 1], (N, ...), at least float32.
+        """
         mean, scale = at_least_float32(output), self.scale
         clipped = functional.logsigmoid((1 - mean) / scale) - functional.logsigmoid((-1 - mean) / scale)
         return 0.5 * scale * clipped
 
     def sample(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Levels k / (``num_levels`` - 1). At least float32."""
+        """Draw levels k / (``num_levels`` - 1).
+
+        Args:
+            output: The means in the units of 2 x - 1, (N, ...).
+            generator: The source of the noise; None means torch's default one.
+
+        Returns:
+            Images in [0, 1], (N, ...), at least float32.
+        """
         mean = at_least_float32(output)
         u = uniform(tuple(mean.shape), like=mean, generator=generator)
         top = self.num_levels - 1
@@ -195,23 +326,45 @@ class DiscretizedLogistic(Likelihood):
         return (0.5 * top * (value + 1)).round().clamp(0, top) / top
 
     def penalty(self) -> Tensor | None:
-        """-log Logistic(tau; 0, 1) / ``data_size``: added to a mean over images, it enters once per data set."""
+        """Minus the log prior of tau, -log Logistic(tau; 0, 1) / ``data_size``.
+
+        Returns:
+            A 0-d tensor, in nats: added to a mean over images, it enters once per data set. None without ``data_size``.
+        """
         if self.data_size is None:
             return None
         return (self.tau - 2 * functional.logsigmoid(self.tau)) / self.data_size
 
     def settings(self) -> dict[str, Tensor]:
-        """The scale, as ``likelihood_scale``."""
+        """What is learned beside the networks.
+
+        Returns:
+            The scale, as ``likelihood_scale``.
+        """
         return {"likelihood_scale": self.scale}
 
 
 def sum_elements(values: Tensor) -> Tensor:
-    """Sum over all dimensions but the first, in float64: (N, ...) -> (N,)."""
+    """Sum over all dimensions but the first, in float64.
+
+    Args:
+        values: (N, ...).
+
+    Returns:
+        The sums, (N,) float64.
+    """
     return values.flatten(1).sum(dim=1, dtype=torch.float64)
 
 
 def at_least_float32(values: Tensor) -> Tensor:
-    """Float64 as it is, anything else as float32: densities are no place for a network's half precision."""
+    """Float64 as it is, anything else as float32: the half precision of a network is too coarse for densities.
+
+    Args:
+        values: Of any floating dtype.
+
+    Returns:
+        ``values`` in float64 or float32.
+    """
     return values if values.dtype == torch.float64 else values.float()
 
 

@@ -40,15 +40,32 @@ def generate(
     fitted: bool = False,
     data_root: Path | None = None,
 ) -> list[Path]:
-    """Write synthetic ears into ``out``; the paths of the volumes.
+    """Write synthetic ears into a folder.
 
-    ``synthetic-0001_ct.nii.gz`` (int16 HU, on the grid of the crops the run was trained on), a JSON sidecar each, and
-    generation.json. Mean images of the decoder; ``noise`` adds the noise the likelihood has learned. Latents come from
-    the prior, or (``medlangevin.inference.latents``) from a Gaussian ``fitted`` to those of the training crops in
-    ``data_root``, ``like`` an ear with ``strength``, ``between`` two ears, or ``traverse`` (directions, steps) over the
-    training crops. Volume n depends on the run, these, the ``seed`` and n alone. One volume is in memory at a time.
-    What the same call wrote before it was interrupted is kept. Raises MedlangevinError before anything is written when
-    the input is wrong or ``out`` holds other files.
+    They are ``synthetic-0001_ct.nii.gz`` (int16 HU, on the grid of the crops that the run was trained on), a JSON
+    sidecar each, and generation.json: mean images of the decoder, of latents from the prior or from one other source
+    of ``medlangevin.inference.latents``. Volume n depends on the run, the arguments and n alone. One volume is in
+    memory at a time. What the same call wrote before it was interrupted is kept.
+
+    Args:
+        run_dir: The folder of the run.
+        out: The folder to write.
+        count: The number of volumes, at least 1; without meaning for ``traverse``.
+        seed: Chooses the latents and the noise.
+        noise: Add the noise that the likelihood has learned.
+        checkpoint: The checkpoint of the run.
+        like: Draw from the posterior of this ear.
+        strength: With ``like``, the share of the posterior's deviations, 0 to 1.
+        between: Go from one ear to another.
+        traverse: Directions and steps of a traversal of the training crops.
+        fitted: Draw from a Gaussian fitted to the latents of the training crops.
+        data_root: Where the training crops are; by default where the run's config says.
+
+    Returns:
+        The paths of the volumes.
+
+    Raises:
+        MedlangevinError: Before anything is written, when the input is wrong or ``out`` holds other files.
     """
     if traverse is None and (count is None or count < 1):
         raise MedlangevinError(f"--count {count}: at least 1 volume has to be asked for")
@@ -75,9 +92,22 @@ def generate(
 def write_volumes(
     run: Run, latents: Latents, out: Path, *, weights: Path, checkpoint: CheckpointName, seed: int, noise: bool
 ) -> list[Path]:
-    """Write the volumes of ``latents`` as ``generate`` does, into a folder that ``require_ours`` has approved.
+    """Write the volumes of given latents as ``generate`` does.
 
-    ``weights``: the file that the model was loaded from, the run's ``checkpoint``.
+    Args:
+        run: The run.
+        latents: What to decode.
+        out: A folder that ``require_ours`` has approved.
+        weights: The file that the model was loaded from.
+        checkpoint: The checkpoint that it belongs to.
+        seed: Chooses the noise.
+        noise: Add the noise that the likelihood has learned.
+
+    Returns:
+        The paths of the volumes.
+
+    Raises:
+        MedlangevinError: For a run of 2D images, or one that draws NaN or infinity.
     """
     affine = run.crop_grid().affine
     about: dict[str, Any] = {
@@ -144,7 +174,14 @@ def _make_room(out: Path, about: dict[str, Any], count: int) -> int:
 
 
 def require_ours(out: Path) -> None:
-    """Raise MedlangevinError unless ``out`` is absent, empty or a folder that ``generate`` wrote."""
+    """Refuse a folder that ``generate`` must not write into.
+
+    Args:
+        out: The folder.
+
+    Raises:
+        MedlangevinError: Unless it is absent, empty or a folder that ``generate`` wrote.
+    """
     require_folder(out)
     if not out.is_dir() or not foreign_files(out, set()):
         return

@@ -1,23 +1,24 @@
 """Posterior samples of one image's latent by Markov chains, in coordinates in which the posterior is nearly N(0, I).
 
-The potential of a crop curves by 1 in directions the image says nothing of and by up to 1e5 in others: one step size
-cannot serve both. So chains run on u, z = m + L u, with m the mode and L L^T the inverse of the Hessian of U there
-(Laplace's approximation). The map is fixed beforehand, and so changes nothing of what is sampled.
+The potential of a crop curves by 1 in directions that the image says nothing about, and by up to 1e5 in others: one
+step size cannot serve both. So chains run on u, z = m + L u, with m the mode and L L^T the inverse of the Hessian of U
+there (Laplace's approximation). The map is fixed beforehand, and so it does not change what is sampled.
 """
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
 from medlangevin.models import LatentVariableModel
 from medlangevin.models.base import repeat_images
-from medlangevin.samplers import Adaptation, Chains, Potential, hmc, mala, qsl, sample, standard_normal, ula
+from medlangevin.samplers import Adaptation, Chains, Kernel, State, hmc, mala, qsl, sample, standard_normal, ula
+from medlangevin.samplers.kernel import StateT
 from medlangevin.system.errors import MedlangevinError
 
-Kernel = Literal["mala", "hmc", "qsl", "ula"]
+KernelName = Literal["mala", "hmc", "qsl", "ula"]
 # Rows of the Hessian made by one backward pass, and steps of Newton's method towards the mode.
 _ROWS_AT_ONCE, _NEWTON_STEPS, _HALVINGS = 8, 20, 12
 # Less decrease of U than this, in nats, by a Newton step ends the search; the map need not be exact.
@@ -30,7 +31,12 @@ _FIRST_STEP, _LEAPFROG_STEPS, _QSL_STEP, _QSL_DAMPING, _ULA_STEP = 0.3, 5, 0.2, 
 
 
 class Laplace(NamedTuple):
-    """``mode`` (d,), and ``factor`` L (d, d): the covariance near the mode is L L^T."""
+    """Laplace's approximation of a posterior.
+
+    Attributes:
+        mode: (d,).
+        factor: L (d, d); the covariance near the mode is L L^T.
+    """
 
     mode: Tensor
     factor: Tensor
@@ -41,20 +47,34 @@ def sample_posterior(
     x: Tensor,
     generator: torch.Generator | None = None,
     *,
-    kernel: Kernel = "mala",
+    kernel: KernelName = "mala",
     num_chains: int = 4,
     num_draws: int = 500,
     warmup: int = 200,
     on_step: Callable[[int], None] | None = None,
-) -> Chains:
-    """Draws of p(z | x) for one image ``x`` (1, C, *spatial); positions (chains, draws, d) are latents z.
+) -> Chains[State]:
+    """Draw from p(z | x) for one image. Chains find the surroundings of one mode.
 
-    ``mala`` and ``hmc`` are exact, their step size adapted during ``warmup``; ``qsl`` and ``ula`` have no test and a
-    small error. Kernel-preconditioned ALD of a single image is MALA on its latent, so it is not offered by a name of
-    its own. Chains find one mode's surroundings. ``on_step`` as in ``samplers.sample``. Raises MedlangevinError.
+    Args:
+        model: The model, in evaluation mode.
+        x: The image, (1, C, *spatial).
+        generator: The source of all randomness; None means torch's default one.
+        kernel: ``mala`` and ``hmc`` are exact, their step size adapted during ``warmup``. ``qsl`` and ``ula`` have no
+            test and a small error. Kernel-preconditioned ALD of a single image is MALA on its latent, so it has no name
+            of its own here.
+        num_chains: At least 1.
+        num_draws: Draws to keep of each chain, at least 4.
+        warmup: Steps of each chain before them, at least 1.
+        on_step: As in ``samplers.sample``.
+
+    Returns:
+        Chains whose positions, (chains, draws, d), are latents z.
+
+    Raises:
+        MedlangevinError: For an unknown kernel, counts that are too small, or a potential without finite curvature.
     """
-    if kernel not in get_args(Kernel):
-        raise MedlangevinError(f"--kernel {kernel}: it can be {', '.join(get_args(Kernel))}")
+    if kernel not in get_args(KernelName):
+        raise MedlangevinError(f"--kernel {kernel}: it can be {', '.join(get_args(KernelName))}")
     if num_chains < 1 or num_draws < 4 or warmup < 1:
         raise MedlangevinError(
             f"{num_chains} chains, {num_draws} draws, warm-up {warmup}: at least 1 chain, 4 draws and 1 step are needed"
@@ -69,41 +89,46 @@ def sample_posterior(
         return joint(latent(u))
 
     noise = standard_normal((num_chains, model.latent_dim), like=laplace.mode, generator=generator)
-    start = _OVERDISPERSION * noise
-    step, state, adaptation = _kernel(kernel, start, potential, generator)
-    chains = sample(
-        step,
-        state,
-        potential,
-        generator,
-        num_samples=num_draws,
-        burn_in=warmup,
-        adaptation=adaptation,
-        on_step=on_step,
-    )
-    return chains._replace(positions=latent(chains.positions))
 
+    def run(kernel: Kernel[StateT], adaptation: Adaptation | None = None) -> Chains[State]:
+        chains = sample(
+            kernel.step,
+            kernel.init(_OVERDISPERSION * noise, potential),
+            potential,
+            generator,
+            num_samples=num_draws,
+            burn_in=warmup,
+            adaptation=adaptation,
+            on_step=on_step,
+        )
+        return chains._replace(positions=latent(chains.positions))
 
-def _kernel(
-    kernel: Kernel, start: Tensor, potential: Potential, generator: torch.Generator | None
-) -> tuple[Callable[..., Any], Any, Adaptation | None]:
     match kernel:
         case "mala":
-            return mala.step, mala.init(start, potential), Adaptation(_FIRST_STEP, 0.574)
+            return run(Kernel(mala.init, mala.step), Adaptation(_FIRST_STEP, 0.574))
         case "hmc":
-            step: Callable[..., Any] = partial(hmc.step, num_steps=_LEAPFROG_STEPS)
-            return step, hmc.init(start, potential), Adaptation(_FIRST_STEP, 0.65)
+            return run(Kernel(hmc.init, partial(hmc.step, num_steps=_LEAPFROG_STEPS)), Adaptation(_FIRST_STEP, 0.65))
         case "qsl":
             step = partial(qsl.step, step_size=_QSL_STEP, damping=_QSL_DAMPING)
-            return step, qsl.init(start, potential, generator), None
+            return run(Kernel(partial(qsl.init, generator=generator), step))
         case "ula":
-            return partial(ula.step, step_size=_ULA_STEP), ula.init(start, potential), None
+            return run(Kernel(ula.init, partial(ula.step, step_size=_ULA_STEP)))
 
 
 def laplace_approximation(model: LatentVariableModel, x: Tensor) -> Laplace:
     """Mode and curvature of U = -log p(x, z) of one image, by Newton's method from the model's posterior mean.
 
     Curvatures below the prior's, 1, are taken for 1: the likelihood of a decoder need not be log-concave.
+
+    Args:
+        model: The model, in evaluation mode.
+        x: The image, (1, C, *spatial).
+
+    Returns:
+        The mode, and the factor of the covariance there.
+
+    Raises:
+        MedlangevinError: For a potential without finite curvature.
     """
     z = model.posterior_sample(x, 8, torch.Generator(x.device).manual_seed(0)).mean((0, 1))
     potential = model.potential(x)

@@ -27,8 +27,12 @@ TRAVERSE_SD = 2.0
 
 
 class Aggregate(NamedTuple):
-    """The aggregated posterior of the training crops, float64: its ``mean`` (d,), its standard ``deviations`` (d,),
-    largest first, and the unit ``axes`` (d, d) that they lie along, a row each.
+    """The aggregated posterior of the training crops, float64.
+
+    Attributes:
+        mean: (d,).
+        deviations: Its standard deviations, largest first, (d,).
+        axes: The unit vectors that they lie along, a row each, (d, d).
     """
 
     mean: Tensor
@@ -38,7 +42,14 @@ class Aggregate(NamedTuple):
 
 @dataclass(frozen=True)
 class Latents:
-    """``count`` latent vectors: ``at(i)``, i from 1, (d,). ``about`` goes into all sidecars, ``note(i)`` into one."""
+    """Latent vectors, numbered from 1.
+
+    Attributes:
+        count: How many there are.
+        at: ``at(i)`` is number i, (d,).
+        about: What goes into the sidecars of all volumes.
+        note: ``note(i)`` goes into the sidecar of volume i.
+    """
 
     count: int
     at: Callable[[int], Tensor]
@@ -47,19 +58,37 @@ class Latents:
 
 
 def from_prior(run: Run, *, count: int, seed: int) -> Latents:
-    """z ~ N(0, I)."""
+    """Latents from the prior: z ~ N(0, I).
+
+    Args:
+        run: The run.
+        count: The number of latents.
+        seed: Chooses them.
+
+    Returns:
+        The latents.
+    """
     return Latents(count, lambda i: run.prior_latent(i, seed=seed), {"mode": "prior"})
 
 
 def fitted(
     run: Run, *, count: int, seed: int, data_root: Path | None = None, aggregate: Aggregate | None = None
 ) -> Latents:
-    """z ~ N(m, C), with mean m and covariance C of the aggregated posterior of the training crops.
+    """Latents from z ~ N(m, C), with mean m and covariance C of the aggregated posterior of the training crops.
 
-    A decoder is asked for what it has learned to draw only where its training latents are. N(0, I) is that place as far
-    as the divergence from it matters in training, and beside a crop's 150,000 voxels it hardly does: see
-    docs/generate.md. After training the density is fitted anew, as Ghosh et al. (2020, From variational to
-    deterministic autoencoders, section 4) do. ``aggregate``: that posterior, where it is known already.
+    A decoder has learned to draw only where its training latents are. N(0, I) is that place as far as the divergence
+    from it matters in training, and beside a crop's 150,000 voxels it hardly does: see docs/generate.md.
+
+    Args:
+        run: The run.
+        count: The number of latents.
+        seed: Chooses them.
+        data_root: Where the training crops are; by default where the run's config says.
+        aggregate: Their aggregated posterior, where it is known already.
+
+    Returns:
+        The latents. After training the density is fitted anew, as Ghosh et al. do (2020, From variational to
+        deterministic autoencoders, section 4).
     """
     mean, deviations, axes = aggregate or aggregated_posterior(run, data_root)
 
@@ -72,11 +101,23 @@ def fitted(
 
 
 def like(run: Run, image: Path, *, strength: float, count: int, seed: int) -> Latents:
-    """z = m + ``strength`` (z_i - m): z_i a draw of the model's posterior of the ear ``image``, m its mean.
+    """Latents like those of an ear: z = m + s (z_i - m), with z_i a draw of the model's posterior and m its mean.
 
-    At 0 every volume is the reconstruction at m, at 1 a full posterior draw; between, the posterior's deviations are
-    scaled, so its covariance by ``strength`` squared. m is the mean of 64 draws that depend on the run and the image
-    alone. Raises MedlangevinError for an image off the grid or a strength outside [0, 1].
+    m is the mean of 64 draws that depend on the run and the image alone.
+
+    Args:
+        run: The run.
+        image: The ear, a crop on the grid of the run.
+        strength: s. At 0 every volume is the reconstruction at m, at 1 a full posterior draw. Between, the posterior's
+            deviations are scaled by s, so its covariance by s squared.
+        count: The number of latents.
+        seed: Chooses the draws.
+
+    Returns:
+        The latents.
+
+    Raises:
+        MedlangevinError: For an image off the grid, or a strength outside [0, 1].
     """
     if not 0 <= strength <= 1:
         raise MedlangevinError(f"--strength {strength}: it lies between 0 (the mean) and 1 (a full posterior draw)")
@@ -91,7 +132,20 @@ def like(run: Run, image: Path, *, strength: float, count: int, seed: int) -> La
 
 
 def between(run: Run, first: Path, second: Path, *, count: int) -> Latents:
-    """``count`` points from the posterior mean of one ear to that of another, both ends included; see ``spherical``."""
+    """Points on the way from the posterior mean of one ear to that of another; see ``spherical``.
+
+    Args:
+        run: The run.
+        first: The first ear, a crop on the grid of the run.
+        second: The second one.
+        count: The number of points, both ends included; at least 2.
+
+    Returns:
+        The latents.
+
+    Raises:
+        MedlangevinError: For an image off the grid, or fewer than 2 points.
+    """
     if count < 2:
         raise MedlangevinError(f"--count {count}: a path between two ears has at least its two ends")
     ends = [run.encode(image) for image in (first, second)]
@@ -121,11 +175,19 @@ def _conditioned_on(*images: Path) -> dict[str, Any]:
 
 
 def spherical(first: Tensor, second: Tensor, fraction: float) -> Tensor:
-    """The point at ``fraction`` of the way: the direction turns along the great circle, the norm changes linearly.
+    """A point on the arc between two latents: the direction turns along the great circle, the norm changes linearly.
 
     N(0, I) in d dimensions lives at a distance of about sqrt(d) from the origin. Half-way on the straight line between
     two unrelated ears the norm is 0.7 of that, where the decoder has seen little but averages; on the arc it stays
     where ears are. Where the directions (nearly) agree or are opposite the arc is not defined: then the straight line.
+
+    Args:
+        first: Where the arc starts, (d,).
+        second: Where it ends, (d,).
+        fraction: The share of the way, 0 to 1.
+
+    Returns:
+        The point, (d,).
     """
     norms = first.norm(), second.norm()
     cosine = float((first @ second) / (norms[0] * norms[1]).clamp(min=1e-12))
@@ -140,11 +202,23 @@ def spherical(first: Tensor, second: Tensor, fraction: float) -> Tensor:
 def traverse(
     run: Run, *, directions: int, steps: int, data_root: Path | None = None, aggregate: Aggregate | None = None
 ) -> Latents:
-    """``steps`` points from -2 to 2 standard deviations along each of the leading ``directions``, mean in the middle.
+    """Points from -2 to 2 standard deviations along each of the leading directions, the mean in the middle.
 
     Directions, deviations and mean are the principal components of the aggregated posterior: 8 posterior draws of
-    every training crop together. Direction by direction, so number (k - 1) ``steps`` + j is step j of direction k.
-    ``aggregate``: that posterior, where it is known already.
+    every training crop together.
+
+    Args:
+        run: The run.
+        directions: The number of directions.
+        steps: The number of points along each, at least 2.
+        data_root: Where the training crops are; by default where the run's config says.
+        aggregate: Their aggregated posterior, where it is known already.
+
+    Returns:
+        The latents, direction by direction: number (k - 1) ``steps`` + j is step j of direction k.
+
+    Raises:
+        MedlangevinError: For more directions than latent dimensions, or fewer than 2 steps.
     """
     if directions > run.model.latent_dim or steps < 2:
         raise MedlangevinError(
@@ -172,9 +246,17 @@ def traverse(
 
 
 def aggregated_posterior(run: Run, data_root: Path | None = None) -> Aggregate:
-    """The aggregated posterior of the training crops in ``data_root``, or where the run's config says.
+    """The aggregated posterior of the training crops; one crop in memory at a time.
 
-    One crop in memory at a time. Each axis points where its largest component is positive.
+    Args:
+        run: The run.
+        data_root: Where the training crops are; by default where the run's config says.
+
+    Returns:
+        Mean, deviations and axes. Each axis points where its largest component is positive.
+
+    Raises:
+        MedlangevinError: For crops that are not of the shape of the run's.
     """
     index = run.crops(data_root)
     ears = choose_splits(index).training

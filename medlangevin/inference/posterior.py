@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from medlangevin._version import __version__
 from medlangevin.datasets.crop_arrays import to_hu
-from medlangevin.inference.latent_posterior import Kernel, sample_posterior
+from medlangevin.inference.latent_posterior import KernelName, sample_posterior
 from medlangevin.runs.folder import CheckpointName
 from medlangevin.runs.load import load_run
 from medlangevin.runs.randomness import generator
 from medlangevin.runs.run import Run
-from medlangevin.samplers import Chains
 from medlangevin.samplers.diagnostics import from_chains, save_inference_data, summary
 from medlangevin.shape.measure import measure, measure_fields
 from medlangevin.system.errors import MedlangevinError
@@ -34,7 +34,7 @@ def posterior(
     image: Path | str,
     out: Path | str,
     *,
-    kernel: Kernel = "mala",
+    kernel: KernelName = "mala",
     chains: int = 4,
     draws: int = 500,
     warmup: int = 200,
@@ -42,12 +42,29 @@ def posterior(
     seed: int = 0,
     checkpoint: CheckpointName = "best",
 ) -> dict[str, Any]:
-    """Sample p(z | ``image``) under a run's model and measure ``measured`` decoded draws; the summary, also written.
+    """Sample p(z | image) under a run's model, and measure decoded draws.
 
-    Writes ``chains.nc`` (ArviZ InferenceData), ``diagnostics.tsv`` (a row a latent dimension), ``measures.tsv`` (a row
-    a measured draw, evenly spaced over all chains) and, last, ``summary.json``. The spread of a measure is over mean
-    images: what the model thinks the scan leaves open, not the error of the segmentation. Raises MedlangevinError
-    before anything is written where the input is wrong.
+    Writes ``chains.nc`` (ArviZ InferenceData), ``diagnostics.tsv`` (a row for each latent dimension), ``measures.tsv``
+    (a row for each measured draw) and, last, ``summary.json``. The spread of a measure is over mean images: what the
+    model thinks the scan leaves open, not the error of the segmentation.
+
+    Args:
+        run_dir: The folder of the run.
+        image: A crop on the grid that the run was trained on.
+        out: The folder to write, new or from an earlier call.
+        kernel: The kernel of ``sample_posterior``.
+        chains: The number of chains.
+        draws: Draws to keep of each chain.
+        warmup: Steps of each chain before them.
+        measured: Draws to decode and measure, evenly spaced over all chains.
+        seed: Chooses the chains, together with the kernel.
+        checkpoint: The checkpoint of the run.
+
+    Returns:
+        The summary, as in ``summary.json``.
+
+    Raises:
+        MedlangevinError: Before anything is written, where the input is wrong.
     """
     out = Path(out)
     require_own_folder(out, {SUMMARY, TABLE, CHAINS, DIAGNOSTICS, PICTURE}, "posterior")
@@ -81,7 +98,7 @@ def posterior(
     }
     data = from_chains(sampled, attrs=about)
     table = summary(data, num_gradients=chains * sampled.num_gradients)
-    rows = _measure_draws(run, sampled, measured)
+    rows = _measure_draws(run, sampled.positions, measured)
     if out.is_dir():
         sweep(out)
     (out / SUMMARY).unlink(missing_ok=True)
@@ -94,7 +111,7 @@ def posterior(
         item.name: {
             "units": item.metadata["units"],
             **_spread(rows[item.name].to_numpy()),
-            "scan": _number(getattr(scan, item.name)),
+            "scan": _finite_or_none(getattr(scan, item.name)),
         }
         for item in measure_fields()
     }
@@ -103,15 +120,15 @@ def posterior(
 
 
 @torch.no_grad()
-def _measure_draws(run: Run, chains: Chains, measured: int) -> pd.DataFrame:
-    """One row for each measured draw; one decoded volume in memory at a time."""
+def _measure_draws(run: Run, positions: Tensor, measured: int) -> pd.DataFrame:
+    """One row for each measured draw of (chains, draws, d); one decoded volume in memory at a time."""
     affine = run.crop_grid().affine
-    num_chains, num_draws = chains.positions.shape[:2]
+    num_chains, num_draws = positions.shape[:2]
     rows = []
     with progress(measured, "measure") as track:
         for number in range(measured):
             chain, draw = divmod(number * num_chains * num_draws // measured, num_draws)
-            hu = to_hu(run.model.decode(chains.positions[chain, draw][None])[0, 0], run.config.data.window_hu)
+            hu = to_hu(run.model.decode(positions[chain, draw][None])[0, 0], run.config.data.window_hu)
             found = measure(hu.numpy(), affine)
             values = {item.name: getattr(found, item.name) for item in measure_fields()}
             rows.append({"chain": chain, "draw": draw, **values, "note": found.note})
@@ -130,7 +147,7 @@ def _diagnostics(table: pd.DataFrame) -> dict[str, Any]:
         "gradients_per_effective_sample": table["gradients_per_effective_sample"][0],
     }
     converged = bool(worst["r_hat_max"] <= R_HAT_LIMIT and worst["ess_bulk_min"] >= ESS_LIMIT)
-    return {name: _number(value) for name, value in worst.items()} | {"converged": converged}
+    return {name: _finite_or_none(value) for name, value in worst.items()} | {"converged": converged}
 
 
 def _spread(values: np.ndarray) -> dict[str, Any]:
@@ -139,15 +156,23 @@ def _spread(values: np.ndarray) -> dict[str, Any]:
     deviation = found.std(ddof=1) if found.size > 1 else math.nan
     low, high = np.quantile(found, [0.025, 0.975]) if found.size else (math.nan, math.nan)
     figures = {"mean": mean, "sd": deviation, "low_2.5%": low, "high_97.5%": high}
-    return {name: _number(value) for name, value in figures.items()} | {"count": int(found.size)}
+    return {name: _finite_or_none(value) for name, value in figures.items()} | {"count": int(found.size)}
 
 
-def _number(value: float) -> float | None:
+def _finite_or_none(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
 def with_spread(mean: float, sd: float) -> str:
-    """Mean and standard deviation, both to the second significant digit of the latter, and at least to 0.01."""
+    """Mean and standard deviation, both to the second significant digit of the latter, and at least to 0.01.
+
+    Args:
+        mean: The mean.
+        sd: The standard deviation.
+
+    Returns:
+        For example ``9.12 +- 0.21``.
+    """
     digits = max(2, 1 - math.floor(math.log10(sd))) if sd > 0 else 2
     return f"{mean:.{digits}f} +- {sd:.{digits}f}"
 
@@ -155,7 +180,12 @@ def with_spread(mean: float, sd: float) -> str:
 def format_posterior(result: dict[str, Any], *, with_scan: bool = True) -> str:
     """The spread of every measure given the scan, one line each, and the chains' diagnostics.
 
-    ``with_scan``: beside what was measured on the scan itself.
+    Args:
+        result: What ``posterior`` returned.
+        with_scan: Show what was measured on the scan itself as well.
+
+    Returns:
+        Lines of text.
     """
     lines = [f"{'measure':<20}{'given this scan':>22}" + ("   scan itself" if with_scan else "")]
     for name, figure in result["measures"].items():

@@ -11,26 +11,33 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from medlangevin.samplers.potential import Scalar
+
 # Gains n^-0.6: their sum diverges, so that any start can be left, and the sum of their squares does not.
 _GAIN_EXPONENT = 0.6
 
 
 class Adaptation(NamedTuple):
-    """What to adapt: the ``step_size`` to start from, a scalar or (d,), and the mean acceptance it is to reach.
+    """What to adapt: the step size to start from, and the mean acceptance that it is to reach.
 
-    ``target_acceptance`` in (0, 1): 0.574 is optimal for MALA and 0.65 for HMC in high dimension; up to 0.8 is safer
-    for HMC on awkward targets. A (d,) step size is scaled as a whole; the ratios within it stay. A (chains, 1) step
-    size is adapted for each chain alone, by its own acceptance, so that chains do not influence one another.
+    Attributes:
+        step_size: A scalar; (d,), which is scaled as a whole, so that the ratios within it stay; or (chains, 1), which
+            is adapted for each chain alone by its own acceptance, so that chains do not influence one another.
+        target_acceptance: In (0, 1): 0.574 is optimal for MALA and 0.65 for HMC in high dimension; up to 0.8 is safer
+            for HMC on awkward targets.
     """
 
-    step_size: float | Tensor
+    step_size: Scalar
     target_acceptance: float
 
 
 class State(NamedTuple):
-    """The ``step_size`` to use next, float64, the last ``error`` of the acceptance, and its sign changes so far.
+    """Where the recursion is.
 
-    The latter two are 0-d, or (chains, 1) with a step size for each chain.
+    Attributes:
+        step_size: The one to use next, float64.
+        error: The last acceptance minus its target; 0-d, or (chains, 1) with a step size for each chain.
+        num_sign_changes: How often the error has changed its sign so far, of the same shape.
     """
 
     step_size: Tensor
@@ -38,17 +45,30 @@ class State(NamedTuple):
     num_sign_changes: Tensor
 
 
-def init(step_size: float | Tensor) -> State:
-    """The state before the first step."""
+def init(step_size: Scalar) -> State:
+    """The state before the first step.
+
+    Args:
+        step_size: The one to start from, a scalar, (d,) or (chains, 1).
+
+    Returns:
+        The state, with no error so far.
+    """
     start = torch.as_tensor(step_size, dtype=torch.float64)
     zero = torch.zeros_like(start) if _is_per_chain(start) else start.new_zeros(())
     return State(start, zero, zero)
 
 
 def update(state: State, acceptance_probability: Tensor, *, target_acceptance: float) -> State:
-    """log step <- log step + (1 + m)^-0.6 (mean acceptance - target), m sign changes so far.
+    """Follow one step: log step <- log step + (1 + m)^-0.6 (mean acceptance - target), m sign changes so far.
 
-    ``acceptance_probability``: that of the step just made, any shape; (chains,) for a step size for each chain.
+    Args:
+        state: Where the recursion is.
+        acceptance_probability: That of the step just made, of any shape; (chains,) for a step size for each chain.
+        target_acceptance: The mean to reach.
+
+    Returns:
+        The next state.
     """
     acceptance = acceptance_probability.double().to(state.step_size.device)
     error = (acceptance[:, None] if _is_per_chain(state.step_size) else acceptance.mean()) - target_acceptance

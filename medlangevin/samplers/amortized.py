@@ -17,8 +17,7 @@ from torch import Tensor
 
 from medlangevin.samplers import euler_maruyama
 from medlangevin.samplers.metropolis import Info, choose, decide
-from medlangevin.samplers.potential import Potential, evaluate
-from medlangevin.samplers.scalar import scalar_like
+from medlangevin.samplers.potential import Potential, Scalar, evaluate, scalar_like
 from medlangevin.system.distributed import Processes, of_first, total
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.random import standard_normal
@@ -27,9 +26,13 @@ __all__ = ["Info", "State", "accept", "init", "latents", "propose", "step"]
 
 
 class State(NamedTuple):
-    """``weight`` Phi (..., d_z, d_features), ``latent`` Z = G Phi^T (..., n, d_z), and U there.
+    """The weight with its latents, and U there.
 
-    ``value`` (..., n) is U of each data point in nats and ``gradient`` (..., n, d_z) its gradient with respect to Z.
+    Attributes:
+        weight: Phi, (..., d_z, d_features).
+        latent: Z = G Phi^T, (..., n, d_z).
+        value: U of each data point in nats, (..., n).
+        gradient: Its gradient with respect to Z, (..., n, d_z).
     """
 
     weight: Tensor
@@ -37,11 +40,24 @@ class State(NamedTuple):
     value: Tensor
     gradient: Tensor
 
+    @property
+    def position(self) -> Tensor:
+        """The latents: what chains of this kernel are about."""
+        return self.latent
+
 
 def latents(weight: Tensor, features: Tensor) -> Tensor:
-    """Z = G Phi^T, (..., n, d_z), in full precision even where networks run in a lower one (autocast).
+    """The latents Z = G Phi^T, in full precision even where networks run in a lower one (autocast).
 
-    Raises MedlangevinError when the numbers of features differ.
+    Args:
+        weight: Phi, (..., d_z, d_features).
+        features: G, (..., n, d_features).
+
+    Returns:
+        Z, (..., n, d_z).
+
+    Raises:
+        MedlangevinError: When the numbers of features differ.
     """
     if weight.shape[-1] != features.shape[-1]:
         raise MedlangevinError(
@@ -52,33 +68,53 @@ def latents(weight: Tensor, features: Tensor) -> Tensor:
         return features @ weight.mT
 
 
-def init(weight: Tensor, features: Tensor, potential: Potential) -> State:
-    """The state at ``weight``; one gradient."""
+def init(weight: Tensor, potential: Potential, *, features: Tensor) -> State:
+    """The state at a weight; one gradient.
+
+    Args:
+        weight: Phi, (..., d_z, d_features).
+        potential: U of each data point, in nats.
+        features: G, (..., n, d_features).
+
+    Returns:
+        The state, detached from the graph of the weight.
+
+    Raises:
+        MedlangevinError: When the numbers of features differ.
+    """
     weight, latent = weight.detach(), latents(weight, features).detach()
     return State(weight, latent, *evaluate(potential, latent))
 
 
 def step(
     state: State,
-    features: Tensor,
     potential: Potential,
     generator: torch.Generator | None = None,
     *,
-    step_size: float | Tensor,
+    features: Tensor,
+    step_size: Scalar,
     metropolis: bool = True,
     processes: Processes = None,
 ) -> tuple[State, Info]:
     """One proposal Phi' = Phi - eta grad V + sqrt(2 eta) Xi and one test for the whole set; one new gradient.
 
-    ``step_size`` eta: a scalar, or what broadcasts against the weight. Info's tensors have the leading (chain)
-    dimensions. With ``metropolis`` exp(-V) is left invariant and a proposal whose energy is not finite is rejected;
-    without, every proposal is taken, and the acceptance probability is what the test would have given.
+    Args:
+        state: Where the chains are.
+        potential: U of each data point, in nats.
+        generator: The source of all randomness; None means torch's default one.
+        features: G, (..., n, d_features).
+        step_size: eta, a scalar, or what broadcasts against the weight.
+        metropolis: Leave exp(-V) invariant, and reject a proposal whose energy is not finite. Without it every
+            proposal is taken, and the acceptance probability is what the test would have given.
+        processes: The group among which the data set is split, each process with its own rows of ``features``. V and
+            its gradient are then summed over all of them, and all take the same step, with the first one's noise and
+            decision. None for one process alone.
 
-    ``processes``: the group among which the data set is split, each process with its own rows of ``features``; V and
-    its gradient are then summed over all of them, and all take the same step, with the first one's noise and decision.
+    Returns:
+        The next state, and the outcome of the test, whose tensors have the leading (chain) dimensions.
     """
     weight = propose(state, features, generator, step_size=step_size, processes=processes)
-    proposal = init(weight, features, potential)
+    proposal = init(weight, potential, features=features)
     accepted, info = accept(state, proposal, features, generator, step_size=step_size, processes=processes)
     if not metropolis:
         return proposal, info._replace(is_accepted=torch.ones_like(info.is_accepted))
@@ -90,10 +126,21 @@ def propose(
     features: Tensor,
     generator: torch.Generator | None = None,
     *,
-    step_size: float | Tensor,
+    step_size: Scalar,
     processes: Processes = None,
 ) -> Tensor:
-    """The proposal Phi', shaped like the weight: the first half of ``step``, for who evaluates U in its own way."""
+    """The first half of ``step``, for a caller that evaluates U in its own way.
+
+    Args:
+        state: Where the chains are.
+        features: G, (..., n, d_features).
+        generator: The source of the noise; None means torch's default one.
+        step_size: As in ``step``.
+        processes: As in ``step``.
+
+    Returns:
+        The proposal Phi', shaped like the weight.
+    """
     noise = standard_normal(tuple(state.weight.shape), like=state.weight, generator=generator, common=True)
     force = _weight_gradient(state, features, processes)
     return euler_maruyama.step(state.weight, force, step_size=step_size, noise=of_first(noise, processes))
@@ -105,13 +152,24 @@ def accept(
     features: Tensor,
     generator: torch.Generator | None = None,
     *,
-    step_size: float | Tensor,
+    step_size: Scalar,
     processes: Processes = None,
 ) -> tuple[State, Info]:
-    """The second half of ``step``: ``proposal`` or ``state``, by one Metropolis-Hastings test for the whole set.
+    """The second half of ``step``: one Metropolis-Hastings test for the whole set.
 
     The energies, sums over many data points, and the proposal densities, sums over all elements of Phi, are formed in
     float64: they are large numbers with a small difference.
+
+    Args:
+        state: Where the chains are.
+        proposal: The state at the proposed weight.
+        features: G, (..., n, d_features).
+        generator: The source of the decision; None means torch's default one.
+        step_size: As in ``step``.
+        processes: As in ``step``.
+
+    Returns:
+        ``proposal`` or ``state``, and the outcome of the test, whose tensors have the leading (chain) dimensions.
     """
     eta = scalar_like(step_size, state.weight, dtype=torch.float64)
     forward = _log_transition(state, proposal.weight, _weight_gradient(state, features, processes), eta)

@@ -12,14 +12,18 @@ from torch import Tensor
 
 from medlangevin.samplers import quasi_symplectic
 from medlangevin.samplers.flow import recomputed, step_size_at
-from medlangevin.samplers.potential import Potential
+from medlangevin.samplers.potential import Potential, Scalar, scalar_like
 from medlangevin.samplers.quasi_symplectic import PhaseState
-from medlangevin.samplers.scalar import Scalar, scalar_like
 from medlangevin.system.random import standard_normal
 
 
 class AnnealedFlowResult(NamedTuple):
-    """Where the path ended, and ``log_weight`` (chains,) float64: log of backward over forward kernels along it."""
+    """Where an annealed flow ended.
+
+    Attributes:
+        state: The end of the path, position and velocity.
+        log_weight: Logarithm of the backward over the forward kernels along the path, (chains,) float64.
+    """
 
     state: PhaseState
     log_weight: Tensor
@@ -38,17 +42,27 @@ def annealed_flow(
     create_graph: bool = False,
     checkpoint_steps: bool = False,
 ) -> AnnealedFlowResult:
-    """Move positions (chains, d), drawn from exp(-``initial``), in K steps; exactly K gradients of ``target``.
+    """Move draws of exp(-``initial``) towards the target in K steps; exactly K gradients of ``target``.
 
-    ``fractions`` b_k (K,), 0 < b_1 < ... < b_K = 1: step k follows U_k = (1 - b_k) ``initial`` + b_k ``target``.
-    ``step_size`` t: a scalar, (d,), (K, 1) or (K, d). ``damping`` nu > 0, or the number 0: before every step but the
-    first, the velocity is refreshed by an exact Ornstein-Uhlenbeck step over time t, which leaves N(0, I) invariant and
-    is reversible, so only the change of kinetic energy over each Verlet step enters the weight:
+    Before every step but the first, the velocity is refreshed by an exact Ornstein-Uhlenbeck step over time t. It
+    leaves N(0, I) invariant and is reversible, so only the change of kinetic energy over each Verlet step enters the
+    weight: exp(log_weight - target(end)) / q(start) is unbiased for the integral of exp(-target), where q is the
+    density that ``position`` was drawn from.
 
-        exp(log_weight - target(end)) / q(start) is unbiased for the integral of exp(-target), where q is the density
-        that ``position`` was drawn from.
+    Args:
+        position: Draws of exp(-``initial``), (chains, d).
+        initial: The potential at the start of the path, in nats.
+        target: The potential at its end, in nats.
+        fractions: b_k (K,), 0 < b_1 < ... < b_K = 1; step k follows U_k = (1 - b_k) ``initial`` + b_k ``target``.
+        step_size: t, a scalar, (d,), (K, 1) or (K, d).
+        damping: nu > 0, or the number 0 for no refreshment.
+        max_kick: See ``quasi_symplectic.step``.
+        generator: The source of velocities and noise; None means torch's default one.
+        create_graph: As in ``quasi_symplectic_flow``.
+        checkpoint_steps: As in ``quasi_symplectic_flow``.
 
-    ``max_kick``: see ``quasi_symplectic.step``; ``create_graph`` and ``checkpoint_steps``: ``quasi_symplectic_flow``.
+    Returns:
+        The end of the path and the log weights.
     """
     velocity = standard_normal(tuple(position.shape), like=position, generator=generator)
     log_weight = torch.zeros(position.shape[:-1], dtype=torch.float64, device=position.device)

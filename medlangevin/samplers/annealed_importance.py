@@ -31,9 +31,12 @@ _MOVES_PER_STAGE, _GAIN, _TARGET_ACCEPTANCE, _FIRST_STEP_SIZE = 5, 0.5, 0.65, 0.
 
 
 class TemperatureSchedule(NamedTuple):
-    """``fractions`` b_k (K,), 0 < b_1 < ... < b_K = 1, and the HMC step size at all but the last, (K - 1,); float64.
+    """A path, planned by a preliminary run.
 
-    ``num_gradients``: gradients of the energy that each of the preliminary chains took.
+    Attributes:
+        fractions: b_k, 0 < b_1 < ... < b_K = 1, (K,) float64.
+        step_sizes: The HMC step size at all but the last, (K - 1,) float64.
+        num_gradients: Gradients of the energy that each of the preliminary chains took.
     """
 
     fractions: Tensor
@@ -42,8 +45,13 @@ class TemperatureSchedule(NamedTuple):
 
 
 class Annealed(NamedTuple):
-    """``position`` (chains, ..., d) at the path's end, ``log_weight`` (chains, ...) float64, mean ``acceptance``
-    probability (chains, ...) of the moves, and the gradients of the energy that each chain took.
+    """The chains at the end of the path.
+
+    Attributes:
+        position: (chains, ..., d).
+        log_weight: (chains, ...) float64.
+        acceptance: The mean acceptance probability of the moves, (chains, ...).
+        num_gradients: Gradients of the energy that each chain took.
     """
 
     position: Tensor
@@ -64,19 +72,30 @@ def annealed_importance_sampling(
     reverse: bool = False,
     on_step: Callable[[int], None] | None = None,
 ) -> Annealed:
-    """Weigh and move draws of exp(-``initial``), a normalised density, through the temperatures ``fractions`` (K,).
+    """Weigh and move draws of exp(-``initial``), a normalised density, through the temperatures of a path.
 
-    log_weight = - sum_k (b_k - b_{k-1}) energy(z_{k-1}), b_0 = 0: z_0 is ``position`` (chains, ..., d), and z_k comes
-    from z_{k-1} by one HMC move that leaves exp(-U_{b_k}) invariant. exp(log_weight) is unbiased for the integral of
+    log_weight = - sum_k (b_k - b_{k-1}) energy(z_{k-1}), b_0 = 0: z_0 is ``position``, and z_k comes from z_{k-1} by
+    one HMC move that leaves exp(-U_{b_k}) invariant. exp(log_weight) is unbiased for the integral of
     exp(-initial - energy), however badly the chains mix, so its logarithm is too low on average.
 
-    ``reverse``: ``position`` are exact draws of the density at b = 1, and the path is run backwards; then
-    exp(-log_weight) is unbiased for one over the integral, and log_weight too high on average.
+    Args:
+        position: Draws of exp(-``initial``), (chains, ..., d).
+        initial: The potential at b = 0, in nats.
+        energy: What is added to it along the path, in nats.
+        generator: The source of all randomness; None means torch's default one.
+        fractions: b_k (K,), rising from above 0 to 1.
+        step_sizes: A scalar or (K - 1,), for the moves at b_1 ... b_{K-1}; a chain takes 0.5 to 1.5 times that, at
+            random. Neither they nor ``fractions`` may be chosen from these chains.
+        num_leapfrog_steps: L of a move. Each chain takes 1 + (K - 1) L gradients of the energy.
+        reverse: Run the path backwards; ``position`` are then exact draws of the density at b = 1. exp(-log_weight) is
+            unbiased for one over the integral, and log_weight too high on average.
+        on_step: Called as ``on_step(done)`` after every move.
 
-    ``step_sizes``: a scalar or (K - 1,), for the moves at b_1 ... b_{K-1}; a chain takes 0.5 to 1.5 times that, at
-    random. Neither they nor ``fractions`` may be chosen from these chains. ``num_leapfrog_steps`` L: 1 + (K - 1) L
-    gradients of the energy a chain. ``on_step(done)`` is called after every move. Raises MedlangevinError for fractions
-    that do not rise from above 0 to 1.
+    Returns:
+        The chains at the end of the path, and their weights.
+
+    Raises:
+        MedlangevinError: For fractions that do not rise from above 0 to 1.
     """
     path = torch.cat([torch.zeros(1, dtype=torch.float64), fractions.detach().double().cpu()])
     if len(path) < 2 or path[-1] != 1 or not (path.diff() > 0).all():
@@ -112,13 +131,25 @@ def plan(
 ) -> TemperatureSchedule:
     """Temperatures and HMC step sizes for a path, from a preliminary run of chains that are not weighted.
 
-    ``position`` (chains, ..., d), at least 2 draws of exp(-``initial``) for each target. b rises so that each stage
-    changes log weights by one nat (standard deviation over the chains, root mean square over targets); then the b_k are
-    spaced evenly in the accumulated deviation, which makes the weights' variance least for their number where chains
-    mix (Grosse et al. 2013, Annealing between distributions by averaging moments). A likelihood that leaves a posterior
-    much narrower than the prior needs b from far below 1, near evenly in log b, where a fixed sigmoid spends
-    most of its temperatures in vain. Step sizes follow an acceptance of 0.65. Raises MedlangevinError if the energy is
-    finite at fewer than 2 draws or ``num_temperatures`` is below 1.
+    b rises so that each stage changes log weights by one nat (standard deviation over the chains, root mean square over
+    targets). Then the b_k are spaced evenly in the accumulated deviation, which makes the weights' variance least for
+    their number where chains mix (Grosse et al. 2013, Annealing between distributions by averaging moments). A
+    likelihood that leaves a posterior much narrower than the prior needs b from far below 1, near evenly in log b. A
+    fixed sigmoid spends most of its temperatures in vain there. Step sizes follow an acceptance of 0.65.
+
+    Args:
+        position: At least 2 draws of exp(-``initial``) for each target, (chains, ..., d).
+        initial: The potential at b = 0, in nats.
+        energy: What is added to it along the path, in nats.
+        generator: The source of all randomness; None means torch's default one.
+        num_temperatures: K.
+        num_leapfrog_steps: Those of a move.
+
+    Returns:
+        The path for ``annealed_importance_sampling``.
+
+    Raises:
+        MedlangevinError: If the energy is finite at fewer than 2 draws, or ``num_temperatures`` is below 1.
     """
     if num_temperatures < 1:
         raise MedlangevinError(f"annealed importance sampling: {num_temperatures} temperatures; give at least 1")
@@ -147,12 +178,26 @@ def plan(
 
 
 def log_mean_exp(log_weight: Tensor) -> Tensor:
-    """Logarithm of the mean weight over the first dimension: (chains, ...) -> (...)."""
+    """Logarithm of the mean weight of all chains.
+
+    Args:
+        log_weight: (chains, ...).
+
+    Returns:
+        (...).
+    """
     return log_weight.logsumexp(0) - math.log(len(log_weight))
 
 
 def effective_sample_size(log_weight: Tensor) -> Tensor:
-    """(sum w)^2 / sum w^2 over the first dimension, between 1 and the number of chains: (chains, ...) -> (...)."""
+    """The number of chains that count, (sum w)^2 / sum w^2.
+
+    Args:
+        log_weight: (chains, ...).
+
+    Returns:
+        Between 1 and the number of chains, (...).
+    """
     return (2 * log_weight.logsumexp(0) - (2 * log_weight).logsumexp(0)).exp()
 
 

@@ -1,50 +1,62 @@
 """Run any kernel: burn-in, thinning, step-size adaptation, and what the diagnostics need."""
 
-from collections.abc import Callable
-from functools import partial
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from medlangevin.samplers import adaptation as robbins_monro
 from medlangevin.samplers.adaptation import Adaptation
+from medlangevin.samplers.kernel import State, StateT, Step
 from medlangevin.samplers.potential import Potential
 from medlangevin.system.errors import MedlangevinError
 
-# (state, potential, generator) -> (state, info), every other argument of the kernel bound by functools.partial.
-KernelStep = Callable[..., tuple[Any, Any]]
+StateT_co = TypeVar("StateT_co", bound=State, covariant=True)
 
 
-class Chains(NamedTuple):
+class Chains(NamedTuple, Generic[StateT_co]):
     """The draws of all chains, in ArviZ's order: chain first, draw second.
 
-    ``positions`` (chains, draws, d); ``acceptance`` (chains, draws), the acceptance probability, None for a kernel
-    without a test; ``divergences`` (chains, draws), None for a kernel that does not tell; ``potential`` (chains,
-    draws) in nats, None where the state does not carry it. With thinning, acceptance is the mean and divergences the
-    disjunction over the steps that led to a draw. ``state``: the last one, to go on from. ``num_gradients``: gradients
-    of the potential that each chain took for its draws, the steps thinned away included; ``num_burn_in_gradients``:
-    those before. ``step_size``: the adapted one, None without adaptation.
+    With thinning, the acceptance is the mean over the steps that led to a draw, and a draw counts as divergent if any
+    of these steps was.
+
+    Attributes:
+        positions: (chains, draws, d).
+        acceptance: The acceptance probability, (chains, draws); None for a kernel without a test.
+        divergences: (chains, draws), bool.
+        potential: (chains, draws) in nats; None where the state does not carry it.
+        state: The last state, to go on from.
+        num_gradients: Gradients of the potential that each chain took for its draws, the steps thinned away included.
+        num_burn_in_gradients: Those that each chain took before.
+        step_size: The adapted step size; None without adaptation.
     """
 
     positions: Tensor
     acceptance: Tensor | None
-    divergences: Tensor | None
+    divergences: Tensor
     potential: Tensor | None
-    state: Any
+    state: StateT_co
     num_gradients: int
     num_burn_in_gradients: int
     step_size: Tensor | None
 
 
-def position_of(state: Any) -> Tensor:
-    """The ``position`` of a kernel's state."""
+def position_of(state: State) -> Tensor:
+    """The position of a kernel's state.
+
+    Args:
+        state: The state of any kernel.
+
+    Returns:
+        Its ``position``, (chains, d) or (chains, ...).
+    """
     return state.position
 
 
 def sample(
-    kernel_step: KernelStep,
-    state: Any,
+    kernel_step: Step[StateT],
+    state: StateT,
     potential: Potential,
     generator: torch.Generator | None = None,
     *,
@@ -52,48 +64,69 @@ def sample(
     burn_in: int = 0,
     thinning: int = 1,
     adaptation: Adaptation | None = None,
-    position: Callable[[Any], Tensor] = position_of,
+    position: Callable[[StateT], Tensor] = position_of,
     on_step: Callable[[int], None] | None = None,
-) -> Chains:
+) -> Chains[StateT]:
     """Run ``burn_in`` steps, then ``num_samples`` times ``thinning`` steps, and keep every ``thinning``-th state.
 
-    ``kernel_step(state, potential, generator)``: a kernel's step with its options bound, for example
-    ``partial(mala.step, step_size=0.1)``. ``position`` says what of the state is kept, (chains, d) or (chains, ...):
-    draws are stacked behind its first dimension. ``adaptation``: the step size is adapted during burn-in and passed to
-    ``kernel_step`` as ``step_size``, which must then not be bound; afterwards it stays fixed, so that the chain is a
-    Markov chain. ``on_step(done)`` is called after every step, ``done`` counting from 1 to ``burn_in`` +
-    ``num_samples`` * ``thinning``. Raises MedlangevinError for counts that make no sense.
+    Args:
+        kernel_step: A kernel's step with its options bound, for example ``partial(mala.step, step_size=0.1)``.
+        state: Where the chains start, from the kernel's ``init``.
+        potential: U of positions (chains, d), in nats.
+        generator: The source of all randomness; None means torch's default one.
+        num_samples: Draws to keep of each chain, at least 1.
+        burn_in: Steps before the first draw.
+        thinning: Steps for each draw, at least 1.
+        adaptation: Adapts the step size during burn-in. It is passed to ``kernel_step`` as ``step_size``, which must
+            then not be bound. Afterwards it stays fixed, so that the chain is a Markov chain.
+        position: What of the state is kept, (chains, d) or (chains, ...). Draws are stacked behind its first dimension.
+        on_step: Called as ``on_step(done)`` after every step, ``done`` counting from 1 to ``burn_in`` +
+            ``num_samples`` * ``thinning``.
+
+    Returns:
+        The draws of all chains and what the diagnostics need.
+
+    Raises:
+        MedlangevinError: For counts that make no sense, a target acceptance outside (0, 1), or adaptation of a kernel
+            without an accept/reject test.
     """
     _check(num_samples, burn_in, thinning, adaptation)
     counted = _CountingPotential(potential)
     adapted = None if adaptation is None else robbins_monro.init(adaptation.step_size)
+    options: dict[str, Tensor] = {} if adapted is None else {"step_size": adapted.step_size}
     for done in range(1, burn_in + 1):
-        step = kernel_step if adapted is None else partial(kernel_step, step_size=adapted.step_size)
-        state, info = step(state, counted, generator)
+        state, info = kernel_step(state, counted, generator, **options)
         if adaptation is not None and adapted is not None:
-            adapted = _adapt(adapted, info, adaptation.target_acceptance)
+            if info.acceptance_probability is None:
+                raise MedlangevinError("sample: this kernel has no acceptance to adapt to; leave adaptation out")
+            adapted = robbins_monro.update(
+                adapted, info.acceptance_probability, target_acceptance=adaptation.target_acceptance
+            )
+            options = {"step_size": adapted.step_size}
         if on_step is not None:
             on_step(done)
     num_burn_in_gradients = counted.num_gradients
-    if adapted is not None:
-        kernel_step = partial(kernel_step, step_size=adapted.step_size)
-    positions, acceptances, divergences, values = [], [], [], []
+    positions: list[Tensor] = []
+    acceptances: list[Tensor] = []
+    divergences: list[Tensor] = []
+    values: list[Tensor] = []
     for draw in range(num_samples):
         infos = []
         for k in range(1, thinning + 1):
-            state, info = kernel_step(state, counted, generator)
+            state, info = kernel_step(state, counted, generator, **options)
             infos.append(info)
             if on_step is not None:
                 on_step(burn_in + draw * thinning + k)
         positions.append(position(state))
-        acceptances.append(_over_steps(infos, "acceptance_probability", lambda steps: steps.mean(0)))
-        divergences.append(_over_steps(infos, "is_divergent", lambda steps: steps.any(0)))
-        values.append(getattr(state, "value", None))
+        divergences.append(torch.stack([info.is_divergent for info in infos]).any(0))
+        if probabilities := _known(info.acceptance_probability for info in infos):
+            acceptances.append(torch.stack(probabilities).mean(0))
+        values += _known([state.value])
     return Chains(
         positions=_stack(positions),
-        acceptance=_stack_known(acceptances),
-        divergences=_stack_known(divergences),
-        potential=_stack_known(values),
+        acceptance=_stack(acceptances) if acceptances else None,
+        divergences=_stack(divergences),
+        potential=_stack(values) if values else None,
         state=state,
         num_gradients=counted.num_gradients - num_burn_in_gradients,
         num_burn_in_gradients=num_burn_in_gradients,
@@ -127,21 +160,9 @@ def _check(num_samples: int, burn_in: int, thinning: int, adaptation: Adaptation
         )
 
 
-def _adapt(adapted: robbins_monro.State, info: Any, target_acceptance: float) -> robbins_monro.State:
-    if not hasattr(info, "acceptance_probability"):
-        raise MedlangevinError("sample: this kernel has no acceptance to adapt to; leave adaptation out")
-    return robbins_monro.update(adapted, info.acceptance_probability, target_acceptance=target_acceptance)
-
-
-def _over_steps(infos: list[Any], name: str, summary: Callable[[Tensor], Tensor]) -> Tensor | None:
-    if not hasattr(infos[0], name):
-        return None
-    return summary(torch.stack([getattr(info, name) for info in infos]))
+def _known(values: Iterable[Tensor | None]) -> list[Tensor]:
+    return [value for value in values if value is not None]
 
 
 def _stack(draws: list[Tensor]) -> Tensor:
     return torch.stack(draws, dim=min(1, draws[0].ndim))
-
-
-def _stack_known(draws: list[Any]) -> Tensor | None:
-    return None if draws[0] is None else _stack(draws)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from arviz import InferenceData
 
     from medlangevin.samplers.chain import Chains
+    from medlangevin.samplers.kernel import State
 
 # R-hat and ESS split every chain in two and need variances of the halves.
 MIN_DRAWS = 4
@@ -30,11 +31,21 @@ def to_inference_data(
     lp: ArrayLike | None = None,
     attrs: dict[str, Any] | None = None,
 ) -> "InferenceData":
-    """ArviZ InferenceData of chains: ``posterior`` with variable ``z`` (chain, draw, latent_dim), and ``sample_stats``.
+    """ArviZ InferenceData of chains.
 
-    ``draws`` (chains, draws, d), burn-in removed. Each of ``acceptance_rate`` (the acceptance probability of every
-    proposal), ``diverging`` (bool) and ``lp`` (log density, nats) is (chains, draws). ``attrs``: numbers and strings
-    kept with the posterior. Raises MedlangevinError for wrong shapes, fewer than 4 draws or values that are not finite.
+    Args:
+        draws: (chains, draws, d), burn-in removed.
+        acceptance_rate: The acceptance probability of every proposal, (chains, draws).
+        diverging: Which steps were divergent, bool (chains, draws).
+        lp: The log density in nats, (chains, draws).
+        attrs: Numbers and strings to keep with the posterior.
+
+    Returns:
+        Group ``posterior`` with the variable ``z`` (chain, draw, latent_dim), and group ``sample_stats`` with what was
+        given.
+
+    Raises:
+        MedlangevinError: For wrong shapes, fewer than 4 draws, or draws that are NaN or infinity.
     """
     posterior = np.asarray(draws, dtype=np.float64)
     if posterior.ndim != 3 or posterior.shape[0] < 1 or posterior.shape[1] < MIN_DRAWS or posterior.shape[2] < 1:
@@ -58,10 +69,18 @@ def to_inference_data(
     )
 
 
-def from_chains(chains: "Chains", *, attrs: dict[str, Any] | None = None) -> "InferenceData":
-    """``to_inference_data`` of what ``samplers.chain.sample`` returned: its draws, acceptance, divergences, potential.
+def from_chains(chains: "Chains[State]", *, attrs: dict[str, Any] | None = None) -> "InferenceData":
+    """ArviZ InferenceData of what ``sample`` returned: its draws, acceptance, divergences and potential.
 
-    For positions (chains, draws, d); ``lp`` is minus the potential. Raises MedlangevinError as above.
+    Args:
+        chains: Chains of any kernel, with positions (chains, draws, d).
+        attrs: Numbers and strings to keep with the posterior.
+
+    Returns:
+        As ``to_inference_data``; ``lp`` is minus the potential.
+
+    Raises:
+        MedlangevinError: As ``to_inference_data``.
     """
     arrays = {
         "acceptance_rate": chains.acceptance,
@@ -73,25 +92,44 @@ def from_chains(chains: "Chains", *, attrs: dict[str, Any] | None = None) -> "In
 
 
 def save_inference_data(data: "InferenceData", path: Path | str) -> None:
-    """Write netCDF (``arviz.from_netcdf`` reads it); the file appears whole or not at all."""
+    """Write netCDF, which ``arviz.from_netcdf`` reads; the file appears whole or not at all.
+
+    Args:
+        data: What ``to_inference_data`` or ``from_chains`` returned.
+        path: The file to write.
+    """
     with atomic_path(path) as temporary:
         data.to_netcdf(str(temporary))
 
 
 def load_positions(path: Path | str) -> np.ndarray:
-    """The draws (chains, draws, d) of a file that ``save_inference_data`` wrote."""
+    """Read the draws of a file that ``save_inference_data`` wrote.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The draws, (chains, draws, d).
+    """
     data = _arviz().from_netcdf(str(path))
     return np.asarray(data["posterior"]["z"].values)
 
 
 def summary(data: "InferenceData", *, num_gradients: int | None = None) -> pd.DataFrame:
-    """One row per latent dimension: mean, sd, mcse_mean, mcse_sd, ess_bulk, ess_tail, r_hat.
+    """Tabulate the diagnostics: one row for each latent dimension.
 
-    And, the same in every row as they belong to the whole run: ``acceptance_rate``, ``divergences``, and
-    ``gradients_per_effective_sample``, ``num_gradients`` (of all chains, retained draws) over the smallest bulk ESS.
-    NaN stands for what was not recorded, for the R-hat of a single chain, and for the ESS of chains that never moved.
     ESS counts all chains together; R-hat is rank-normalised and split (Vehtari et al. 2021, Rank-normalization,
     folding, and localization: an improved R-hat).
+
+    Args:
+        data: What ``to_inference_data`` or ``from_chains`` returned.
+        num_gradients: Gradients that all chains together took for the retained draws.
+
+    Returns:
+        Columns mean, sd, mcse_mean, mcse_sd, ess_bulk, ess_tail and r_hat of each dimension. The same in every row, as
+        they belong to the whole run: acceptance_rate, divergences, and gradients_per_effective_sample,
+        ``num_gradients`` over the smallest bulk ESS. NaN stands for what was not recorded, for the R-hat of a single
+        chain, and for the ESS of chains that never moved.
     """
     arviz = _arviz()
     z = data["posterior"]["z"]

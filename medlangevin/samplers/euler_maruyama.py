@@ -3,24 +3,38 @@
 import torch
 from torch import Tensor
 
-from medlangevin.samplers.potential import Potential
-from medlangevin.samplers.scalar import Scalar, scalar_like
+from medlangevin.samplers.potential import Potential, Scalar, scalar_like
 
 
 def step(position: Tensor, gradient: Tensor, *, step_size: Scalar, noise: Tensor) -> Tensor:
-    """z' = z - eta grad U(z) + sqrt(2 eta) xi; ``gradient`` is that of U at ``position``, so none is made here.
+    """One step, z' = z - eta grad U(z) + sqrt(2 eta) xi; no gradient is computed here.
 
-    ``position``, ``gradient`` and ``noise`` xi have one shape; ``step_size`` eta > 0 broadcasts against it.
+    Args:
+        position: z, of any shape.
+        gradient: That of U at ``position``, of the same shape.
+        step_size: eta > 0, which broadcasts against that shape.
+        noise: xi, standard normal, of the same shape.
+
+    Returns:
+        z', of the same shape.
     """
     eta = scalar_like(step_size, position)
     return position - eta * gradient + (2 * eta).sqrt() * noise
 
 
 def log_det_jacobian(position: Tensor, potential: Potential, *, step_size: Scalar) -> Tensor:
-    """log |det J| of one step at each position (chains, d): log |det(I - diag(eta) Hessian of U)|, (chains,).
+    """The log-determinant of one step's Jacobian, log |det(I - diag(eta) Hessian of U)|.
 
-    Unlike the quasi-symplectic step's it depends on the potential and costs a d x d Hessian a chain: the reason why
+    Unlike the quasi-symplectic step's it depends on the potential and costs a d x d Hessian for each chain. This is why
     flows are not built on this integrator.
+
+    Args:
+        position: (chains, d).
+        potential: U, in nats.
+        step_size: eta, a scalar or (d,).
+
+    Returns:
+        log |det J| at each position, (chains,).
     """
     eta = scalar_like(step_size, position)
     hessians = torch.stack(

@@ -2,21 +2,27 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from medlangevin.samplers import leapfrog, quasi_symplectic
-from medlangevin.samplers.potential import Potential
+from medlangevin.samplers.potential import Potential, Scalar
 from medlangevin.samplers.quasi_symplectic import PhaseState
-from medlangevin.samplers.scalar import Scalar
 from medlangevin.system.random import standard_normal
+
+Result = TypeVar("Result")
 
 
 class FlowResult(NamedTuple):
-    """Where the flow ended, and its ``log_det_jacobian``: log |det d(end) / d(start)| of each chain, (chains,)."""
+    """Where a flow ended.
+
+    Attributes:
+        state: The end, position and velocity.
+        log_det_jacobian: log |det d(end) / d(start)| of each chain, (chains,).
+    """
 
     state: PhaseState
     log_det_jacobian: Tensor
@@ -36,15 +42,25 @@ def quasi_symplectic_flow(
     create_graph: bool = False,
     checkpoint_steps: bool = False,
 ) -> FlowResult:
-    """Push phase-space points through ``num_steps`` QSL steps; exactly ``num_steps`` gradients of ``potential``.
+    """Push phase-space points through QSL steps; exactly ``num_steps`` gradients of the potential.
 
-    ``step_size``: a scalar, one per dimension (d,), or one per step and dimension (num_steps, d) or (num_steps, 1).
-    With ``noise_scale`` sigma > 0 fresh noise is drawn at every step; the Jacobian is that of the map for the noise
-    drawn. ``max_kick``: see ``quasi_symplectic.step``; ``velocity_scales`` (num_steps,), tempering: ``leapfrog_flow``.
-    ``create_graph`` keeps the result differentiable through the force; with ``checkpoint_steps`` as well, no step's
-    graph is kept: each is computed again in the backward pass, so memory does not grow with ``num_steps`` and gradients
-    of the potential are made more than once. QSL-VAE paper, Algorithm 1, corrected (docs/mathematics.md, corrections 2
-    to 4).
+    Args:
+        state: The start.
+        potential: U, in nats.
+        num_steps: K.
+        step_size: A scalar, one for each dimension (d,), or for each step and dimension, (K, d) or (K, 1).
+        damping: nu >= 0.
+        noise_scale: sigma. Above 0, fresh noise is drawn at every step, and the Jacobian is that of the map for it.
+        max_kick: See ``quasi_symplectic.step``.
+        velocity_scales: Tempering, (K,): see ``leapfrog_flow``.
+        generator: The source of the noise; None means torch's default one.
+        create_graph: Keep the result differentiable through the force.
+        checkpoint_steps: With ``create_graph``, keep no step's graph: each is computed again in the backward pass.
+            Memory then does not grow with K, and gradients of the potential are made more than once.
+
+    Returns:
+        The end and the log-determinant. QSL-VAE paper, Algorithm 1, corrected (docs/mathematics.md, corrections 2 to
+        4).
     """
     log_det = _tempering_log_det(state.position, velocity_scales)
     for k in range(num_steps):
@@ -81,18 +97,27 @@ def leapfrog_flow(
     create_graph: bool = False,
     checkpoint_steps: bool = False,
 ) -> FlowResult:
-    """Push phase-space points through ``num_steps`` leapfrog steps; exactly ``num_steps`` + 1 gradients.
+    """Push phase-space points through leapfrog steps; exactly ``num_steps`` + 1 gradients of the potential.
 
-    ``velocity_scales`` alpha (num_steps,): the velocity is multiplied by alpha_k after step k (tempering, schedules in
-    ``tempering``), so log |det J| = d * sum_k log alpha_k, and 0 without. The other arguments are those of
-    ``quasi_symplectic_flow``. Hamiltonian VAE (Caterini et al. 2018), Algorithm 1.
+    Args:
+        state: The start.
+        potential: U, in nats.
+        num_steps: K.
+        step_size: As in ``quasi_symplectic_flow``.
+        velocity_scales: alpha (K,). The velocity is multiplied by alpha_k after step k (tempering; schedules are in
+            ``tempering``), so log |det J| = d * sum_k log alpha_k. Without it that is 0.
+        create_graph: As in ``quasi_symplectic_flow``.
+        checkpoint_steps: As in ``quasi_symplectic_flow``.
+
+    Returns:
+        The end and the log-determinant. Hamiltonian VAE (Caterini et al. 2018), Algorithm 1.
     """
 
     def begin(position: Tensor, velocity: Tensor) -> leapfrog.State:
         return leapfrog.init(position, velocity, potential, create_graph=create_graph)
 
     recompute = create_graph and checkpoint_steps
-    current = leapfrog.State(*(recomputed(begin, *state) if recompute else begin(*state)))
+    current = recomputed(begin, *state) if recompute else begin(*state)
     for k in range(num_steps):
         t = step_size_at(step_size, k)
 
@@ -100,7 +125,7 @@ def leapfrog_flow(
             start = leapfrog.State(position, velocity, value, gradient)
             return leapfrog.step(start, potential, step_size=t, create_graph=create_graph)
 
-        current = leapfrog.State(*(recomputed(step, *current) if recompute else step(*current)))
+        current = recomputed(step, *current) if recompute else step(*current)
         if velocity_scales is not None:
             current = current._replace(velocity=velocity_scales[k] * current.velocity)
     log_det = _tempering_log_det(state.position, velocity_scales)
@@ -108,14 +133,27 @@ def leapfrog_flow(
 
 
 def step_size_at(step_size: Scalar, k: int) -> Scalar:
-    """The step size of step ``k``: row k of a (num_steps, d) or (num_steps, 1) tensor, else ``step_size`` itself."""
+    """The step size of one step of a flow.
+
+    Args:
+        step_size: A scalar, (d,), (num_steps, d) or (num_steps, 1).
+        k: The number of the step, from 0.
+
+    Returns:
+        Row k where there is a row for each step, else ``step_size`` itself.
+    """
     return step_size[k] if isinstance(step_size, Tensor) and step_size.ndim == 2 else step_size
 
 
-def recomputed(function: Callable[..., Any], *arguments: Tensor) -> Any:
-    """``function`` of ``arguments``, its graph dropped now and made again in the backward pass.
+def recomputed(function: Callable[..., Result], *arguments: Tensor) -> Result:
+    """Call a function, drop its graph, and make the graph again in the backward pass.
 
-    The function must be deterministic: noise is drawn before and passed in.
+    Args:
+        function: What to call. It must be deterministic: noise is drawn before and passed in.
+        arguments: Its arguments.
+
+    Returns:
+        What the function returns.
     """
     return checkpoint(function, *arguments, use_reentrant=False, preserve_rng_state=False)
 

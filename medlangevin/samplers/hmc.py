@@ -1,6 +1,8 @@
-"""Hamiltonian Monte Carlo (HMC): leapfrog steps from a fresh velocity, and an accept/reject test per chain.
+"""Hamiltonian Monte Carlo (HMC): leapfrog steps from a fresh velocity, and an accept/reject test for each chain.
 
-Duane et al. 1987; Neal 2011, Handbook of MCMC, chapter 5.
+With v ~ N(0, I) and H(z, v) = U(z) + |v|^2 / 2, L leapfrog steps lead from (z, v) to (z', v'), and z' is accepted with
+probability min(1, exp(H(z, v) - H(z', v'))). It leaves exp(-U) invariant. Duane et al. 1987, Hybrid Monte Carlo; Neal
+2011, Handbook of MCMC, chapter 5.
 """
 
 from typing import NamedTuple
@@ -9,7 +11,7 @@ import torch
 from torch import Tensor
 
 from medlangevin.samplers import leapfrog, metropolis
-from medlangevin.samplers.potential import Potential
+from medlangevin.samplers.potential import Potential, Scalar
 from medlangevin.samplers.ula import State, init
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.random import standard_normal
@@ -18,10 +20,13 @@ __all__ = ["Info", "State", "init", "step"]
 
 
 class Info(NamedTuple):
-    """Per chain (chains,): the test's outcome as in ``metropolis.Info``, and the proposal's ``energy`` in nats.
+    """The outcome of the tests as in ``metropolis.Info``, and the energy of the proposals; all (chains,).
 
-    The energy is U + |velocity|^2 / 2; ``is_divergent`` where it exceeds that of the start by more than 1000 nats or is
-    no finite number.
+    Attributes:
+        acceptance_probability: Between 0 and 1.
+        is_accepted: Whether the proposal was taken.
+        is_divergent: Whether the energy exceeds that of the start by more than 1000 nats, or is NaN or infinity.
+        energy: H = U + |velocity|^2 / 2 of the proposal, in nats.
     """
 
     acceptance_probability: Tensor
@@ -31,24 +36,30 @@ class Info(NamedTuple):
 
 
 def step(
-    state: State,
-    potential: Potential,
-    generator: torch.Generator | None = None,
-    *,
-    step_size: float | Tensor,
-    num_steps: int,
+    state: State, potential: Potential, generator: torch.Generator | None = None, *, step_size: Scalar, num_steps: int
 ) -> tuple[State, Info]:
-    """One trajectory of ``num_steps`` leapfrog steps and one test per chain; ``num_steps`` new gradients.
+    """One trajectory and one test for each chain; ``num_steps`` new gradients.
 
-    The value and gradient of the current state are carried along and start the trajectory. ``step_size`` t: a scalar
-    or (d,). Leaves exp(-U) invariant. A proposal whose energy is not finite is rejected. Raises MedlangevinError for
-    fewer steps than one.
+    The value and gradient of the current state are carried along and start the trajectory. A proposal whose energy is
+    not finite is rejected.
+
+    Args:
+        state: Where the chains are.
+        potential: U, in nats.
+        generator: The source of all randomness; None means torch's default one.
+        step_size: t of a leapfrog step, a scalar or (d,).
+        num_steps: L, the leapfrog steps of a trajectory, at least 1.
+
+    Returns:
+        The next state, and the outcome of the tests.
+
+    Raises:
+        MedlangevinError: For fewer leapfrog steps than one.
     """
     if num_steps < 1:
         raise MedlangevinError(f"hmc: num_steps {num_steps} moves nothing; give at least 1 leapfrog step")
     velocity = standard_normal(tuple(state.position.shape), like=state.position, generator=generator)
-    start = leapfrog.State(state.position, velocity, state.value, state.gradient)
-    end = start
+    start = end = leapfrog.State(state.position, velocity, state.value, state.gradient)
     for _ in range(num_steps):
         end = leapfrog.step(end, potential, step_size=step_size)
     energy = _energy(end)

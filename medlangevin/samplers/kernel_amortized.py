@@ -18,7 +18,7 @@ from torch import Tensor
 from medlangevin.samplers import mala
 from medlangevin.samplers.amortized import latents
 from medlangevin.samplers.metropolis import Info
-from medlangevin.samplers.potential import Potential
+from medlangevin.samplers.potential import Potential, Scalar
 from medlangevin.system.errors import MedlangevinError
 
 __all__ = ["Info", "State", "init", "obstacle", "step"]
@@ -28,10 +28,14 @@ _LARGEST_MISS = 0.01
 
 
 class State(NamedTuple):
-    """``weight`` Phi (..., d_z, d_features), ``latent`` Z = G Phi^T (..., n, d_z), and U there.
+    """The weight with its latents, U there, and what Phi follows the latents by.
 
-    ``value`` (..., n) is U of each data point in nats, ``gradient`` (..., n, d_z) its gradient with respect to Z.
-    ``inverse`` (..., n, d_features) is (G G^T + eps I)^(-1) G, fixed for the set.
+    Attributes:
+        weight: Phi, (..., d_z, d_features).
+        latent: Z = G Phi^T, (..., n, d_z).
+        value: U of each data point in nats, (..., n).
+        gradient: Its gradient with respect to Z, (..., n, d_z).
+        inverse: (G G^T + eps I)^(-1) G, (..., n, d_features), fixed for the set.
     """
 
     weight: Tensor
@@ -40,11 +44,25 @@ class State(NamedTuple):
     gradient: Tensor
     inverse: Tensor
 
+    @property
+    def position(self) -> Tensor:
+        """The latents: what chains of this kernel are about."""
+        return self.latent
 
-def init(weight: Tensor, features: Tensor, potential: Potential) -> State:
-    """The state at ``weight``; one gradient and one Cholesky factorisation of the n x n kernel.
 
-    Raises MedlangevinError where the features cannot carry the data points: see ``obstacle``.
+def init(weight: Tensor, potential: Potential, *, features: Tensor) -> State:
+    """The state at a weight; one gradient and one Cholesky factorisation of the n x n kernel.
+
+    Args:
+        weight: Phi, (..., d_z, d_features).
+        potential: U of each data point, in nats.
+        features: G, (..., n, d_features).
+
+    Returns:
+        The state, detached from the graph of the weight.
+
+    Raises:
+        MedlangevinError: Where the features cannot carry the data points: see ``obstacle``.
     """
     reason = obstacle(features)
     if reason is not None:
@@ -55,15 +73,23 @@ def init(weight: Tensor, features: Tensor, potential: Potential) -> State:
 
 def step(
     state: State,
-    features: Tensor,
     potential: Potential,
     generator: torch.Generator | None = None,
     *,
-    step_size: float | Tensor,
+    features: Tensor,
+    step_size: Scalar,
 ) -> tuple[State, Info]:
-    """One MALA step per data point, which Phi follows; one new gradient. Info's tensors are (..., n).
+    """One MALA step for each data point, which Phi follows; one new gradient.
 
-    ``step_size`` eta: a scalar or (d_z,).
+    Args:
+        state: Where the chains are.
+        potential: U of each data point, in nats.
+        generator: The source of all randomness; None means torch's default one.
+        features: G, (..., n, d_features).
+        step_size: eta, a scalar or (d_z,).
+
+    Returns:
+        The next state, and the outcome of the tests, one for each data point, (..., n).
     """
     chain, info = mala.step(
         mala.State(state.latent, state.value, state.gradient), potential, generator, step_size=step_size
@@ -74,9 +100,15 @@ def step(
 
 
 def obstacle(features: Tensor) -> str | None:
-    """Why Phi cannot follow every move of the latents of ``features`` (..., n, d_features); None where it can.
+    """Why Phi cannot follow every move of the latents.
 
-    It can if the n rows are linearly independent, and so by more than the rounding of their dtype.
+    It can if the n rows of features are linearly independent, and so by more than the rounding of their dtype.
+
+    Args:
+        features: G, (..., n, d_features).
+
+    Returns:
+        The reason in words; None where Phi can follow.
     """
     points, size = features.shape[-2:]
     if points > size:

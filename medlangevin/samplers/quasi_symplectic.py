@@ -1,5 +1,8 @@
 """The quasi-symplectic Langevin (QSL) integrator: drift, kick, drift between two damping maps.
 
+    v <- exp(-nu t / 2) v;  z <- z + (t / 2) v;  v <- v - t grad U(z) + sqrt(t) sigma xi;  z <- z + (t / 2) v;
+    v <- exp(-nu t / 2) v
+
 Source: QSL-VAE paper (Wang & Delingette 2021), Eq. 5, corrected: both drifts have a plus sign, as in the paper's own
 proof in A.2 (docs/mathematics.md, correction 1).
 """
@@ -10,12 +13,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from medlangevin.samplers.potential import Potential, evaluate
-from medlangevin.samplers.scalar import Scalar, scalar_like
+from medlangevin.samplers.potential import Potential, Scalar, evaluate, scalar_like
 
 
 class PhaseState(NamedTuple):
-    """A point in phase space: ``position`` and ``velocity``, each (chains, d)."""
+    """A point in phase space.
+
+    Attributes:
+        position: (chains, d).
+        velocity: (chains, d).
+    """
 
     position: Tensor
     velocity: Tensor
@@ -32,15 +39,24 @@ def step(
     max_kick: float = math.inf,
     create_graph: bool = False,
 ) -> PhaseState:
-    """One QSL step; exactly one gradient of ``potential``.
+    """One QSL step; exactly one gradient of the potential.
 
-    ``step_size`` t: a scalar or one per dimension (d,). ``damping`` nu >= 0. ``noise``: xi (chains, d), standard
-    normal, enters the kick as sqrt(t) ``noise_scale`` xi; None leaves it out. For fixed noise the map is a bijection
-    (``inverse_step``) with the constant Jacobian of ``log_det_jacobian``; at damping 0 without noise it is position
-    Verlet, volume preserving and time-reversible. ``create_graph`` keeps it differentiable through the force.
+    For fixed noise the map is a bijection (``inverse_step``) with the constant Jacobian of ``log_det_jacobian``. At
+    damping 0 without noise it is position Verlet, volume preserving and time-reversible.
 
-    ``max_kick``: a change of velocity by the force, t F (chains, d), that is longer is shortened to it (the truncated
-    drift of Roberts & Tweedie 1996). It still depends on the position alone, so all of the above holds.
+    Args:
+        state: Where to start.
+        potential: U, in nats.
+        step_size: t, a scalar or one for each dimension (d,).
+        damping: nu >= 0.
+        noise_scale: sigma.
+        noise: xi (chains, d), standard normal; None leaves the noise out.
+        max_kick: A change of velocity by the force, t F (chains, d), that is longer is shortened to this (the truncated
+            drift of Roberts & Tweedie 1996). It still depends on the position alone, so all of the above holds.
+        create_graph: Keep the step differentiable through the force.
+
+    Returns:
+        The point after the step.
     """
     half, damp, kick = _coefficients(state, step_size, damping, noise_scale, noise)
     velocity = damp * state.velocity
@@ -60,7 +76,21 @@ def inverse_step(
     max_kick: float = math.inf,
     create_graph: bool = False,
 ) -> PhaseState:
-    """The exact inverse of ``step`` with the same arguments (up to rounding)."""
+    """The inverse of ``step`` with the same arguments, exact up to rounding.
+
+    Args:
+        state: What ``step`` returned.
+        potential: As given to ``step``.
+        step_size: As given to ``step``.
+        damping: As given to ``step``.
+        noise_scale: As given to ``step``.
+        noise: As given to ``step``.
+        max_kick: As given to ``step``.
+        create_graph: Keep the result differentiable through the force.
+
+    Returns:
+        The point that ``step`` was given.
+    """
     half, damp, kick = _coefficients(state, step_size, damping, noise_scale, noise)
     velocity = state.velocity / damp
     position = state.position - half * velocity
@@ -69,10 +99,16 @@ def inverse_step(
 
 
 def log_det_jacobian(state: PhaseState, *, step_size: Scalar, damping: Scalar) -> Tensor:
-    """log |det J| of one step, a 0-d tensor: -nu * sum_j t_j over the d dimensions, for every potential and noise.
+    """The log-determinant of one step's Jacobian, -nu * sum_j t_j over the d dimensions, for every potential and noise.
 
-    QSL-VAE paper, Eq. 11 and Algorithm 1, corrected: the sign is minus and a scalar t counts d times
-    (docs/mathematics.md, corrections 3 and 4).
+    Args:
+        state: Any point; only its shape, dtype and device count.
+        step_size: t, a scalar or (d,).
+        damping: nu.
+
+    Returns:
+        log |det J|, a 0-d tensor. QSL-VAE paper, Eq. 11 and Algorithm 1, corrected: the sign is minus and a scalar t
+        counts d times (docs/mathematics.md, corrections 3 and 4).
     """
     step_sizes = scalar_like(step_size, state.position).expand(state.position.shape[-1])
     return -(scalar_like(damping, state.position) * step_sizes).sum()

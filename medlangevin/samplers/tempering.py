@@ -9,9 +9,14 @@ from torch import Tensor
 
 
 def quadratic_schedule(initial_temperature: Tensor, num_steps: int) -> Tensor:
-    """alpha_k = sqrt(T_k / T_{k-1}), T_k = (1 - T0) k^2 / K^2 + T0, for k = 1..K: (``num_steps``,).
+    """The schedule alpha_k = sqrt(T_k / T_{k-1}), T_k = (1 - T0) k^2 / K^2 + T0, for k = 1..K.
 
-    ``initial_temperature`` T0: a 0-d tensor; the result is differentiable in it.
+    Args:
+        initial_temperature: T0, a 0-d tensor; the result is differentiable in it.
+        num_steps: K.
+
+    Returns:
+        The factors alpha, (K,).
     """
     k = torch.arange(num_steps + 1, dtype=initial_temperature.dtype, device=initial_temperature.device)
     temperatures = (1 - initial_temperature) * (k / num_steps).square() + initial_temperature
@@ -19,5 +24,12 @@ def quadratic_schedule(initial_temperature: Tensor, num_steps: int) -> Tensor:
 
 
 def initial_temperature(velocity_scales: Tensor) -> Tensor:
-    """T0 = (prod_k alpha_k)^(-2), the temperature that free factors (K,) in (0, 1) cool down to 1; a 0-d tensor."""
+    """The temperature T0 = (prod_k alpha_k)^(-2) that free factors cool down to 1.
+
+    Args:
+        velocity_scales: The factors alpha in (0, 1), (K,).
+
+    Returns:
+        T0, a 0-d tensor.
+    """
     return torch.exp(-2 * velocity_scales.log().sum())

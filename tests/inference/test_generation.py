@@ -1,5 +1,6 @@
 """Synthetic volumes: reproducible, in HU on the right grid, and marked."""
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,8 @@ import torch
 
 from medlangevin.inference import latents as sources
 from medlangevin.inference.generation import generate
+from medlangevin.likelihoods import Gaussian
+from medlangevin.models.vae import VAE
 from medlangevin.runs.load import load_run
 from medlangevin.runs.randomness import generator
 from medlangevin.runs.run import posterior_mean
@@ -82,6 +85,36 @@ def test_fitted_latents_have_mean_and_covariance_of_the_training_ears(
     sidecar = json.loads((tmp_path / "out" / "synthetic-0002_ct.json").read_text())
     assert sidecar["mode"] == "fitted"
     np.testing.assert_allclose(sidecar["latent"], latents.at(2), rtol=1e-6)
+
+
+class VoxelEncoder(torch.nn.Module):
+    """q(z | x) = N(10 times the first three voxels, diag(0.5, 1, 2)^2)."""
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        mean = 10 * x.flatten(1)[:, :3]
+        return mean, torch.tensor([0.5, 1.0, 2.0]).expand_as(mean)
+
+
+def test_fitted_latents_spread_as_the_means_and_within_each_ear(
+    run: Path, ears: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The covariance is that of the ears' means plus that of one ear's posterior, both known; 5 standard errors."""
+    monkeypatch.setattr(sources, "AGGREGATE_DRAWS", 4000)
+    loaded = load_run(run)
+    model = VAE(encoder=VoxelEncoder(), decoder=loaded.model.decoder, likelihood=Gaussian(), latent_dim=3)
+    means = torch.cat([model.encoder(loaded.image(ear))[0] for ear in ears[:6]]).double()
+    between, within = means.T.cov(correction=0), torch.tensor([0.25, 1.0, 4.0], dtype=torch.float64).diag()
+    assert 0.3 < between.trace() / within.trace() < 3
+    covariance = between + within
+
+    latents = sources.fitted(dataclasses.replace(loaded, model=model), count=4000, seed=1)
+    found = torch.stack([latents.at(number) for number in range(1, 4001)]).double()
+    # Of 4,000 draws from a Gaussian that was fitted to 24,000.
+    share = 1 / 4000 + 1 / 24_000
+    scale = covariance.diag()
+    assert ((found.mean(0) - means.mean(0)).abs() < 5 * (scale * share).sqrt()).all()
+    error = ((covariance.square() + torch.outer(scale, scale)) * share).sqrt()
+    assert ((found.T.cov() - covariance).abs() < 5 * error).all()
 
 
 def test_noise_has_the_learned_scale(run: Path) -> None:

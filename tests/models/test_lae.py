@@ -56,12 +56,12 @@ def generator(seed: int = 0) -> torch.Generator:
 def plain_loss(model: LAE, x: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor, float]:
     """The loss by the sampler's own step and a second evaluation at each visited state; the last Phi; acceptance."""
     features, potential = model.encoder.features(x), model.potential(x)
-    state = amortized.init(model.encoder.weight.clone(), features.detach(), potential)
+    state = amortized.init(model.encoder.weight.clone(), potential, features=features.detach())
     energies, accepted = [], 0.0
     for _ in range(model.num_updates):
         step_size = model.step_size / len(x)
         state, info = amortized.step(
-            state, features.detach(), potential, rng, step_size=step_size, metropolis=model.metropolis
+            state, potential, rng, features=features.detach(), step_size=step_size, metropolis=model.metropolis
         )
         energies.append(potential(features @ state.weight.T).mean())
         accepted += info.is_accepted.item() / model.num_updates

@@ -84,10 +84,10 @@ def least_norm_weight(latent: Tensor, features: Tensor) -> Tensor:
 
 def run(module, target, weight: Tensor, *, steps: int, step_size: float, seed: int, **options):
     rng = generator(seed)
-    state = module.init(weight, FEATURES, target.potential)
+    state = module.init(weight, target.potential, features=FEATURES)
     acceptance = 0.0
     for _ in range(steps):
-        state, info = module.step(state, FEATURES, target.potential, rng, step_size=step_size, **options)
+        state, info = module.step(state, target.potential, rng, features=FEATURES, step_size=step_size, **options)
         acceptance += info.acceptance_probability.mean().item() / steps
     return state, acceptance
 
@@ -128,9 +128,9 @@ def test_fewer_features_than_data_points_collapse():
     """Figure 2 of the LAE paper: with d < n the latents of the set lie in a subspace that misses the target."""
     target, features = Gaussian(), FEATURES[:, :2]
     rng = generator()
-    state = amortized.init(torch.zeros(CHAINS, 2, 2, dtype=torch.float64), features, target.potential)
+    state = amortized.init(torch.zeros(CHAINS, 2, 2, dtype=torch.float64), target.potential, features=features)
     for _ in range(300):
-        state, _ = amortized.step(state, features, target.potential, rng, step_size=0.1)
+        state, _ = amortized.step(state, target.potential, rng, features=features, step_size=0.1)
     null = torch.linalg.svd(features.mT).Vh[-1]
     assert (null @ state.latent).abs().max() < 1e-12
     assert (null @ MEANS).abs().max() > 1
@@ -164,9 +164,9 @@ def problem(dtype: torch.dtype = torch.float32) -> tuple[amortized.State, Tensor
     rng = generator(3)
     features = torch.randn(3, 5, 7, generator=rng, dtype=torch.float64).to(dtype)
     weight = 0.2 * torch.randn(3, 2, 7, generator=rng, dtype=torch.float64).to(dtype)
-    state = amortized.init(weight, features, wavy)
+    state = amortized.init(weight, wavy, features=features)
     for _ in range(50):
-        state, _ = amortized.step(state, features, wavy, rng, step_size=0.03)
+        state, _ = amortized.step(state, wavy, rng, features=features, step_size=0.03)
     return state, features
 
 
@@ -177,7 +177,7 @@ def test_the_accept_ratio_is_that_of_brute_force(step_size):
     probabilities = []
     for seed in range(20):
         weight = amortized.propose(state, features, generator(seed), step_size=step_size)
-        proposal = amortized.init(weight, features, wavy)
+        proposal = amortized.init(weight, wavy, features=features)
         _, info = amortized.accept(state, proposal, features, generator(), step_size=step_size)
         for chain, eta in enumerate(etas):
             old, new = (at[chain].double().requires_grad_() for at in (state.weight, weight))
@@ -197,7 +197,7 @@ def test_energies_are_added_in_float64():
     """200 float32 energies of 1e5 nats: their float32 sum is off by nats, the accept ratio must not be."""
     rng = generator()
     features, weight = torch.randn(200, 7, generator=rng), torch.randn(2, 7, generator=rng)
-    state = amortized.init(weight, features, lambda z: z.square().sum(-1))
+    state = amortized.init(weight, lambda z: z.square().sum(-1), features=features)
     state = state._replace(value=100_000 + 8 * torch.rand(200, generator=rng))
     proposal = state._replace(value=state.value.roll(1) + (torch.arange(200) == 0) / 2)
     _, info = amortized.accept(state, proposal, features, generator(), step_size=0.1)
@@ -214,9 +214,9 @@ def test_a_run_costs_one_gradient_more_than_it_has_steps(module):
         return z.square().sum(-1)
 
     rng = generator()
-    state = module.init(torch.ones(2, 4, dtype=torch.float64), FEATURES, potential)
+    state = module.init(torch.ones(2, 4, dtype=torch.float64), potential, features=FEATURES)
     for _ in range(7):
-        state, _ = module.step(state, FEATURES, potential, rng, step_size=0.1)
+        state, _ = module.step(state, potential, rng, features=FEATURES, step_size=0.1)
     assert calls == [True] * 8
 
 
@@ -225,18 +225,18 @@ def test_a_proposal_that_is_not_finite_is_rejected(broken):
     def potential(z: Tensor) -> Tensor:
         return torch.where(torch.arange(3) == 1, broken, 1.0) * z.square().sum(-1)
 
-    good = amortized.init(torch.ones(5, 2, 4, dtype=torch.float64), FEATURES, lambda z: z.square().sum(-1))
-    state, info = amortized.step(good, FEATURES, potential, generator(), step_size=1e-6)
+    good = amortized.init(torch.ones(5, 2, 4, dtype=torch.float64), lambda z: z.square().sum(-1), features=FEATURES)
+    state, info = amortized.step(good, potential, generator(), features=FEATURES, step_size=1e-6)
     assert not info.is_accepted.any()
     assert (info.acceptance_probability == 0).all()
     assert torch.equal(state.weight, good.weight)
-    state, info = amortized.step(good, FEATURES, lambda z: z.square().sum(-1), generator(), step_size=1e-6)
+    state, info = amortized.step(good, lambda z: z.square().sum(-1), generator(), features=FEATURES, step_size=1e-6)
     assert info.is_accepted.all()
 
 
 def test_the_step_is_euler_maruyama_on_the_weight():
     state, features = problem(torch.float64)
-    following, info = amortized.step(state, features, wavy, generator(9), step_size=0.3, metropolis=False)
+    following, info = amortized.step(state, wavy, generator(9), features=features, step_size=0.3, metropolis=False)
     noise = torch.randn(3, 2, 7, dtype=torch.float64, generator=generator(9))
     weight = state.weight.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(wavy(features @ weight.mT).sum(), weight)
@@ -250,14 +250,14 @@ def test_the_step_is_euler_maruyama_on_the_weight():
 def test_features_broadcast_over_chains():
     state, features = problem(torch.float64)
     shared = features[0]
-    state = amortized.init(state.weight, shared, wavy)
-    expanded = amortized.init(state.weight, shared.expand(3, -1, -1), wavy)
+    state = amortized.init(state.weight, wavy, features=shared)
+    expanded = amortized.init(state.weight, wavy, features=shared.expand(3, -1, -1))
     for _ in range(3):
-        state, _ = amortized.step(state, shared, wavy, generator(4), step_size=0.02)
-        expanded, _ = amortized.step(expanded, shared.expand(3, -1, -1), wavy, generator(4), step_size=0.02)
+        state, _ = amortized.step(state, wavy, generator(4), features=shared, step_size=0.02)
+        expanded, _ = amortized.step(expanded, wavy, generator(4), features=shared.expand(3, -1, -1), step_size=0.02)
     torch.testing.assert_close(state, expanded)
 
 
 def test_numbers_of_features_that_differ_are_named():
     with pytest.raises(MedlangevinError, match="takes 7 features and is given 4"):
-        amortized.init(torch.zeros(2, 7), FEATURES.float(), lambda z: z.sum(-1))
+        amortized.init(torch.zeros(2, 7), lambda z: z.sum(-1), features=FEATURES.float())

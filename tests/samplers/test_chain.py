@@ -15,6 +15,11 @@ class Counter(NamedTuple):
     """A state whose number is the count of steps taken."""
 
     number: Tensor
+    value: None = None
+
+    @property
+    def position(self) -> Tensor:
+        return self.number
 
 
 class Info(NamedTuple):
@@ -32,7 +37,7 @@ def count_up(state: Counter, potential, generator) -> tuple[Counter, Info]:
 
 def run_counter(shape: tuple[int, ...] = (2, 3), **options):
     start = Counter(torch.zeros(shape))
-    return sample(count_up, start, lambda z: z.sum(-1), position=lambda state: state.number, **options)
+    return sample(count_up, start, lambda z: z.sum(-1), **options)
 
 
 def test_burn_in_and_thinning_choose_the_draws():

@@ -31,12 +31,12 @@ def problem(dtype: torch.dtype = torch.float64, points: int = 6, size: int = 16,
 @pytest.mark.parametrize("chains", [(), (4,)])
 def test_latents_are_those_of_mala_and_the_weight_follows(chains):
     weight, features = problem(chains=chains)
-    state = kernel_amortized.init(weight, features, potential)
+    state = kernel_amortized.init(weight, potential, features=features)
     chain = mala.init(features @ weight.mT, potential)
     one, other = generator(5), generator(5)
     decisions = set()
     for _ in range(200):
-        state, info = kernel_amortized.step(state, features, potential, one, step_size=0.15)
+        state, info = kernel_amortized.step(state, potential, one, features=features, step_size=0.15)
         chain, expected = mala.step(chain, potential, other, step_size=0.15)
         assert torch.equal(state.latent, chain.position)
         assert torch.equal(info.is_accepted, expected.is_accepted)
@@ -49,8 +49,8 @@ def test_latents_are_those_of_mala_and_the_weight_follows(chains):
 
 def test_one_step_is_the_least_norm_update():
     weight, features = problem()
-    before = kernel_amortized.init(weight, features, potential)
-    after, _ = kernel_amortized.step(before, features, potential, generator(), step_size=0.15)
+    before = kernel_amortized.init(weight, potential, features=features)
+    after, _ = kernel_amortized.step(before, potential, generator(), features=features, step_size=0.15)
     move = (after.latent - before.latent).mT @ torch.linalg.solve(features @ features.mT, features)
     torch.testing.assert_close(after.weight, weight + move)
     # The least of all moves with these latents: it has no part orthogonal to the features.
@@ -63,22 +63,22 @@ def test_errors_do_not_add_up_in_float32():
     weight, features = problem(torch.float32)
     u, _, vh = torch.linalg.svd(features, full_matrices=False)
     features = u @ torch.diag(torch.logspace(0, -1.5, 6)) @ vh
-    state = kernel_amortized.init(weight, features, potential)
+    state = kernel_amortized.init(weight, potential, features=features)
     rng = generator()
     for _ in range(3000):
-        state, _ = kernel_amortized.step(state, features, potential, rng, step_size=0.15)
+        state, _ = kernel_amortized.step(state, potential, rng, features=features, step_size=0.15)
     torch.testing.assert_close(state.latent, features @ state.weight.mT, atol=5e-4, rtol=0)
 
 
 def test_features_that_cannot_carry_the_data_points_are_refused():
     weight, features = problem(torch.float32, points=6, size=5)
     with pytest.raises(MedlangevinError, match=r"6 data points need .* there are 5; sample the latents with mala"):
-        kernel_amortized.init(weight, features, potential)
+        kernel_amortized.init(weight, potential, features=features)
     weight, features = problem(torch.float32)
     assert kernel_amortized.obstacle(features) is None
     features[3] = features[2]
     with pytest.raises(MedlangevinError, match=r"linearly dependent, or nearly so for torch.float32; sample .* mala"):
-        kernel_amortized.init(weight, features, potential)
+        kernel_amortized.init(weight, potential, features=features)
     assert "dependent" in kernel_amortized.obstacle(torch.zeros(2, 4))
     assert "dependent" in kernel_amortized.obstacle(torch.full((2, 4), torch.nan))
 

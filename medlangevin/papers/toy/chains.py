@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,7 +10,8 @@ from torch import Tensor
 
 from medlangevin.samplers import amortized, kernel_amortized, mala
 from medlangevin.samplers.adaptation import Adaptation
-from medlangevin.samplers.chain import position_of, sample
+from medlangevin.samplers.chain import sample
+from medlangevin.samplers.kernel import Kernel, StateT, Step
 from medlangevin.samplers.potential import Potential
 
 NUM_CHAINS = 4
@@ -53,16 +54,16 @@ def run_ald(
     As published: one decision for the whole set. ``preconditioned``: kernel ALD (docs/mathematics.md), a decision for
     each data point, at least n features. The latents start with the prior's size, whatever the features' size.
     """
-    kernel = kernel_amortized if preconditioned else amortized
-
-    def step(state: Any, potential: Potential, generator: torch.Generator, *, step_size: Any) -> Any:
-        return kernel.step(state, features, potential, generator, step_size=step_size)
-
     size = features.square().sum(-1).mean().sqrt()
     shape = (NUM_CHAINS, 2, features.shape[-1])
     weight = torch.randn(shape, dtype=features.dtype, generator=generator) / size
-    start = kernel.init(weight, features, potential)
-    return _run(step, start, potential, generator, budget, step_size, on_step, lambda state: state.latent)
+    if preconditioned:
+        following = Kernel(
+            partial(kernel_amortized.init, features=features), partial(kernel_amortized.step, features=features)
+        )
+        return _run(following, weight, potential, generator, budget, step_size, on_step)
+    published = Kernel(partial(amortized.init, features=features), partial(amortized.step, features=features))
+    return _run(published, weight, potential, generator, budget, step_size, on_step)
 
 
 def run_mala(
@@ -76,29 +77,28 @@ def run_mala(
 ) -> Draws:
     """MALA on each data point's latent, started from the prior N(0, I) in the plane."""
     start = torch.randn(NUM_CHAINS, num_points, 2, dtype=torch.float64, generator=generator)
-    return _run(mala.step, mala.init(start, potential), potential, generator, budget, step_size, on_step, position_of)
+    return _run(Kernel(mala.init, mala.step), start, potential, generator, budget, step_size, on_step)
 
 
 def _run(
-    step: Callable[..., Any],
-    start: Any,
+    kernel: Kernel[StateT],
+    start: Tensor,
     potential: Potential,
     generator: torch.Generator,
     budget: Budget,
     step_size: float | Adaptation,
     on_step: Callable[[int], None] | None,
-    position: Callable[[Any], Tensor],
 ) -> Draws:
     adaptation = step_size if isinstance(step_size, Adaptation) else None
+    step: Step[StateT] = kernel.step if adaptation else partial(kernel.step, step_size=step_size)
     chains = sample(
-        step if adaptation else partial(step, step_size=step_size),
-        start,
+        step,
+        kernel.init(start, potential),
         potential,
         generator,
         num_samples=budget.draws,
         burn_in=budget.burn_in,
         adaptation=adaptation,
-        position=position,
         on_step=on_step,
     )
     acceptance = torch.as_tensor(chains.acceptance).mean(dim=(0, 1))
