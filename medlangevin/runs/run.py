@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 
-from medlangevin.config import Config, ImagesConfig, ModelConfig, load_run_config
+from medlangevin.config import Config, ImagesConfig, ModelConfig, load_config
 from medlangevin.datasets.crops import Splits
 from medlangevin.datasets.datalist import CropIndex, Ear
 from medlangevin.datasets.images import ImageSource
@@ -77,7 +77,7 @@ def load_run(run_dir: Path | str, *, checkpoint: CheckpointName = "best", device
     folder = checkpoint_folder(run_dir, checkpoint)
     if not folder.is_dir():
         raise MedlangevinError(f"run {run_dir} has no checkpoint '{checkpoint}' yet; train it with --resume first")
-    config = load_run_config(run_dir / CONFIG)
+    config = load_config(run_dir / CONFIG)
     data = read_json(run_dir / DATA)
     if config.images is None:
         image_shape: tuple[int, ...] = (1, *read_grid(data, run_dir / DATA).shape)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from medlangevin.config import Config, dump_config, load_run_config
+from medlangevin.config import Config, dump_config, load_config
 from medlangevin.config.load import flat
 from medlangevin.config.run import PLACES
 from medlangevin.models import build
@@ -133,7 +133,7 @@ def _require_startable(run_dir: Path, config: Config, *, resume: bool) -> bool:
         return False  # an empty folder, or a run that ended before its first checkpoint: nothing to lose
     if not resume:
         raise MedlangevinError(f"run {run_dir} exists; go on with --resume or choose another name with --set name=NAME")
-    _require_same_settings(load_run_config(run_dir / layout.CONFIG), config, run_dir)
+    _require_same_settings(load_config(run_dir / layout.CONFIG), config, run_dir)
     return True
 
 

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medlangevin.config import Config, dump_config, load_config, load_run_config, parse_config
+from medlangevin.config import Config, dump_config, load_config, parse_config
 from medlangevin.config.yaml_text import parse_yaml
 from medlangevin.papers.table.schema import load_benchmark
 from medlangevin.system.errors import MedlangevinError
@@ -46,7 +46,7 @@ def test_a_hostile_file_is_one_short_line_and_takes_no_memory(
     path = Path("config.yaml")
     path.write_text(text)
     tracemalloc.start()
-    for read in (load_config, load_run_config, load_benchmark):
+    for read in (load_config, load_benchmark):
         with pytest.raises(MedlangevinError) as error:
             read(path)
         if read is not load_benchmark:
