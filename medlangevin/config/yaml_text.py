@@ -56,7 +56,7 @@ def parse_yaml(text: str, where: str, *, aliases: bool = False) -> Any:
         node = loader.get_single_node()
         if node is None:
             return None
-        _measure(node, where, {})
+        _resolve(node, where, {})
         return loader.construct_document(node)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         detail = " ".join(str(error).split())
@@ -78,10 +78,10 @@ def _refuse_what_no_configuration_needs(text: str, where: str, *, aliases: bool)
             raise _too_deep(where)
 
 
-def _measure(node: yaml.Node, where: str, known: dict[yaml.Node, tuple[int, int] | None]) -> tuple[int, int]:
-    """How many nodes and levels there are with aliases written out; refuses too many of them, and a key given twice.
+def _resolve(node: yaml.Node, where: str, known: dict[yaml.Node, tuple[int, int] | None]) -> tuple[int, int]:
+    """Merge what ``<<`` names; how many nodes and levels there are with aliases written out, which are bounded.
 
-    ``known``: the sizes of what was measured before, so that an alias takes no time; None for what is around ``node``.
+    ``known``: the sizes of what was seen before, so that an alias takes no time; None for what is around ``node``.
     """
     if node in known:
         size = known[node]
@@ -89,26 +89,45 @@ def _measure(node: yaml.Node, where: str, known: dict[yaml.Node, tuple[int, int]
             raise MedlangevinError(f"{where}: a YAML alias (*name) stands inside what it names; write the value out")
         return size
     known[node] = None
-    below = [node for pair in node.value for node in pair] if isinstance(node, yaml.MappingNode) else node.value
-    sizes = [_measure(part, where, known) for part in below] if isinstance(node, yaml.CollectionNode) else []
+    below = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
+    sizes = [_resolve(part, where, known) for part in below] if isinstance(node, yaml.CollectionNode) else []
     count, levels = 1 + sum(size for size, _ in sizes), 1 + max((level for _, level in sizes), default=0)
     if count > MOST_NODES:
         raise MedlangevinError(f"{where} holds more than {MOST_NODES} values with its aliases written out; shorten it")
     if levels > MOST_LEVELS + 1:  # a value is no level
         raise _too_deep(where)
     if isinstance(node, yaml.MappingNode):
-        _refuse_twice(node)
+        _merge(node)
     known[node] = count, levels
     return count, levels
 
 
-def _refuse_twice(node: yaml.MappingNode) -> None:
-    """PyYAML lets the last of two equal keys win in silence."""
-    seen: set[str] = set()
-    for key in (key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-        if key in seen:
-            raise yaml.constructor.ConstructorError(None, None, f"key '{key}' is given twice", node.start_mark)
-        seen.add(key)
+def _merge(node: yaml.MappingNode) -> None:
+    """Put the mappings that ``<<`` names in its place: of equal keys the node's own wins, then the first one's.
+
+    PyYAML does this as well, but forgets what a merged mapping had changed; and it lets the last of two equal keys win
+    in silence.
+    """
+    own: dict[Any, tuple[yaml.Node, yaml.Node]] = {}
+    for key, value in node.value:
+        name = _name(key)
+        if name in own:
+            raise yaml.constructor.ConstructorError(None, None, f"key '{name}' is given twice", node.start_mark)
+        own[name] = key, value
+    merged: dict[Any, tuple[yaml.Node, yaml.Node]] = {}
+    for name, (key, value) in list(own.items()):
+        if key.tag != "tag:yaml.org,2002:merge":
+            continue
+        del own[name]
+        for source in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+            if not isinstance(source, yaml.MappingNode):
+                raise yaml.constructor.ConstructorError(None, None, "<< takes mappings", node.start_mark)
+            merged = {_name(inner): (inner, item) for inner, item in source.value} | merged
+    node.value = [*(pair for name, pair in merged.items() if name not in own), *own.values()]
+
+
+def _name(key: yaml.Node) -> Any:
+    return key.value if isinstance(key, yaml.ScalarNode) else key
 
 
 def _too_deep(where: str) -> MedlangevinError:
