@@ -69,6 +69,7 @@ def test_from_the_command_line_it_is_trained_and_evaluated(
 
     # Without the variable nothing of the run's is imported, and one line says what to do.
     monkeypatch.delenv(plugins.VARIABLE)
+    plugins._import.cache_clear()
     KINDS.pop("robust_vae")
     with pytest.raises(MedlangevinError, match=r"set MEDLANGEVIN_PLUGINS to its file .given: 'robust_vae'") as error:
         load_run(found.directory)
