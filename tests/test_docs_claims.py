@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 import pytest
-from pydantic import BaseModel
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -81,20 +80,15 @@ def test_every_script_of_benchmarks_that_a_page_calls_exists_with_its_options():
                 assert all(f'"{name}"' in text for name in OPTION.findall(match[2])), code
 
 
-def keys_of(section: type[BaseModel], prefix: str) -> set[str]:
-    found = {prefix}
-    for name, field in section.model_fields.items():
-        kinds = [kind for kind in (field.annotation, *getattr(field.annotation, "__args__", ())) if kind]
-        inner = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
-        found |= keys_of(inner, f"{prefix}.{name}") if inner else {f"{prefix}.{name}"}
-    return found
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_configuration_key_exists(page):
     from medlangevin.config import Config
+    from medlangevin.config.schema import all_sections
 
-    known = {key.removeprefix(".") for key in keys_of(Config, "")}
+    sections = all_sections(Config)
+    known = {
+        f"{key}.{name}".lstrip(".") for key, kinds in sections.items() for kind in kinds for name in kind.model_fields
+    }
     for code in code_of(page):
         for key in re.findall(r"(?<![\w./-])(?:training|model|data|images)\.[a-z_]+(?:\.[a-z_]+)*", code):
             assert key in known or key.endswith((".json", ".py")), key

@@ -19,9 +19,11 @@ from torch.profiler import ProfilerActivity, profile
 
 from medlangevin.config import Config, parse_config
 from medlangevin.models import build
+from medlangevin.runs.averaging import WeightAverage
 from medlangevin.runs.precision import matmul_precision
 from medlangevin.training.gpu import WARM_UP, put_channels_last, recordable, recording_stream, tunable, tuned_kernels
 from medlangevin.training.gradient_step import GradientStep
+from medlangevin.training.learner import Learner
 from medlangevin.training.optimizer import make_optimizer
 
 MLP = {"latent_dim": 8, "network": {"kind": "mlp", "widths": [1024, 1024, 1024]}}
@@ -116,10 +118,9 @@ def measure(
     if tuned:
         put_channels_last(model)
     optimizer = make_optimizer(model, config.training, recorded=recorded)
-    wrapped, wrapped_optimizer = fabric.setup(model, optimizer)
+    learner = Learner(model, optimizer, WeightAverage(model, 0), recorded=recorded)
     stream = torch.Generator(device).manual_seed(0)
-    clip = config.training.gradient_clip
-    step = GradientStep(fabric, model, wrapped, wrapped_optimizer, stream, gradient_clip=clip, recorded=recorded)
+    step = GradientStep(fabric, learner, stream, gradient_clip=config.training.gradient_clip)
     x = torch.rand((case.batch, *case.shape), generator=torch.Generator().manual_seed(0)).to(device)
     if config.model.likelihood.kind == "bernoulli":
         x = x.round()

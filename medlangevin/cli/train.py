@@ -32,7 +32,7 @@ def train(config: Path, overrides: tuple[str, ...], devices: int | None, nodes: 
 
     given = {"training.devices": devices, "training.nodes": nodes}
     overrides += tuple(f"{key}={value}" for key, value in given.items() if value is not None)
-    run_dir = train_run(load_config(config, overrides), resume=resume)
+    run_dir = train_run(load_config(config, overrides, aliases=True), resume=resume)
     if is_first():
         for path in draw_run(run_dir):
             click.echo(f"picture {path}")

@@ -28,3 +28,16 @@ class Section(BaseModel):
     """One mapping of the YAML file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def kind_unless_given(key: str, kind: str) -> BeforeValidator:
+    """The kind of a section that does not name it.
+
+    Args:
+        key: The setting that says which kind a section is; pydantic's discriminator.
+        kind: Its value where it is left out.
+
+    Returns:
+        A validator for an annotation, to stand behind the ``Field`` with the discriminator.
+    """
+    return BeforeValidator(lambda raw: {key: kind} | raw if isinstance(raw, dict) else raw)

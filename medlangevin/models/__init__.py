@@ -1,7 +1,7 @@
 """Latent-variable models: one interface, one file each, assembled by ``build``."""
 
 from medlangevin.models.base import LatentVariableModel, Loss
-from medlangevin.models.build import build
+from medlangevin.models.build import autoencoder, build, register
 from medlangevin.models.hoffman import Hoffman
 from medlangevin.models.hvae import HVAE
 from medlangevin.models.iwae import IWAE
@@ -10,4 +10,17 @@ from medlangevin.models.qsl_vae import QSLVAE
 from medlangevin.models.vae import VAE
 from medlangevin.models.vae_flow import VAEFlow
 
-__all__ = ["HVAE", "IWAE", "LAE", "QSLVAE", "VAE", "Hoffman", "LatentVariableModel", "Loss", "VAEFlow", "build"]
+__all__ = [
+    "HVAE",
+    "IWAE",
+    "LAE",
+    "QSLVAE",
+    "VAE",
+    "Hoffman",
+    "LatentVariableModel",
+    "Loss",
+    "VAEFlow",
+    "autoencoder",
+    "build",
+    "register",
+]

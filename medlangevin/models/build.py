@@ -1,10 +1,30 @@
 """Assemble a model from the configuration; the models themselves never read one."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from medlangevin.config import LikelihoodConfig, ModelConfig, NetworkConfig
+from medlangevin.config.fields import Section
+from medlangevin.config.model import (
+    AEConfig,
+    HoffmanConfig,
+    HVAEConfig,
+    IWAEConfig,
+    LAEConfig,
+    ModelConfig,
+    QSLVAEConfig,
+    VAEConfig,
+    VAEFlowConfig,
+    add_kind,
+)
+from medlangevin.config.networks import (
+    BernoulliLikelihood,
+    ContinuousBernoulliLikelihood,
+    GaussianLikelihood,
+    LikelihoodConfig,
+    LogisticLikelihood,
+)
 from medlangevin.likelihoods import Bernoulli, ContinuousBernoulli, DiscretizedLogistic, Gaussian, Likelihood
 from medlangevin.models.base import LatentVariableModel
 from medlangevin.models.hoffman import Hoffman
@@ -27,6 +47,10 @@ from medlangevin.networks import (
 )
 from medlangevin.networks.ends import Output
 from medlangevin.system.errors import MedlangevinError
+
+# config section, image_shape, mean_image, data_size: as ``build`` has them.
+Factory = Callable[[Any, tuple[int, ...], Tensor | None, int | None], LatentVariableModel]
+_FACTORIES: dict[type[ModelConfig], Factory] = {}
 
 
 class _Networks(NamedTuple):
@@ -51,6 +75,21 @@ _OUTPUTS: dict[str, Output] = {
 _SPREAD = {"bernoulli": 0.5, "continuous_bernoulli": 0.3}
 
 
+def register(section: type[ModelConfig], factory: Factory) -> None:
+    """Make a kind of model known, so that a configuration can name it.
+
+    Args:
+        section: The settings of the kind: a subclass of ModelConfig with ``kind: Literal["its_name"] = "its_name"``.
+        factory: Makes the model of a configuration's section, ``image_shape``, ``mean_image`` and ``data_size``, which
+            are those of ``build``.
+
+    Raises:
+        MedlangevinError: The section does not name one kind, or names one of the package's own.
+    """
+    add_kind(section)
+    _FACTORIES[section] = factory
+
+
 def build(
     config: ModelConfig,
     image_shape: tuple[int, ...],
@@ -58,12 +97,21 @@ def build(
     mean_image: Tensor | None = None,
     data_size: int | None = None,
 ) -> LatentVariableModel:
-    """The model of ``config`` for images of ``image_shape`` (C, *spatial), two or three spatial dimensions.
+    """The model of a configuration. Weights come from torch's default generator: seed it first.
 
-    ``mean_image`` (C, *spatial), in the model's input units: the mean of the training images, from which the networks
-    start; it is part of the model's state, so leave it out to load a checkpoint. ``data_size``: the number of training
-    images, over which the prior of a likelihood's own parameter is spread; only training needs it. Weights come from
-    torch's default generator: seed it first. Raises MedlangevinError on a shape it cannot handle.
+    Args:
+        config: The section of its kind.
+        image_shape: (C, *spatial), two or three spatial dimensions.
+        mean_image: (C, *spatial), in the model's input units: the mean of the training images, from which the networks
+            start. It is part of the model's state, so leave it out to load a checkpoint.
+        data_size: The number of training images, over which the prior of a likelihood's own parameter is spread; only
+            training needs it.
+
+    Returns:
+        The model, in training mode.
+
+    Raises:
+        MedlangevinError: It cannot handle the shape.
     """
     image_shape = tuple(int(size) for size in image_shape)
     if len(image_shape) not in (3, 4) or min(image_shape) < 1:
@@ -73,83 +121,98 @@ def build(
         )
     if mean_image is not None and tuple(mean_image.shape) != image_shape:
         raise MedlangevinError(f"the mean image has shape {tuple(mean_image.shape)}, the images have {image_shape}")
-    networks = _NETWORKS[config.network.kind]
-    layers: dict[str, Any] = _layers(config.network) | {"mean_image": mean_image}
+    return _FACTORIES[type(config)](config, image_shape, mean_image, data_size)
+
+
+def autoencoder(
+    config: ModelConfig, image_shape: tuple[int, ...], mean_image: Tensor | None, data_size: int | None
+) -> dict[str, Any]:
+    """The parts that most kinds are made of, as ``config.network`` and ``config.likelihood`` say.
+
+    Args:
+        config: The section of a kind.
+        image_shape: As in ``build``.
+        mean_image: As in ``build``.
+        data_size: As in ``build``.
+
+    Returns:
+        ``encoder``, ``decoder``, ``likelihood`` and ``latent_dim``.
+    """
+    return _parts(config, image_shape, mean_image, data_size, of_features=False)
+
+
+def _parts(
+    config: ModelConfig,
+    image_shape: tuple[int, ...],
+    mean_image: Tensor | None,
+    data_size: int | None,
+    *,
+    of_features: bool,
+) -> dict[str, Any]:
+    """``features`` in place of ``encoder`` where the model has a last layer of its own."""
+    networks, kind = _NETWORKS[config.network.kind], config.likelihood.kind
+    layers: dict[str, Any] = _settings(config.network) | {"mean_image": mean_image}
+    del layers["kind"]
     # Differences from the mean, in units of the decoder's initial standard deviation, are of order one.
-    scaled = layers | {"input_scale": _SPREAD.get(config.likelihood.kind, config.likelihood.initial_scale)}
-    if config.kind in ("lae", "ae"):
+    scaled = layers | {"input_scale": getattr(config.likelihood, "initial_scale", _SPREAD.get(kind))}
+    if of_features:
         first = {"features": networks.features(image_shape, **scaled)}
     else:
         first = {"encoder": networks.encoder(image_shape, config.latent_dim, **scaled)}
-    return _assemble(
-        config,
-        **first,
-        decoder=networks.decoder(image_shape, config.latent_dim, output=_OUTPUTS[config.likelihood.kind], **layers),
-        likelihood=_likelihood(config.likelihood, data_size),
-        latent_dim=config.latent_dim,
-    )
-
-
-def _layers(network: NetworkConfig) -> dict[str, Any]:
-    if network.kind in ("conv", "conv5"):
-        return {"channels": network.channels, "hidden": network.hidden}
-    return {"widths": network.widths, "activation": network.activation, "layer_norm": network.layer_norm}
+    return first | {
+        "decoder": networks.decoder(image_shape, config.latent_dim, output=_OUTPUTS[kind], **layers),
+        "likelihood": _likelihood(config.likelihood, data_size),
+        "latent_dim": config.latent_dim,
+    }
 
 
 def _likelihood(config: LikelihoodConfig, data_size: int | None) -> Likelihood:
-    match config.kind:
-        case "gaussian":
+    match config:
+        case GaussianLikelihood():
             return Gaussian(config.initial_scale)
-        case "bernoulli":
+        case BernoulliLikelihood():
             return Bernoulli()
-        case "continuous_bernoulli":
+        case ContinuousBernoulliLikelihood():
             return ContinuousBernoulli()
-        case "discretized_logistic":
+        case LogisticLikelihood():
             return DiscretizedLogistic(config.initial_scale, data_size=data_size)
 
 
-def _assemble(config: ModelConfig, **parts: Any) -> LatentVariableModel:
-    """``parts``: encoder or features, decoder, likelihood and latent_dim."""
-    flow, langevin = config.flow, config.langevin
-    steps: dict[str, Any] = {
-        "num_steps": flow.steps,
-        "step_size": flow.step_size,
-        "max_step_size": flow.max_step_size,
-        "learn_step_size": flow.learn_step_size,
-        "initial_temperature": flow.initial_temperature,
-        "checkpoint_steps": flow.checkpoint_steps,
-    }
-    match config.kind:
-        case "vae":
-            return VAE(**parts)
-        case "vae_flow":
-            return VAEFlow(**parts, num_layers=config.planar.layers)
-        case "iwae":
-            return IWAE(**parts, num_samples=config.importance.samples)
-        case "hvae":
-            return HVAE(**parts, **steps, tempering=flow.tempering)
-        case "qsl_vae":
-            return QSLVAE(
-                **parts,
-                **steps,
-                step_unit=flow.step_unit,
-                bound=flow.bound,
-                damping=flow.damping,
-                noise_scale=flow.noise,
-            )
-        case "hoffman":
-            return Hoffman(
-                **parts, num_steps=langevin.steps, step_size=langevin.step_size, metropolis=langevin.metropolis
-            )
-        case "lae" | "ae":
-            return LAE(
-                **parts,
-                num_features=parts["features"].num_features,
-                num_updates=langevin.steps,
-                step_size=langevin.step_size,
-                metropolis=langevin.metropolis,
-                update="gradient" if config.kind == "ae" else langevin.update,
-                scale=langevin.scale,
-                posterior_steps=langevin.posterior_steps,
-                posterior_step_size=langevin.posterior_step_size,
-            )
+def _settings(section: Section, **renamed: str) -> dict[str, Any]:
+    """The settings of a section as arguments; ``renamed``: those that a model calls otherwise."""
+    return {renamed.get(name, name): value for name, value in section}
+
+
+def _lae(
+    config: LAEConfig | AEConfig, image_shape: tuple[int, ...], mean_image: Tensor | None, data_size: int | None
+) -> LAE:
+    parts = _parts(config, image_shape, mean_image, data_size, of_features=True)
+    langevin = _settings(config.langevin, steps="num_updates") | {"update": config.langevin.update}
+    return LAE(**parts, **langevin, num_features=parts["features"].num_features)
+
+
+register(VAEConfig, lambda config, *images: VAE(**autoencoder(config, *images)))
+register(
+    VAEFlowConfig,
+    lambda config, *images: VAEFlow(**autoencoder(config, *images), num_layers=config.planar.layers),
+)
+register(
+    IWAEConfig,
+    lambda config, *images: IWAE(**autoencoder(config, *images), num_samples=config.importance.samples),
+)
+register(
+    HVAEConfig,
+    lambda config, *images: HVAE(**autoencoder(config, *images), **_settings(config.flow, steps="num_steps")),
+)
+register(
+    QSLVAEConfig,
+    lambda config, *images: QSLVAE(
+        **autoencoder(config, *images), **_settings(config.flow, steps="num_steps", noise="noise_scale")
+    ),
+)
+register(
+    HoffmanConfig,
+    lambda config, *images: Hoffman(**autoencoder(config, *images), **_settings(config.langevin, steps="num_steps")),
+)
+register(LAEConfig, _lae)
+register(AEConfig, _lae)

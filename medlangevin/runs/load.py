@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from medlangevin.config import ModelConfig, load_run_config
+from medlangevin.config import ModelConfig, load_config
 from medlangevin.models import LatentVariableModel, build
 from medlangevin.runs.checkpoint import load_state, load_weights, require_weights
 from medlangevin.runs.folder import CONFIG, DATA, CheckpointName, checkpoint_folder, read_grid, read_shape
@@ -36,7 +36,7 @@ def load_run(run_dir: Path | str, *, checkpoint: CheckpointName = "best", device
     folder = checkpoint_folder(run_dir, checkpoint)
     if not folder.is_dir():
         raise MedlangevinError(f"run {run_dir} has no checkpoint '{checkpoint}' yet; train it with --resume first")
-    config = load_run_config(run_dir / CONFIG)
+    config = load_config(run_dir / CONFIG)
     path = run_dir / DATA
     data = read_json(path)
     image_shape = (1, *read_grid(data, path).shape) if config.images is None else read_shape(data, path)

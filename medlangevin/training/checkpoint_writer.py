@@ -5,40 +5,41 @@ from pathlib import Path
 
 import torch
 
-from medlangevin.runs.averaging import WeightAverage
 from medlangevin.runs.checkpoint import TrainingState, save_checkpoint
 from medlangevin.runs.folder import checkpoint_folder
+from medlangevin.training.learner import Learner
 
-TRAINING_S_PER_WRITE_S = 20  # seconds of training for each second spent writing a checkpoint
+# Seconds of training for each second of writing.
+TRAINING_PER_WRITING = 20
 
 
 class CheckpointWriter:
     """Keeps ``last`` (to resume from) and ``best`` (by validation ELBO) of a run.
 
-    Where weights are averaged, ``best`` has the average and ``last`` both.
+    Where weights are averaged, ``best`` has the average and ``last`` both. Writing takes at most about 5 % of the time:
+    after an epoch that is too short for that nothing is written. The best weights are held in memory meanwhile, and
+    ``best`` is written with ``last``, so the two always agree.
 
-    Writing takes at most about 5 % of the time: an epoch shorter than ``TRAINING_S_PER_WRITE_S`` writes
-    waits for the next. The best weights are
-    held in memory meanwhile, and ``best`` is written with ``last``, so the two always agree.
+    Attributes:
+        saved_epoch: The epoch of ``last``; 0 before the first.
     """
 
-    def __init__(
-        self,
-        run_dir: Path,
-        model: torch.nn.Module,
-        optimizer: torch.optim.Optimizer,
-        average: WeightAverage,
-        state: TrainingState,
-    ) -> None:
-        self._run_dir, self._model, self._optimizer, self._average = run_dir, model, optimizer, average
-        self.saved_epoch = state.epoch
+    def __init__(self, run_dir: Path, learner: Learner, saved_epoch: int) -> None:
+        self._run_dir, self._learner = run_dir, learner
+        self.saved_epoch = saved_epoch
         self._best: tuple[dict[str, torch.Tensor], TrainingState] | None = None
         self._due = time.monotonic()
 
     def offer(self, state: TrainingState, *, final: bool) -> None:
-        """The model stands at ``state``, the end of an epoch; write what is due, everything when ``final``."""
+        """Write what is due at the end of an epoch.
+
+        Args:
+            state: Where the model stands.
+            final: Whether the training ends here, and everything is due.
+        """
+        learner = self._learner
         if state.early_stopping.best_epoch == state.epoch:
-            weights = {name: value.detach().clone() for name, value in self._average.model.state_dict().items()}
+            weights = {name: value.detach().clone() for name, value in learner.average.model.state_dict().items()}
             self._best = (weights, state)
         started = time.monotonic()
         if not final and started < self._due:
@@ -46,13 +47,8 @@ class CheckpointWriter:
         if self._best is not None:
             save_checkpoint(checkpoint_folder(self._run_dir, "best"), *self._best)
             self._best = None
-        save_checkpoint(
-            checkpoint_folder(self._run_dir, "last"),
-            self._model.state_dict(),
-            state,
-            self._optimizer,
-            self._average.state(),
-        )
+        last = checkpoint_folder(self._run_dir, "last")
+        save_checkpoint(last, learner.model.state_dict(), state, learner.optimizer, learner.average.state())
         self.saved_epoch = state.epoch
         finished = time.monotonic()
-        self._due = finished + TRAINING_S_PER_WRITE_S * (finished - started)
+        self._due = finished + TRAINING_PER_WRITING * (finished - started)

@@ -7,15 +7,16 @@ from lightning.fabric import Fabric
 from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
-from medlangevin.models import LatentVariableModel
 from medlangevin.training.gpu import Recorded
+from medlangevin.training.learner import Learner
 
 
 class Gradients(NamedTuple):
     """What is known of gradients that were just made; the next ones overwrite it.
 
-    ``figures`` (n,) float64: the loss, its parts, and the norm of the gradient before it was clipped. ``is_finite``, a
-    0-d tensor: whether loss and norm are.
+    Attributes:
+        figures: (n,) float64: the loss, its parts, and the norm of the gradient before it was clipped.
+        is_finite: A 0-d tensor: whether loss and norm are.
     """
 
     figures: Tensor
@@ -23,35 +24,43 @@ class Gradients(NamedTuple):
 
 
 class GradientStep:
-    """``make`` makes a batch's gradients, clipped to a norm of ``gradient_clip``, and ``update`` follows them.
+    """``make`` makes a batch's gradients, clipped, and ``update`` follows them.
 
-    The loss is made inside the forward of ``wrapped``, the module that Fabric set up, with all its Langevin steps, as a
-    distributed wrapper would miss gradients made elsewhere. ``generator`` is the only source of noise. ``recorded``:
-    after a few steps both halves are CUDA graphs. ``names`` are those of the figures, once there are any.
+    The loss is made inside the forward of the module that Fabric set up, with all its Langevin steps, as a distributed
+    wrapper would miss gradients made elsewhere. If the learner is recorded, both halves are CUDA graphs after a few
+    steps.
+
+    Attributes:
+        names: Those of the figures, once there are any.
     """
 
-    def __init__(
-        self,
-        fabric: Fabric,
-        model: LatentVariableModel,
-        wrapped: Any,
-        optimizer: Any,
-        generator: torch.Generator,
-        *,
-        gradient_clip: float,
-        recorded: bool,
-    ) -> None:
-        self._fabric, self._model, self._wrapped, self._optimizer = fabric, model, wrapped, optimizer
-        self._generator, self._gradient_clip = generator, gradient_clip
+    def __init__(self, fabric: Fabric, learner: Learner, generator: torch.Generator, *, gradient_clip: float) -> None:
+        """Set the model up for its device.
+
+        Args:
+            fabric: The devices.
+            learner: The model, on its device, and its optimiser.
+            generator: The only source of noise.
+            gradient_clip: The norm that gradients are clipped to.
+        """
+        self._fabric, self._model, self._generator = fabric, learner.model, generator
+        self._wrapped: Any
+        self._wrapped, self._optimizer = fabric.setup(learner.model, learner.optimizer)
+        self._gradient_clip = gradient_clip
         self.names: tuple[str, ...] = ()
         self._recorded_gradients: list[Tensor | None] = []
-        self._record_make = Recorded(self._make, [generator], enabled=recorded)
-        self._record_update = Recorded(self._optimizer.step, enabled=recorded)
+        self._record_make = Recorded(self._make, [generator], enabled=learner.recorded)
+        self._record_update = Recorded(self._optimizer.step, enabled=learner.recorded)
 
     def make(self, x: Tensor, *, weight: float = 1.0) -> Gradients:
-        """The gradients of the loss at ``x`` (n, C, *spatial), left at the parameters; of several processes' the mean.
+        """The gradients of the loss, left at the parameters; of several processes' the mean.
 
-        ``weight`` is what this process's part of a batch counts in that mean.
+        Args:
+            x: Images (n, C, *spatial).
+            weight: What this process's part of a batch counts in the mean over processes.
+
+        Returns:
+            The figures of the loss.
         """
         if weight != 1 or not self._record_make.takes(x):
             return self._make(x, weight)

@@ -1,28 +1,26 @@
 """``train``: everything between a configuration and a finished run."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
-import torch
+from lightning.fabric import Fabric
 
-from medlangevin.config import Config, dump_config, load_run_config
+from medlangevin.config import Config, dump_config, load_config
 from medlangevin.config.load import flat
 from medlangevin.config.run import PLACES
-from medlangevin.models import build
 from medlangevin.runs import folder as layout
-from medlangevin.runs.averaging import WeightAverage
 from medlangevin.runs.checkpoint import TrainingState, load_training
 from medlangevin.runs.environment import describe_environment, device_name
-from medlangevin.runs.metrics import MetricsFile, read_metrics, require_reaching
+from medlangevin.runs.metrics import read_metrics, require_reaching
 from medlangevin.runs.precision import matmul_precision
-from medlangevin.runs.randomness import derive_seed
 from medlangevin.system.distributed import is_first
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import read_json, recover_folder, write_json, write_text
+from medlangevin.training.curves import Curves, MlflowLog
 from medlangevin.training.data import TrainingData, load_data
-from medlangevin.training.gpu import put_channels_last, recordable, tunable, tuned_kernels
-from medlangevin.training.mlflow_log import MlflowLog
-from medlangevin.training.optimizer import make_optimizer
+from medlangevin.training.gpu import tuned_kernels
+from medlangevin.training.learner import make_learner
 from medlangevin.training.processes import make_fabric
 from medlangevin.training.trainer import Trainer
 
@@ -33,10 +31,18 @@ MAY_CHANGE = {*PLACES, "training.epochs", "training.patience"}
 
 
 def train(config: Config, *, resume: bool = False) -> Path:
-    """Train the model of ``config`` and return the run's folder; logs what was decided and what came out.
+    """Train the model of a configuration; logs what was decided and what came out.
 
-    ``resume`` goes on from the last checkpoint of the same run, exactly (on a GPU up to rounding), and starts from the
-    beginning when there is none. Raises MedlangevinError before anything is written when the input is bad.
+    Args:
+        config: The run.
+        resume: Go on from the last checkpoint of the same run, exactly (on a GPU up to rounding), or start from the
+            beginning when there is none.
+
+    Returns:
+        The run's folder.
+
+    Raises:
+        MedlangevinError: The input is bad (before anything is written), or training cannot go on.
     """
     run_dir = config.run_dir
     fabric = make_fabric(config.training)
@@ -47,6 +53,42 @@ def train(config: Config, *, resume: bool = False) -> Path:
     fabric.barrier()
     resuming = _require_startable(run_dir, config, resume=resume)
     mlflow = None if config.training.mlflow is None else MlflowLog(config.training.mlflow)
+    data = _load_data(config, fabric)
+    if resuming:
+        _require_same_data(run_dir / layout.DATA, data)
+    learner = make_learner(config, data, fabric)
+    state, rows = TrainingState(), []
+    if resuming:
+        rows = read_metrics(run_dir / layout.METRICS)
+        last = layout.checkpoint_folder(run_dir, "last")
+        state = load_training(last, learner.model, learner.optimizer, learner.average)
+        require_reaching(rows, state.epoch, run_dir / layout.METRICS)
+
+    fabric.barrier()  # nobody writes before all have looked
+    trainer = Trainer(fabric, config, learner, data, state, Curves(run_dir, rows, mlflow))
+    if is_first():
+        write_text(run_dir / layout.CONFIG, dump_config(config))
+        write_json(run_dir / layout.DATA, data.description)
+        if not trainer.finished:  # what trained the run, not what looks at it afterwards
+            write_json(run_dir / layout.ENVIRONMENT, describe_environment(fabric.device))
+    parameters = sum(parameter.numel() for parameter in learner.model.parameters())
+    where = device_name(fabric.device) + (f", {fabric.world_size} processes" if fabric.world_size > 1 else "")
+    say(f"run {run_dir}: {config.model.kind}, {parameters:,} parameters, on {where}")
+    say(data.summary)
+    if resume:
+        say(f"going on after epoch {state.epoch}" if resuming else "nothing to resume: starting from the beginning")
+    try:
+        with matmul_precision(config.training.matmul_precision), tuned_kernels(learner.tuned):
+            state = trainer.run()
+    except KeyboardInterrupt:
+        say(f"interrupted in epoch {trainer.state.epoch + 1}; train again with --resume to go on")
+        raise
+    say(trainer.usage.describe(fabric.device))
+    _say_what_came_out(say, state, config, data)
+    return run_dir
+
+
+def _load_data(config: Config, fabric: Fabric) -> TrainingData:
     with fabric.rank_zero_first():  # which may have to fetch it
         data = load_data(config, fabric.device)
     if len(data.training) < fabric.world_size:
@@ -54,68 +96,15 @@ def train(config: Config, *, resume: bool = False) -> Path:
             f"{len(data.training)} {data.noun}s to train on cannot be split among {fabric.world_size} processes; "
             "start fewer"
         )
-    if resuming:
-        _require_same_data(run_dir / layout.DATA, data)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(config.seed, "weights"))
-        model = build(
-            config.model, data.image_shape, mean_image=data.training.mean().cpu(), data_size=len(data.training)
-        )
-    model.to(fabric.device)
-    tuned = tunable(model, fabric.device, wanted=config.training.tune_kernels)
-    if tuned:
-        put_channels_last(model)
-    recorded = recordable(fabric.device, fabric.world_size, wanted=config.training.cuda_graphs)
-    optimizer = make_optimizer(model, config.training, recorded=recorded)
-    average = WeightAverage(model, config.training.weight_averaging)
-    state, rows = TrainingState(), []
-    if resuming:
-        rows = read_metrics(run_dir / layout.METRICS)
-        state = load_training(layout.checkpoint_folder(run_dir, "last"), model, optimizer, average)
-        require_reaching(rows, state.epoch, run_dir / layout.METRICS)
+    return data
 
-    fabric.barrier()  # nobody writes before all have looked
-    metrics = MetricsFile(run_dir / layout.METRICS, rows)
-    if is_first():
-        write_text(run_dir / layout.CONFIG, dump_config(config))
-        write_json(run_dir / layout.DATA, data.description)
-        metrics.drop_after(state.epoch)
-        if mlflow is not None:
-            mlflow.start(run_dir, config)
-    trainer = Trainer(
-        fabric=fabric,
-        config=config,
-        model=model,
-        optimizer=optimizer,
-        average=average,
-        data=data,
-        run_dir=run_dir,
-        state=state,
-        metrics=metrics,
-        mlflow=mlflow,
-        recorded=recorded,
-    )
-    if is_first() and not trainer.finished:  # what trained the run, not what looks at it afterwards
-        write_json(run_dir / layout.ENVIRONMENT, describe_environment(fabric.device))
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    where = device_name(fabric.device) + (f", {fabric.world_size} processes" if fabric.world_size > 1 else "")
-    say(f"run {run_dir}: {config.model.kind}, {parameters:,} parameters, on {where}")
-    say(data.summary)
-    if resume:
-        say(f"going on after epoch {state.epoch}" if resuming else "nothing to resume: starting from the beginning")
-    try:
-        with matmul_precision(config.training.matmul_precision), tuned_kernels(tuned):
-            state = trainer.run()
-    except KeyboardInterrupt:
-        say(f"interrupted in epoch {trainer.state.epoch + 1}; train again with --resume to go on")
-        raise
-    say(trainer.usage.describe(fabric.device))
+
+def _say_what_came_out(say: Callable[[str], None], state: TrainingState, config: Config, data: TrainingData) -> None:
     stopping = state.early_stopping
     if state.epoch < config.training.epochs:
         say(f"stopped early after epoch {state.epoch}: no gain for {config.training.patience} epochs")
     elbo = "" if stopping.best_elbo is None else f": validation ELBO {stopping.best_elbo:.1f} nats per {data.noun}"
     say(f"best epoch {stopping.best_epoch} of {state.epoch}{elbo}")
-    return run_dir
 
 
 def _say_nothing(text: str) -> None:
@@ -134,7 +123,7 @@ def _require_startable(run_dir: Path, config: Config, *, resume: bool) -> bool:
         return False  # an empty folder, or a run that ended before its first checkpoint: nothing to lose
     if not resume:
         raise MedlangevinError(f"run {run_dir} exists; go on with --resume or choose another name with --set name=NAME")
-    _require_same_settings(load_run_config(run_dir / layout.CONFIG), config, run_dir)
+    _require_same_settings(load_config(run_dir / layout.CONFIG), config, run_dir)
     return True
 
 

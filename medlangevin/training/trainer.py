@@ -2,73 +2,67 @@
 
 import logging
 import time
-from pathlib import Path
+from collections.abc import Iterator
 
 import torch
 from lightning.fabric import Fabric
+from torch import Tensor
 
 from medlangevin.config import Config
-from medlangevin.models import LatentVariableModel
-from medlangevin.runs.averaging import WeightAverage
 from medlangevin.runs.checkpoint import EarlyStopping, TrainingState
 from medlangevin.runs.environment import Usage
-from medlangevin.runs.metrics import MetricsFile, Row
+from medlangevin.runs.metrics import Row
 from medlangevin.runs.randomness import generator, reseed
-from medlangevin.system.distributed import SharedGenerator, all_processes, is_first, total
+from medlangevin.system.distributed import Rows, SharedGenerator, all_processes, is_first, total
 from medlangevin.system.progress import progress
 from medlangevin.training.checkpoint_writer import CheckpointWriter
+from medlangevin.training.curves import Curves
 from medlangevin.training.data import TrainingData
 from medlangevin.training.gpu import Recorded, recording_stream
 from medlangevin.training.gradient_step import Gradients, GradientStep
 from medlangevin.training.health import Health, gradient_problem, loss_problem, weight_problem
-from medlangevin.training.mlflow_log import MlflowLog
+from medlangevin.training.learner import Learner
 from medlangevin.training.optimizer import learning_rate_factor, set_learning_rate
 from medlangevin.training.sources import EpochBatches, Source
-from medlangevin.training.tensorboard import EventLog
 
 logger = logging.getLogger(__name__)
 
-# So many steps of an epoch may be left out because their numbers are none.
+# So many steps of an epoch may be left out because their numbers are NaN or infinite.
 MOST_SKIPPED = 3
 PICTURES_PER_RUN = 20
 IMAGES_PER_PICTURE = 4
 
 
 class Trainer:
-    """Trains ``model`` on ``data`` from ``state`` on; ``run`` carries it through to the end.
+    """Trains a model; ``run`` carries it through to the end.
 
-    The model is on the device of ``fabric`` already, and ``average`` is its own; ``recorded``: its steps are recorded
-    as CUDA graphs, which the optimiser was made for. Of several processes each has a trainer, and the first one writes
-    and prints.
+    Of several processes each has a trainer, and the first one writes and logs.
+
+    Attributes:
+        state: Where the training stands.
+        usage: Time and memory so far.
     """
 
     def __init__(
-        self,
-        *,
-        fabric: Fabric,
-        config: Config,
-        model: LatentVariableModel,
-        optimizer: torch.optim.Optimizer,
-        average: WeightAverage,
-        data: TrainingData,
-        run_dir: Path,
-        state: TrainingState,
-        metrics: MetricsFile,
-        mlflow: MlflowLog | None,
-        recorded: bool,
+        self, fabric: Fabric, config: Config, learner: Learner, data: TrainingData, state: TrainingState, curves: Curves
     ) -> None:
-        self.fabric, self.config, self.data, self.state, self.metrics = fabric, config, data, state, metrics
-        self.model = model
-        self.optimizer = optimizer
-        self._average = average
-        self._checkpoints = CheckpointWriter(run_dir, model, optimizer, average, state)
-        self._events_folder = run_dir / "tensorboard"
-        self._mlflow = mlflow
+        """Get ready; nothing is written yet.
+
+        Args:
+            fabric: The devices.
+            config: The run.
+            learner: The model, on its device, as it stands at ``state``.
+            data: What it is trained and validated on.
+            state: Where to go on from.
+            curves: Where its figures go.
+        """
+        self.fabric, self.config, self.learner, self.data, self.state = fabric, config, learner, data, state
         self.usage = Usage()
-        training = config.training
+        self._curves = curves
+        self._checkpoints = CheckpointWriter(curves.run_dir, learner, state.epoch)
         self._batches = EpochBatches(
             len(data.training),
-            training.batch_size,
+            config.training.batch_size,
             seed=config.seed,
             rank=fabric.global_rank,
             processes=fabric.world_size,
@@ -77,26 +71,24 @@ class Trainer:
         kind: type[torch.Generator] = SharedGenerator if fabric.world_size > 1 else torch.Generator
         self._noise, self._data_noise = (kind(fabric.device) for _ in range(2))
         self._validation_noise = torch.Generator(fabric.device)
-        wrapped, wrapped_optimizer = fabric.setup(model, optimizer)
-        self._step = GradientStep(
-            fabric,
-            model,
-            wrapped,
-            wrapped_optimizer,
-            self._noise,
-            gradient_clip=training.gradient_clip,
-            recorded=recorded,
-        )
+        self._step = GradientStep(fabric, learner, self._noise, gradient_clip=config.training.gradient_clip)
         self._elbo = Recorded(
-            lambda x: average.model.elbo(x, self._validation_noise), [self._validation_noise], enabled=recorded
+            lambda x: learner.average.model.elbo(x, self._validation_noise),
+            [self._validation_noise],
+            enabled=learner.recorded,
         )
 
     def run(self) -> TrainingState:
-        """Train until the last epoch or until early stopping; the state at the end.
+        """Train until the last epoch or until early stopping.
 
-        A step whose loss or gradient is not finite is left out, three times an epoch at most; then, and when weights or
-        the validation ELBO are not finite, MedlangevinError. After Ctrl-C the last checkpoint is whole and a resume
-        goes on from it.
+        A step whose loss or gradient is not finite is left out, three times an epoch at most. After Ctrl-C the last
+        checkpoint is whole and a resume goes on from it.
+
+        Returns:
+            The state at the end.
+
+        Raises:
+            MedlangevinError: A fourth such step, or weights or a validation ELBO that are not finite.
         """
         with recording_stream(self.fabric.device):
             if is_first():
@@ -107,38 +99,47 @@ class Trainer:
         self.fabric.barrier()
         return self.state
 
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done or early stopping has struck."""
+        training, epoch = self.config.training, self.state.epoch
+        return epoch >= training.epochs or self.state.early_stopping.should_stop(epoch, training.patience)
+
+    def validate(self, source: Source) -> Tensor:
+        """The ELBO of images, with the same noise every time, so epochs compare.
+
+        Args:
+            source: The images.
+
+        Returns:
+            (N,) float64, in nats.
+        """
+        reseed(self._validation_noise, self.config.seed, "validation")
+        self.learner.average.model.eval()
+        batches = source.in_order(self.config.training.batch_size)
+        # A recorded call overwrites what the last one gave, so each is copied.
+        return torch.cat([self._elbo(x.to(self.fabric.device)).double().cpu() for x in batches])
+
     def _run_and_write(self) -> None:
         epochs = self.config.training.epochs
-        events = EventLog(self._events_folder, epoch=self.state.epoch)
+        self._curves.start(self.config, self.state.epoch)
         try:
             with progress(epochs, "epoch", done=self.state.epoch) as track:
                 while not self.finished:
                     row = self._epoch()
-                    self.metrics.append(row)
-                    events.scalars(self.state.epoch, row)
-                    if self._mlflow is not None:
-                        self._mlflow.scalars(self.state.epoch, row)
+                    self._curves.append(self.state.epoch, row)
                     if self.state.epoch % max(1, epochs // PICTURES_PER_RUN) == 0:
-                        self._draw(events)
+                        self._draw()
                     self._checkpoints.offer(self.state, final=self.finished)
                     track.advance(self.state.epoch, self._note(row))
         finally:
-            events.close()
-            if self._mlflow is not None:
-                self._mlflow.close(finished=self.finished)
-
-    @property
-    def finished(self) -> bool:
-        """Whether all epochs are done or early stopping has struck."""
-        training = self.config.training
-        epoch = self.state.epoch
-        return epoch >= training.epochs or self.state.early_stopping.should_stop(epoch, training.patience)
+            self._curves.close(finished=self.finished)
 
     def _epoch(self) -> Row:
         started = time.monotonic()
         epoch = self.state.epoch + 1
         row = self._gradient_steps(epoch)
-        self._require_none(weight_problem(self.model))
+        self._require_none(weight_problem(self.learner.model))
         stopping = self.state.early_stopping
         if self.data.validation is None:
             stopping = EarlyStopping(best_epoch=epoch)
@@ -153,19 +154,11 @@ class Trainer:
         return row | {"seconds": round(time.monotonic() - started, 3)}
 
     def _gradient_steps(self, epoch: int) -> Row:
-        reseed(self._noise, self.config.seed, "noise", epoch)
-        reseed(self._data_noise, self.config.seed, "data", epoch)
-        self._batches.set_epoch(epoch)
-        self.model.train()
-        sums: torch.Tensor | float = 0.0
+        """One epoch: a step a batch; the means of the figures of the steps that were not left out."""
+        self.learner.model.train()
+        sums: Tensor | float = 0.0
         seen = skipped = 0
-        batches = self.data.training.shuffled(self._batches, self._data_noise)
-        for rows in self._batches.rows():
-            for stream in (self._noise, self._data_noise):
-                if isinstance(stream, SharedGenerator):
-                    stream.rows = rows
-            with self.usage.waiting():
-                x = next(batches).to(self.fabric.device, non_blocking=True)
+        for x, rows in self._training_batches(epoch):
             rate = self._set_learning_rate()
             gradients = self._step.make(x, weight=rows.size * self.fabric.world_size / rows.total)
             self.state = self.state._replace(step=self.state.step + 1)
@@ -173,7 +166,7 @@ class Trainer:
                 skipped = self._skip(gradients, skipped)
                 continue
             self._step.update()
-            self._average.update()
+            self.learner.average.update()
             seen += rows.total
             sums = sums + gradients.figures * rows.size
         if seen == 0:
@@ -182,6 +175,32 @@ class Trainer:
         row = {"epoch": epoch, "step": self.state.step, "learning_rate": rate}
         row |= dict(zip(self._step.names, means, strict=True))
         return row | ({"skipped_steps": skipped} if skipped else {})
+
+    def _training_batches(self, epoch: int) -> Iterator[tuple[Tensor, Rows]]:
+        """This process's part of each batch, on the device, and which part it is; noise is drawn for that part."""
+        reseed(self._noise, self.config.seed, "noise", epoch)
+        reseed(self._data_noise, self.config.seed, "data", epoch)
+        self._batches.set_epoch(epoch)
+        batches = self.data.training.shuffled(self._batches, self._data_noise)
+        for rows in self._batches.rows():
+            for stream in (self._noise, self._data_noise):
+                if isinstance(stream, SharedGenerator):
+                    stream.rows = rows
+            with self.usage.waiting():
+                x = next(batches).to(self.fabric.device, non_blocking=True)
+            yield x, rows
+
+    def _set_learning_rate(self) -> float:
+        training = self.config.training
+        factor = learning_rate_factor(
+            self.state.step,
+            total_steps=training.epochs * len(self._batches),
+            warmup_steps=training.warmup_epochs * len(self._batches),
+            schedule=training.learning_rate_schedule,
+        )
+        rate = training.learning_rate * factor
+        set_learning_rate(self.learner.optimizer, rate)
+        return rate
 
     def _is_finite_everywhere(self, gradients: Gradients) -> bool:
         if self.fabric.world_size == 1:
@@ -193,7 +212,7 @@ class Trainer:
         problem = self._problem(gradients)
         if skipped == MOST_SKIPPED:
             raise self._health(skipped).stopped(problem)
-        shortened = ", Langevin steps halved" if self.model.shorten_steps() else ""
+        shortened = ", Langevin steps halved" if self.learner.model.shorten_steps() else ""
         if is_first():
             logger.warning(f"step {self.state.step} (epoch {self.state.epoch + 1}) skipped{shortened}: {problem}")
         return skipped + 1
@@ -201,39 +220,24 @@ class Trainer:
     def _problem(self, gradients: Gradients) -> str:
         loss, *parts, norm = gradients.figures
         problem = loss_problem(loss, dict(zip(self._step.names[1:-1], parts, strict=True)))
-        return problem or gradient_problem(norm, self.model) or "another process has numbers that are not finite"
+        problem = problem or gradient_problem(norm, self.learner.model)
+        return problem or "another process has numbers that are not finite"
 
     def _require_none(self, problem: str | None) -> None:
         if problem is not None:
             raise self._health().stopped(problem)
 
-    def validate(self, source: Source) -> torch.Tensor:
-        """The ELBO of each image of ``source``, (N,) float64 in nats; the same noise every time, so epochs compare."""
-        reseed(self._validation_noise, self.config.seed, "validation")
-        self._average.model.eval()
-        batches = source.in_order(self.config.training.batch_size)
-        # A recorded call overwrites what the last one gave, so each is copied.
-        return torch.cat([self._elbo(x.to(self.fabric.device)).double().cpu() for x in batches])
+    def _health(self, skipped: int = 0) -> Health:
+        return Health(self.state.step, self.state.epoch + 1, self._checkpoints.saved_epoch, skipped)
 
-    def _set_learning_rate(self) -> float:
-        training = self.config.training
-        factor = learning_rate_factor(
-            self.state.step,
-            total_steps=training.epochs * len(self._batches),
-            warmup_steps=training.warmup_epochs * len(self._batches),
-            schedule=training.learning_rate_schedule,
-        )
-        rate = training.learning_rate * factor
-        set_learning_rate(self.optimizer, rate)
-        return rate
-
-    def _draw(self, events: EventLog) -> None:
+    def _draw(self) -> None:
+        model, epoch = self.learner.average.model, self.state.epoch
         noise = generator(self.config.seed, "pictures", device=self.fabric.device)
         if self.data.validation is not None:
             x = next(self.data.validation.in_order(IMAGES_PER_PICTURE)).to(self.fabric.device)
-            reconstructed = self._average.model.reconstruct(x, noise)
-            events.pictures(self.state.epoch, "reconstructions", torch.stack([x, reconstructed], 1).flatten(0, 1))
-        events.pictures(self.state.epoch, "samples", self._average.model.sample(IMAGES_PER_PICTURE, noise))
+            both = torch.stack([x, model.reconstruct(x, noise)], 1)
+            self._curves.draw(epoch, "reconstructions", both.flatten(0, 1))
+        self._curves.draw(epoch, "samples", model.sample(IMAGES_PER_PICTURE, noise))
 
     def _note(self, row: Row) -> str:
         note = f"loss {row['loss']:.1f}"
@@ -241,6 +245,3 @@ class Trainer:
             best = self.state.early_stopping.best_epoch
             note += f", validation ELBO {row['validation_elbo']:.1f} nats (best: epoch {best})"
         return note
-
-    def _health(self, skipped: int = 0) -> Health:
-        return Health(self.state.step, self.state.epoch + 1, self._checkpoints.saved_epoch, skipped)

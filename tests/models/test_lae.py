@@ -252,6 +252,18 @@ def test_posterior_samples_have_the_exact_spread_of_the_learned_decoder(update):
     assert (model.encoder.scale / covariance.diagonal().sqrt() - 1).abs().min() > 0.1
 
 
+@pytest.mark.parametrize("steps", [2, 3, 8, 21])
+def test_a_posterior_sample_is_the_end_of_a_chain_of_all_its_steps(steps):
+    """Steps too small to be refused: each point that is looked at is where the chain stands next."""
+    model = make(posterior_steps=steps, posterior_step_size=1e-10)
+    visited: list[Tensor] = []
+    model.decoder.register_forward_pre_hook(lambda _, inputs: visited.append(inputs[0].detach().clone()))
+    drawn = model.posterior_sample(images(3), 1, generator())[0]
+    assert len(visited) == steps + 1  # the start, and one proposal a step
+    assert torch.equal(drawn, visited[-1])
+    assert len(torch.stack(visited).unique(dim=0)) == steps + 1
+
+
 def test_the_bound_and_the_evidence_of_a_linear_model():
     model, x = linear_model(scale=0.2)
     train(model, x, 100, learning_rate=1e-2)

@@ -169,7 +169,7 @@ def test_one_line_errors():
     with pytest.raises(MedlangevinError, match="cannot be modelled"):
         make("vae", (1, 5))
     with pytest.raises(MedlangevinError, match="mean image"):
-        build(ModelConfig(kind="vae"), (1, 8, 8), mean_image=torch.zeros(1, 4, 4))
+        build(ModelConfig.model_validate({"kind": "vae"}), (1, 8, 8), mean_image=torch.zeros(1, 4, 4))
 
 
 @pytest.mark.parametrize("kind", KINDS)

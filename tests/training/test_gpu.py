@@ -12,10 +12,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from medlangevin.config import Config, parse_config
 from medlangevin.models import LatentVariableModel, build
+from medlangevin.runs.averaging import WeightAverage
 from medlangevin.runs.load import load_run
 from medlangevin.runs.metrics import read_metrics
 from medlangevin.training.gpu import WARM_UP, Recorded, recordable, recording_stream
 from medlangevin.training.gradient_step import GradientStep
+from medlangevin.training.learner import Learner
 from medlangevin.training.train import train
 
 SHAPE = (1, 8, 8)
@@ -199,7 +201,8 @@ def weights_after(batches: tuple[int, ...], monkeypatch: pytest.MonkeyPatch, *, 
         return graph
 
     monkeypatch.setattr(Recorded, "_record", record)
-    step = GradientStep(fabric, model, *fabric.setup(model, optimizer), stream, gradient_clip=10.0, recorded=recorded)
+    learner = Learner(model, optimizer, WeightAverage(model, 0), recorded=recorded)
+    step = GradientStep(fabric, learner, stream, gradient_clip=10.0)
     x = torch.rand(max(batches), *SHAPE, generator=torch.Generator().manual_seed(1))
     for epoch in range(8):
         stream.manual_seed(epoch)

@@ -65,7 +65,7 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[LatentVariableModel], None
     """Make ``train`` build the given model, whatever the configuration says."""
 
     def replace(model: LatentVariableModel) -> None:
-        monkeypatch.setattr("medlangevin.training.train.build", lambda *_, **__: model)
+        monkeypatch.setattr("medlangevin.training.learner.build", lambda *_, **__: model)
 
     return replace
 

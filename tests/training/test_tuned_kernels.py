@@ -90,12 +90,14 @@ def test_a_training_is_tuned_where_that_gains(cohort: Path, tmp_path: Path, tune
 
     class Looked(Trainer):
         def run(self) -> TrainingState:
-            weights = [weight for weight in self.model.parameters() if weight.ndim == 5 and min(weight.shape[:2]) > 1]
+            weights = [
+                weight for weight in self.learner.model.parameters() if weight.ndim == 5 and min(weight.shape[:2]) > 1
+            ]
             seen.append((torch.backends.cudnn.benchmark, {is_channels_last(weight) for weight in weights}))
             return super().run()
 
     monkeypatch.setattr("medlangevin.training.train.Trainer", Looked)
-    monkeypatch.setattr("medlangevin.training.train.tunable", lambda model, device, *, wanted: wanted)
+    monkeypatch.setattr("medlangevin.training.learner.tunable", lambda model, device, *, wanted: wanted)
     config = {
         "name": "a",
         "output_dir": str(tmp_path),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from medlangevin.config import load_run_config
+from medlangevin.config import load_config
 from medlangevin.papers.table import folder
 from medlangevin.papers.table.cells import Cell, make_cells, select
 from medlangevin.papers.table.records import (
@@ -84,7 +84,7 @@ def require_same_settings(cell: Cell, table: BenchmarkConfig, out: Path) -> None
     run_dir = cell.config.run_dir
     if not checkpoint_folder(run_dir, "last").is_dir():
         return
-    before, wanted = load_run_config(run_dir / CONFIG), cell.config
+    before, wanted = load_config(run_dir / CONFIG), cell.config
     constant = wanted.training.learning_rate_schedule == "constant"
     if constant and before.training.epochs < wanted.training.epochs:
         longer = before.training.model_copy(update={"epochs": wanted.training.epochs})

@@ -156,4 +156,4 @@ class BenchmarkConfig(Section):
 
 def load_benchmark(path: Path | str) -> BenchmarkConfig:
     """Read and check the YAML file of a table. Raises MedlangevinError with one line: file, key, what is wrong."""
-    return check(BenchmarkConfig, read_mapping(Path(path), BenchmarkConfig), source=str(path))
+    return check(BenchmarkConfig, read_mapping(Path(path), BenchmarkConfig, aliases=True), source=str(path))

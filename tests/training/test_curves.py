@@ -11,7 +11,7 @@ import pytest
 from medlangevin.config import Config, parse_config
 from medlangevin.runs.metrics import read_metrics
 from medlangevin.system.errors import MedlangevinError
-from medlangevin.training.mlflow_log import EXPERIMENT, settings
+from medlangevin.training.curves import EXPERIMENT, settings
 from medlangevin.training.train import train
 
 MakeConfig = Callable[..., Config]
@@ -105,7 +105,7 @@ def test_without_mlflow_the_line_says_what_to_install(tmp_path: Path) -> None:
     """In a process of its own, where MLflow cannot be imported."""
     program = (
         "import sys; sys.modules['mlflow'] = None\n"
-        "from medlangevin.training.mlflow_log import MlflowLog\n"
+        "from medlangevin.training.curves import MlflowLog\n"
         "try: MlflowLog('http://localhost:5000')\n"
         "except Exception as error: print(type(error).__name__, error)\n"
     )

@@ -1,0 +1,107 @@
+"""The schema of a model's networks and of its likelihood: for each kind a section with the settings of that kind."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from medlangevin.config.fields import Float, Section, Width, kind_unless_given
+
+Channels = Annotated[
+    tuple[Width, ...],
+    Field(min_length=1, max_length=4, description="Filters of each convolution: 1 to 4 numbers of 1 to 16,384."),
+]
+Hidden = Annotated[Width, Field(description="Units of the dense layer behind the convolutions, 1 to 16,384.")]
+Activation = Annotated[
+    Literal["relu", "softplus"],
+    Field(
+        description="What follows each layer; softplus suits kinds that differentiate through a force (hvae, qsl_vae), "
+        "as a relu has no curvature of its own to learn from."
+    ),
+]
+
+
+class ConvNetwork(Section):
+    """Strided convolutions, softplus, and a dense layer; 2D or 3D."""
+
+    kind: Annotated[Literal["conv"], Field(description="Convolutions with kernels of 3, in 2D or 3D.")] = "conv"
+    channels: Channels = (16, 32, 64)
+    hidden: Hidden = 256
+
+
+class Conv5Network(Section):
+    """The same with kernels of 5 x 5, as published for 28 x 28 digits (HVAE, QSL-VAE); 2D only."""
+
+    kind: Annotated[Literal["conv5"], Field(description="Convolutions with kernels of 5 x 5, in 2D.")] = "conv5"
+    channels: Channels = (16, 32, 32)
+    hidden: Hidden = 450
+
+
+class MLPNetwork(Section):
+    """Fully connected layers."""
+
+    kind: Annotated[Literal["mlp"], Field(description="Fully connected layers.")] = "mlp"
+    widths: Annotated[
+        tuple[Width, ...],
+        Field(min_length=1, max_length=8, description="Units of each layer: 1 to 8 numbers of 1 to 16,384."),
+    ] = (1024, 1024, 1024)
+    activation: Activation = "relu"
+    layer_norm: Annotated[bool, Field(description="Whether LayerNorm stands before each activation.")] = True
+
+
+class SmoothMLPNetwork(MLPNetwork):
+    """Fully connected layers where the model differentiates through a force."""
+
+    activation: Activation = "softplus"
+
+
+NetworkConfig = Annotated[
+    ConvNetwork | Conv5Network | MLPNetwork,
+    Field(discriminator="kind", description="The encoder and the decoder, mirror images of each other."),
+    kind_unless_given("kind", "conv"),
+]
+SmoothNetworkConfig = Annotated[
+    ConvNetwork | Conv5Network | SmoothMLPNetwork,
+    Field(discriminator="kind", description="The encoder and the decoder, mirror images of each other."),
+    kind_unless_given("kind", "conv"),
+]
+
+
+class GaussianLikelihood(Section):
+    """A Gaussian about the mean image; one scale for all elements is learned."""
+
+    kind: Annotated[Literal["gaussian"], Field(description="A Gaussian of windowed HU or grey values.")] = "gaussian"
+    initial_scale: Annotated[
+        Float, Field(ge=1e-4, le=100, description="The scale at first, in units of x, 0.0001 to 100.")
+    ] = 0.1
+
+
+class BernoulliLikelihood(Section):
+    """For zeros and ones."""
+
+    kind: Annotated[Literal["bernoulli"], Field(description="A Bernoulli of zeros and ones.")] = "bernoulli"
+
+
+class ContinuousBernoulliLikelihood(Section):
+    """For grey values."""
+
+    kind: Annotated[Literal["continuous_bernoulli"], Field(description="A continuous Bernoulli of grey values.")] = (
+        "continuous_bernoulli"
+    )
+
+
+class LogisticLikelihood(Section):
+    """A logistic over 256 grey levels; one scale for all elements is learned."""
+
+    kind: Annotated[Literal["discretized_logistic"], Field(description="A logistic over 256 grey levels.")] = (
+        "discretized_logistic"
+    )
+    initial_scale: Annotated[
+        Float, Field(ge=1e-4, le=100, description="The scale at first, in units of 2 x - 1, 0.0001 to 100.")
+    ] = 0.1
+
+
+LikelihoodConfig = Annotated[
+    GaussianLikelihood | BernoulliLikelihood | ContinuousBernoulliLikelihood | LogisticLikelihood,
+    Field(discriminator="kind", description="p(x | z) of the images x in [0, 1]: docs/mathematics.md."),
+    kind_unless_given("kind", "gaussian"),
+]
