@@ -16,17 +16,31 @@ except ImportError:  # Windows
     HAS_LOCKS = False
 
 
-@contextmanager
-def locked(file: Path, *, shared: bool, busy: str) -> Iterator[bool]:
-    """Hold a lock on ``file``, made with its folder; alone, or ``shared`` with others who ask for no more.
+class BusyError(MedlangevinError):
+    """Another process holds the lock."""
 
-    Yields whether the lock is real: some network file systems know none, and then nothing is kept out. Raises
-    MedlangevinError with the text ``busy`` when another process holds it, or when the file cannot be made.
+
+@contextmanager
+def locked(file: Path, *, shared: bool, busy: str, wait: bool = False) -> Iterator[bool]:
+    """Hold a lock on ``file``, made with its folder.
+
+    Args:
+        file: The file of the lock.
+        shared: Share the lock with others who ask for no more; else hold it alone.
+        busy: The text of the error when another process holds the lock.
+        wait: Wait until the other process lets go instead of raising that error.
+
+    Yields:
+        Whether the lock is real. Some network file systems have no locks, and then nothing is kept out.
+
+    Raises:
+        BusyError: With the text ``busy``, when another process holds the lock.
+        MedlangevinError: When the file cannot be made.
     """
     try:
-        descriptor, real = _take(file, shared)
+        descriptor, real = _take(file, shared, wait)
     except BlockingIOError as error:
-        raise MedlangevinError(busy) from error
+        raise BusyError(busy) from error
     except OSError as error:
         raise MedlangevinError(
             f"cannot write {file.parent}: {error.strerror or error}; choose a folder you can write to"
@@ -37,7 +51,7 @@ def locked(file: Path, *, shared: bool, busy: str) -> Iterator[bool]:
         os.close(descriptor)
 
 
-def _take(file: Path, shared: bool) -> tuple[int, bool]:
+def _take(file: Path, shared: bool, wait: bool) -> tuple[int, bool]:
     while True:
         file.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -47,7 +61,7 @@ def _take(file: Path, shared: bool) -> tuple[int, bool]:
         if not HAS_LOCKS:
             return descriptor, False
         try:
-            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
             # The holder before may have removed the file while we waited for it: then we hold a lock on nothing.
             if _same_file(descriptor, file):
                 return descriptor, True

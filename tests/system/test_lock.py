@@ -3,13 +3,14 @@
 import errno
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from medlangevin.system import lock
 from medlangevin.system.errors import MedlangevinError
-from medlangevin.system.lock import locked
+from medlangevin.system.lock import BusyError, locked
 
 pytestmark = pytest.mark.skipif(not lock.HAS_LOCKS, reason="no file locks on this system")
 
@@ -45,7 +46,7 @@ def taken(file: Path, *, shared: bool) -> bool:
     try:
         with locked(file, shared=shared, busy="somebody else is writing") as real:
             return real
-    except MedlangevinError as error:
+    except BusyError as error:
         return str(error) != "somebody else is writing"
 
 
@@ -91,3 +92,18 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(MedlangevinError, match="cannot write"), locked(tmp_path / "file" / "l", shared=True, busy=""):
         pass
+
+
+def test_it_waits_where_it_is_told_to(hold, tmp_path):
+    other, got = hold("alone"), threading.Event()
+
+    def wait():
+        with locked(tmp_path / "lock", shared=False, busy="", wait=True):
+            got.set()
+
+    waiting = threading.Thread(target=wait, daemon=True)
+    waiting.start()
+    assert not got.wait(0.5)
+    other.kill()
+    assert got.wait(60)
+    waiting.join()
