@@ -27,7 +27,7 @@ from medlangevin.config import Config, parse_config
 from medlangevin.training.train import train
 
 if TYPE_CHECKING:
-    from medlangevin.papers.table.prepare import Benchmark
+    from medlangevin.papers.table.prepare import Table
 
 # What a shell starts in the background ignores Ctrl-C, and so would every program that the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -198,7 +198,7 @@ def ear(ears: list[Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory, write_images: Callable[..., Path]) -> "Benchmark":
+def trained(tmp_path_factory: pytest.TempPathFactory, write_images: Callable[..., Path]) -> "Table":
     """A VAE (two seeds) and an LAE on grey images without validation, the VAE alone on RGB images with it."""
     from medlangevin.papers.table.prepare import prepare
     from medlangevin.papers.table.run import run
@@ -236,6 +236,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory, write_images: Callable[...
             sort_keys=False,
         )
     )
-    benchmark = prepare(folder / "table.yaml", folder / "out", data_root=folder)
-    assert run(benchmark) == {}
-    return benchmark
+    table = prepare(folder / "table.yaml", folder / "out", data_root=folder)
+    assert run(table) == {}
+    return table

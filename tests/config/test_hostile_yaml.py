@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from medlangevin.config import Config, dump_config, load_config, load_run_config, parse_config
 from medlangevin.config.yaml_text import parse_yaml
-from medlangevin.papers.table.schema import load_benchmark
+from medlangevin.papers.table.schema import load_table
 from medlangevin.system.errors import MedlangevinError
 
 MINIMAL = "name: a\nmodel: {kind: vae}\n"
@@ -46,10 +46,10 @@ def test_a_hostile_file_is_one_short_line_and_takes_no_memory(
     path = Path("config.yaml")
     path.write_text(text)
     tracemalloc.start()
-    for read in (load_config, load_run_config, load_benchmark):
+    for read in (load_config, load_run_config, load_table):
         with pytest.raises(MedlangevinError) as error:
             read(path)
-        if read is not load_benchmark:
+        if read is not load_table:
             assert message in str(error.value)
         assert "\n" not in str(error.value)
         assert len(str(error.value)) < 1500

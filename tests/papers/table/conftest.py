@@ -9,8 +9,8 @@ import yaml
 
 from medlangevin.evaluation.figure import Figure
 from medlangevin.papers.table.cells import Cell
-from medlangevin.papers.table.records import Record, described
-from medlangevin.papers.table.schema import BenchmarkConfig
+from medlangevin.papers.table.records import Record, new_record
+from medlangevin.papers.table.schema import TableConfig
 
 
 @pytest.fixture(scope="session")
@@ -71,13 +71,11 @@ def write_table(tmp_path: Path) -> Callable[[dict[str, Any]], Path]:
 def make_record() -> Callable[..., Record]:
     """``make_record(cell, table, negative_elbo=(mean, error, count))``: a record as another machine would write it."""
 
-    def make(cell: Cell, table: BenchmarkConfig, **figures: tuple[float, float | None, int]) -> Record:
-        return Record(
-            id=cell.id,
-            row=cell.row,
-            data_set=cell.data_set,
-            seed=cell.seed,
-            figures={name: Figure(*values) for name, values in figures.items()},
+    def make(cell: Cell, table: TableConfig, **figures: tuple[float, float | None, int]) -> Record:
+        return new_record(
+            cell,
+            table.evaluation,
+            {name: Figure(*values) for name, values in figures.items()},
             epochs=2,
             seconds=3.0,
             device="cuda (a GPU)",
@@ -85,8 +83,6 @@ def make_record() -> Callable[..., Record]:
             date="2024-02-29T12:00:00+00:00",
             command=f"medlangevin benchmark tiny.yaml --out out --only {cell.id}",
             images_sha256="0" * 64,
-            configuration=described(cell.config),
-            evaluation=table.evaluation.model_dump(mode="json"),
         )
 
     return make
