@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+import gzip
 import json
 import logging
 import os
@@ -62,6 +63,19 @@ def simulated_ears(shared_data: Path) -> Path:
     if not folder.is_dir():
         pytest.skip(f"no simulated scans: {folder} is absent")
     return folder
+
+
+@pytest.fixture(scope="session")
+def mnist_root(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root with MNIST alone, which is unpacked in a second."""
+    archives = sorted((shared_data / "data" / "images" / "mnist").glob("*.gz"))
+    if not archives:
+        pytest.skip("no real digits in the test data")
+    root = tmp_path_factory.mktemp("mnist")
+    (root / "MNIST" / "raw").mkdir(parents=True)
+    for archive in archives:
+        (root / "MNIST" / "raw" / archive.stem).write_bytes(gzip.decompress(archive.read_bytes()))
+    return root
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ from medlangevin.evaluation.digit_classifier import ClassifierSettings, DigitCla
 from medlangevin.evaluation.digits import frechet_distance, inception_score
 
 
-def test_real_digits(real_root: Path) -> None:
-    splits = load_images("mnist", real_root)
+def test_real_digits(mnist_root: Path) -> None:
+    splits = load_images("mnist", mnist_root)
     counts = {"train": 5000, "valid": 1000, "test": 2000}
     images = {name: splits.split(name)[:count] for name, count in counts.items()}
     labels = Labels(*(getattr(splits.labels, name)[:count] for name, count in counts.items()))
