@@ -58,13 +58,13 @@ def format_entry(entry: Entry, *, planned: int) -> str:
         return _plain(entry.mean) if planned == 1 else f"{_plain(entry.mean)} ({seeds})"
     if entry.uncertainty == 0:
         return f"{_plain(entry.mean)} ± 0 ({entry.kind}, {seeds})"
-    digits = _digits(entry.uncertainty)
-    return f"{entry.mean:.{digits}f} ± {entry.uncertainty:.{digits}f} ({entry.kind}, {seeds})"
+    return f"{_with_error(entry.mean, entry.uncertainty)} ({entry.kind}, {seeds})"
 
 
-def _digits(uncertainty: float) -> int:
-    """Decimals that show two significant digits of an uncertainty."""
-    return min(_MOST_DIGITS, max(0, 1 - math.floor(math.log10(uncertainty))))
+def _with_error(mean: float, error: float, sign: str = "") -> str:
+    """A mean and its error, both with the decimals that show two significant digits of the error."""
+    digits = min(_MOST_DIGITS, max(0, 1 - math.floor(math.log10(error))))
+    return f"{mean:{sign}.{digits}f} ± {error:.{digits}f}"
 
 
 def _data_set(results: Results, data_set: str) -> str:
@@ -118,10 +118,7 @@ def _comparison(results: Results, data_set: str, figure: str) -> str:
 def _difference(figure: Figure | None) -> str:
     if figure is None:
         return ""
-    if not figure.standard_error:
-        return f"{figure.mean:+.4g}"
-    digits = _digits(figure.standard_error)
-    return f"{figure.mean:+.{digits}f} ± {figure.standard_error:.{digits}f}"
+    return _with_error(figure.mean, figure.standard_error, "+") if figure.standard_error else f"{figure.mean:+.4g}"
 
 
 def _value(results: Results, row: str, data_set: str, entry: Entry | None, is_best: bool) -> str:
@@ -140,14 +137,10 @@ def _provenance(results: Results) -> str:
     for cell in results.cells:
         record = results.records.get(cell.id)
         if record is None:
-            state = "failed" if cell.id in results.failures else NOT_MEASURED
-            lines.append([cell.id, str(cell.seed), state, "", "", "", "", ""])
-            continue
-        per_epoch = record.figures.get("seconds_per_epoch")
-        lines.append(
-            [
-                cell.id,
-                str(cell.seed),
+            told = ["failed" if cell.id in results.failures else NOT_MEASURED, *[""] * 5]
+        else:
+            per_epoch = record.figures.get("seconds_per_epoch")
+            told = [
                 f"{record.epochs} of {cell.config.training.epochs}",
                 NO_SUCH_FIGURE if per_epoch is None else _plain(per_epoch.mean),
                 _escape(record.device),
@@ -155,7 +148,7 @@ def _provenance(results: Results) -> str:
                 record.date,
                 _escape(f"`{record.command}`"),
             ]
-        )
+        lines.append([cell.id, str(cell.seed), *told])
     return _grid(header, lines)
 
 
