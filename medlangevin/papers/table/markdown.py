@@ -54,7 +54,7 @@ def format_entry(entry: Entry, *, planned: int) -> str:
         For example ``1.1889 ± 0.0012 (sd, 3 seeds)``.
     """
     seeds = f"{entry.seeds} of {planned} seeds" if entry.seeds < planned else _counted(entry.seeds, "seed")
-    if entry.uncertainty is None:  # of the only seed there is, a figure that is no mean over images
+    if entry.uncertainty is None:  # a figure of one seed that is not a mean over images
         return _plain(entry.mean) if planned == 1 else f"{_plain(entry.mean)} ({seeds})"
     if entry.uncertainty == 0:
         return f"{_plain(entry.mean)} ± 0 ({entry.kind}, {seeds})"

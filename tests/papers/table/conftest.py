@@ -1,5 +1,6 @@
-"""A table whose cells take a fraction of a second, and made-up records."""
+"""Image sets, definitions and made-up records of tables."""
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,36 +24,14 @@ def image_root(tmp_path_factory: pytest.TempPathFactory, write_images: Callable[
 
 
 @pytest.fixture
-def definition() -> dict[str, Any]:
+def definition(tiny_table: dict[str, Any]) -> dict[str, Any]:
     """A table of a VAE (two seeds on dots, one on colours) and an LAE (one seed on dots)."""
-    return {
-        "name": "tiny",
-        "title": "Tiny",
-        "figures": ["negative_elbo", "acceptance", "epochs"],
-        "base": {
-            "images": {"first": 20},
-            "model": {
-                "latent_dim": 2,
-                "network": {"kind": "mlp", "widths": [3]},
-                "likelihood": {"kind": "discretized_logistic"},
-            },
-            "training": {"epochs": 2, "batch_size": 10, "accelerator": "cpu"},
-        },
-        "data_sets": {"dots": {"images": {"set": "dots.npz"}}, "colours": {"images": {"set": "colours.npz"}}},
-        "rows": {
-            "vae": {
-                "label": "VAE",
-                "model": {"kind": "vae"},
-                "seeds": {"dots": [0, 1], "colours": [0]},
-                "published": {"dots": {"negative_elbo": 90.5}, "svhn": {"negative_elbo": 4.442}},
-            },
-            "lae": {
-                "label": "LAE | ours",
-                "model": {"kind": "lae", "langevin": {"posterior_steps": 4}},
-                "seeds": {"dots": [0]},
-            },
-        },
-    }
+    definition = copy.deepcopy(tiny_table)
+    definition["figures"] += ["acceptance", "epochs"]
+    definition["base"]["images"] = {"first": 20}
+    definition["rows"]["vae"]["published"] = {"dots": {"negative_elbo": 90.5}, "svhn": {"negative_elbo": 4.442}}
+    definition["rows"]["lae"]["label"] = "LAE | ours"
+    return definition
 
 
 @pytest.fixture
