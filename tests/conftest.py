@@ -1,5 +1,7 @@
 """Fixtures shared by all tests."""
 
+import copy
+import gzip
 import json
 import logging
 import os
@@ -30,7 +32,7 @@ from medlangevin.config import Config, parse_config
 from medlangevin.training.train import train
 
 if TYPE_CHECKING:
-    from medlangevin.papers.table.prepare import Benchmark
+    from medlangevin.papers.table.prepare import Table
 
 # What a shell starts in the background ignores Ctrl-C, and so would every program that the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -65,6 +67,19 @@ def simulated_ears(shared_data: Path) -> Path:
     if not folder.is_dir():
         pytest.skip(f"no simulated scans: {folder} is absent")
     return folder
+
+
+@pytest.fixture(scope="session")
+def mnist_root(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root with MNIST alone, which is unpacked in a second."""
+    archives = sorted((shared_data / "data" / "images" / "mnist").glob("*.gz"))
+    if not archives:
+        pytest.skip("no real digits in the test data")
+    root = tmp_path_factory.mktemp("mnist")
+    (root / "MNIST" / "raw").mkdir(parents=True)
+    for archive in archives:
+        (root / "MNIST" / "raw" / archive.stem).write_bytes(gzip.decompress(archive.read_bytes()))
+    return root
 
 
 @pytest.fixture(scope="session")
@@ -242,7 +257,36 @@ def ear(ears: list[Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory, write_images: Callable[..., Path]) -> "Benchmark":
+def tiny_table() -> dict[str, Any]:
+    """The definition of a table whose cells take a fraction of a second; copy it before you change it."""
+    return {
+        "name": "tiny",
+        "title": "Tiny",
+        "figures": ["negative_elbo"],
+        "base": {
+            "model": {
+                "latent_dim": 2,
+                "network": {"kind": "mlp", "widths": [3]},
+                "likelihood": {"kind": "discretized_logistic"},
+            },
+            "training": {"epochs": 2, "batch_size": 10, "accelerator": "cpu"},
+        },
+        "data_sets": {"dots": {"images": {"set": "dots.npz"}}, "colours": {"images": {"set": "colours.npz"}}},
+        "rows": {
+            "vae": {"label": "VAE", "model": {"kind": "vae"}, "seeds": {"dots": [0, 1], "colours": [0]}},
+            "lae": {
+                "label": "LAE",
+                "model": {"kind": "lae", "langevin": {"posterior_steps": 4}},
+                "seeds": {"dots": [0]},
+            },
+        },
+    }
+
+
+@pytest.fixture(scope="session")
+def trained(
+    tiny_table: dict[str, Any], tmp_path_factory: pytest.TempPathFactory, write_images: Callable[..., Path]
+) -> "Table":
     """A VAE (two seeds) and an LAE on grey images without validation, the VAE alone on RGB images with it."""
     from medlangevin.papers.table.prepare import prepare
     from medlangevin.papers.table.run import run
@@ -250,36 +294,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory, write_images: Callable[...
     folder = tmp_path_factory.mktemp("table")
     for name, channels in (("dots", 1), ("colours", 3)):
         write_images(folder / f"{name}.npz", (channels, 4, 4), train=30, valid=20, test=30)
-    (folder / "table.yaml").write_text(
-        yaml.safe_dump(
-            {
-                "name": "tiny",
-                "title": "Tiny",
-                "figures": ["negative_elbo"],
-                "base": {
-                    "model": {
-                        "latent_dim": 2,
-                        "network": {"kind": "mlp", "widths": [3]},
-                        "likelihood": {"kind": "discretized_logistic"},
-                    },
-                    "training": {"epochs": 4, "batch_size": 10, "accelerator": "cpu"},
-                },
-                "data_sets": {
-                    "dots": {"images": {"set": "dots.npz", "train_on": "all"}},
-                    "colours": {"images": {"set": "colours.npz"}},
-                },
-                "rows": {
-                    "vae": {"label": "VAE", "model": {"kind": "vae"}, "seeds": {"dots": [3, 4], "colours": [0]}},
-                    "lae": {
-                        "label": "LAE",
-                        "model": {"kind": "lae", "langevin": {"posterior_steps": 4}},
-                        "seeds": {"dots": [0]},
-                    },
-                },
-            },
-            sort_keys=False,
-        )
-    )
-    benchmark = prepare(folder / "table.yaml", folder / "out", data_root=folder)
-    assert run(benchmark) == {}
-    return benchmark
+    definition = copy.deepcopy(tiny_table)
+    definition["base"]["training"]["epochs"] = 4
+    definition["data_sets"]["dots"]["images"]["train_on"] = "all"
+    definition["rows"]["vae"]["seeds"]["dots"] = [3, 4]
+    (folder / "table.yaml").write_text(yaml.safe_dump(definition, sort_keys=False))
+    table = prepare(folder / "table.yaml", folder / "out", data_root=folder)
+    assert run(table) == {}
+    return table

@@ -42,10 +42,10 @@ def benchmark(
             click.echo(f"{name}: {state}")
         return
     failed = run(prepared)
-    from medlangevin.papers.table.pictures import draw_benchmark
+    from medlangevin.papers.table.pictures import draw_table
 
     try:
-        for path in draw_benchmark(prepared):
+        for path in draw_table(prepared):
             click.echo(f"picture {path}")
     except MedlangevinError as error:  # the table is what counts
         click.echo(f"warning: no pictures: {error}", err=True)

@@ -67,8 +67,7 @@ def neural(out: Path, seed: int, steps: int) -> None:
 
 
 def _report(name: Literal["gaussian", "neural"], out: Path, seed: int, steps: int) -> None:
-    from medlangevin.papers.toy.report import report_toy
-    from medlangevin.papers.toy.results import format_result
+    from medlangevin.papers.toy.results import format_result, report_toy
 
     click.echo(format_result(report_toy(name, out, seed=seed, steps=steps)))
     click.echo(f"picture {out / f'toy_{name}.png'}")

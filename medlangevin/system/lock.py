@@ -16,6 +16,10 @@ except ImportError:  # Windows
     HAS_LOCKS = False
 
 
+class BusyError(MedlangevinError):
+    """Another process holds the lock."""
+
+
 @contextmanager
 def locked(file: Path, *, shared: bool, busy: str | None) -> Iterator[bool]:
     """Hold a lock on a file.
@@ -29,12 +33,13 @@ def locked(file: Path, *, shared: bool, busy: str | None) -> Iterator[bool]:
         Whether the lock is real: Windows and some network file systems have none, and then nothing is kept out.
 
     Raises:
-        MedlangevinError: Another process holds it, or the file cannot be made.
+        BusyError: Another process holds it.
+        MedlangevinError: The file cannot be made.
     """
     try:
         descriptor, real = _take(file, shared, wait=busy is None)
     except BlockingIOError as error:
-        raise MedlangevinError(busy) from error
+        raise BusyError(busy) from error
     except OSError as error:
         raise MedlangevinError(
             f"cannot write {file.parent}: {error.strerror or error}; choose a folder you can write to"

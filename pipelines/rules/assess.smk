@@ -17,7 +17,7 @@ rule evaluate:
         "medlangevin evaluate {params.run:q} {params.options} > {log:q} 2>&1"
 
 
-# generation.json is no output: without it the folder of an interrupted call would be taken for somebody else's.
+# generation.json is not an output: without it generate would refuse the folder of an interrupted call.
 rule generate:
     input:
         curves=f"{OUT}/runs/{{run}}/samples/curves.png",

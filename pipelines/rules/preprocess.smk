@@ -28,7 +28,7 @@ rule preprocess_share:
         " --shard {params.shard} --workers {threads} {params.options}"
 
 
-# status.json is no output here: it is what preprocess goes on from, and outputs are removed before a rule runs again.
+# status.json is not an output here: it is what preprocess goes on from, and outputs are removed before a rule runs again.
 rule preprocess:
     input:
         expand(f"{OUT}/shares/{{share}}-of-{SHARES}.done", share=range(1, SHARES + 1)),

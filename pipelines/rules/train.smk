@@ -5,7 +5,7 @@ rule train:
     input:
         config=lambda wildcards: RUNS[wildcards.run]["config"],
         data=f"{CROPS}/dataset.json",
-    # Written at the end. Checkpoints are no outputs: those of a failed rule are removed, and with them the way to go on.
+    # Written at the end. Checkpoints are not outputs: those of a failed rule are removed, and with them the way to go on.
     output:
         report(f"{OUT}/runs/{{run}}/samples/curves.png", category="Runs", subcategory="{run}"),
         report(f"{OUT}/runs/{{run}}/samples/reconstructions.png", category="Runs", subcategory="{run}"),
@@ -22,7 +22,7 @@ rule train:
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
         runtime=1440,
     retries: 3
-    # The folders that Snakemake makes for the outputs would be taken for somebody else's.
+    # Snakemake makes folders for the outputs; train would refuse them, as they are not those of a run.
     shell:
         "rmdir {params.runs:q}/{wildcards.run}/samples {params.runs:q}/{wildcards.run} 2> /dev/null || true; "
         "medlangevin train {input.config:q} --resume"

@@ -6,9 +6,15 @@ from pathlib import Path
 
 
 def verdict(crops: Path, shapes: list[Path], allowed: int) -> tuple[bool, str]:
-    """Whether the work may be used, and why. ``crops``: folder of preprocess; ``shapes``: folders of shape.
+    """Decide whether the work may be used.
 
-    ``allowed``: scans and ears together that may have failed. Volumes that shape could not read are never allowed.
+    Args:
+        crops: The folder of preprocess.
+        shapes: The folders of shape.
+        allowed: Scans and ears together that may have failed. Volumes that shape could not read are never allowed.
+
+    Returns:
+        Whether it may be used, and why.
     """
     status = json.loads((crops / "status.json").read_text(encoding="utf-8"))
     persons = list(status["persons"].values())

@@ -6,8 +6,8 @@ import pytest
 from click.testing import CliRunner
 
 from medlangevin.cli.main import main
-from medlangevin.papers.toy import run_neural
-from medlangevin.papers.toy.run_gaussian import run_gaussian
+from medlangevin.papers.toy import neural
+from medlangevin.papers.toy.gaussian import run_gaussian
 
 
 def run(*arguments):
@@ -19,7 +19,7 @@ def finished(tmp_path_factory):
     """Both toys in one folder, with a few steps; the outputs on the terminal."""
     out = tmp_path_factory.mktemp("toys") / "new" / "folder"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_neural, "VARIATIONAL_STEPS", 20)
+        patch.setattr(neural, "VARIATIONAL_STEPS", 20)
         results = {name: run(name, "--out", out, "--steps", 30, "--seed", 3) for name in ("gaussian", "neural")}
     return out, results
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from medlangevin.config import Config, dump_config, load_config, parse_config
 from medlangevin.config.yaml_text import parse_yaml
-from medlangevin.papers.table.schema import load_benchmark
+from medlangevin.papers.table.schema import load_table
 from medlangevin.system.errors import MedlangevinError
 
 MINIMAL = "name: a\nmodel: {kind: vae}\n"
@@ -54,7 +54,7 @@ def test_a_hostile_file_is_one_short_line_and_takes_no_memory(
     path = Path("config.yaml")
     path.write_text(text)
     tracemalloc.start()
-    for read, told in ((load_config, message), (load_own, OWN.get(name, message)), (load_benchmark, "")):
+    for read, told in ((load_config, message), (load_own, OWN.get(name, message)), (load_table, "")):
         with pytest.raises(MedlangevinError) as error:
             read(path)
         assert told in str(error.value)

@@ -1,27 +1,12 @@
 """The classifier on real digits."""
 
-import gzip
 from pathlib import Path
 
-import pytest
 import torch
 
 from medlangevin.datasets.images import Labels, load_images
 from medlangevin.evaluation.digit_classifier import ClassifierSettings, DigitClassifier, train_digits
 from medlangevin.evaluation.digits import frechet_distance, inception_score
-
-
-@pytest.fixture
-def mnist_root(shared_data: Path, tmp_path: Path) -> Path:
-    """A data root with MNIST alone, which takes a fraction of the time of all sets."""
-    packed = list((shared_data / "data" / "images" / "mnist").glob("*.gz"))
-    if not packed:
-        pytest.skip("no real images of MNIST")
-    raw = tmp_path / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    for path in packed:
-        (raw / path.stem).write_bytes(gzip.decompress(path.read_bytes()))
-    return tmp_path
 
 
 def test_real_digits(mnist_root: Path) -> None:

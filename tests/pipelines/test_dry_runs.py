@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from medlangevin.papers.table.cells import make_cells
-from medlangevin.papers.table.schema import load_benchmark
+from medlangevin.papers.table.schema import load_table
 
 ROOT = Path(__file__).resolve().parents[2]
 PROFILES = ROOT / "pipelines" / "profiles"
@@ -48,7 +48,7 @@ def test_one_job_for_each_cell_of_the_table(snakemake, profile, tmp_path):
     shipped = ROOT / "configs" / "pipelines" / "benchmarks.yaml"
     result = snakemake("benchmarks.smk", "--profile", profile, "--configfile", shipped, "-n", folder=tmp_path)
     assert result.returncode == 0, result.stdout
-    table = load_benchmark(ROOT / "configs" / "benchmarks" / "smoke.yaml")
+    table = load_table(ROOT / "configs" / "benchmarks" / "smoke.yaml")
     cells = [cell.id for cell in make_cells(table, tmp_path, source="smoke.yaml")]
     assert sorted(re.findall(r"^    wildcards: cell=(.*)$", result.stdout, re.MULTILINE)) == sorted(cells)
     for cell in cells:
@@ -87,4 +87,15 @@ def test_mistakes_in_the_settings_are_said(snakemake, settings, words, tmp_path)
     result = snakemake("cochlea.smk", *arguments, "-n", "--cores", 1, folder=tmp_path)
     assert result.returncode == 1
     assert words in result.stdout
+    assert "Traceback" not in result.stdout
+
+
+def test_a_table_that_is_wrong_is_told_as_the_program_tells_it(snakemake, tmp_path):
+    (tmp_path / "table.yaml").write_text("name: t\ntitel: T\n")
+    (tmp_path / "settings.yaml").write_text(json.dumps({"table": "table.yaml", "out": "o"}))
+    arguments = ("--configfile", "settings.yaml", "-n", "--cores", 1)
+    result = snakemake("benchmarks.smk", *arguments, folder=tmp_path)
+    assert result.returncode == 1
+    assert "table.yaml: " in result.stdout
+    assert "unknown key 'titel'; did you mean 'title'?" in result.stdout
     assert "Traceback" not in result.stdout

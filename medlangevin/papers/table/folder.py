@@ -1,40 +1,57 @@
-"""The folder of a benchmark table: what is where, whose it is, and who may work on which cell."""
+"""The folder of a table: what is where, whose it is, and the one process at a time that works on a cell."""
 
-import fcntl
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import yaml
 
 from medlangevin.config.load import read_mapping
-from medlangevin.papers.table.schema import BenchmarkConfig
+from medlangevin.papers.table.schema import TableConfig
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import require_folder, require_own_folder, write_text
+from medlangevin.system.lock import locked
 
 MARKER, TABLE, ROWS, LOCK = "benchmark.yaml", "table.md", "table.csv", "benchmark.lock"
 CELLS, FAILURES, RUNS, CACHE = "cells", "failures", "runs", "cache"
 _OURS = {MARKER, TABLE, ROWS, LOCK, CELLS, FAILURES, RUNS, CACHE}
 
 
-def require_ours(out: Path, table: BenchmarkConfig) -> None:
-    """Raise MedlangevinError where ``out`` is a file, holds another table, or holds what no table wrote.
+def require_ours(out: Path, table: TableConfig) -> None:
+    """Check that a folder may hold a table.
 
     A folder without a marker may hold ``cells`` that were copied from elsewhere.
+
+    Args:
+        out: The folder; it need not exist.
+        table: The table.
+
+    Raises:
+        MedlangevinError: Where ``out`` is a file, holds another table, or holds files that no table wrote.
     """
     require_folder(out)
     marker = out / MARKER
-    if marker.exists():
-        name = _name_in(marker)
-        if name != table.name:
-            raise MedlangevinError(f"{out} holds the table {name}, not {table.name}; choose another folder with --out")
+    if not marker.exists():
+        pictures = {path.name for pattern in ("curves-*", "samples-*") for path in out.glob(pattern)}
+        require_own_folder(out, _OURS | pictures, "benchmark")
         return
-    pictures = {path.name for pattern in ("curves-*", "samples-*") for path in out.glob(pattern)}
-    require_own_folder(out, _OURS | pictures, "benchmark")
+    try:
+        name = read_mapping(marker, TableConfig)["name"]
+    except (MedlangevinError, KeyError) as error:
+        raise MedlangevinError(f"{marker} is damaged; restore it or choose another folder with --out") from error
+    if str(name) != table.name:
+        raise MedlangevinError(f"{out} holds the table {name}, not {table.name}; choose another folder with --out")
 
 
-def claim(out: Path, table: BenchmarkConfig) -> None:
-    """Make ``out`` the folder of ``table``: its marker is the table's definition. Raises MedlangevinError."""
+def claim(out: Path, table: TableConfig) -> None:
+    """Make a folder that of a table: its marker is the table's definition.
+
+    Args:
+        out: The folder; made where it is absent.
+        table: The table.
+
+    Raises:
+        MedlangevinError: When a folder cannot be made.
+    """
     for name in (CELLS, FAILURES, RUNS):
         try:
             (out / name).mkdir(parents=True, exist_ok=True)
@@ -48,29 +65,27 @@ def claim(out: Path, table: BenchmarkConfig) -> None:
         write_text(marker, text)
 
 
-@contextmanager
-def cell_lock(out: Path, cell_id: str) -> Iterator[bool]:
-    """Whether this process may work on a cell: False where another one does so now. The lock dies with its process."""
-    with (out / RUNS / f"{cell_id}.lock").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
+def cell_lock(out: Path, cell_id: str) -> AbstractContextManager[bool]:
+    """Work on a cell alone; the lock ends with its process.
+
+    Args:
+        out: The folder of the table.
+        cell_id: The cell.
+
+    Returns:
+        The lock; entering it raises BusyError where another process works on the cell.
+    """
+    busy = "another process is working on it; left alone"
+    return locked(out / RUNS / f"{cell_id}.lock", shared=False, busy=busy)
 
 
-@contextmanager
-def table_lock(out: Path) -> Iterator[None]:
-    """Wait until no other process writes the table, so that the last one written has seen every cell."""
-    with (out / LOCK).open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def table_lock(out: Path) -> AbstractContextManager[bool]:
+    """Wait until no other process writes the table, so that the last one written has seen every cell.
 
+    Args:
+        out: The folder of the table.
 
-def _name_in(marker: Path) -> str:
-    try:
-        name = read_mapping(marker, BenchmarkConfig)["name"]
-    except (MedlangevinError, KeyError) as error:
-        raise MedlangevinError(f"{marker} is damaged; restore it or choose another folder with --out") from error
-    return str(name)
+    Returns:
+        The lock.
+    """
+    return locked(out / LOCK, shared=False, busy=None)

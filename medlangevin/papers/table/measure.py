@@ -1,7 +1,9 @@
 """One cell from its configuration to its record."""
 
+import math
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 
 import torch
 
@@ -11,23 +13,36 @@ from medlangevin.datasets.datalist import read_index
 from medlangevin.datasets.images import data_root, load_images, load_splits
 from medlangevin.evaluation.crops import evaluate_ears
 from medlangevin.evaluation.digits import require_digits
+from medlangevin.evaluation.figure import Figure
 from medlangevin.evaluation.images import evaluate_images
 from medlangevin.papers.table.cells import Cell
 from medlangevin.papers.table.folder import CACHE
-from medlangevin.papers.table.records import Record, described
-from medlangevin.papers.table.training_figures import training_figures
+from medlangevin.papers.table.records import Record, new_record
 from medlangevin.runs.folder import ENVIRONMENT, METRICS
 from medlangevin.runs.load import load_run
-from medlangevin.runs.metrics import read_metrics
+from medlangevin.runs.metrics import Row, read_metrics
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import read_json
 from medlangevin.training.train import train
 
+# Figures that are a column of the last epoch's row, where the model logs it.
+_LAST = ("acceptance", "step_size", "weight_norm")
+
 
 def measure(cell: Cell, evaluation: ImageEvaluation, *, out: Path, command: str) -> Record:
-    """Train ``cell`` to the end, from its last checkpoint where there is one, and evaluate its best checkpoint.
+    """Train a cell to the end, from its last checkpoint where there is one, and evaluate its best checkpoint.
 
-    Raises MedlangevinError when it cannot be trained, diverges, or has a figure that is not finite.
+    Args:
+        cell: The cell.
+        evaluation: What is measured.
+        out: The folder of the table.
+        command: The command that measures the cell, for its record.
+
+    Returns:
+        The cell's record.
+
+    Raises:
+        MedlangevinError: When the cell cannot be trained, diverges, or has a figure that is not finite.
     """
     _require_figures(cell.config, evaluation)
     run_dir = train(cell.config, resume=True)
@@ -42,12 +57,10 @@ def measure(cell: Cell, evaluation: ImageEvaluation, *, out: Path, command: str)
         figures = evaluate_ears(run, evaluation, seed=cell.seed)
     else:
         figures = evaluate_images(run, evaluation, seed=cell.seed, cache=out / CACHE)
-    return Record(
-        id=cell.id,
-        row=cell.row,
-        data_set=cell.data_set,
-        seed=cell.seed,
-        figures=figures | training_figures(rows, best_epoch=run.state.epoch),
+    return new_record(
+        cell,
+        evaluation,
+        figures | training_figures(rows, best_epoch=run.state.epoch),
         epochs=int(rows[-1]["epoch"]),
         seconds=round(sum(row["seconds"] for row in rows), 3),
         device=read_json(run_dir / ENVIRONMENT)["device"],
@@ -55,9 +68,32 @@ def measure(cell: Cell, evaluation: ImageEvaluation, *, out: Path, command: str)
         date=now(),
         command=command,
         images_sha256=str(run.data["sha256" if cell.config.images is not None else "ears_sha256"]),
-        configuration=described(cell.config),
-        evaluation=evaluation.model_dump(mode="json"),
     )
+
+
+def training_figures(rows: list[Row], *, best_epoch: int) -> dict[str, Figure]:
+    """Read the figures of a training from its metrics.csv.
+
+    ``acceptance`` and ``first_epoch_acceptance`` are means over an epoch. ``seconds_per_epoch`` is the median, as an
+    epoch that shares the machine takes longer; ``training_minutes`` is the sum.
+
+    Args:
+        rows: The rows of metrics.csv, one for each epoch.
+        best_epoch: The epoch of the model that is evaluated.
+
+    Returns:
+        The figures by name, without those that the model does not log or that are not finite.
+    """
+    if not rows:
+        return {}
+    seconds = [row["seconds"] for row in rows]
+    values = {name: rows[-1][name] for name in _LAST if name in rows[-1]}
+    if rows[0]["epoch"] == 1:  # else the file lost its beginning
+        values["training_minutes"] = sum(seconds) / 60
+        if "acceptance" in rows[0]:
+            values["first_epoch_acceptance"] = rows[0]["acceptance"]
+    values |= {"seconds_per_epoch": median(seconds), "epochs": rows[-1]["epoch"], "best_epoch": best_epoch}
+    return {name: Figure(float(value), None, 1) for name, value in values.items() if math.isfinite(value)}
 
 
 def _require_figures(config: Config, evaluation: ImageEvaluation) -> None:
@@ -75,7 +111,11 @@ def _require_figures(config: Config, evaluation: ImageEvaluation) -> None:
 
 
 def now() -> str:
-    """The present date and time, UTC, ISO 8601 to the second."""
+    """Tell the present date and time.
+
+    Returns:
+        UTC, ISO 8601 to the second.
+    """
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 

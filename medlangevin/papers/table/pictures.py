@@ -1,10 +1,9 @@
 """The pictures of a table: learning curves and samples of its models, one of each for every data set."""
 
 from pathlib import Path
-from typing import NamedTuple
 
-import matplotlib
 import numpy as np
+import pandas as pd
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -14,14 +13,14 @@ from torch import Tensor
 from medlangevin.datasets.crop_arrays import strip
 from medlangevin.datasets.datalist import read_index
 from medlangevin.papers.table.cells import Cell
-from medlangevin.papers.table.prepare import Benchmark
+from medlangevin.papers.table.prepare import Table
 from medlangevin.papers.table.records import record_path
-from medlangevin.reports.curves import frame_the_end, series
+from medlangevin.reports.curves import frame_the_end
 from medlangevin.reports.image_grid import above_each_other, show_tiles, tile
 from medlangevin.reports.run_pictures import held_out_ears, held_out_images
 from medlangevin.runs.folder import METRICS
 from medlangevin.runs.load import load_run
-from medlangevin.runs.metrics import Row, read_metrics
+from medlangevin.runs.metrics import read_metrics
 from medlangevin.runs.randomness import generator
 from medlangevin.runs.run import Run
 from medlangevin.system.files import atomic_path
@@ -29,109 +28,109 @@ from medlangevin.system.files import atomic_path
 COLUMNS = 10
 
 
-def draw_benchmark(benchmark: Benchmark) -> list[Path]:
-    """Write OUT/curves-SET.png and OUT/samples-SET.png for all cells whose run is there; the paths.
+def draw_table(table: Table) -> list[Path]:
+    """Write OUT/curves-SET.png and OUT/samples-SET.png for all cells whose run is there.
 
     Curves also of runs that are not finished; samples of the first measured seed of every row. A cell that was copied
-    from elsewhere without its run is not drawn. Raises MedlangevinError where images of a set cannot be read.
+    from elsewhere without its run is not drawn.
+
+    Args:
+        table: The table.
+
+    Returns:
+        The pictures that were written.
+
+    Raises:
+        MedlangevinError: Where images of a set cannot be read.
     """
     drawn = []
-    for data_set in benchmark.table.data_sets:
-        cells = [cell for cell in benchmark.cells if cell.data_set == data_set]
-        curves = [curve for cell in cells if (curve := _curve(benchmark, cell)) is not None]
-        if curves:
-            drawn.append(benchmark.out / f"curves-{data_set}.png")
-            _save_curves(curves, drawn[-1], title=f"{benchmark.table.name}, {data_set}")
-        measured = {cell.row: cell for cell in reversed(cells) if _has_run(cell, benchmark.out)}
+    for data_set in table.config.data_sets:
+        title = f"{table.config.name}, {data_set}"
+        cells = [cell for cell in table.cells if cell.data_set == data_set]
+        trainings = [training for cell in cells if not (training := _training(table, cell)).empty]
+        if trainings:
+            drawn.append(table.out / f"curves-{data_set}.png")
+            _save_curves(pd.concat(trainings, ignore_index=True), drawn[-1], title=title)
+        measured = {cell.row: cell for cell in reversed(cells) if _has_run(cell, table.out)}
         if measured:
-            drawn.append(benchmark.out / f"samples-{data_set}.png")
-            rows = [measured[row] for row in benchmark.table.rows if row in measured]
-            _save_samples(benchmark, rows, drawn[-1], title=f"{benchmark.table.name}, {data_set}")
+            drawn.append(table.out / f"samples-{data_set}.png")
+            rows = [measured[row] for row in table.config.rows if row in measured]
+            _save_samples(table, rows, drawn[-1], title=title)
     return drawn
 
 
-class _Curve(NamedTuple):
-    """One training: its row's label and colour, and its metrics.csv."""
-
-    label: str
-    colour: tuple[float, ...]
-    rows: list[Row]
-
-    @property
-    def validated(self) -> bool:
-        return any("validation_elbo" in row for row in self.rows)
-
-    @property
-    def bound(self) -> np.ndarray:
-        return series(self.rows, "validation_elbo") if self.validated else -series(self.rows, "loss")
-
-    @property
-    def minutes(self) -> np.ndarray:
-        return np.cumsum(series(self.rows, "seconds")) / 60
-
-
-def _curve(benchmark: Benchmark, cell: Cell) -> _Curve | None:
-    rows = read_metrics(cell.config.run_dir / METRICS)
-    position = list(benchmark.table.rows).index(cell.row)
-    colour = matplotlib.colormaps["tab10"](position % 10)
-    return _Curve(benchmark.table.rows[cell.row].label, colour, rows) if rows else None
+def _training(table: Table, cell: Cell) -> pd.DataFrame:
+    """The metrics.csv of one training, a line for each epoch, with what is drawn of it; empty where it is absent."""
+    epochs = pd.DataFrame(read_metrics(cell.config.run_dir / METRICS))
+    if epochs.empty:
+        return epochs
+    validated = "validation_elbo" in epochs
+    return epochs.assign(
+        cell=cell.id,
+        label=table.config.rows[cell.row].label,
+        colour=f"C{list(table.config.rows).index(cell.row)}",
+        minutes=epochs["seconds"].cumsum() / 60,
+        validated=validated,
+        bound=epochs["validation_elbo"] if validated else -epochs["loss"],
+    )
 
 
 def _has_run(cell: Cell, out: Path) -> bool:
     return record_path(out, cell.id).is_file() and (cell.config.run_dir / "checkpoints" / "best").is_dir()
 
 
-def _save_curves(curves: list[_Curve], path: Path, *, title: str) -> None:
-    accepting = [curve for curve in curves if any("acceptance" in row for row in curve.rows)]
-    heights = [3.4, 1.7] if accepting else [3.4]
-    figure = Figure(figsize=(11, 0.6 + sum(heights)), layout="constrained")
+def _save_curves(epochs: pd.DataFrame, path: Path, *, title: str) -> None:
+    shown = {"bound": 3.4, "acceptance": 1.7} if "acceptance" in epochs else {"bound": 3.4}
+    figure = Figure(figsize=(11, 0.6 + sum(shown.values())), layout="constrained")
     figure.suptitle(title, fontsize=11)
-    panels = figure.subplots(len(heights), 2, squeeze=False, height_ratios=heights, sharex="col")
-    for column, unit in enumerate(("epoch", "minutes of training")):
-        _plot(panels[0][column], curves, "bound", by_minutes=column == 1)
+    panels = figure.subplots(len(shown), 2, squeeze=False, height_ratios=[*shown.values()], sharex="col")
+    for column, (x, unit) in enumerate((("epoch", "epoch"), ("minutes", "minutes of training"))):
+        for axes, what in zip(panels[:, column], shown, strict=True):
+            _plot(axes, epochs, x, what)
         panels[-1][column].set_xlabel(unit)
-        if accepting:
-            _plot(panels[1][column], accepting, "acceptance", by_minutes=column == 1)
-            panels[1][column].set_ylim(-0.03, 1.03)
-    frame_the_end(panels[0][0], np.concatenate([curve.bound for curve in curves]))
+    frame_the_end(panels[0][0], epochs["bound"].to_numpy())
     panels[0][1].set_ylim(panels[0][0].get_ylim())
     panels[0][1].set_xlim(left=0)
-    panels[0][0].set_ylabel(f"{_bound_name(curves)},\nnats per image")
-    if accepting:
-        panels[1][0].set_ylabel("acceptance")
+    panels[0][0].set_ylabel(f"{_bound_name(epochs)},\nnats per image")
+    if "acceptance" in shown:
+        panels[1][0].set(ylabel="acceptance", ylim=(-0.03, 1.03))
+        panels[1][1].set_ylim(-0.03, 1.03)
     panels[-1][0].xaxis.set_major_locator(MaxNLocator(integer=True))
     panels[0][0].legend(fontsize=8, loc="lower right")
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=130, format="png")
 
 
-def _plot(axes: Axes, curves: list[_Curve], what: str, *, by_minutes: bool) -> None:
-    labelled: set[str] = set()
-    for curve in curves:
-        x = curve.minutes if by_minutes else series(curve.rows, "epoch")
-        y = curve.bound if what == "bound" else series(curve.rows, what)
-        known = np.isfinite(y)  # not every epoch may have been validated
-        x, y = x[known], y[known]
-        label = None if curve.label in labelled else curve.label
-        labelled.add(curve.label)
-        axes.plot(x, y, color=curve.colour, lw=1, label=label, marker="." if len(x) < 3 else None)
+def _plot(axes: Axes, epochs: pd.DataFrame, x: str, what: str) -> None:
+    """A line for each training, and in the legend one for each model."""
+    known = epochs[np.isfinite(epochs[what])]  # not every epoch may have been validated
+    first = known.drop_duplicates("label")["cell"].tolist()
+    for cell, training in known.groupby("cell", sort=False):
+        label, colour = training[["label", "colour"]].iloc[0]
+        axes.plot(
+            training[x].to_numpy(),
+            training[what].to_numpy(),
+            color=colour,
+            lw=1,
+            label=label if cell in first else None,
+            marker="." if len(training) < 3 else None,
+        )
     axes.grid(alpha=0.3)
 
 
-def _bound_name(curves: list[_Curve]) -> str:
-    validated = {curve.validated for curve in curves}
-    if validated == {True}:
+def _bound_name(epochs: pd.DataFrame) -> str:
+    if epochs["validated"].all():
         return "validation ELBO"
-    return "minus the training loss" if validated == {False} else "validation ELBO, else minus the loss"
+    return "validation ELBO, else minus the loss" if epochs["validated"].any() else "minus the training loss"
 
 
-def _save_samples(benchmark: Benchmark, cells: list[Cell], path: Path, *, title: str) -> None:
+def _save_samples(table: Table, cells: list[Cell], path: Path, *, title: str) -> None:
     figure = Figure(figsize=(9.2, 0.5 + 4.75 * len(cells)), layout="constrained")
     figure.suptitle(title, fontsize=11)
     panels = figure.subplots(len(cells), 2, squeeze=False)
     for (left, right), cell in zip(panels, cells, strict=True):
         run = load_run(cell.config.run_dir)
-        label = benchmark.table.rows[cell.row].label
+        label = table.config.rows[cell.row].label
         columns, rows = _layout(cell)
         samples = run.model.sample(columns * rows, generator(cell.seed, "samples"))
         show_tiles(left, tile(flat(samples), columns))
@@ -165,5 +164,12 @@ def _show_reconstructions(axes: Axes, run: Run, cell: Cell) -> None:
 
 
 def flat(images: Tensor) -> Tensor:
-    """Images (N, C, H, W) as they are; of crops (N, 1, i, j, k) the middle slices side by side, (N, 1, h, w)."""
+    """Make pictures of what a model draws.
+
+    Args:
+        images: Images (N, C, H, W) or crops (N, 1, i, j, k).
+
+    Returns:
+        Images as they are; of crops the middle slices side by side, (N, 1, h, w).
+    """
     return images if images.ndim == 4 else torch.stack([strip(crop[0])[None] for crop in images])

@@ -9,22 +9,30 @@ from medlangevin.papers.table import folder
 from medlangevin.papers.table.cells import Cell, make_cells, select
 from medlangevin.papers.table.records import (
     described,
-    first_difference,
     read_failures,
     read_record,
     record_path,
+    require_equal,
     require_same,
 )
-from medlangevin.papers.table.schema import BenchmarkConfig, load_benchmark
+from medlangevin.papers.table.schema import TableConfig, load_table
 from medlangevin.runs.checkpoint import load_state
 from medlangevin.runs.folder import CONFIG, checkpoint_folder
 from medlangevin.system.errors import MedlangevinError
 
 
-class Benchmark(NamedTuple):
-    """A table, its folder, all its ``cells``, those ``selected``, and the command that measures them."""
+class Table(NamedTuple):
+    """A table and its folder.
 
-    table: BenchmarkConfig
+    Attributes:
+        config: The definition of the table.
+        out: Its folder.
+        cells: All its cells.
+        selected: The cells to work on now.
+        command: The command that measures them.
+    """
+
+    config: TableConfig
     out: Path
     cells: tuple[Cell, ...]
     selected: tuple[Cell, ...]
@@ -38,48 +46,69 @@ def prepare(
     data_root: Path | None = None,
     download: bool = False,
     only: Sequence[str] = (),
-) -> Benchmark:
+) -> Table:
     """Read a table and check the configurations of all its cells; nothing is written.
 
-    ``data_root`` and ``download`` win over the root and images.download of the table; ``only``: patterns of cell
-    ids. Raises MedlangevinError, one line, for a bad table, a pattern that matches nothing, and a folder of another
-    table.
+    Args:
+        config: The YAML file of the table.
+        out: The folder of the table.
+        data_root: Wins over the root of the images or crops in the table.
+        download: Wins over images.download of the table.
+        only: Patterns of the ids of the cells to work on.
+
+    Returns:
+        The table.
+
+    Raises:
+        MedlangevinError: For a bad table, a pattern that matches nothing, and a folder of another table; one line.
     """
     out = Path(out)
-    table = load_benchmark(config)
+    table = load_table(config)
     place = ({} if data_root is None else {"root": str(data_root)}) | ({"download": True} if download else {})
     cells = make_cells(table, out, source=str(config), place=place)
     selected = select(cells, only)
     folder.require_ours(out, table)
     root = "" if data_root is None else f" --data-root {_as_typed(data_root)}"
-    return Benchmark(
-        table, out, cells, selected, f"medlangevin benchmark {_as_typed(Path(config))} --out {_as_typed(out)}{root}"
-    )
+    command = f"medlangevin benchmark {_as_typed(Path(config))} --out {_as_typed(out)}{root}"
+    return Table(table, out, cells, selected, command)
 
 
-def states(benchmark: Benchmark) -> list[tuple[str, str]]:
-    """Id and state of each selected cell: measured, failed, trained to epoch k of n, not started, or what is wrong."""
-    failures = read_failures(benchmark.out, benchmark.selected)
+def states(table: Table) -> list[tuple[str, str]]:
+    """Tell how far the selected cells are.
+
+    Args:
+        table: The table.
+
+    Returns:
+        Each cell's id and state: measured, failed, trained to epoch k of n, not started, or what is wrong.
+    """
+    failures = read_failures(table.out, table.selected)
     found = []
-    for cell in benchmark.selected:
+    for cell in table.selected:
         try:
-            require_same_settings(cell, benchmark.table, benchmark.out)
-            state = _state(cell, benchmark.out, failures.get(cell.id))
+            require_same_settings(cell, table)
+            state = _state(cell, table.out, failures.get(cell.id))
         except MedlangevinError as error:
             state = f"cannot go on: {error}"
         found.append((cell.id, state))
     return found
 
 
-def require_same_settings(cell: Cell, table: BenchmarkConfig, out: Path) -> None:
-    """Raise MedlangevinError where ``cell`` was measured, or is being trained, with other settings than now.
+def require_same_settings(cell: Cell, table: Table) -> None:
+    """Check that a cell was measured, or is being trained, with the settings that it has now.
 
-    More epochs than a training was meant to have are no other settings, where the learning rate does not depend on
-    their number.
+    A training may be given more epochs than before where the learning rate does not depend on their number.
+
+    Args:
+        cell: The cell.
+        table: Its table.
+
+    Raises:
+        MedlangevinError: When a setting differs; the error names it.
     """
-    path = record_path(out, cell.id)
+    path = record_path(table.out, cell.id)
     if path.is_file():
-        require_same(read_record(path), cell, table.evaluation, path)
+        require_same(read_record(path), cell, table.config.evaluation, path)
         return
     run_dir = cell.config.run_dir
     if not checkpoint_folder(run_dir, "last").is_dir():
@@ -89,13 +118,8 @@ def require_same_settings(cell: Cell, table: BenchmarkConfig, out: Path) -> None
     if constant and before.training.epochs < wanted.training.epochs:
         longer = before.training.model_copy(update={"epochs": wanted.training.epochs})
         before = before.model_copy(update={"training": longer})
-    difference = first_difference(described(before), described(wanted))
-    if difference is not None:
-        key, old, new = difference
-        raise MedlangevinError(
-            f"{run_dir} is being trained with {key} = {old}, the table has {new}; set it back, choose another --out, "
-            "or move the run away to train the cell again"
-        )
+    again = "the run away to train the cell again"
+    require_equal(described(before), described(wanted), f"{run_dir} is being trained", again)
 
 
 def _state(cell: Cell, out: Path, failure: str | None) -> str:

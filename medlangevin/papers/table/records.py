@@ -2,9 +2,9 @@
 
 import math
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from medlangevin.config import Config, parse_config
 from medlangevin.config.evaluation import ImageEvaluation
@@ -17,69 +17,49 @@ from medlangevin.papers.table.folder import CELLS, FAILURES
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import read_json, write_json
 
-FORMAT = 1
 
+class RecordedFigure(Section):
+    """An evaluation's Figure as a record holds it: the same fields, checked."""
 
-class Record(NamedTuple):
-    """A measured cell. ``seconds``: of training, all sessions together; ``date``: UTC, when it was measured;
-    ``images_sha256``: of the image set, all splits, or of which ears, as data.json of the run has it.
-    """
-
-    id: str
-    row: str
-    data_set: str
-    seed: int
-    figures: dict[str, Figure]
-    epochs: int
-    seconds: float
-    device: str
-    torch: str
-    date: str
-    command: str
-    images_sha256: str
-    configuration: dict[str, Any]
-    evaluation: dict[str, Any]
-
-    def judged_on(self) -> tuple[Any, ...]:
-        """What has to be equal for two records to be compared: the images, as the models saw them, and the measure."""
-        images, model = self.configuration.get("images", {}), self.configuration.get("model", {})
-        return self.images_sha256, images.get("binarization"), model.get("likelihood", {}).get("kind"), self.evaluation
-
-
-def record_path(out: Path, cell_id: str) -> Path:
-    """Where the record of a cell lives."""
-    return out / CELLS / f"{cell_id}.json"
-
-
-def write_record(out: Path, record: Record) -> None:
-    """Write OUT/cells/ID.json in one go. Raises MedlangevinError for a figure that is NaN or infinite."""
-    for name, figure in record.figures.items():
-        if not all(math.isfinite(value) for value in (figure.mean, figure.standard_error or 0.0)):
-            raise MedlangevinError(f"the figure {name} of {record.id} is not finite; train it again")
-    figures = {name: figure.as_json() for name, figure in record.figures.items()}
-    write_json(record_path(out, record.id), {"format": FORMAT, **record._asdict(), "figures": figures})
-
-
-class _FigureFile(Section):
     mean: Float
     standard_error: Annotated[Float, Field(ge=0)] | None
     count: Count
     values: tuple[Float, ...] | None = None
 
     @model_validator(mode="after")
-    def _values_are_counted(self) -> "_FigureFile":
+    def _values_are_counted(self) -> "RecordedFigure":
         if self.values is not None and len(self.values) != self.count:
             raise ValueError(f"count is {self.count}, but there are {len(self.values)} values")
         return self
 
+    @model_serializer(mode="wrap")
+    def _without_values_where_none_are_kept(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in fields(self).items() if name != "values" or value is not None}
 
-class _RecordFile(Section):
+
+class Record(Section):
+    """What is known of one measured cell: the content of its JSON file.
+
+    Attributes:
+        id: The cell's id; with ``row``, ``data_set`` and ``seed`` of the cell.
+        figures: What was measured, by name.
+        epochs: Epochs that were trained.
+        seconds: Seconds of training, all sessions together.
+        device: Where the cell was trained.
+        torch: The version of torch.
+        date: When it was measured, UTC.
+        command: The command that measures it.
+        images_sha256: Of the image set, all splits, or of which ears, as data.json of the run has it.
+        configuration: The training's configuration without the places of this machine.
+        evaluation: The settings of the evaluation.
+    """
+
     format: Literal[1]
     id: str
     row: str
     data_set: str
     seed: Annotated[Integer, Field(ge=0)]
-    figures: dict[str, _FigureFile]
+    figures: dict[str, RecordedFigure]
     epochs: Count
     seconds: Annotated[Float, Field(ge=0)]
     device: str
@@ -90,51 +70,168 @@ class _RecordFile(Section):
     configuration: dict[str, Any]
     evaluation: dict[str, Any]
 
+    def judged_on(self) -> tuple[Any, ...]:
+        """What has to be equal for two records to be compared.
+
+        Returns:
+            The images, as the models saw them, and the measure.
+        """
+        images, model = self.configuration.get("images", {}), self.configuration.get("model", {})
+        return self.images_sha256, images.get("binarization"), model.get("likelihood", {}).get("kind"), self.evaluation
+
+
+def new_record(cell: Cell, evaluation: ImageEvaluation, figures: dict[str, Figure], **known: Any) -> Record:
+    """Put together the record of a cell that has just been measured.
+
+    Args:
+        cell: The cell.
+        evaluation: How it was measured.
+        figures: What was measured.
+        known: The other fields of the record.
+
+    Returns:
+        The record.
+
+    Raises:
+        MedlangevinError: For a figure that is NaN or infinite.
+    """
+    for name, figure in figures.items():
+        if not all(math.isfinite(value) for value in (figure.mean, figure.standard_error or 0.0)):
+            raise MedlangevinError(f"the figure {name} of {cell.id} is not finite; train it again")
+    return Record(
+        format=1,
+        id=cell.id,
+        row=cell.row,
+        data_set=cell.data_set,
+        seed=cell.seed,
+        figures={name: RecordedFigure(**figure._asdict()) for name, figure in figures.items()},
+        configuration=described(cell.config),
+        evaluation=evaluation.model_dump(mode="json"),
+        **known,
+    )
+
+
+def record_path(out: Path, cell_id: str) -> Path:
+    """Where the record of a cell lives.
+
+    Args:
+        out: The folder of the table.
+        cell_id: The cell.
+
+    Returns:
+        OUT/cells/ID.json, which need not exist.
+    """
+    return out / CELLS / f"{cell_id}.json"
+
+
+def write_record(out: Path, record: Record) -> None:
+    """Write OUT/cells/ID.json in one go.
+
+    Args:
+        out: The folder of the table.
+        record: The record.
+    """
+    write_json(record_path(out, record.id), record.model_dump(mode="json"))
+
 
 def read_record(path: Path) -> Record:
-    """Read a record. Raises MedlangevinError that names the file when it is damaged or of another cell."""
+    """Read a record.
+
+    Args:
+        path: Its file.
+
+    Returns:
+        The record.
+
+    Raises:
+        MedlangevinError: When the file is damaged or of another cell; the error names it.
+    """
     advice = f"restore {path}, or delete it to measure the cell again"
     raw = read_json(path)
     if not isinstance(raw, dict):
         raise MedlangevinError(f"{path} is damaged; {advice}")
     try:
-        stored = check(_RecordFile, raw, source=str(path))
+        record = check(Record, raw, source=str(path))
     except MedlangevinError as error:
         raise MedlangevinError(f"{error}; {advice}") from error
-    if stored.id != path.stem:
-        raise MedlangevinError(f"{path} is the record of the cell {stored.id}; call the file {stored.id}.json")
-    if stored.id != cell_id(stored.row, stored.data_set, stored.seed):
-        raise MedlangevinError(f"{path}: row, data_set and seed are not those of {stored.id}; {advice}")
-    figures = {name: Figure(*(value for _, value in figure)) for name, figure in stored.figures.items()}
-    fields = {name: value for name, value in stored if name not in ("format", "figures")}
-    return Record(**fields, figures=figures)
+    if record.id != path.stem:
+        raise MedlangevinError(f"{path} is the record of the cell {record.id}; call the file {record.id}.json")
+    if record.id != cell_id(record.row, record.data_set, record.seed):
+        raise MedlangevinError(f"{path}: row, data_set and seed are not those of {record.id}; {advice}")
+    return record
 
 
 def read_records(out: Path, cells: tuple[Cell, ...]) -> dict[str, Record]:
-    """The records that there are, by the id of the cell. Raises MedlangevinError for a damaged one."""
+    """Read the records that there are.
+
+    Args:
+        out: The folder of the table.
+        cells: The cells of the table.
+
+    Returns:
+        The records of the measured cells by the cells' ids.
+
+    Raises:
+        MedlangevinError: For a damaged one.
+    """
     paths = {cell.id: record_path(out, cell.id) for cell in cells}
     return {name: read_record(path) for name, path in paths.items() if path.is_file()}
 
 
 def require_same(record: Record, cell: Cell, evaluation: ImageEvaluation, path: Path) -> None:
-    """Raise MedlangevinError unless ``record`` was measured with the configuration that ``cell`` has now.
+    """Check that a record was measured with the configuration that its cell has now.
 
-    Read with the present schema, so that a setting that is new since then has its default.
+    The record is read with the present schema, so that a setting that is new since then has its default.
+
+    Args:
+        record: The record.
+        cell: Its cell.
+        evaluation: How the table measures now.
+        path: The file of the record, for errors.
+
+    Raises:
+        MedlangevinError: When a setting differs; the error names it.
     """
     configuration = parse_config({**record.configuration, "output_dir": "runs"}, source=f"{path}, configuration")
     measured = check(ImageEvaluation, record.evaluation, source=f"{path}, evaluation")
-    before = described(configuration) | {"evaluation": measured.model_dump(mode="json")}
-    difference = first_difference(before, described(cell.config) | {"evaluation": evaluation.model_dump(mode="json")})
-    if difference is not None:
-        key, old, new = difference
-        raise MedlangevinError(
-            f"{path} was measured with {key} = {old}, the table has {new}; set it back, choose another --out, or "
-            f"move the file{'' if key.startswith('evaluation.') else ' and the run'} away to measure the cell again"
-        )
+    before, now = ({"evaluation": one.model_dump(mode="json")} for one in (measured, evaluation))
+    again = "to measure the cell again"
+    require_equal(
+        described(configuration), described(cell.config), f"{path} was measured", f"the file and the run away {again}"
+    )
+    require_equal(before, now, f"{path} was measured", f"the file away {again}")
+
+
+def require_equal(before: dict[str, Any], now: dict[str, Any], what: str, move: str) -> None:
+    """Check that what was done before was done with the settings of now.
+
+    Args:
+        before: The settings of before.
+        now: Those of the table.
+        what: What was done, for the error.
+        move: What to move away where the settings of now are wanted, for the error.
+
+    Raises:
+        MedlangevinError: For the first key, dotted, in which they differ.
+    """
+    old, new = flat(before), flat(now)
+    for key in dict.fromkeys((*new, *old)):
+        if old.get(key) != new.get(key):
+            raise MedlangevinError(
+                f"{what} with {key} = {old.get(key)}, the table has {new.get(key)}; set it back, choose another --out, "
+                f"or move {move}"
+            )
 
 
 def described(config: Config) -> dict[str, Any]:
-    """The whole configuration but for where it is trained: no folders of this machine, no accelerator."""
+    """Describe a training but for where it is trained.
+
+    Args:
+        config: The configuration of the training.
+
+    Returns:
+        The whole configuration without folders of this machine and without the accelerator.
+    """
     settings = config.model_dump(mode="json")
     images = settings.get("images", {})
     if images.get("set", "").endswith(".npz"):
@@ -145,33 +242,34 @@ def described(config: Config) -> dict[str, Any]:
     return settings
 
 
-def first_difference(before: dict[str, Any], now: dict[str, Any]) -> tuple[str, Any, Any] | None:
-    """The first key, dotted, in which two configurations differ, and its two values (None: not there)."""
-    old, new = flat(before), flat(now)
-    for key in dict.fromkeys((*new, *old)):
-        if old.get(key) != new.get(key):
-            return key, old.get(key), new.get(key)
-    return None
+def failure_path(out: Path, cell_id: str) -> Path:
+    """Where it is kept why a cell failed, until it is measured after all.
 
+    Args:
+        out: The folder of the table.
+        cell_id: The cell.
 
-def write_failure(out: Path, cell_id: str, reason: str, date: str) -> None:
-    """Put on record why a cell failed; it is tried again the next time."""
-    write_json(_failure_path(out, cell_id), {"id": cell_id, "reason": reason, "date": date})
-
-
-def forget_failure(out: Path, cell_id: str) -> None:
-    """The cell has been measured after all."""
-    _failure_path(out, cell_id).unlink(missing_ok=True)
+    Returns:
+        OUT/failures/ID.json, which need not exist.
+    """
+    return out / FAILURES / f"{cell_id}.json"
 
 
 def read_failures(out: Path, cells: tuple[Cell, ...]) -> dict[str, str]:
-    """Why cells failed, by their id, of those that did and have not been measured since."""
-    paths = {cell.id: _failure_path(out, cell.id) for cell in cells if not record_path(out, cell.id).is_file()}
+    """Read why cells failed.
+
+    Args:
+        out: The folder of the table.
+        cells: The cells of the table.
+
+    Returns:
+        The reasons by the cells' ids, of those that failed and have not been measured since.
+
+    Raises:
+        MedlangevinError: When a file is damaged.
+    """
+    paths = {cell.id: failure_path(out, cell.id) for cell in cells if not record_path(out, cell.id).is_file()}
     try:
         return {name: str(read_json(path)["reason"]) for name, path in paths.items() if path.is_file()}
     except (KeyError, TypeError) as error:
         raise MedlangevinError(f"a file in {out / FAILURES} is damaged; delete that folder") from error
-
-
-def _failure_path(out: Path, cell_id: str) -> Path:
-    return out / FAILURES / f"{cell_id}.json"

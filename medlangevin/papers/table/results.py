@@ -1,19 +1,35 @@
-"""What the measured cells of a table say together: means over seeds, how sure they are, and which row is best."""
+"""What the measured cells of a table say together, from one frame with a line for each figure of each cell."""
 
 import math
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
 from statistics import mean, stdev
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+import numpy as np
+import pandas as pd
+
+from medlangevin.evaluation.figure import Figure, figure_of
 from medlangevin.papers.table.cells import Cell
 from medlangevin.papers.table.records import Record
-from medlangevin.papers.table.schema import BenchmarkConfig
+from medlangevin.papers.table.schema import TableConfig
+
+_OF_RECORD = ["epochs", "device", "torch", "date", "command"]
+_CSV = ["row", "label", "data_set", "seed", "figure", "mean", "standard_error", "count", "published", *_OF_RECORD]
+_WHOLE, _REAL = ("seed", "count", "epochs"), ("mean", "standard_error", "published")
 
 
 class Entry(NamedTuple):
-    """A figure of one row on one data set.
+    """What a column of the table shows for one row: a figure over the seeds that have it.
 
-    ``mean`` over ``seeds`` seeds. ``uncertainty``: of several seeds the standard deviation over them (``kind`` sd), of
-    one the standard error over its images (se); None where there is none. ``counts``: images, fewest and most.
+    Attributes:
+        mean: The mean over the seeds.
+        uncertainty: Of several seeds the standard deviation over them, of one the standard error over its images;
+            None where there is none.
+        kind: Which of the two it is.
+        seeds: The number of seeds.
+        counts: Images that the figure is the mean of, fewest and most.
     """
 
     mean: float
@@ -23,42 +39,123 @@ class Entry(NamedTuple):
     counts: tuple[int, int]
 
 
-class Results(NamedTuple):
-    """A table with all its cells, the ``records`` of those measured and the reasons of those that failed, by id."""
+@dataclass(frozen=True)
+class Results:
+    """A table and what is known of its cells.
 
-    table: BenchmarkConfig
+    Attributes:
+        config: The definition of the table.
+        cells: All its cells.
+        records: The records of the measured cells by the cells' ids.
+        failures: The reasons of the failed cells by their ids.
+    """
+
+    config: TableConfig
     cells: tuple[Cell, ...]
     records: dict[str, Record]
     failures: dict[str, str]
 
     def cells_of(self, row: str, data_set: str) -> tuple[Cell, ...]:
-        """The cells of one row on one data set, one for each seed."""
+        """Choose the cells of one row on one data set.
+
+        Args:
+            row: The name of the row.
+            data_set: The name of the data set.
+
+        Returns:
+            A cell for each seed.
+        """
         return tuple(cell for cell in self.cells if (cell.row, cell.data_set) == (row, data_set))
 
-    def records_of(self, row: str, data_set: str) -> tuple[Record, ...]:
-        """Those of these cells that are measured."""
-        return tuple(self.records[cell.id] for cell in self.cells_of(row, data_set) if cell.id in self.records)
+    @cached_property
+    def figures(self) -> pd.DataFrame:
+        """All figures of the measured cells, and after each row's own those that are published alone.
+
+        The columns are those of table.csv, and ``values`` and ``judged_on`` of the record. A figure that no seed has
+        been measured for has neither seed nor mean.
+        """
+        lines = []
+        for data_set, (name, row) in product(self.config.shown_data_sets, self.config.rows.items()):
+            published = dict(row.published.get(data_set, {}))
+            head = {"row": name, "label": row.label, "data_set": data_set}
+            cells = self.cells_of(name, data_set)
+            measured = [
+                head
+                | {field: getattr(record, field) for field in ("seed", *_OF_RECORD)}
+                | {"judged_on": record.judged_on(), "figure": figure, "published": published.get(figure)}
+                | dict(values)
+                for record in (self.records[cell.id] for cell in cells if cell.id in self.records)
+                for figure, values in record.figures.items()
+            ]
+            alone = published.keys() - {line["figure"] for line in measured}
+            lines += measured
+            lines += [
+                head | {"figure": figure, "published": published[figure]} for figure in published if figure in alone
+            ]
+        frame = pd.DataFrame(lines, columns=[*_CSV, "values", "judged_on"])
+        return frame.astype(dict.fromkeys(_WHOLE, "Int64") | dict.fromkeys(_REAL, "float64"))
+
+    @cached_property
+    def entries(self) -> dict[tuple[str, str, str], Entry]:
+        """The figures over their seeds, by data set, row and figure."""
+        measured = self.figures.dropna(subset=["mean"])
+        groups: Any = measured.groupby(["data_set", "row", "figure"])
+        return {key: _entry(lines) for key, lines in groups}
+
+    def csv(self) -> str:
+        """Write the figures as table.csv.
+
+        Returns:
+            The whole text, in full precision.
+        """
+        return self.figures.to_csv(columns=_CSV, index=False, lineterminator="\n")
 
     def are_comparable(self, data_set: str) -> bool:
-        """Whether all measured rows were judged on the same images in the same way."""
-        records = [record for row in self.table.rows for record in self.records_of(row, data_set)]
-        return all(record.judged_on() == records[0].judged_on() for record in records)
+        """Tell whether the models can be ranked on a data set.
 
-    def entry(self, row: str, data_set: str, figure: str) -> Entry | None:
-        """A figure over the seeds that have it; None where none has."""
-        found = [record.figures[figure] for record in self.records_of(row, data_set) if figure in record.figures]
-        if not found:
+        Args:
+            data_set: The name of the data set.
+
+        Returns:
+            Whether all measured rows were judged on the same images in the same way.
+        """
+        judged = self.figures.loc[self.figures["data_set"] == data_set, "judged_on"].dropna().tolist()
+        return all(one == judged[0] for one in judged)
+
+    def difference(self, row: str, control: str, data_set: str, figure: str) -> Figure | None:
+        """Tell how far two models lie apart on the same images: images differ by far more than models do, so in pairs.
+
+        Of each image it is the mean over the seeds that both have; the error knows nothing of other seeds.
+
+        Args:
+            row: One model.
+            control: The other one.
+            data_set: The name of the data set.
+            figure: The name of a figure that is kept image by image.
+
+        Returns:
+            ``row`` minus ``control``, mean and standard error over images; below 0, ``row`` is better. None where no
+            seed of both is measured image by image, or the two were not judged on the same images in the same way.
+        """
+        lines = self.figures
+        lines = lines[(lines["data_set"] == data_set) & (lines["figure"] == figure) & lines["values"].notna()]
+        pairs = lines[lines["row"] == row].merge(lines[lines["row"] == control], on="seed")
+        if pairs.empty or any(pairs["judged_on_x"] != pairs["judged_on_y"]):
             return None
-        counts = min(one.count for one in found), max(one.count for one in found)
-        if len(found) == 1:
-            return Entry(found[0].mean, found[0].standard_error, "se", 1, counts)
-        means = [one.mean for one in found]
-        return Entry(mean(means), stdev(means), "sd", len(means), counts)
+        differences = [np.subtract(*both) for both in zip(pairs["values_x"], pairs["values_y"], strict=True)]
+        return figure_of(np.mean(differences, axis=0).tolist())
 
 
 def best_row(entries: dict[str, Entry], *, better: Literal["lower", "higher"] | None) -> str | None:
-    """The row whose mean is better than the next one by more than both uncertainties together (root of the sum of
-    squares); None where there is no such row, no next one, or no uncertainty of either.
+    """Find the row that is better than all others.
+
+    Args:
+        entries: One figure of the rows, by their names.
+        better: Which values are better.
+
+    Returns:
+        The row whose mean is better than the next one by more than both uncertainties together (root of the sum of
+        squares). None where there is no such row, no next one, or no uncertainty of either.
     """
     if better is None or len(entries) < 2:
         return None
@@ -67,3 +164,11 @@ def best_row(entries: dict[str, Entry], *, better: Literal["lower", "higher"] | 
     if first.uncertainty is None or second.uncertainty is None:
         return None
     return name if abs(second.mean - first.mean) > math.hypot(first.uncertainty, second.uncertainty) else None
+
+
+def _entry(lines: pd.DataFrame) -> Entry:
+    means, counts = lines["mean"].tolist(), (int(lines["count"].min()), int(lines["count"].max()))
+    if len(means) > 1:
+        return Entry(mean(means), stdev(means), "sd", len(means), counts)
+    error = float(lines["standard_error"].iloc[0])
+    return Entry(means[0], None if math.isnan(error) else error, "se", 1, counts)

@@ -7,62 +7,78 @@ from medlangevin.datasets.datalist import read_index
 from medlangevin.datasets.images import load_splits
 from medlangevin.papers.table import folder
 from medlangevin.papers.table.cells import Cell
+from medlangevin.papers.table.markdown import markdown
 from medlangevin.papers.table.measure import measure, now
-from medlangevin.papers.table.prepare import Benchmark, require_same_settings
-from medlangevin.papers.table.records import (
-    forget_failure,
-    read_failures,
-    read_records,
-    record_path,
-    write_failure,
-    write_record,
-)
+from medlangevin.papers.table.prepare import Table, require_same_settings
+from medlangevin.papers.table.records import failure_path, read_failures, read_records, record_path, write_record
 from medlangevin.papers.table.results import Results
-from medlangevin.papers.table.table import csv_text, markdown
 from medlangevin.system.errors import MedlangevinError, PartialFailureError
-from medlangevin.system.files import write_text
+from medlangevin.system.files import write_json, write_text
+from medlangevin.system.lock import BusyError
 
 logger = logging.getLogger(__name__)
 
 
-def run(benchmark: Benchmark) -> dict[str, str]:
+def run(table: Table) -> dict[str, str]:
     """Measure the selected cells that are not measured yet, and write the table after each.
 
     A cell that another process is working on is left to it. A cell that fails is put on record and the others go on.
-    Returns the failed ones among those selected: cell id and reason. Raises MedlangevinError, before anything is
-    written, when no image set and no crops that it needs are there, or when a selected cell was measured or trained
-    with another configuration.
+
+    Args:
+        table: The table.
+
+    Returns:
+        The reasons of the selected cells that failed, by their ids.
+
+    Raises:
+        MedlangevinError: Before anything is written, when no image set and no crops that it needs are there, or when
+            a selected cell was measured or trained with another configuration.
     """
-    for cell in benchmark.selected:
-        require_same_settings(cell, benchmark.table, benchmark.out)
-    _require_data(benchmark)
-    folder.claim(benchmark.out, benchmark.table)
-    _report_strangers(benchmark)
-    count = len(benchmark.selected)
+    for cell in table.selected:
+        require_same_settings(cell, table)
+    _require_data(table)
+    folder.claim(table.out, table.config)
+    known = {cell.id for cell in table.cells}
+    for path in sorted((table.out / folder.CELLS).glob("*.json")):
+        if path.stem not in known:
+            logger.warning(f"{path} belongs to no cell of the table and is not shown")
     failed: dict[str, str] = {}
-    for number, cell in enumerate(benchmark.selected, start=1):
-        logger.info(f"cell {number} of {count}: {cell.id}")
-        reason = _measure_once(cell, benchmark)
+    for number, cell in enumerate(table.selected, start=1):
+        logger.info(f"cell {number} of {len(table.selected)}: {cell.id}")
+        try:
+            reason = _measure_once(cell, table)
+        except BusyError as error:
+            logger.info(str(error))
+            continue
         if reason is not None:
             failed[cell.id] = reason
             logger.error(f"failed: {reason}")
-    write_table(benchmark)
+    write_table(table)
     return failed
 
 
-def write_table(benchmark: Benchmark) -> None:
-    """Write OUT/table.md and OUT/table.csv from the records that there are."""
-    out, table = benchmark.out, benchmark.table
+def write_table(table: Table) -> None:
+    """Write OUT/table.md and OUT/table.csv from the records that there are.
+
+    Args:
+        table: The table.
+    """
+    out, cells = table.out, table.cells
     with folder.table_lock(out):
-        results = Results(
-            table, benchmark.cells, read_records(out, benchmark.cells), read_failures(out, benchmark.cells)
-        )
+        results = Results(table.config, cells, read_records(out, cells), read_failures(out, cells))
         write_text(out / folder.TABLE, markdown(results))
-        write_text(out / folder.ROWS, csv_text(results))
+        write_text(out / folder.ROWS, results.csv())
 
 
 def require_no_failures(failed: dict[str, str]) -> None:
-    """Raise PartialFailureError that lists the failed cells, if there are any."""
+    """Refuse to pass over failed cells.
+
+    Args:
+        failed: The reasons of the failed cells by their ids.
+
+    Raises:
+        PartialFailureError: When there are any; it lists them.
+    """
     if failed:
         cells: dict[str, list[str]] = {}
         for name, reason in failed.items():
@@ -71,31 +87,27 @@ def require_no_failures(failed: dict[str, str]) -> None:
         raise PartialFailureError(f"{len(failed)} cell{'s' if len(failed) > 1 else ''} failed ({listed})")
 
 
-def _measure_once(cell: Cell, benchmark: Benchmark) -> str | None:
-    """Why the cell failed; None if it is measured, or another process is at it."""
-    out, table = benchmark.out, benchmark.table
-    with folder.cell_lock(out, cell.id) as ours:
-        if not ours:
-            logger.info("another process is working on it; left alone")
-            return None
+def _measure_once(cell: Cell, table: Table) -> str | None:
+    """Why the cell failed; None if it is measured. Raises BusyError where another process is at it."""
+    out, evaluation, failure = table.out, table.config.evaluation, failure_path(table.out, cell.id)
+    with folder.cell_lock(out, cell.id):
         if record_path(out, cell.id).is_file():
-            require_same_settings(cell, table, out)
+            require_same_settings(cell, table)
             logger.info("measured already")
             return None
         try:
-            record = measure(cell, table.evaluation, out=out, command=f"{benchmark.command} --only {cell.id}")
-            write_record(out, record)
+            write_record(out, measure(cell, evaluation, out=out, command=f"{table.command} --only {cell.id}"))
         except MedlangevinError as error:
-            write_failure(out, cell.id, str(error), now())
+            write_json(failure, {"id": cell.id, "reason": str(error), "date": now()})
             return str(error)
-        forget_failure(out, cell.id)
-    write_table(benchmark)
+        failure.unlink(missing_ok=True)
+    write_table(table)
     return None
 
 
-def _require_data(benchmark: Benchmark) -> None:
+def _require_data(table: Table) -> None:
     """Raise MedlangevinError when none of the image sets and crops that the cells still need can be read."""
-    wanted = [cell.config for cell in benchmark.selected if not record_path(benchmark.out, cell.id).is_file()]
+    wanted = [cell.config for cell in table.selected if not record_path(table.out, cell.id).is_file()]
     problem: MedlangevinError | None = None
     for data in dict.fromkeys(config.images or Path(config.data.root) for config in wanted):
         try:
@@ -108,10 +120,3 @@ def _require_data(benchmark: Benchmark) -> None:
             problem = problem or error
     if problem is not None:
         raise problem
-
-
-def _report_strangers(benchmark: Benchmark) -> None:
-    known = {cell.id for cell in benchmark.cells}
-    for path in sorted((benchmark.out / folder.CELLS).glob("*.json")):
-        if path.stem not in known:
-            logger.warning(f"{path} belongs to no cell of the table and is not shown")

@@ -1,7 +1,7 @@
-"""The schema of a benchmark table: which models on which image sets or crops with which seeds, and what is measured."""
+"""The schema of a table: which models on which image sets or crops with which seeds, and what is measured."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -10,38 +10,43 @@ from medlangevin.config.fields import Float, Integer, Section
 from medlangevin.config.load import check, read_mapping
 from medlangevin.config.run import IMAGE_SETS
 
+
+class Column(NamedTuple):
+    """A figure as a column of the table.
+
+    Attributes:
+        label: The heading.
+        better: Which values are better, where models can be ranked by the figure.
+        needs: The section of the evaluation without which there is no such figure.
+    """
+
+    label: str
+    better: Literal["lower", "higher"] | None = None
+    needs: str | None = None
+
+
 # What evaluation/images.py measures, and then what the training has on record.
-FigureName = Literal[
-    "negative_elbo",
-    "nll",
-    "nll_ais",
-    "negative_elbo_per_dim",
-    "nll_per_dim",
-    "nll_ais_per_dim",
-    "ais_effective_sample_size",
-    "ais_acceptance",
-    "inception_score",
-    "fid",
-    "acceptance",
-    "first_epoch_acceptance",
-    "seconds_per_epoch",
-    "training_minutes",
-    "epochs",
-    "best_epoch",
-    "step_size",
-    "weight_norm",
-]
-FIGURES: tuple[str, ...] = get_args(FigureName)
-_NEEDS: dict[str, str] = {
-    "nll": "importance",
-    "nll_per_dim": "importance",
-    "nll_ais": "annealing",
-    "nll_ais_per_dim": "annealing",
-    "ais_effective_sample_size": "annealing",
-    "ais_acceptance": "annealing",
-    "inception_score": "inception",
-    "fid": "inception",
+COLUMNS = {
+    "negative_elbo": Column("negative ELBO, nats", "lower"),
+    "nll": Column("NLL by importance sampling, nats", "lower", "importance"),
+    "nll_ais": Column("decoder NLL by AIS, nats", "lower", "annealing"),
+    "negative_elbo_per_dim": Column("negative ELBO, nats per dimension", "lower"),
+    "nll_per_dim": Column("NLL by importance sampling, nats per dimension", "lower", "importance"),
+    "nll_ais_per_dim": Column("decoder NLL by AIS, nats per dimension", "lower", "annealing"),
+    "ais_effective_sample_size": Column("effective chains of AIS", needs="annealing"),
+    "ais_acceptance": Column("acceptance of AIS", needs="annealing"),
+    "inception_score": Column("Inception Score", "higher", "inception"),
+    "fid": Column("FID", "lower", "inception"),
+    "acceptance": Column("acceptance, last epoch"),
+    "first_epoch_acceptance": Column("acceptance, first epoch"),
+    "seconds_per_epoch": Column("seconds per epoch"),
+    "training_minutes": Column("training, minutes"),
+    "epochs": Column("epochs"),
+    "best_epoch": Column("best epoch"),
+    "step_size": Column("step size, last epoch"),
+    "weight_norm": Column("weight norm, last epoch"),
 }
+FigureName = Literal[*COLUMNS]  # type: ignore[valid-type]
 
 
 def _one_line(text: str) -> str:
@@ -69,9 +74,13 @@ Controls = Annotated[tuple[Word, ...], AfterValidator(_different)]
 
 
 class Settings(Section):
-    """A part of a training configuration: what is not given comes from the parts merged before it.
+    """A part of a training configuration. What it does not give comes from the parts that are merged before it.
 
-    ``data``: crops of ears, in place of ``images``.
+    Attributes:
+        images: The section ``images``.
+        data: The section ``data``: crops of ears, in place of images.
+        model: The section ``model``.
+        training: The section ``training``.
     """
 
     images: dict[str, Any] = Field(default_factory=dict)
@@ -83,8 +92,11 @@ class Settings(Section):
 class RowConfig(Settings):
     """One model of the table.
 
-    ``data_sets``: settings for one data set alone; ``seeds``: which seeds are trained on which data set, and none on a
-    data set that is not named; ``published``: figures to show beside the measured ones.
+    Attributes:
+        label: The model's name in the table.
+        data_sets: Settings for one data set alone.
+        seeds: The seeds that are trained on each data set; none on a data set that is not named.
+        published: Figures of each data set to show beside the measured ones.
     """
 
     label: Line
@@ -93,12 +105,22 @@ class RowConfig(Settings):
     published: dict[Word, dict[FigureName, Float]] = Field(default_factory=dict)
 
 
-class BenchmarkConfig(Section):
-    """A table. A cell's training is ``base``, its data set, its row, and the row's own settings for the data set,
-    merged in this order.
+class TableConfig(Section):
+    """A grid of cells, each a row (one model) on a data set with a seed.
 
-    ``figures``: the columns, in order. ``data_sets`` and ``rows`` are shown in the order given. ``controls``: rows that
-    every other row is compared with, image by image.
+    A cell's training is ``base``, its data set, its row, and the row's own settings for the data set, merged in this
+    order.
+
+    Attributes:
+        name: What the table is called; a folder holds one table.
+        title: The heading of table.md.
+        note: Text below the figures.
+        figures: The columns, in order.
+        base: What all cells share.
+        evaluation: What is measured of each cell.
+        data_sets: The data sets by name, in the order in which they are shown.
+        rows: The models by name, in the order in which they are shown.
+        controls: Rows that every other row is compared with, image by image.
     """
 
     name: Word
@@ -118,22 +140,22 @@ class BenchmarkConfig(Section):
         return tuple(dict.fromkeys((*self.data_sets, *published)))
 
     @model_validator(mode="after")
-    def _figures_are_measured(self) -> "BenchmarkConfig":
+    def _figures_are_measured(self) -> "TableConfig":
         for name in self.figures:
-            section = _NEEDS.get(name)
-            if section is not None and getattr(self.evaluation, section) is None:
-                raise ValueError(f"figures: {name} needs a section evaluation.{section}")
+            needed = COLUMNS[name].needs
+            if needed is not None and getattr(self.evaluation, needed) is None:
+                raise ValueError(f"figures: {name} needs a section evaluation.{needed}")
         return self
 
     @model_validator(mode="after")
-    def _controls_are_rows(self) -> "BenchmarkConfig":
+    def _controls_are_rows(self) -> "TableConfig":
         unknown = next((name for name in self.controls if name not in self.rows), None)
         if unknown is not None:
             raise ValueError(f"controls: no row is called '{unknown}'; rows: {', '.join(self.rows)}")
         return self
 
     @model_validator(mode="after")
-    def _data_sets_are_known(self) -> "BenchmarkConfig":
+    def _data_sets_are_known(self) -> "TableConfig":
         known = ", ".join(self.data_sets)
         for name, row in self.rows.items():
             for key, named in (("data_sets", row.data_sets), ("seeds", row.seeds)):
@@ -154,6 +176,16 @@ class BenchmarkConfig(Section):
         return self
 
 
-def load_benchmark(path: Path | str) -> BenchmarkConfig:
-    """Read and check the YAML file of a table. Raises MedlangevinError with one line: file, key, what is wrong."""
-    return check(BenchmarkConfig, read_mapping(Path(path), BenchmarkConfig, aliases=True), source=str(path))
+def load_table(path: Path | str) -> TableConfig:
+    """Read and check the YAML file of a table.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The table.
+
+    Raises:
+        MedlangevinError: One line with the file, the key and what is wrong.
+    """
+    return check(TableConfig, read_mapping(Path(path), TableConfig, aliases=True), source=str(path))

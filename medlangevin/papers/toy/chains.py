@@ -1,5 +1,6 @@
 """The chains of the toys: ALD as published, ALD with the kernel as preconditioner, and MALA, in the same form."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -14,25 +15,80 @@ from medlangevin.samplers.chain import sample
 from medlangevin.samplers.kernel import Kernel, StateT, Step
 from medlangevin.samplers.potential import Potential
 
+ENCODER_LAYERS = (128, 128)
 NUM_CHAINS = 4
 # The acceptance that is optimal for MALA in high dimension (Roberts & Rosenthal 1998).
 TARGET_ACCEPTANCE = 0.574
 
 
+def random_features(x: Tensor, num_features: int, generator: torch.Generator) -> Tensor:
+    """Features g(x) of a random ReLU network with layers of 128, 128 and ``num_features``; it is never trained.
+
+    Weights and biases are uniform on +-1/sqrt(inputs), as in ``torch.nn.Linear``. A narrow last layer often has units
+    that are 0 for all data points, or a point with no active unit, which no encoder could move. So networks are
+    redrawn until no point has all features 0 and the features have the rank min(n, num_features) that the theory
+    speaks of.
+
+    Args:
+        x: Data points (n, d_x).
+        num_features: Units of the last layer.
+        generator: Where the network comes from.
+
+    Returns:
+        Features (n, num_features). The network's size is that of Taniguchi et al. (2022), Figure 2.
+    """
+    while True:
+        features = x
+        for width in (*ENCODER_LAYERS, num_features):
+            inputs = features.shape[-1]
+            bound = 1 / math.sqrt(inputs)
+            weight = (2 * torch.rand(width, inputs, dtype=x.dtype, generator=generator) - 1) * bound
+            bias = (2 * torch.rand(width, dtype=x.dtype, generator=generator) - 1) * bound
+            features = torch.relu(features @ weight.mT + bias)
+        if features.any(-1).all() and int(torch.linalg.matrix_rank(features)) == min(features.shape):
+            return features
+
+
+def kernel_condition(features: Tensor) -> float:
+    """Condition number of K = G G^T, the preconditioner of ALD in latent space.
+
+    Args:
+        features: Features G (n, d_features).
+
+    Returns:
+        The condition number; infinite where n > d_features.
+    """
+    points, size = features.shape
+    if points > size:
+        return math.inf
+    return float(torch.linalg.cond(features) ** 2)
+
+
 class Budget(NamedTuple):
-    """``steps`` of each chain in all; the first ``burn_in`` are dropped, as in the paper (1,000 of 3,000)."""
+    """How long the chains are.
+
+    Attributes:
+        steps: Steps of each chain in all.
+        burn_in: The first steps, which are dropped, as in the paper (1,000 of 3,000).
+    """
 
     steps: int
     burn_in: int
 
     @property
     def draws(self) -> int:
-        """What is kept of each chain."""
+        """The number of draws that are kept of each chain."""
         return self.steps - self.burn_in
 
 
 class Draws(NamedTuple):
-    """``positions`` (chains, draws, n, d) float64; ``acceptance`` (n,), the mean of the kept steps; ``step_size``."""
+    """What the chains yield.
+
+    Attributes:
+        positions: The kept draws (chains, draws, n, d), float64.
+        acceptance: The mean acceptance of the kept steps (n,).
+        step_size: The step size of the kept steps.
+    """
 
     positions: np.ndarray
     acceptance: np.ndarray
@@ -49,10 +105,22 @@ def run_ald(
     preconditioned: bool = False,
     on_step: Callable[[int], None] | None = None,
 ) -> Draws:
-    """Amortized Langevin dynamics on an encoder's last layer, over ``features`` (n, d_features) of the layers below.
+    """Run amortized Langevin dynamics on an encoder's last layer.
 
-    As published: one decision for the whole set. ``preconditioned``: kernel ALD (docs/mathematics.md), a decision for
-    each data point, at least n features. The latents start with the prior's size, whatever the features' size.
+    As published, one decision accepts or rejects the whole set. The latents start with the prior's size, whatever the
+    features' size.
+
+    Args:
+        potential: The potential of the latents, (..., n, 2) -> (..., n).
+        features: Features (n, d_features) of the layers below.
+        generator: The noise.
+        budget: The length of the chains.
+        step_size: The step size, or how to find it.
+        preconditioned: Kernel ALD: a decision for each data point; it needs at least n features.
+        on_step: Called with the number of steps done.
+
+    Returns:
+        The draws of the latents. Kernel ALD is derived in docs/mathematics.md.
     """
     size = features.square().sum(-1).mean().sqrt()
     shape = (NUM_CHAINS, 2, features.shape[-1])
@@ -75,7 +143,19 @@ def run_mala(
     step_size: float | Adaptation,
     on_step: Callable[[int], None] | None = None,
 ) -> Draws:
-    """MALA on each data point's latent, started from the prior N(0, I) in the plane."""
+    """Run MALA on each data point's latent, started from the prior N(0, I) in the plane.
+
+    Args:
+        potential: The potential of the latents, (..., n, 2) -> (..., n).
+        num_points: The number n of data points.
+        generator: The starts and the noise.
+        budget: The length of the chains.
+        step_size: The step size, or how to find it.
+        on_step: Called with the number of steps done.
+
+    Returns:
+        The draws of the latents.
+    """
     start = torch.randn(NUM_CHAINS, num_points, 2, dtype=torch.float64, generator=generator)
     return _run(Kernel(mala.init, mala.step), start, potential, generator, budget, step_size, on_step)
 

@@ -14,10 +14,17 @@ CELLS_PER_BIN = 10
 def gaussian_wasserstein2(
     mean_a: np.ndarray, covariance_a: np.ndarray, mean_b: np.ndarray, covariance_b: np.ndarray
 ) -> float:
-    """Wasserstein-2 distance of two Gaussians, in units of z; means (d,), covariances (d, d), singular ones allowed.
+    """Wasserstein-2 distance of two Gaussians.
 
-    W2^2 = |m_a - m_b|^2 + tr(A + B - 2 (A^(1/2) B A^(1/2))^(1/2)); the second part is Bures' distance (Dowson & Landau
-    1982).
+    Args:
+        mean_a: Mean (d,) of the first.
+        covariance_a: Its covariance A (d, d), which may be singular.
+        mean_b: Mean (d,) of the second.
+        covariance_b: Its covariance B (d, d), which may be singular.
+
+    Returns:
+        The distance in units of z: W2^2 = |m_a - m_b|^2 + tr(A + B - 2 (A^(1/2) B A^(1/2))^(1/2)). The second part is
+        Bures' distance (Dowson & Landau 1982).
     """
     root = _square_root(covariance_a)
     cross = _square_root(root @ covariance_b @ root)
@@ -26,20 +33,33 @@ def gaussian_wasserstein2(
 
 
 def sample_wasserstein2(first: np.ndarray, second: np.ndarray) -> float:
-    """Exact Wasserstein-2 distance of two equally large samples (count, d), by optimal assignment; O(count^3).
+    """Exact Wasserstein-2 distance of two equally large samples, by optimal assignment; O(count^3).
 
-    Two samples of the same distribution are not at distance 0: compare with that floor.
+    Args:
+        first: A sample (count, d).
+        second: Another one (count, d).
+
+    Returns:
+        The distance. Two samples of the same distribution are not at distance 0: compare with that floor.
     """
     cost = cdist(first, second, "sqeuclidean")
     return float(np.sqrt(cost[linear_sum_assignment(cost)].mean()))
 
 
 def binned_kl(sample: np.ndarray, density: GridDensity, point: int) -> float:
-    """KL(sample || truth) in nats over bins of 0.2 x 0.2, of a sample (count, 2) for one data ``point``.
+    """KL(sample || truth) over bins of 0.2 x 0.2, the plug-in estimate.
 
-    The plug-in estimate: the sample's frequencies against the truth's exact bin masses. It is finite, never negative,
-    blind to differences within a bin, and too large: independent draws of the truth have, on average, at least about
-    (occupied bins - 1) / (2 count), so compare with them. What lies outside the grid counts for the outermost bins.
+    It compares the sample's frequencies with the truth's exact bin masses. It is finite, never negative, blind to
+    differences within a bin, and too large: independent draws of the truth have, on average, at least about
+    (occupied bins - 1) / (2 count), so compare with them.
+
+    Args:
+        sample: The sample (count, 2). What lies outside the grid counts for the outermost bins.
+        density: The truth.
+        point: The data point, from 0.
+
+    Returns:
+        The divergence in nats.
     """
     borders = edges()[::CELLS_PER_BIN]
     bins = len(borders) - 1
@@ -53,7 +73,17 @@ def binned_kl(sample: np.ndarray, density: GridDensity, point: int) -> float:
 
 
 def gaussian_kl(mean: np.ndarray, covariance: np.ndarray, density: GridDensity, point: int) -> float:
-    """KL(N(mean, covariance) || truth) in nats by quadrature on the truth's cells; exact for practical purposes."""
+    """KL(Gaussian || truth) by quadrature on the truth's cells.
+
+    Args:
+        mean: Mean (2,) of the Gaussian.
+        covariance: Its covariance (2, 2).
+        density: The truth.
+        point: The data point, from 0.
+
+    Returns:
+        The divergence in nats, exact for practical purposes.
+    """
     z = np.stack(np.meshgrid(centres(), centres(), indexing="ij"), axis=-1) - mean
     log_weight = -0.5 * np.einsum("ijd,de,ije->ij", z, np.linalg.inv(covariance), z)
     log_weight -= np.logaddexp.reduce(log_weight, axis=None)

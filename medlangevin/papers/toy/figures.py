@@ -1,6 +1,7 @@
 """Pictures of the toy experiments: samples over the truth's contours, with a number on every panel."""
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,12 @@ SHARES = (0.99, 0.9, 0.5)
 
 
 def draw_gaussian(result: ToyResult, path: Path | str) -> None:
-    """Write a PNG: a row for each method, a column for each number of features, the data points in three colours."""
+    """Draw a row for each method and a column for each number of features, the data points in three colours.
+
+    Args:
+        result: The result of the Gaussian toy.
+        path: The PNG to write.
+    """
     features = sorted({panel.num_features for panel in result.panels if panel.num_features is not None})
     methods = list(dict.fromkeys(panel.method for panel in result.panels if panel.num_features is not None))
     limits = _limits(result)
@@ -33,54 +39,66 @@ def draw_gaussian(result: ToyResult, path: Path | str) -> None:
         else:
             row, column = methods.index(panel.method), features.index(panel.num_features)
             free.remove((row, column))
-        axes = grid[row, column]
-        for point in range(len(result.truth)):
-            chain = panel.positions[0, :, point]
-            _samples(axes, chain, point)
-            _contours(axes, result.truth[point], point)
-        _frame(axes, limits, _title(panel))
-        distance = rows_of(result, number)["w2"].mean()
-        _note(axes, f"$W_2$ = {distance:.3f}")
+        note = f"$W_2$ = {rows_of(result, number)['w2'].mean():.3f}"
+        _panel(grid[row, column], result, panel, range(len(result.truth)), limits, _title(panel), note)
     _label(grid)
-    draws = result.panels[0].positions.shape[1]
-    figure.suptitle(
+    chains, draws, *_ = result.panels[0].positions.shape
+    title = (
         "Amortized Langevin dynamics on three Gaussian posteriors\n"
         f"{draws:,} draws per panel (one chain), a colour for each data point; lines: contours that hold 50, 90 and "
         f"99 % of the truth; crosses: means of the samples\n$W_2$: distance from the truth, mean over data points and "
-        f"{result.panels[0].positions.shape[0]} chains",
-        fontsize=10,
+        f"{chains} chains"
     )
-    _save(figure, path)
+    _save(figure, title, path)
 
 
 def draw_neural(result: ToyResult, path: Path | str) -> None:
-    """Write a PNG: a row for each data point, a column for each method."""
+    """Draw a row for each data point and a column for each method.
+
+    Args:
+        result: The result of the neural toy.
+        path: The PNG to write.
+    """
     points = len(result.truth)
     figure = Figure(figsize=(2.45 * len(result.panels), 2.75 * points + 0.9), layout=ConstrainedLayoutEngine(h_pad=0.1))
     grid = figure.subplots(points, len(result.panels), sharex="row", sharey="row", squeeze=False)
     for point in range(points):
         limits = _limits(result, point)
         for number, panel in enumerate(result.panels):
-            axes = grid[point, number]
-            chain = panel.positions[0, :, point]
-            _samples(axes, chain, point)
-            _contours(axes, result.truth[point], point)
-            _frame(axes, limits, _title(panel) if point == 0 else "")
             row = rows_of(result, number).iloc[point]
-            _note(axes, f"KL = {row['kl_all_chains']:.2f}   $W_2$ = {row['w2']:.2f}")
+            note = f"KL = {row['kl_all_chains']:.2f}   $W_2$ = {row['w2']:.2f}"
+            _panel(grid[point, number], result, panel, [point], limits, _title(panel) if point == 0 else "", note)
     _label(grid)
     for point in range(points):
         grid[point, 0].set_ylabel(f"data point {point + 1}\n$z_2$", fontsize=9)
-    draws = result.panels[0].positions.shape[1]
-    figure.suptitle(
+    chains, draws, *_ = result.panels[0].positions.shape
+    title = (
         "Posteriors under a neural likelihood\n"
         f"{draws:,} draws per panel (one chain); lines: contours that hold 50, 90 and 99 % of the truth (by grid); "
         "crosses: means of the samples\n"
-        f"KL in nats: all {result.panels[0].positions.shape[0]} chains together; $W_2$: mean over chains; "
-        "the first column is their floor",
-        fontsize=10,
+        f"KL in nats: all {chains} chains together; $W_2$: mean over chains; "
+        "the first column is their floor"
     )
-    _save(figure, path)
+    _save(figure, title, path)
+
+
+def _panel(
+    axes: Axes,
+    result: ToyResult,
+    panel: Panel,
+    points: Iterable[int],
+    limits: tuple[float, float, float, float],
+    title: str,
+    note: str,
+) -> None:
+    for point in points:
+        _samples(axes, panel.positions[0, :, point], point)
+        _contours(axes, result.truth[point], point)
+    axes.set(xlim=limits[:2], ylim=limits[2:], aspect="equal")
+    axes.set_title(title, fontsize=9)
+    axes.tick_params(labelsize=7)
+    box = {"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1.5}
+    axes.text(0.03, 0.97, note, transform=axes.transAxes, fontsize=8, va="top", bbox=box)
 
 
 def _title(panel: Panel) -> str:
@@ -137,17 +155,6 @@ def _contours(axes: Axes, log_mass: np.ndarray, point: int) -> None:
     )
 
 
-def _frame(axes: Axes, limits: tuple[float, float, float, float], title: str) -> None:
-    axes.set(xlim=limits[:2], ylim=limits[2:], aspect="equal")
-    axes.set_title(title, fontsize=9)
-    axes.tick_params(labelsize=7)
-
-
-def _note(axes: Axes, text: str) -> None:
-    box = {"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1.5}
-    axes.text(0.03, 0.97, text, transform=axes.transAxes, fontsize=8, va="top", bbox=box)
-
-
 def _label(grid: np.ndarray) -> None:
     for axes in grid[-1]:
         axes.set_xlabel("$z_1$", fontsize=9)
@@ -155,6 +162,7 @@ def _label(grid: np.ndarray) -> None:
         axes.set_ylabel("$z_2$", fontsize=9)
 
 
-def _save(figure: Figure, path: Path | str) -> None:
+def _save(figure: Figure, title: str, path: Path | str) -> None:
+    figure.suptitle(title, fontsize=10)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=130, format="png")

@@ -15,8 +15,11 @@ CELLS = 600
 class GridDensity(NamedTuple):
     """Posteriors of n data points on ``CELLS`` x ``CELLS`` square cells that cover [-6, 6]^2.
 
-    ``log_mass`` (n, cells, cells): log of each cell's share, first axis z1, second z2; the shares of a data point sum
-    to one. ``log_evidence`` (n,): log p(x) by the midpoint rule. ``outside`` (n,): an upper bound of the mass outside.
+    Attributes:
+        log_mass: Log of each cell's share, (n, cells, cells), first axis z1, second z2. The shares of a data point sum
+            to one.
+        log_evidence: log p(x) by the midpoint rule (n,).
+        outside: An upper bound of the mass outside (n,).
     """
 
     log_mass: np.ndarray
@@ -25,20 +28,35 @@ class GridDensity(NamedTuple):
 
 
 def edges() -> np.ndarray:
-    """The borders of the cells along either axis. (cells + 1,)."""
+    """The borders of the cells.
+
+    Returns:
+        The borders along either axis (cells + 1,).
+    """
     return np.linspace(-HALF_WIDTH, HALF_WIDTH, CELLS + 1)
 
 
 def centres() -> np.ndarray:
-    """The midpoints of the cells along either axis. (cells,)."""
+    """The midpoints of the cells.
+
+    Returns:
+        The midpoints along either axis (cells,).
+    """
     return (edges()[1:] + edges()[:-1]) / 2
 
 
 def grid_density(log_joint: Callable[[Tensor], Tensor], log_likelihood_bound: float) -> GridDensity:
-    """Normalise ``log_joint`` (cells, 1, 2) -> (cells, n) on the grid.
+    """Normalise a density on the grid.
 
-    The prior is N(0, I) and p(x | z) <= exp(``log_likelihood_bound``), so that the mass outside the grid is at most the
-    prior's mass there times that bound over p(x), whatever the network does out there.
+    The prior is N(0, I). So the mass outside the grid is at most the prior's mass there times the likelihood's bound
+    over p(x), whatever the network does out there.
+
+    Args:
+        log_joint: log p(x, z), (cells, 1, 2) -> (cells, n).
+        log_likelihood_bound: An upper bound of log p(x | z).
+
+    Returns:
+        The posteriors.
     """
     axis = torch.from_numpy(centres())
     rows = []
@@ -55,7 +73,16 @@ def grid_density(log_joint: Callable[[Tensor], Tensor], log_likelihood_bound: fl
 
 
 def draw(density: GridDensity, count: int, random: np.random.Generator) -> np.ndarray:
-    """``count`` independent draws for each data point: a cell by its mass, a place in it uniformly. (count, n, 2)."""
+    """Draw from each posterior: a cell by its mass, a place in it uniformly.
+
+    Args:
+        density: The posteriors.
+        count: Draws for each data point.
+        random: The noise.
+
+    Returns:
+        Independent draws (count, n, 2).
+    """
     spacing = 2 * HALF_WIDTH / CELLS
     draws = []
     for log_mass in density.log_mass:
@@ -66,7 +93,14 @@ def draw(density: GridDensity, count: int, random: np.random.Generator) -> np.nd
 
 
 def moments(density: GridDensity) -> tuple[np.ndarray, np.ndarray]:
-    """Means (n, 2) and covariances (n, 2, 2) of the densities."""
+    """Moments of the posteriors.
+
+    Args:
+        density: The posteriors.
+
+    Returns:
+        Means (n, 2) and covariances (n, 2, 2).
+    """
     mass = np.exp(density.log_mass)
     z = np.stack(np.meshgrid(centres(), centres(), indexing="ij"), axis=-1)
     means = np.einsum("nij,ijd->nd", mass, z)

@@ -1,4 +1,4 @@
-"""What a toy experiment yields: samples of each method, a row of numbers for each method and data point."""
+"""What a toy experiment yields: samples of each method, and a row of numbers for each method and data point."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,8 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
+from medlangevin.papers.toy.chains import kernel_condition, run_ald
 from medlangevin.samplers.diagnostics import summary, to_inference_data
+from medlangevin.samplers.potential import Potential
 from medlangevin.system.progress import Track
 
 # What the common columns of the metrics mean; each experiment adds its own distances.
@@ -30,9 +33,16 @@ COLUMNS = {
 
 
 class Panel(NamedTuple):
-    """Samples of one method: ``positions`` (chains, draws, n, 2) float64.
+    """Samples of one method. What a method does not have is None.
 
-    ``label`` for people; the other fields as in COLUMNS, None where the method has no such thing; ``acceptance`` (n,).
+    Attributes:
+        method: The method, as in COLUMNS.
+        label: The method's name for people.
+        positions: The samples (chains, draws, n, 2), float64.
+        num_features: As in COLUMNS.
+        condition_number: As in COLUMNS.
+        step_size: As in COLUMNS.
+        acceptance: The acceptance of each data point (n,).
     """
 
     method: str
@@ -45,10 +55,15 @@ class Panel(NamedTuple):
 
 
 class ToyResult(NamedTuple):
-    """``name`` (gaussian or neural), ``panels``, ``metrics`` (one row per panel and data point, in their order).
+    """All that a toy experiment yields.
 
-    ``truth`` (n, cells, cells): log of the true posteriors' shares on the cells of ``grid``. ``columns``: what each
-    column of the metrics means.
+    Attributes:
+        name: gaussian or neural.
+        panels: The samples of each method.
+        truth: Log of the true posteriors' shares on the cells of ``grid``, (n, cells, cells).
+        metrics: One row for each panel and data point, in their order.
+        columns: What each column of the metrics means.
+        settings: What the numbers were made with.
     """
 
     name: str
@@ -59,7 +74,52 @@ class ToyResult(NamedTuple):
     settings: dict[str, Any]
 
 
-def common_row(panel: Panel, point: int, mean: np.ndarray, covariance: np.ndarray) -> dict[str, Any]:
+def sample_ald(method: str, label: str, potential: Potential, features: Tensor, **named: Any) -> Panel:
+    """Run amortized Langevin dynamics for one panel.
+
+    Args:
+        method: The method's name; ``kernel_ald`` is preconditioned.
+        label: Its name for people.
+        potential: The potential of the latents, (..., n, 2) -> (..., n).
+        features: Features (n, d_features) of the encoder's layers below the last.
+        named: The other arguments of ``run_ald``.
+
+    Returns:
+        The panel.
+    """
+    draws = run_ald(potential, features, preconditioned=method == "kernel_ald", **named)
+    condition = kernel_condition(features)
+    return Panel(method, label, draws.positions, features.shape[-1], condition, draws.step_size, draws.acceptance)
+
+
+def measure(
+    panels: tuple[Panel, ...],
+    means: np.ndarray,
+    covariances: np.ndarray,
+    columns: dict[str, str],
+    distances: Callable[[Panel, int], dict[str, float]],
+) -> pd.DataFrame:
+    """Compare all samples with the truth.
+
+    Args:
+        panels: The samples.
+        means: The true means (n, 2).
+        covariances: The true covariances (n, 2, 2).
+        columns: The columns of the result, COLUMNS and those of ``distances``.
+        distances: The further columns of a panel and a data point (from 0).
+
+    Returns:
+        A row for each panel and data point; what a row lacks is empty.
+    """
+    rows = [
+        _common_row(panel, point, means[point], covariances[point]) | distances(panel, point)
+        for panel in panels
+        for point in range(len(means))
+    ]
+    return pd.DataFrame(rows, columns=list(columns)).astype({"num_features": "Int64"})
+
+
+def _common_row(panel: Panel, point: int, mean: np.ndarray, covariance: np.ndarray) -> dict[str, Any]:
     """The COLUMNS of one panel and data ``point`` (from 0), whose true ``mean`` (2,) and ``covariance`` are given."""
     positions = panel.positions[:, :, point]
     is_chain = panel.step_size is not None
@@ -84,24 +144,53 @@ def common_row(panel: Panel, point: int, mean: np.ndarray, covariance: np.ndarra
 
 
 def rows_of(result: ToyResult, number: int) -> pd.DataFrame:
-    """The metrics of panel ``number`` (from 0), a row for each data point."""
+    """Choose the metrics of one panel.
+
+    Args:
+        result: The result of a toy experiment.
+        number: The panel, from 0.
+
+    Returns:
+        A row for each data point.
+    """
     points = len(result.truth)
     return result.metrics.iloc[number * points : (number + 1) * points]
 
 
 def over_chains(positions: np.ndarray, measure: Callable[[np.ndarray], float]) -> float:
-    """Mean of ``measure`` (draws, 2) over the chains of ``positions`` (chains, draws, 2)."""
+    """Measure each chain alone and average.
+
+    Args:
+        positions: The chains (chains, draws, 2).
+        measure: What is measured of the draws (draws, 2) of a chain.
+
+    Returns:
+        The mean over the chains.
+    """
     return float(np.mean([measure(chain) for chain in positions]))
 
 
 def reporter(track: Track, before: int, note: str) -> Callable[[int], None]:
-    """What a chain calls after each of its steps, ``before`` steps of others being done."""
+    """Report the progress of one chain among several.
+
+    Args:
+        track: The progress of all.
+        before: The steps that the chains before have done.
+        note: What is being done.
+
+    Returns:
+        What the chain calls after each of its steps.
+    """
     return lambda done: track.advance(before + done, note)
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Run torch on one thread: a toy's matrices are so small that threads only wait for each other."""
+    """Run torch on one thread: a toy's matrices are so small that threads only wait for each other.
+
+    Yields:
+        Nothing.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -16,7 +16,13 @@ LEARNING_RATE = 0.05
 
 
 class GaussianFit(NamedTuple):
-    """q(z) = N(``mean``, ``scale_tril`` ``scale_tril``^T) of each data point, (n, 2) and (n, 2, 2); ``elbo`` (n,)."""
+    """The fitted q(z) = N(mean, scale_tril scale_tril^T) of each data point.
+
+    Attributes:
+        mean: The means (n, 2).
+        scale_tril: The factors of the covariances (n, 2, 2).
+        elbo: The ELBO in nats (n,).
+    """
 
     mean: Tensor
     scale_tril: Tensor
@@ -34,11 +40,21 @@ def fit_gaussian(
 ) -> GaussianFit:
     """Maximise the ELBO of each data point by Adam, from q = N(0, I), with a cosine schedule of the learning rate.
 
-    ``log_joint`` (..., n, 2) -> (..., n) in nats, float64. ELBO = E_q[log p(x, mean + L eps)] + entropy of q, which is
-    closed; the expectation over eps is a mean over fresh draws in every step, each set shifted and scaled to mean zero
-    and covariance one, which makes the gradient exact for a Gaussian posterior. (A fixed quadrature rule will not do:
-    the fit adapts to its nodes, and the kinks of a ReLU network leave the ELBO wrong by 0.05 nats at 144 nodes.)
-    Without ``full_covariance`` the factor L is diagonal: mean-field.
+    ELBO = E_q[log p(x, mean + L eps)] + entropy of q, which is closed. The expectation over eps is a mean over fresh
+    draws in every step. Each set is shifted and scaled to mean zero and covariance one, which makes the gradient exact
+    for a Gaussian posterior. (A fixed quadrature rule will not do: the fit adapts to its nodes, and the kinks of a ReLU
+    network leave the ELBO wrong by 0.05 nats at 144 nodes.)
+
+    Args:
+        log_joint: log p(x, z) in nats, (..., n, 2) -> (..., n), float64.
+        num_points: The number n of data points.
+        generator: The noise.
+        full_covariance: Fit a full factor L; else it is diagonal (mean-field).
+        num_steps: Steps of Adam.
+        on_step: Called with the number of steps done.
+
+    Returns:
+        The fit.
     """
     dim = 2
     mean = torch.zeros(num_points, dim, dtype=torch.float64, requires_grad=True)
@@ -66,7 +82,16 @@ def fit_gaussian(
 
 
 def draw(fit: GaussianFit, count: int, generator: torch.Generator) -> Tensor:
-    """``count`` independent draws of each data point's q. (count, n, 2)."""
+    """Draw from each data point's q.
+
+    Args:
+        fit: The fit.
+        count: Draws for each data point.
+        generator: The noise.
+
+    Returns:
+        Independent draws (count, n, 2).
+    """
     noise = torch.randn(count, *fit.mean.shape, dtype=fit.mean.dtype, generator=generator)
     return fit.mean + torch.einsum("nij,snj->sni", fit.scale_tril, noise)
 

@@ -1,5 +1,6 @@
-"""A table whose cells take a fraction of a second, and made-up records."""
+"""Image sets, definitions and made-up records of tables."""
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,8 @@ import yaml
 
 from medlangevin.evaluation.figure import Figure
 from medlangevin.papers.table.cells import Cell
-from medlangevin.papers.table.records import Record, described
-from medlangevin.papers.table.schema import BenchmarkConfig
+from medlangevin.papers.table.records import Record, new_record
+from medlangevin.papers.table.schema import TableConfig
 
 
 @pytest.fixture(scope="session")
@@ -23,36 +24,14 @@ def image_root(tmp_path_factory: pytest.TempPathFactory, write_images: Callable[
 
 
 @pytest.fixture
-def definition() -> dict[str, Any]:
+def definition(tiny_table: dict[str, Any]) -> dict[str, Any]:
     """A table of a VAE (two seeds on dots, one on colours) and an LAE (one seed on dots)."""
-    return {
-        "name": "tiny",
-        "title": "Tiny",
-        "figures": ["negative_elbo", "acceptance", "epochs"],
-        "base": {
-            "images": {"first": 20},
-            "model": {
-                "latent_dim": 2,
-                "network": {"kind": "mlp", "widths": [3]},
-                "likelihood": {"kind": "discretized_logistic"},
-            },
-            "training": {"epochs": 2, "batch_size": 10, "accelerator": "cpu"},
-        },
-        "data_sets": {"dots": {"images": {"set": "dots.npz"}}, "colours": {"images": {"set": "colours.npz"}}},
-        "rows": {
-            "vae": {
-                "label": "VAE",
-                "model": {"kind": "vae"},
-                "seeds": {"dots": [0, 1], "colours": [0]},
-                "published": {"dots": {"negative_elbo": 90.5}, "svhn": {"negative_elbo": 4.442}},
-            },
-            "lae": {
-                "label": "LAE | ours",
-                "model": {"kind": "lae", "langevin": {"posterior_steps": 4}},
-                "seeds": {"dots": [0]},
-            },
-        },
-    }
+    definition = copy.deepcopy(tiny_table)
+    definition["figures"] += ["acceptance", "epochs"]
+    definition["base"]["images"] = {"first": 20}
+    definition["rows"]["vae"]["published"] = {"dots": {"negative_elbo": 90.5}, "svhn": {"negative_elbo": 4.442}}
+    definition["rows"]["lae"]["label"] = "LAE | ours"
+    return definition
 
 
 @pytest.fixture
@@ -71,13 +50,11 @@ def write_table(tmp_path: Path) -> Callable[[dict[str, Any]], Path]:
 def make_record() -> Callable[..., Record]:
     """``make_record(cell, table, negative_elbo=(mean, error, count))``: a record as another machine would write it."""
 
-    def make(cell: Cell, table: BenchmarkConfig, **figures: tuple[float, float | None, int]) -> Record:
-        return Record(
-            id=cell.id,
-            row=cell.row,
-            data_set=cell.data_set,
-            seed=cell.seed,
-            figures={name: Figure(*values) for name, values in figures.items()},
+    def make(cell: Cell, table: TableConfig, **figures: tuple[float, float | None, int]) -> Record:
+        return new_record(
+            cell,
+            table.evaluation,
+            {name: Figure(*values) for name, values in figures.items()},
             epochs=2,
             seconds=3.0,
             device="cuda (a GPU)",
@@ -85,8 +62,6 @@ def make_record() -> Callable[..., Record]:
             date="2024-02-29T12:00:00+00:00",
             command=f"medlangevin benchmark tiny.yaml --out out --only {cell.id}",
             images_sha256="0" * 64,
-            configuration=described(cell.config),
-            evaluation=table.evaluation.model_dump(mode="json"),
         )
 
     return make

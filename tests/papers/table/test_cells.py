@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from medlangevin.papers.table.cells import Cell, make_cells, merge, select
-from medlangevin.papers.table.schema import BenchmarkConfig
+from medlangevin.papers.table.schema import TableConfig
 from medlangevin.system.errors import MedlangevinError
 
 
 def cells_of(definition: dict[str, Any], images: dict[str, Any] | None = None) -> dict[str, Cell]:
-    table = BenchmarkConfig.model_validate(definition)
+    table = TableConfig.model_validate(definition)
     return {cell.id: cell for cell in make_cells(table, Path("out"), source="tiny.yaml", place=images)}
 
 

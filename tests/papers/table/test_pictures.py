@@ -7,11 +7,11 @@ import matplotlib.figure
 import pytest
 
 from medlangevin.papers.table import pictures as pictures
-from medlangevin.papers.table.pictures import draw_benchmark
-from medlangevin.papers.table.prepare import Benchmark
+from medlangevin.papers.table.pictures import draw_table
+from medlangevin.papers.table.prepare import Table
 
 
-def test_curves_and_samples_of_every_data_set(trained: Benchmark, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_curves_and_samples_of_every_data_set(trained: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     figures: list[matplotlib.figure.Figure] = []
     original = matplotlib.figure.Figure
 
@@ -20,7 +20,7 @@ def test_curves_and_samples_of_every_data_set(trained: Benchmark, monkeypatch: p
         return figures[-1]
 
     monkeypatch.setattr(pictures, "Figure", recorded)
-    paths = draw_benchmark(trained)
+    paths = draw_table(trained)
     assert [path.name for path in paths] == [
         "curves-dots.png",
         "samples-dots.png",
@@ -49,19 +49,18 @@ def test_curves_and_samples_of_every_data_set(trained: Benchmark, monkeypatch: p
     ]
 
 
-def test_cells_without_their_run_are_not_drawn(trained: Benchmark, tmp_path: Path) -> None:
+def test_cells_without_their_run_are_not_drawn(trained: Table, tmp_path: Path) -> None:
     out = tmp_path / "out"
     shutil.copytree(trained.out / "cells", out / "cells")
 
-    def moved(benchmark: Benchmark) -> Benchmark:
+    def moved(table: Table) -> Table:
         cells = tuple(
-            cell._replace(config=cell.config.model_copy(update={"output_dir": out / "runs"}))
-            for cell in benchmark.cells
+            cell._replace(config=cell.config.model_copy(update={"output_dir": out / "runs"})) for cell in table.cells
         )
-        return benchmark._replace(out=out, cells=cells, selected=cells)
+        return table._replace(out=out, cells=cells, selected=cells)
 
-    assert draw_benchmark(moved(trained)) == []
+    assert draw_table(moved(trained)) == []
     # A run that is not measured yet has curves alone.
     (out / "cells" / "vae-colours-seed0.json").unlink()
     shutil.copytree(trained.out / "runs" / "vae-colours-seed0", out / "runs" / "vae-colours-seed0")
-    assert [path.name for path in draw_benchmark(moved(trained))] == ["curves-colours.png"]
+    assert [path.name for path in draw_table(moved(trained))] == ["curves-colours.png"]

@@ -1,6 +1,5 @@
 """Running a table: once for each cell, whatever was there before, and whatever goes wrong."""
 
-import fcntl
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,19 +11,20 @@ from medlangevin.papers.table import measure as measure_module
 from medlangevin.papers.table import run as run_module
 from medlangevin.papers.table.folder import cell_lock
 from medlangevin.papers.table.measure import measure
-from medlangevin.papers.table.prepare import Benchmark, prepare, states
+from medlangevin.papers.table.prepare import Table, prepare, states
 from medlangevin.papers.table.records import Record, read_record, record_path, write_record
 from medlangevin.papers.table.run import require_no_failures, run
 from medlangevin.system.errors import MedlangevinError, PartialFailureError
+from medlangevin.system.lock import BusyError, locked
 
-Prepare = Callable[..., Benchmark]
+Prepare = Callable[..., Table]
 
 
 @pytest.fixture
 def prepared(write_table: Callable[[dict[str, Any]], Path], image_root: Path, tmp_path: Path) -> Prepare:
     """``prepared(definition, "pattern", ...)``: a table in tmp_path/out."""
 
-    def make(definition: dict[str, Any], *only: str) -> Benchmark:
+    def make(definition: dict[str, Any], *only: str) -> Table:
         return prepare(write_table(definition), tmp_path / "out", data_root=image_root, only=only)
 
     return make
@@ -221,19 +221,19 @@ def test_a_run_without_its_metrics_is_one_line(prepared: Prepare, definition: di
 def test_records_of_other_images_are_neither_ranked_nor_compared(
     prepared: Prepare, definition: dict[str, Any], make_record: Callable[..., Record]
 ) -> None:
-    benchmark = prepared(definition)
+    table = prepared(definition)
     better = {"vae": 50.0, "lae": 90.0}
-    for cell in benchmark.cells:
-        record = make_record(cell, benchmark.table, negative_elbo=(better[cell.row], 0.1, 12))
-        write_record(benchmark.out, record)
-    run(benchmark)
-    text = (benchmark.out / "table.md").read_text()
+    for cell in table.cells:
+        record = make_record(cell, table.config, negative_elbo=(better[cell.row], 0.1, 12))
+        write_record(table.out, record)
+    run(table)
+    text = (table.out / "table.md").read_text()
     assert "**50" in text
-    lae = next(cell for cell in benchmark.cells if cell.row == "lae")
-    other = make_record(lae, benchmark.table, negative_elbo=(90.0, 0.1, 12))._replace(images_sha256="1" * 64)
-    write_record(benchmark.out, other)
-    run(benchmark)
-    text = (benchmark.out / "table.md").read_text()
+    lae = next(cell for cell in table.cells if cell.row == "lae")
+    other = make_record(lae, table.config, negative_elbo=(90.0, 0.1, 12)).model_copy(update={"images_sha256": "1" * 64})
+    write_record(table.out, other)
+    run(table)
+    text = (table.out / "table.md").read_text()
     assert "**" not in text
     assert "not all judged on the same images" in text
 
@@ -246,25 +246,25 @@ def test_cells_from_another_machine_count_as_measured(
     logged: Callable[[], str],
 ) -> None:
     trained = counting(monkeypatch)
-    benchmark = prepared(definition)
-    for cell in benchmark.cells:
-        write_record(benchmark.out, make_record(cell, benchmark.table, negative_elbo=(90.0, 1.0, 12)))
-    (benchmark.out / "cells" / "ae-dots-seed0.json").write_text("{}")
+    table = prepared(definition)
+    for cell in table.cells:
+        write_record(table.out, make_record(cell, table.config, negative_elbo=(90.0, 1.0, 12)))
+    (table.out / "cells" / "ae-dots-seed0.json").write_text("{}")
     assert run(prepared(definition)) == {}
     assert trained == []
     assert "ae-dots-seed0.json belongs to no cell of the table" in logged()
-    assert "cuda (a GPU)" in (benchmark.out / "table.md").read_text()
-    assert "90.0 ± 1.0 (se, 1 seed)" in (benchmark.out / "table.md").read_text()
+    assert "cuda (a GPU)" in (table.out / "table.md").read_text()
+    assert "90.0 ± 1.0 (se, 1 seed)" in (table.out / "table.md").read_text()
 
 
 def test_a_record_from_before_a_setting_existed_has_its_default(
     prepared: Prepare, definition: dict[str, Any], make_record: Callable[..., Record]
 ) -> None:
-    benchmark = prepared(definition)
-    record = make_record(benchmark.cells[0], benchmark.table, negative_elbo=(90.0, 1.0, 12))
+    table = prepared(definition)
+    record = make_record(table.cells[0], table.config, negative_elbo=(90.0, 1.0, 12))
     del record.configuration["training"]["matmul_precision"]
     del record.evaluation["elbo_draws"]
-    write_record(benchmark.out, record)
+    write_record(table.out, record)
     assert states(prepared(definition))[0] == ("vae-dots-seed0", "measured")
 
 
@@ -292,9 +292,9 @@ def test_a_damaged_record_is_one_line_that_names_the_file(
     change: Callable[[dict[str, Any]], None],
     message: str,
 ) -> None:
-    benchmark = prepared(definition)
-    write_record(benchmark.out, make_record(benchmark.cells[0], benchmark.table, negative_elbo=(90.0, 1.0, 12)))
-    path = record_path(benchmark.out, benchmark.cells[0].id)
+    table = prepared(definition)
+    write_record(table.out, make_record(table.cells[0], table.config, negative_elbo=(90.0, 1.0, 12)))
+    path = record_path(table.out, table.cells[0].id)
     raw = json.loads(path.read_text())
     change(raw)
     path.write_text(json.dumps(raw))
@@ -308,11 +308,10 @@ def test_a_damaged_record_is_one_line_that_names_the_file(
 def test_a_figure_that_is_not_finite_is_not_written(
     prepared: Prepare, definition: dict[str, Any], make_record: Callable[..., Record]
 ) -> None:
-    benchmark = prepared(definition)
-    record = make_record(benchmark.cells[0], benchmark.table, negative_elbo=(float("nan"), 1.0, 12))
+    table = prepared(definition)
     with pytest.raises(MedlangevinError, match="negative_elbo of vae-dots-seed0 is not finite"):
-        write_record(benchmark.out, record)
-    assert not benchmark.out.exists()
+        write_record(table.out, make_record(table.cells[0], table.config, negative_elbo=(float("nan"), 1.0, 12)))
+    assert not table.out.exists()
 
 
 def test_a_folder_with_other_things_or_another_table_is_refused(
@@ -344,21 +343,20 @@ def test_a_cell_that_another_process_works_on_is_left_alone(
     logged: Callable[[], str],
 ) -> None:
     trained = counting(monkeypatch)
-    benchmark = prepared(definition, "*-dots-seed0")
-    folder = benchmark.out / "runs"
+    table = prepared(definition, "*-dots-seed0")
+    folder = table.out / "runs"
     folder.mkdir(parents=True)
     # A lock belongs to the open file, so a second one in this process is as good as another process.
-    with (folder / "vae-dots-seed0.lock").open("w") as other:
-        fcntl.flock(other, fcntl.LOCK_EX)
-        assert run(benchmark) == {}
+    with locked(folder / "vae-dots-seed0.lock", shared=False, busy=""):
+        assert run(table) == {}
         assert trained == ["lae-dots-seed0"]
         assert "another process is working on it" in logged()
-    assert run(benchmark) == {}
+    assert run(table) == {}
     assert trained == ["lae-dots-seed0", "vae-dots-seed0"]
-    with cell_lock(benchmark.out, "vae-dots-seed0") as ours:
+    with cell_lock(table.out, "vae-dots-seed0") as ours:
         assert ours
-        with cell_lock(benchmark.out, "vae-dots-seed0") as twice:
-            assert not twice
+        with pytest.raises(BusyError), cell_lock(table.out, "vae-dots-seed0"):
+            pass
 
 
 def test_an_interrupted_training_is_gone_on_with(

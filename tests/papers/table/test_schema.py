@@ -2,13 +2,13 @@
 
 import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
 from medlangevin.datasets.images import NAMES
-from medlangevin.papers.table.schema import FIGURES, IMAGE_SETS, load_benchmark
+from medlangevin.papers.table.schema import COLUMNS, IMAGE_SETS, FigureName, load_table
 from medlangevin.system.errors import MedlangevinError
 
 TABLE: dict[str, Any] = {
@@ -27,7 +27,7 @@ TABLE: dict[str, Any] = {
 def load(tmp_path: Path, table: dict[str, Any]) -> Any:
     path = tmp_path / "table.yaml"
     path.write_text(yaml.safe_dump(table, sort_keys=False))
-    return load_benchmark(path)
+    return load_table(path)
 
 
 def changed(key: str, value: Any) -> dict[str, Any]:
@@ -73,9 +73,7 @@ def test_the_sets_of_papers_are_those_that_can_be_loaded() -> None:
 
 
 def test_every_figure_has_a_column() -> None:
-    from medlangevin.papers.table.table import COLUMNS
-
-    assert set(COLUMNS) == set(FIGURES)
+    assert set(COLUMNS) == set(get_args(FigureName))
 
 
 @pytest.mark.parametrize(
@@ -121,4 +119,4 @@ def test_a_key_that_is_given_twice_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "table.yaml"
     path.write_text("name: a\nname: b\n")
     with pytest.raises(MedlangevinError, match="key 'name' is given twice"):
-        load_benchmark(path)
+        load_table(path)

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from medlangevin.papers.table.cells import make_cells
+from medlangevin.papers.table.markdown import format_entry, markdown
 from medlangevin.papers.table.records import Record
 from medlangevin.papers.table.results import Entry, Results, best_row
-from medlangevin.papers.table.schema import BenchmarkConfig
-from medlangevin.papers.table.table import csv_text, format_entry, markdown
+from medlangevin.papers.table.schema import TableConfig
 
 Values = tuple[float, float | None, int]
 
@@ -23,7 +23,7 @@ def make_results(definition: dict[str, Any], make_record: Callable[..., Record])
 
     def make(measured: dict[str, dict[str, Values]], failures: dict[str, str] | None = None) -> Results:
         definition["rows"]["vae"]["seeds"]["dots"] = [0, 1, 2]
-        table = BenchmarkConfig.model_validate(definition)
+        table = TableConfig.model_validate(definition)
         cells = make_cells(table, Path("out"), source="tiny.yaml")
         by_id = {cell.id: cell for cell in cells}
         records = {name: make_record(by_id[name], table, **figures) for name, figures in measured.items()}
@@ -116,7 +116,7 @@ def test_every_line_of_a_grid_has_as_many_cells_as_its_header(make_results: Call
 
 def test_the_csv_has_every_figure_in_full_precision(make_results: Callable[..., Results]) -> None:
     results = make_results({"vae-dots-seed1": {"negative_elbo": (1 / 3, 0.25, 12), "weight_norm": (2.0, None, 1)}})
-    rows = list(csv.DictReader(io.StringIO(csv_text(results))))
+    rows = list(csv.DictReader(io.StringIO(results.csv())))
     assert [(row["data_set"], row["figure"]) for row in rows] == [
         ("dots", "negative_elbo"),
         ("dots", "weight_norm"),

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from medlangevin.evaluation.evaluate import evaluate
-from medlangevin.papers.table.pictures import draw_benchmark
+from medlangevin.papers.table.pictures import draw_table
 from medlangevin.papers.table.prepare import prepare, states
 from medlangevin.papers.table.records import read_record, record_path
 from medlangevin.papers.table.run import run
@@ -63,7 +63,7 @@ def test_every_cell_has_the_figures_of_evaluate_and_rows_are_compared_ear_by_ear
     compared = next(line for line in lines if line.startswith("| QSL |") and line.count("|") == 3)
     assert float(compared.split("|")[2].split("±")[0]) == pytest.approx(difference, abs=0.06 * abs(difference) + 0.6)
     assert dict(states(table)) == {"vae-crops-seed0": "measured", "qsl-crops-seed0": "measured"}
-    names = [path.name for path in draw_benchmark(table)]
+    names = [path.name for path in draw_table(table)]
     assert names == ["curves-crops.png", "samples-crops.png"]
 
 

@@ -3,7 +3,7 @@
 import math
 
 from medlangevin.evaluation.figure import Figure
-from medlangevin.papers.table.training_figures import training_figures
+from medlangevin.papers.table.measure import training_figures
 
 ROWS = [
     {"epoch": 1, "seconds": 100.0, "acceptance": 0.5, "weight_norm": 1.0, "loss": 5.0},

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from medlangevin.papers.toy.chains import NUM_CHAINS, Budget, run_ald, run_mala
+from medlangevin.papers.toy.chains import NUM_CHAINS, Budget, kernel_condition, random_features, run_ald, run_mala
 from medlangevin.papers.toy.distances import gaussian_wasserstein2
-from medlangevin.papers.toy.features import kernel_condition, random_features
 from medlangevin.papers.toy.gaussian import gaussian_toy
 from medlangevin.samplers.adaptation import Adaptation
 
