@@ -1,21 +1,20 @@
-"""Cochlea crops as tensors: MONAI transforms, cached in memory up to a limit."""
+"""Cochlea crops as tensors, cached in memory up to a limit (MONAI)."""
 
 import functools
-import logging
 import math
-import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from monai.data import CacheDataset
-from monai.transforms import Compose, EnsureChannelFirstd, EnsureTyped, Lambdad, LoadImaged
+from monai.transforms import Compose, Lambda
 from torch.utils.data import Dataset
 
 from medlangevin.datasets.crop_arrays import to_unit
 from medlangevin.datasets.datalist import CropIndex, Ear
 from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.nifti import open_nifti
 
 SMALL_COHORT_VALIDATION = 0.1  # share of the training people held out when preprocess set none aside
 
@@ -85,24 +84,10 @@ class CropDataset(Dataset[torch.Tensor]):
         self, ears: Sequence[Ear], shape: tuple[int, int, int], *, window_hu: tuple[float, float], cache_mb: int
     ) -> None:
         self.ears = tuple(ears)
-        with warnings.catch_warnings():  # MONAI sets up every reader it has, and one of them complains
-            warnings.simplefilter("ignore")
-            logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)
-            load = LoadImaged(keys="image", reader="NibabelReader", image_only=True, dtype=np.float32)
-        transform = Compose(
-            [
-                load,
-                EnsureChannelFirstd(keys="image", channel_dim="no_channel"),
-                Lambdad(keys="image", func=_require_finite),
-                Lambdad(keys="image", func=functools.partial(to_unit, window_hu=window_hu)),
-                EnsureTyped(keys="image", dtype=torch.float32, track_meta=False),
-            ]
-        )
-        limit = cache_mb * 1_000_000 // (4 * math.prod(shape))
         self._crops = CacheDataset(
-            [{"image": str(ear.image)} for ear in self.ears],
-            transform,
-            cache_num=min(limit, len(self.ears)),
+            [str(ear.image) for ear in self.ears],
+            Compose([Lambda(functools.partial(_read, window_hu=window_hu), track_meta=False)]),
+            cache_num=min(cache_mb * 1_000_000 // (4 * math.prod(shape)), len(self.ears)),
             runtime_cache=True,
             copy_cache=False,
             progress=False,
@@ -113,7 +98,7 @@ class CropDataset(Dataset[torch.Tensor]):
 
     def __getitem__(self, position: int) -> torch.Tensor:
         try:
-            crop: torch.Tensor = self._crops[position]["image"]
+            crop: torch.Tensor = self._crops[position]
         except Exception as error:  # MONAI wraps whatever a reader raises in a RuntimeError
             reason = " ".join(str(error.__cause__ or error).split())[:200]
             raise MedlangevinError(
@@ -138,7 +123,8 @@ class CropDataset(Dataset[torch.Tensor]):
         return (total / len(self)).float()
 
 
-def _require_finite(hu: torch.Tensor) -> torch.Tensor:
+def _read(path: str, window_hu: tuple[float, float]) -> torch.Tensor:
+    hu = torch.from_numpy(np.asarray(open_nifti(path).dataobj).astype(np.float32))
     if not bool(torch.isfinite(hu).all()):
         raise ValueError("it holds NaN or infinite values")
-    return hu
+    return to_unit(hu, window_hu)[None]

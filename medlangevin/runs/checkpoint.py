@@ -163,7 +163,7 @@ def load_state(folder: Path) -> TrainingState:
         stopping = EarlyStopping(None if best is None else float(best), int(record["best_epoch"]))
         state = TrainingState(int(record["epoch"]), int(record["step"]), stopping)
         if min(state.epoch, state.step, stopping.best_epoch) < 0 or not math.isfinite(stopping.best_elbo or 0.0):
-            raise ValueError("no state of a training")
+            raise ValueError("not a state of a training")
     except (KeyError, TypeError, ValueError) as error:
         raise MedlangevinError(f"{path} is damaged; restore it or train again under another name") from error
     return state
@@ -286,7 +286,7 @@ def unpack_optimizer(tensors: dict[str, torch.Tensor], optimizer: torch.optim.Op
             raise ValueError(f"parameter {number} is not of this optimiser")
         for name, value in values.items():
             if value.shape != (shapes[number] if kept[name] else ()) or not value.is_floating_point():
-                raise ValueError(f"{number}.{name} is no tensor of its parameter")
+                raise ValueError(f"{number}.{name} is not a tensor of its parameter")
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     for parameter, kept_of_it in optimizer.state.items():
         for name, value in kept_of_it.items():
