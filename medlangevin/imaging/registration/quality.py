@@ -90,32 +90,17 @@ class Limit(NamedTuple):
 
 
 # As for the distance of slices: thicker ones blur turns that are 1 mm apart into each other, however near they lie.
-THICKNESS = Limit(
-    "slice_thickness_mm",
-    "thick-slices",
-    "above",
-    None,
-    0.7,
-    "thickness of the slices in the header",
-    "mm",
-    optional=True,
-)
+THICKNESS = Limit("slice_thickness_mm", "thick-slices", "above", None, 0.7, "thickness of slices", "mm", optional=True)
 LIMITS = (
     Limit("ncc", "low-correlation", "below", NCC_FAILED, 0.5, "squared correlation around the cochlea, 1 is best"),
     Limit("labyrinth_ncc", "", "below", None, None, "the same around the whole labyrinth; for information"),
-    Limit(
-        "mirror_ncc", "side-in-doubt", "near NCC", None, 0.2, "best fit of the other side at this place; -1: not asked"
-    ),
+    Limit("mirror_ncc", "side-in-doubt", "near NCC", None, 0.2, "best fit of the other side here; -1: not asked"),
     Limit("runner_up_ncc", "runner-up", "near NCC", None, 0.2, "best fit elsewhere in the scan; -1: none"),
-    Limit(
-        "coil_ncc", "coil-in-doubt", "below", 0.5, 0.72, "correlation along the turns of the duct alone (not squared)"
-    ),
+    Limit("coil_ncc", "coil-in-doubt", "below", 0.5, 0.72, "correlation along the turns alone (not squared)"),
     Limit("coil_weakest_ncc", "coil-in-doubt", "below", None, 0.6, "the same in the worst quarter around the axis"),
     Limit("agreement_mm", "starts-disagree", "from", None, 0.3, "how far apart two independent starts end", "mm"),
     # Not every method has one.
-    Limit(
-        "residual_mm", "large-residual", "above", None, 0.75, "median residual of matched blocks", "mm", optional=True
-    ),
+    Limit("residual_mm", "large-residual", "above", None, 0.75, "median residual of blocks", "mm", optional=True),
     Limit("coverage", "cut-off", "below", COVERAGE_FAILED, 0.995, "part of the crop inside the scan"),
     Limit("step_ratio", "step-in-scan", "above", None, STEP_OK, "largest step between slices, over those beside it"),
     THICKNESS,
