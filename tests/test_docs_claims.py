@@ -129,29 +129,15 @@ def test_every_code_of_failures_tsv_is_explained():
 
 
 def test_the_limits_on_the_page_of_figures_are_those_of_the_verdicts():
-    tree = trees()[ROOT / "medlangevin/imaging/registration/quality.py"]
-    limit = {
-        node.targets[0].id: node.value.value
-        for node in tree.body
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
-    }
-    rows = {
-        "ncc": ("below {NCC_FAILED}", "below {NCC_OK}"),
-        "mirror_ncc": ("", "nearer than {MIRROR_MARGIN} to NCC"),
-        "runner_up_ncc": ("", "nearer than {RUNNER_UP_MARGIN} to NCC"),
-        "coil_ncc": ("below {COIL_FAILED}", "below {COIL_OK}"),
-        "coil_weakest_ncc": ("", "below {WEAKEST_OK}"),
-        "agreement_mm": ("", "{AGREEMENT_OK_MM} mm and more"),
-        "residual_mm": ("", "above {RESIDUAL_OK_MM} mm"),
-        "coverage": ("below {COVERAGE_FAILED}", "below {COVERAGE_OK}"),
-        "step_ratio": ("", "above {STEP_OK}"),
-    }
+    from medlangevin.imaging.registration.quality import LIMITS, THICKNESS
+
     page = (DOCS / "qc.md").read_text(encoding="utf-8")
-    for key, words in rows.items():
-        cells = re.search(rf"^\| [^|]+ \| `{key}` \| [^|]+ \| ([^|]*)\| ([^|]*)\|$", page, re.M)
-        assert cells is not None, key
-        assert [cell.strip() for cell in cells.groups()] == [word.format(**limit) for word in words], key
-    assert f"thicker than {limit['THICKNESS_OK_MM']} mm" in page
+    for limit in LIMITS:
+        if limit is not THICKNESS:
+            cells = re.search(rf"^\| [^|]+ \| `{limit.figure}` \| [^|]+ \| ([^|]*)\| ([^|]*)\|$", page, re.M)
+            assert cells is not None, limit.figure
+            assert [cell.strip() for cell in cells.groups()] == [limit.described("failed"), limit.described("review")]
+    assert f"thicker than {THICKNESS.review} mm" in page
 
 
 def test_every_figure_and_doubt_of_the_qc_page_is_explained():

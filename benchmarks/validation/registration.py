@@ -47,21 +47,13 @@ LOST_MM = 1.0
 FRAME = Grid((-14.0, -12.0, -11.0), (113, 105, 93), 0.25)
 
 
-class Ear(NamedTuple):
+class ScannedEar(NamedTuple):
     """``points``: (40, 3) LPS of the scan; ``left`` ears are mirrored for peers."""
 
     name: str
     scan: sitk.Image
     points: np.ndarray
     left: bool
-
-
-class Row(NamedTuple):
-    """One method: errors by ear, and CPU seconds per ear."""
-
-    name: str
-    errors: np.ndarray
-    seconds: float
 
 
 def main() -> None:
@@ -90,17 +82,18 @@ def main() -> None:
         if run is None:
             print(f"{name:<36}  not installed", flush=True)
             continue
-        row = measure(name, run, fixed, others)
-        lost = [ear.name for ear, error, least in zip(others, row.errors, best, strict=True) if error > least + LOST_MM]
+        errors, seconds = measure(run, fixed, others)
+        lost = [ear.name for ear, error, least in zip(others, errors, best, strict=True) if error > least + LOST_MM]
         print(
-            f"{name:<36}{np.median(row.errors):8.2f}{row.errors.max():8.2f}{len(lost):6d}{row.seconds:8.2f}"
-            f"  {' '.join(lost)}",
+            f"{name:<36}{np.median(errors):8.2f}{errors.max():8.2f}{len(lost):6d}{seconds:8.2f}  {' '.join(lost)}",
             flush=True,
         )
     print_both(both)
 
 
-def read(root: Path, angle_deg: float, shift_mm: float) -> tuple[list[Ear], list[tuple[str, sitk.Image, list[dict]]]]:
+def read(
+    root: Path, angle_deg: float, shift_mm: float
+) -> tuple[list[ScannedEar], list[tuple[str, sitk.Image, list[dict]]]]:
     """Ears of scans of one ear; and the scans of both: name, image, ears of the truth with their points moved along."""
     truths = [json.loads(path.read_text()) for path in sorted((root / "truth").glob("*.json"))]
     by_uid = {truth["series_instance_uid"]: truth for truth in truths}
@@ -115,7 +108,7 @@ def read(root: Path, angle_deg: float, shift_mm: float) -> tuple[list[Ear], list
         scan = moved(images[truth["series_instance_uid"]], motion)
         ears = [{**ear, "points": apply(motion, np.array(ear["cochlea_points_lps"]))} for ear in truth["ears"]]
         if len(ears) == 1:
-            one.append(Ear(truth["scan"], scan, ears[0]["points"], ears[0]["side"] == "L"))
+            one.append(ScannedEar(truth["scan"], scan, ears[0]["points"], ears[0]["side"] == "L"))
         else:
             both.append((truth["scan"], scan, ears))
     return one, both
@@ -140,14 +133,14 @@ def moved(scan: sitk.Image, motion: np.ndarray) -> sitk.Image:
     return image
 
 
-def best_rigid_mm(fixed: Ear, ear: Ear) -> float:
+def best_rigid_mm(fixed: ScannedEar, ear: ScannedEar) -> float:
     """Mean distance of corresponding points that the best rigid motion (after mirroring) leaves."""
     points = ear.points * ((-1.0 if ear.left else 1.0), 1.0, 1.0)
     motion = kabsch(fixed.points, points)
     return float(np.linalg.norm(apply(motion, fixed.points) - points, axis=1).mean())
 
 
-def methods(fixed: Ear) -> list[tuple[str, Callable[[Ear], np.ndarray | None] | None]]:
+def methods(fixed: ScannedEar) -> list[tuple[str, Callable[[ScannedEar], np.ndarray | None] | None]]:
     """Names and functions: a moving ear to the (4, 4) matrix from the fixed scan to it; None where not installed."""
     package = Matcher(load_reference())
     to_frame = np.linalg.inv(only_fit(package, fixed))
@@ -156,7 +149,7 @@ def methods(fixed: Ear) -> list[tuple[str, Callable[[Ear], np.ndarray | None] | 
     image.SetOrigin(FRAME.origin_mm)
     image.SetSpacing([FRAME.spacing_mm] * 3)
     own = Reference(image, "")
-    rows: list[tuple[str, Callable[[Ear], np.ndarray | None] | None]] = []
+    rows: list[tuple[str, Callable[[ScannedEar], np.ndarray | None] | None]] = []
     for label, matcher in (
         ("ours (block)", Matcher(own)),
         ("ours (correlation)", Matcher(own, method="correlation")),
@@ -170,18 +163,18 @@ def methods(fixed: Ear) -> list[tuple[str, Callable[[Ear], np.ndarray | None] | 
     return rows
 
 
-def only_fit(matcher: Matcher, ear: Ear) -> np.ndarray:
+def only_fit(matcher: Matcher, ear: ScannedEar) -> np.ndarray:
     return distinct_ears(matcher.fits(ear.scan))[0].matrix
 
 
-def ours(matcher: Matcher, ear: Ear, to_frame: np.ndarray) -> np.ndarray:
+def ours(matcher: Matcher, ear: ScannedEar, to_frame: np.ndarray) -> np.ndarray:
     """Search, registration and crop; our side is our own finding."""
     matrix = only_fit(matcher, ear)
     extract(ear.scan, matrix)
     return matrix @ to_frame
 
 
-def by_peer(peer: Callable[..., np.ndarray | None], fixed: Ear, ear: Ear) -> np.ndarray | None:
+def by_peer(peer: Callable[..., np.ndarray | None], fixed: ScannedEar, ear: ScannedEar) -> np.ndarray | None:
     """A peer is told the side."""
     flip = np.diag([-1.0 if ear.left else 1.0, 1.0, 1.0, 1.0])
     moving = moved(ear.scan, flip) if ear.left else ear.scan
@@ -190,7 +183,10 @@ def by_peer(peer: Callable[..., np.ndarray | None], fixed: Ear, ear: Ear) -> np.
     return None if motion is None else flip @ motion
 
 
-def measure(name: str, run: Callable[[Ear], np.ndarray | None], fixed: Ear, others: list[Ear]) -> Row:
+def measure(
+    run: Callable[[ScannedEar], np.ndarray | None], fixed: ScannedEar, others: list[ScannedEar]
+) -> tuple[np.ndarray, float]:
+    """Errors in mm by ear (infinite where there is no motion), and the median CPU seconds per ear."""
     errors, seconds = [], []
     for ear in others:
         start = cpu_seconds()
@@ -198,7 +194,7 @@ def measure(name: str, run: Callable[[Ear], np.ndarray | None], fixed: Ear, othe
         seconds.append(cpu_seconds() - start)
         apart = np.inf if motion is None else np.linalg.norm(apply(motion, fixed.points) - ear.points, axis=1).mean()
         errors.append(float(apart))
-    return Row(name, np.array(errors), float(np.median(seconds)))
+    return np.array(errors), float(np.median(seconds))
 
 
 def cpu_seconds() -> float:

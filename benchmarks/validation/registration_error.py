@@ -27,7 +27,7 @@ from medlangevin.phantom.frame import apply, kabsch
 COLUMNS = ("raw", "offset", "best rigid", "canonical", "cochlea", "pose")
 
 
-class Ear(NamedTuple):
+class RegisteredEar(NamedTuple):
     name: str
     registered: np.ndarray  # (points, 3) in our reference frame
     canonical: np.ndarray  # in the truth's frame, fitted to the labyrinth
@@ -57,7 +57,9 @@ def main() -> None:
         print(f"{name:<11}" + "".join(f"{value:12.3f}" for value in row))
 
 
-def read_ears(truth: Path, out: Path, key: bytes) -> tuple[list[Ear], list[Ear], list[str], list[str]]:
+def read_ears(
+    truth: Path, out: Path, key: bytes
+) -> tuple[list[RegisteredEar], list[RegisteredEar], list[str], list[str]]:
     """Ears of one-ear scans, ears of the others, names of missing ears, names of crops with a wrong side."""
     found: dict[tuple[str, str], dict] = {}
     for path in sorted((out / "crops").glob("*.json")):
@@ -79,16 +81,16 @@ def read_ears(truth: Path, out: Path, key: bytes) -> tuple[list[Ear], list[Ear],
     return single, both, missing, wrong
 
 
-def _ear(name: str, ear: dict, sidecar: dict) -> Ear:
+def _ear(name: str, ear: dict, sidecar: dict) -> RegisteredEar:
     points = np.array(ear["cochlea_points_lps"])
     mirror = np.diag([-1.0 if ear["side"] == "L" else 1.0, 1.0, 1.0, 1.0])
     frames = (np.array(ear[f"T_canonical_to_lps{suffix}"]) @ mirror for suffix in ("", "_cochlea_only"))
     canonical, cochlea = (_inverse(frame, points) for frame in frames)
     registered = _inverse(np.array(sidecar["reference_to_scan_lps"]), points)
-    return Ear(name, registered, canonical, cochlea, sidecar)
+    return RegisteredEar(name, registered, canonical, cochlea, sidecar)
 
 
-def errors(cohort: list[Ear], ears: list[Ear]) -> np.ndarray:
+def errors(cohort: list[RegisteredEar], ears: list[RegisteredEar]) -> np.ndarray:
     """(ears, COLUMNS) mean distances in mm; means and offset come from the cohort without the ear itself."""
     rows = []
     for ear in ears:

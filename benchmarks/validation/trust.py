@@ -20,9 +20,8 @@ from scipy.stats import beta
 from trust_cases import KINDS, Case, phantom_cases, simulated_cases
 
 from medlangevin.imaging.cohort.preprocess import single_threaded
-from medlangevin.imaging.registration.coil_check import CoilFigures
 from medlangevin.imaging.registration.find_ears import FoundEar, find_ears
-from medlangevin.imaging.registration.quality import Figures, cut_off, judge
+from medlangevin.imaging.registration.quality import cut_off, judge
 from medlangevin.imaging.registration.reference import load_reference
 from medlangevin.imaging.registration.register import Fit, Matcher
 
@@ -33,7 +32,7 @@ WORDS = ("ok", "review", "failed")
 FIGURES = (
     "ncc",
     "coil_ncc",
-    "weakest_ncc",
+    "coil_weakest_ncc",
     "mirror_margin",
     "runner_up_margin",
     "agreement_mm",
@@ -77,21 +76,12 @@ def fits(cases: Iterator[Case], method: str, cache: Path | None) -> Iterator[dic
 
 
 def _figures(ear: FoundEar, case: Case) -> dict:
-    fit, figures = ear.fit, ear.figures
+    fit, values = ear.fit, ear.figures.values
     errors = [_error_mm(fit, truth) for truth in case.ears if truth.mirrored is fit.mirrored]
     return {
-        "ncc": fit.ncc,
-        "labyrinth_ncc": fit.labyrinth_ncc,
-        "mirror_ncc": figures.mirror_ncc,
-        "runner_up_ncc": fit.runner_up_ncc,
-        "agreement_mm": fit.agreement_mm,
-        "residual_mm": fit.residual_mm,
-        "coverage": figures.coverage,
-        "step_ratio": figures.step_ratio,
-        "coil_ncc": figures.coil.ncc,
-        "weakest_ncc": figures.coil.weakest_ncc,
+        **values,
         "cut": ear.verdict.code == "cut-off",
-        "mirror_margin": fit.ncc - figures.mirror_ncc,
+        "mirror_margin": fit.ncc - values["mirror_ncc"],
         "runner_up_margin": fit.ncc - fit.runner_up_ncc,
         "error_mm": min(errors, default=float("inf")),
     }
@@ -104,20 +94,7 @@ def _error_mm(fit: Fit, truth: object) -> float:
 
 def verdict(figures: dict) -> tuple[str, str]:
     """The word and the code that the figures get today."""
-    fit = Fit(
-        figures["ncc"],
-        figures["labyrinth_ncc"],
-        False,
-        np.eye(3),
-        np.zeros(3),
-        figures["agreement_mm"],
-        figures["residual_mm"],
-        figures["runner_up_ncc"],
-    )
-    coil = CoilFigures(figures["coil_ncc"], figures["weakest_ncc"])
-    judged = judge(Figures(fit, figures["mirror_ncc"], coil, figures["coverage"], figures["step_ratio"]))
-    if figures["cut"]:
-        judged = cut_off(figures["coverage"])
+    judged = cut_off(figures["coverage"]) if figures["cut"] else judge(figures)
     return judged.word, judged.code
 
 

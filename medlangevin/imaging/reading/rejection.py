@@ -85,15 +85,9 @@ LOSSY = Reason(
     "lossy-8-bit", "lossy JPEG compression: the values are no HU", "export with lossless or without compression"
 )
 EIGHT_BIT = Reason("eight-bit", "8 bits a pixel: the values are no HU", "export the original series")
-MIXED_SCALE = Reason(
-    "mixed-scale", "slices have another rescale, padding or bit depth than the others", "export the series again"
-)
-ODD_SLICE = Reason(
-    "odd-slice",
-    "slices do not fit their neighbours (damaged, wrongly scaled or out of place)",
-    "export the series again",
-)
-NO_BONE = Reason("no-bone", "no bone in it: not HU, or not a temporal bone", "give the CT series of the temporal bone")
+MIXED_SCALE = Reason("mixed-scale", "slices of another rescale, padding or bit depth", "export the series again")
+ODD_SLICE = Reason("odd-slice", "slices that do not fit their neighbours", "export the series again")
+NO_BONE = Reason("no-bone", "no bone: not HU, or another part", "give the CT series of the temporal bone")
 # Where the slices lie.
 NO_GEOMETRY = Reason(
     "no-geometry", "the header lacks slice position, orientation or pixel spacing", "export the original axial series"
@@ -111,11 +105,7 @@ UNEVEN_SLICES = Reason(
 TOO_FEW_SLICES = Reason("too-few-slices", "one slice only, no volume", "export the whole series")
 CROOKED_STACK = Reason("crooked-stack", "the slices do not lie on one line", "export the original axial series")
 TILT = Reason("tilt", "the slices are sheared too far against each other", "export an untilted reconstruction")
-TOO_COARSE = Reason(
-    "too-coarse",
-    "the voxels are too coarse: turns of the cochlea blur into each other",
-    "use the thin-slice bone reconstruction",
-)
+TOO_COARSE = Reason("too-coarse", "voxels too coarse to show the turns", "use the thin-slice bone reconstruction")
 TOO_SMALL = Reason("too-small", "the volume is too small to hold a cochlea", "export the whole series")
 # Volume files.
 UNREADABLE_VOLUME = Reason("decode", "the volume file cannot be read", "write it again as NIfTI or NRRD in HU")
@@ -126,9 +116,7 @@ NO_ORIENTATION = Reason(
     "convert it again from DICOM",
 )
 BAD_AFFINE = Reason("orientation", "the orientation in the header is no invertible matrix", "convert it again")
-TWO_ORIENTATIONS = Reason(
-    "orientation", "its two orientations (sform and qform) disagree", "convert it again from DICOM"
-)
+TWO_ORIENTATIONS = Reason("orientation", "sform and qform disagree", "convert it again from DICOM")
 DUPLICATE = Reason("duplicate-volume", "another file holds the same values at the same place, and is used", "nothing")
 # Ears.
 NO_EAR = Reason(

@@ -83,12 +83,12 @@ def surroundings(scan: sitk.Image, matrix: Array) -> sitk.Image:
 
 def _judged(scan: sitk.Image, fit: Fit, fits: list[Fit], matcher: Matcher, check: CoilCheck) -> FoundEar:
     figures = _figures(scan, fit, mirror_rival(fit, fits), check)
-    verdict = judge(figures)
+    verdict = judge(figures.values)
     if verdict.word != "failed" and figures.mirror_ncc == -1.0:
         # The best mirrored fit lies elsewhere, as the other ear of a head does: ask again at this place alone.
         rival = matcher.mirrored_ncc(surroundings(scan, fit.matrix), fit)
         figures = figures._replace(mirror_ncc=rival)
-        verdict = judge(figures)
+        verdict = judge(figures.values)
     return FoundEar(figures, verdict)
 
 

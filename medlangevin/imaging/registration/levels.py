@@ -72,19 +72,12 @@ def fixed_image(reference: Reference, level: Level) -> FixedImage:
         The image and its mask.
     """
     smooth = clipped(reference.image, level.sigma_mm)
-    image = posed(smooth, np.eye(4), level.centre_mm, level.half_mm, level.spacing_mm, outside=0)
+    centre, half = np.array(level.centre_mm), np.array(level.half_mm)
+    image = on_grid(smooth, np.eye(4), Grid.spanning(centre - half, centre + half, level.spacing_mm), outside=0)
     return FixedImage(image, _mask(image, level, reference.image))
 
 
-def posed(
-    scan: sitk.Image,
-    pose: Array,
-    centre_mm: ArrayLike,
-    half_mm: ArrayLike,
-    spacing_mm: float,
-    *,
-    outside: float = OUTSIDE,
-) -> sitk.Image:
+def posed(scan: sitk.Image, pose: Array, centre_mm: ArrayLike, half_mm: ArrayLike, spacing_mm: float) -> sitk.Image:
     """Show a scan on a grid of the reference frame, by linear interpolation.
 
     Args:
@@ -93,13 +86,12 @@ def posed(
         centre_mm: The middle of the grid.
         half_mm: The grid runs from ``centre_mm`` - ``half_mm`` to (at least) ``centre_mm`` + ``half_mm``.
         spacing_mm: Of the grid.
-        outside: The value where the scan does not reach.
 
     Returns:
-        float32.
+        float32; OUTSIDE where the scan does not reach.
     """
     centre, half = np.array(centre_mm), np.array(half_mm)
-    return on_grid(scan, pose, Grid.spanning(centre - half, centre + half, spacing_mm), outside=outside)
+    return on_grid(scan, pose, Grid.spanning(centre - half, centre + half, spacing_mm), outside=OUTSIDE)
 
 
 def offsets(image: sitk.Image, centre_mm: tuple[float, float, float]) -> Array:

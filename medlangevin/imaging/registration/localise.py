@@ -181,11 +181,8 @@ def _search_volume(smooth: sitk.Image) -> _Volume:
 
 def _near(volume: _Volume, point: Array) -> torch.Tensor:
     """The voxels within ABOUT_MM of a point, bool, (z, y, x)."""
-    x, y, z = (
-        torch.from_numpy((start + SEARCH_SPACING_MM * np.arange(size) - at) ** 2)
-        for start, size, at in zip(volume.origin, reversed(volume.values.shape), point, strict=True)
-    )
-    return z[:, None, None] + y[:, None] + x <= ABOUT_MM**2
+    grid = Grid(tuple(volume.origin), tuple(reversed(volume.values.shape)), SEARCH_SPACING_MM)
+    return torch.from_numpy(np.linalg.norm(grid.centres_mm - point, axis=-1) <= ABOUT_MM)
 
 
 def _mirror(volume: _Volume) -> _Volume:
@@ -197,9 +194,7 @@ def _mirror(volume: _Volume) -> _Volume:
 def _offsets() -> Array:
     """Offsets from the ball's centre on the search grid, (side, side, side, 3) in (z, y, x) order of (x, y, z)."""
     half = int(np.ceil(BALL_RADIUS_MM / SEARCH_SPACING_MM))
-    axis = np.arange(-half, half + 1) * SEARCH_SPACING_MM
-    z, y, x = np.meshgrid(axis, axis, axis, indexing="ij")
-    return np.stack([x, y, z], axis=-1)
+    return Grid((-half * SEARCH_SPACING_MM,) * 3, (2 * half + 1,) * 3, SEARCH_SPACING_MM).centres_mm
 
 
 def _ball() -> torch.Tensor:

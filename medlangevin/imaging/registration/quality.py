@@ -8,24 +8,13 @@ from medlangevin.imaging.reading.rejection import COIL_IN_DOUBT, CUT_OFF, NO_EAR
 from medlangevin.imaging.registration.coil_check import CoilFigures
 from medlangevin.imaging.registration.register import Fit
 
-# Chosen on the phantom's cases of benchmarks/validation/trust.py, about half-way between right fits and wrong ones, and
-# tested on scans of other ears. Correlations of the registration (Fit) are squared, those of the coil are not.
+# Limits were chosen on the phantom's cases of benchmarks/validation/trust.py, about half-way between right fits and
+# wrong ones, and tested on scans of other ears. Correlations of the registration (Fit) are squared, the coil's are not.
 NCC_FAILED = 0.3
-NCC_OK = 0.5
-COIL_FAILED = 0.5
-COIL_OK = 0.72
-WEAKEST_OK = 0.6
-MIRROR_MARGIN = 0.2
-RUNNER_UP_MARGIN = 0.2
-AGREEMENT_OK_MM = 0.3
-RESIDUAL_OK_MM = 0.75
 COVERAGE_FAILED = 0.9
-COVERAGE_OK = 0.995
 # Sound scans reach 1.18 (38, simulated and phantom), a real one of 2.5 mm slices 1.24. A shift by three pixels at the
 # ear gives 1.21 at least and 1.6 in the median, slices left out over 1 mm 1.46 at least, 2 mm shown twice 1.38.
 STEP_OK = 1.3
-# As for the distance of slices: thicker ones blur turns that are 1 mm apart into each other, however near they lie.
-THICKNESS_OK_MM = 0.7
 
 Word = Literal["ok", "review", "failed"]
 
@@ -100,22 +89,19 @@ class Limit(NamedTuple):
         return not (values["ncc"] - value if self.beyond == "near NCC" else value) >= limit
 
 
-THICKNESS = Limit(
-    "slice_thickness_mm", "thick-slices", "above", None, THICKNESS_OK_MM, "thickness of the slices", "mm", optional=True
-)
+# As for the distance of slices: thicker ones blur turns that are 1 mm apart into each other, however near they lie.
+THICKNESS = Limit("slice_thickness_mm", "thick-slices", "above", None, 0.7, "thickness of slices", "mm", optional=True)
 LIMITS = (
-    Limit("ncc", "low-correlation", "below", NCC_FAILED, NCC_OK, "squared correlation around the cochlea, 1 is best"),
+    Limit("ncc", "low-correlation", "below", NCC_FAILED, 0.5, "squared correlation around the cochlea, 1 is best"),
     Limit("labyrinth_ncc", "", "below", None, None, "the same around the whole labyrinth; for information"),
-    Limit("mirror_ncc", "side-in-doubt", "near NCC", None, MIRROR_MARGIN, "best of the other side here; -1: not asked"),
-    Limit("runner_up_ncc", "runner-up", "near NCC", None, RUNNER_UP_MARGIN, "best fit elsewhere in the scan; -1: none"),
-    Limit("coil_ncc", "coil-in-doubt", "below", COIL_FAILED, COIL_OK, "correlation along the turns (not squared)"),
-    Limit("coil_weakest_ncc", "coil-in-doubt", "below", None, WEAKEST_OK, "the same in the worst quarter of the turns"),
-    Limit("agreement_mm", "starts-disagree", "from", None, AGREEMENT_OK_MM, "how far apart two starts end", "mm"),
+    Limit("mirror_ncc", "side-in-doubt", "near NCC", None, 0.2, "best fit of the other side here; -1: not asked"),
+    Limit("runner_up_ncc", "runner-up", "near NCC", None, 0.2, "best fit elsewhere in the scan; -1: none"),
+    Limit("coil_ncc", "coil-in-doubt", "below", 0.5, 0.72, "correlation along the turns alone (not squared)"),
+    Limit("coil_weakest_ncc", "coil-in-doubt", "below", None, 0.6, "the same in the worst quarter around the axis"),
+    Limit("agreement_mm", "starts-disagree", "from", None, 0.3, "how far apart two independent starts end", "mm"),
     # Not every method has one.
-    Limit(
-        "residual_mm", "large-residual", "above", None, RESIDUAL_OK_MM, "median residual of blocks", "mm", optional=True
-    ),
-    Limit("coverage", "cut-off", "below", COVERAGE_FAILED, COVERAGE_OK, "part of the crop inside the scan"),
+    Limit("residual_mm", "large-residual", "above", None, 0.75, "median residual of blocks", "mm", optional=True),
+    Limit("coverage", "cut-off", "below", COVERAGE_FAILED, 0.995, "part of the crop inside the scan"),
     Limit("step_ratio", "step-in-scan", "above", None, STEP_OK, "largest step between slices, over those beside it"),
     THICKNESS,
 )
@@ -166,19 +152,18 @@ class Verdict(NamedTuple):
     code: str = ""
 
 
-def judge(figures: Figures) -> Verdict:
+def judge(values: Mapping[str, float]) -> Verdict:
     """Judge one ear by ``LIMITS``. Failed is what cannot be used; review what a person has to look at.
 
     A figure that is not a number never passes; only the residual may be missing, as not every method has one.
 
     Args:
-        figures: What is known of the ear.
+        values: The ear's ``Figures.values``.
 
     Returns:
         The verdict: what made it fail, or everything that speaks against it, the gravest first.
     """
-    values = figures.values
-    texts: dict[Word, dict[str, str]] = {"failed": _failures(figures), "review": _doubts(figures)}
+    texts: dict[Word, dict[str, str]] = {"failed": _failures(values), "review": _doubts(values)}
     for word, said in texts.items():
         codes = {limit.code for limit in LIMITS if limit.figure in values and limit.is_broken(values, word)}
         gravest_first = [code for code in said if code in codes][: 1 if word == "failed" else None]
@@ -199,7 +184,7 @@ def with_slice_thickness(verdict: Verdict, thickness_mm: float) -> Verdict:
     """
     if verdict.word == "failed" or not THICKNESS.is_broken({THICKNESS.figure: thickness_mm}, "review"):
         return verdict
-    text = f"slices of {thickness_mm:.2g} mm lie nearer than they are thick (limit {THICKNESS_OK_MM} mm)"
+    text = f"slices of {thickness_mm:.2g} mm lie nearer than they are thick (limit {THICKNESS.review} mm)"
     return Verdict("review", "; ".join(filter(None, (verdict.why, text))), verdict.code or THICKNESS.code)
 
 
@@ -248,27 +233,27 @@ def refusal(refused: list[Verdict]) -> Reason:
     return NO_EAR
 
 
-def _failures(figures: Figures) -> dict[str, str]:
+def _failures(values: Mapping[str, float]) -> dict[str, str]:
     """What to say of an ear that cannot be used, by code, the gravest first."""
     return {
-        "low-correlation": f"correlation with the reference {figures.fit.ncc:.2f} is below {NCC_FAILED}",
-        "cut-off": cut_off(figures.coverage).why,
-        "coil-in-doubt": f"no cochlear turns where they should be (correlation {figures.coil.ncc:.2f})",
+        "low-correlation": f"correlation with the reference {values['ncc']:.2f} is below {NCC_FAILED}",
+        "cut-off": cut_off(values["coverage"]).why,
+        "coil-in-doubt": f"no cochlear turns where they should be (correlation {values['coil_ncc']:.2f})",
     }
 
 
-def _doubts(figures: Figures) -> dict[str, str]:
+def _doubts(values: Mapping[str, float]) -> dict[str, str]:
     """What to say of an ear that a person has to look at, by code, the gravest first."""
-    fit, coil = figures.fit, figures.coil
-    times = f"{figures.step_ratio:.1f} times the usual difference"
-    turns = f"correlation {coil.ncc:.2f}, worst quarter {coil.weakest_ncc:.2f}"
+    ncc = f"{values['ncc']:.2f}"
+    turns = f"correlation {values['coil_ncc']:.2f}, worst quarter {values['coil_weakest_ncc']:.2f}"
+    times = f"{values['step_ratio']:.1f} times the usual difference"
     return {
-        "side-in-doubt": f"the side is in doubt (correlation {fit.ncc:.2f}, mirrored {figures.mirror_ncc:.2f})",
+        "side-in-doubt": f"the side is in doubt (correlation {ncc}, mirrored {values['mirror_ncc']:.2f})",
         "step-in-scan": f"two blocks of slices join with a step near the ear ({times})",
-        "low-correlation": f"correlation with the reference only {fit.ncc:.2f}",
+        "low-correlation": f"correlation with the reference only {ncc}",
         "coil-in-doubt": f"the cochlear turns fit only partly ({turns})",
-        "runner-up": f"another place fits nearly as well (correlation {fit.ncc:.2f} and {fit.runner_up_ncc:.2f})",
-        "starts-disagree": f"two starts end {fit.agreement_mm:.1f} mm apart",
-        "large-residual": f"blocks of the image lie {fit.residual_mm:.2f} mm off in the median",
-        "cut-off": f"the scan covers only {100 * figures.coverage:.1f} % of the crop",
+        "runner-up": f"another place fits nearly as well (correlation {ncc} and {values['runner_up_ncc']:.2f})",
+        "starts-disagree": f"two starts end {values['agreement_mm']:.1f} mm apart",
+        "large-residual": f"blocks of the image lie {values['residual_mm']:.2f} mm off in the median",
+        "cut-off": f"the scan covers only {100 * values['coverage']:.1f} % of the crop",
     }

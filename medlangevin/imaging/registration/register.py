@@ -3,22 +3,17 @@
 The last level sees the walls of the cochlea only: mastoid and skull differ between people, and pull the cochlea away.
 """
 
+from functools import cache, partial
 from typing import Literal, NamedTuple
 
 import numpy as np
 import SimpleITK as sitk
 
 from medlangevin.imaging.registration import levels
-from medlangevin.imaging.registration.block_registration import (
-    LEVELS,
-    BlockLevel,
-    PreparedLevel,
-    prepare_blocks,
-    refine,
-)
+from medlangevin.imaging.registration.block_registration import LEVELS, BlockLevel, prepare_blocks, refine
 from medlangevin.imaging.registration.correlation import Descent, align, correlation_at
 from medlangevin.imaging.registration.crop import Array
-from medlangevin.imaging.registration.levels import FixedImage, Level
+from medlangevin.imaging.registration.levels import Level
 from medlangevin.imaging.registration.localise import (
     BALL_CENTRE_MM,
     SEARCH_SIGMA_MM,
@@ -100,14 +95,15 @@ class Matcher:
         reference: As given.
         method: As given.
         templates: The reference, turned for the search.
+        fixed_image: The reference at a ``Level``, made once.
     """
 
     def __init__(self, reference: Reference, *, method: Method = "block") -> None:
         self.reference = reference
         self.method = method
         self.templates = prepare(reference)
-        self._blocks: dict[BlockLevel, PreparedLevel] = {}
-        self._fixed: dict[Level, FixedImage] = {}
+        self.fixed_image = cache(partial(levels.fixed_image, reference))
+        self._prepared = cache(partial(prepare_blocks, reference))
 
     def fits(self, scan: sitk.Image) -> list[Fit]:
         """Find the best fit on each side of a scan.
@@ -193,16 +189,16 @@ class Matcher:
         return -1.0
 
     def _coarse(self, scan: _Scan, start: Array) -> _Trial:
-        if self.method == "block":
-            return _Trial(*refine(self._prepared(LEVELS[0]), scan.smooth, start))
-        level = levels.LABYRINTH_COARSE
-        return _Trial(*align(self.fixed_image(level), scan.hu, start, level, COARSE_DESCENT))
+        return self._labyrinth(scan, start, LEVELS[0], levels.LABYRINTH_COARSE, COARSE_DESCENT)
 
     def _middle(self, scan: _Scan, start: _Trial) -> _Trial:
+        return self._labyrinth(scan, start.pose, LEVELS[1], levels.LABYRINTH, MIDDLE_DESCENT)
+
+    def _labyrinth(self, scan: _Scan, start: Array, step: BlockLevel, level: Level, descent: Descent) -> _Trial:
+        """By blocks at ``step``, or by correlation at ``level``."""
         if self.method == "block":
-            return _Trial(*refine(self._prepared(LEVELS[1]), scan.smooth, start.pose))
-        level = levels.LABYRINTH
-        return _Trial(*align(self.fixed_image(level), scan.hu, start.pose, level, MIDDLE_DESCENT))
+            return _Trial(*refine(self._prepared(step), scan.smooth, start))
+        return _Trial(*align(self.fixed_image(level), scan.hu, start, level, descent))
 
     def _polish(self, scan: _Scan, start: _Trial) -> _Trial:
         level = levels.COCHLEA
@@ -210,24 +206,6 @@ class Matcher:
 
     def _correlation(self, scan: _Scan, pose: Array) -> float:
         return correlation_at(self.fixed_image(levels.CROP), scan.hu, pose, levels.CROP)
-
-    def fixed_image(self, level: Level) -> FixedImage:
-        """Show the reference at a level, made once.
-
-        Args:
-            level: What to look at.
-
-        Returns:
-            The image and its mask.
-        """
-        if level not in self._fixed:
-            self._fixed[level] = levels.fixed_image(self.reference, level)
-        return self._fixed[level]
-
-    def _prepared(self, step: BlockLevel) -> PreparedLevel:
-        if step not in self._blocks:
-            self._blocks[step] = prepare_blocks(self.reference, step)
-        return self._blocks[step]
 
 
 def distinct_ears(fits: list[Fit]) -> list[Fit]:

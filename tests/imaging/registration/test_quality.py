@@ -14,8 +14,12 @@ def figures(*, coverage=1.0, coil=(0.9, 0.85), mirror_ncc=0.1, step_ratio=1.1, *
     return Figures(fit._replace(**changes), mirror_ncc, CoilFigures(*coil), coverage, step_ratio)
 
 
+def judged(**changes):
+    return judge(figures(**changes).values)
+
+
 def test_a_good_fit_is_ok_and_has_no_code():
-    assert judge(figures()) == Verdict("ok", "", "")
+    assert judged() == Verdict("ok", "", "")
 
 
 @pytest.mark.parametrize(
@@ -39,7 +43,7 @@ def test_a_good_fit_is_ok_and_has_no_code():
     ],
 )
 def test_each_figure_alone_is_enough_for_doubt(changes, word, code):
-    verdict = judge(figures(**changes))
+    verdict = judged(**changes)
     assert (verdict.word, verdict.code) == (word, code)
     assert verdict.why
 
@@ -61,25 +65,25 @@ def test_each_limit_parts_values_on_either_side_of_it(limit, word):
 
 
 def test_a_method_without_blocks_is_not_doubted_for_it():
-    assert judge(figures(residual_mm=np.nan)).word == "ok"
+    assert judged(residual_mm=np.nan).word == "ok"
 
 
 def test_several_doubts_are_all_named_and_the_gravest_gives_the_code():
-    verdict = judge(figures(mirror_ncc=0.79, agreement_mm=2.0))
+    verdict = judged(mirror_ncc=0.79, agreement_mm=2.0)
     assert verdict.code == "side-in-doubt"
     assert "2.0 mm apart" in verdict.why
 
 
 def test_a_figure_that_is_no_number_is_never_ok():
-    assert judge(figures(ncc=np.nan)).word != "ok"
-    assert judge(figures(coil=(np.nan, np.nan))).word != "ok"
-    assert judge(figures(coverage=np.nan)).word != "ok"
-    assert judge(figures(mirror_ncc=np.nan)).word != "ok"
-    assert judge(figures(runner_up_ncc=np.nan)).word != "ok"
+    assert judged(ncc=np.nan).word != "ok"
+    assert judged(coil=(np.nan, np.nan)).word != "ok"
+    assert judged(coverage=np.nan).word != "ok"
+    assert judged(mirror_ncc=np.nan).word != "ok"
+    assert judged(runner_up_ncc=np.nan).word != "ok"
 
 
 def test_a_series_says_the_gravest_reason_why_it_gave_no_ear():
-    nothing, cut, coil = (judge(figures(**one)) for one in ({"ncc": 0.1}, {"coverage": 0.5}, {"coil": (0.2, 0.1)}))
+    nothing, cut, coil = (judged(**one) for one in ({"ncc": 0.1}, {"coverage": 0.5}, {"coil": (0.2, 0.1)}))
     assert refusal([]) == NO_EAR
     assert refusal([nothing]).code == "no-ear"
     assert refusal([nothing, cut]).code == "cut-off"
@@ -106,7 +110,7 @@ def test_a_coil_outside_the_scan_has_no_correlation(reference, warped_reference)
 
 
 def test_thick_slices_add_to_a_doubt_and_save_no_failed_ear():
-    doubtful, failed = judge(figures(agreement_mm=1.2)), judge(figures(coverage=0.5))
+    doubtful, failed = judged(agreement_mm=1.2), judged(coverage=0.5)
     assert with_slice_thickness(failed, 2.0) == failed
     both = with_slice_thickness(doubtful, 2.0)
     assert (both.word, both.code) == ("review", "starts-disagree")
