@@ -32,8 +32,8 @@ from medlangevin.models.hvae import HVAE
 from medlangevin.models.iwae import IWAE
 from medlangevin.models.lae import LAE
 from medlangevin.models.qsl_vae import QSLVAE
+from medlangevin.models.refined import VAEFlow
 from medlangevin.models.vae import VAE
-from medlangevin.models.vae_flow import VAEFlow
 from medlangevin.networks import (
     Conv5Decoder,
     Conv5Encoder,

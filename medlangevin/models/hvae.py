@@ -8,8 +8,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from medlangevin.likelihoods import Likelihood
-from medlangevin.models.refined import RefinedModel, Refinement
-from medlangevin.models.unconstrained import bounded_step_size, halve_step_size, inverse_softplus, step_size_logit
+from medlangevin.models.refined import (
+    RefinedModel,
+    Refinement,
+    bounded_step_size,
+    halve_step_size,
+    inverse_softplus,
+    step_size_logit,
+)
 from medlangevin.samplers import FlowResult, PhaseState, Potential, leapfrog_flow
 from medlangevin.samplers.tempering import initial_temperature as temperature_of
 from medlangevin.samplers.tempering import quadratic_schedule

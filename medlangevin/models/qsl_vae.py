@@ -13,8 +13,15 @@ from torch.nn import functional
 
 from medlangevin.likelihoods import Likelihood
 from medlangevin.models.base import standard_normal_log_prob
-from medlangevin.models.refined import Frame, RefinedModel, Refinement
-from medlangevin.models.unconstrained import bounded_step_size, halve_step_size, inverse_softplus, step_size_logit
+from medlangevin.models.refined import (
+    Frame,
+    RefinedModel,
+    Refinement,
+    bounded_step_size,
+    halve_step_size,
+    inverse_softplus,
+    step_size_logit,
+)
 from medlangevin.models.vae import EncoderDraw
 from medlangevin.samplers import FlowResult, PhaseState, Potential, annealed_flow, quasi_symplectic_flow, scalar_like
 from medlangevin.system.errors import MedlangevinError

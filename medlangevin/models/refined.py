@@ -1,15 +1,21 @@
-"""What models share that move a sample of the encoder's q by a map before the decoder sees it."""
+"""Models that move a sample of the encoder's q by a map before the decoder sees it; the simplest, a planar flow.
 
+The last functions are for their step sizes: numbers that have to stay positive or bounded, as parameters that an
+optimiser can move freely.
+"""
+
+import math
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from medlangevin.likelihoods import LOG_TWO_PI
+from medlangevin.likelihoods import LOG_TWO_PI, Likelihood
 from medlangevin.models.base import Loss, standard_normal_log_prob
 from medlangevin.models.vae import AmortizedModel, EncoderDraw
+from medlangevin.networks.planar import PlanarFlow
 from medlangevin.samplers import FlowResult, PhaseState, Potential, scalar_like, standard_normal
 
 
@@ -118,3 +124,81 @@ class RefinedModel(AmortizedModel):
             log_end + entropy,
             {"log_det_jacobian": log_det.mean()},
         )
+
+
+class VAEFlow(RefinedModel):
+    """A VAE whose posterior is sharpened by planar flows: z_0 ~ q(z | x), then maps to z_K, the same for every image.
+
+    L = log p(x, z_K) - log q(z_0 | x) + log |det d z_K / d z_0|, which is the bound as well.
+
+    Args:
+        encoder: x -> mean and scale of q(z_0 | x).
+        decoder: z -> what the likelihood is of.
+        likelihood: p(x | z).
+        latent_dim: d.
+        num_layers: K.
+
+    Source: Rezende & Mohamed (2015), Eq. 15.
+    """
+
+    def __init__(
+        self, *, encoder: nn.Module, decoder: nn.Module, likelihood: Likelihood, latent_dim: int, num_layers: int
+    ) -> None:
+        super().__init__(encoder=encoder, decoder=decoder, likelihood=likelihood, latent_dim=latent_dim)
+        self.flow = PlanarFlow(latent_dim, num_layers)
+
+    def _refine(self, x: Tensor, generator: torch.Generator | None, *, create_graph: bool) -> Refinement:
+        draw = self._draw_initial(x, generator)
+        end, log_det = self.flow(draw.z)
+        log_weight = standard_normal_log_prob(end) - draw.log_q + log_det.double()
+        return Refinement(end, log_weight, log_weight, {"log_det_jacobian": log_det.mean()})
+
+
+def step_size_logit(step_size: float, max_step_size: float, shape: tuple[int, ...]) -> Tensor:
+    """The unconstrained numbers that ``bounded_step_size`` maps to a step size.
+
+    Args:
+        step_size: The step size.
+        max_step_size: What it stays below.
+        shape: Of the numbers.
+
+    Returns:
+        That number everywhere.
+    """
+    fraction = step_size / max_step_size
+    return torch.full(shape, math.log(fraction) - math.log1p(-fraction))
+
+
+def bounded_step_size(logit: Tensor, max_step_size: float) -> Tensor:
+    """t = ``max_step_size`` * sigmoid(``logit``), element by element.
+
+    Args:
+        logit: Unconstrained numbers.
+        max_step_size: What t stays below.
+
+    Returns:
+        t, shaped like ``logit``.
+    """
+    return max_step_size * torch.sigmoid(logit)
+
+
+@torch.no_grad()
+def halve_step_size(logit: Tensor) -> None:
+    """Change unconstrained numbers in place so that ``bounded_step_size`` gives half of what it did.
+
+    Args:
+        logit: The numbers.
+    """
+    logit.copy_(torch.logit(0.5 * torch.sigmoid(logit)))
+
+
+def inverse_softplus(value: float) -> Tensor:
+    """The number that a softplus maps to another one; does not overflow.
+
+    Args:
+        value: What it maps to, above 0.
+
+    Returns:
+        It, 0-d.
+    """
+    return torch.tensor(value + math.log(-math.expm1(-value)))

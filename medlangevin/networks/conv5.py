@@ -9,25 +9,32 @@ centred and the input standardised, and 250 steps suffice.
 
 import itertools
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from medlangevin.networks.convolutional import centred_softplus, preserve_variance, strided_shapes
 from medlangevin.networks.device_convolution import transposed_convolution
-from medlangevin.networks.ends import GaussianHead, Output, image_output, mean_image_logit
+from medlangevin.networks.ends import FeatureEncoder, Features, Output, image_output, mean_image_logit
 from medlangevin.system.errors import MedlangevinError
 
 
-class Conv5Features(nn.Module):
+class Conv5Features(Features):
     """x (N, C, H, W) -> features (N, ``num_features``), ``num_features`` = ``hidden``.
 
     For each of ``channels`` a convolution (5 x 5, stride 2, n -> ceil(n / 2)) and softplus; a dense layer and softplus.
-    ``image_shape``: (C, H, W). The input is standardised first, (x - ``mean_image``) / ``input_scale``. Raises
-    MedlangevinError if not 2D.
-    """
 
-    mean_image: Tensor
+    Args:
+        image_shape: (C, H, W).
+        channels: The filters of each convolution.
+        hidden: The units of the dense layer.
+        mean_image: As in ``Features``.
+        input_scale: As in ``Features``.
+
+    Raises:
+        MedlangevinError: The images are not 2D.
+    """
 
     def __init__(
         self,
@@ -38,11 +45,8 @@ class Conv5Features(nn.Module):
         mean_image: Tensor | None = None,
         input_scale: float = 1.0,
     ) -> None:
-        super().__init__()
         _refuse_volumes(image_shape)
-        self.num_features = hidden
-        self.input_scale = input_scale
-        self.register_buffer("mean_image", torch.zeros(image_shape) if mean_image is None else mean_image.clone())
+        super().__init__(image_shape, hidden, mean_image, input_scale)
         self.convolutions = nn.ModuleList(
             nn.Conv2d(before, after, kernel_size=5, stride=2, padding=2)
             for before, after in itertools.pairwise((image_shape[0], *channels))
@@ -54,44 +58,48 @@ class Conv5Features(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The features."""
-        x = (x - self.mean_image) / self.input_scale
+        x = self.standardise(x)
         for convolution in self.convolutions:
             x = centred_softplus(convolution(x))
         return centred_softplus(self.dense(x.flatten(1)))
 
 
-class Conv5Encoder(nn.Module):
-    """x (N, C, H, W) -> mean and scale of q(z | x), each (N, ``latent_dim``): ``Conv5Features``, a ``GaussianHead``."""
+class Conv5Encoder(FeatureEncoder):
+    """x (N, C, H, W) -> mean and scale of q(z | x), each (N, ``latent_dim``).
+
+    Args:
+        image_shape: (C, H, W).
+        latent_dim: d.
+        initial_scale: What the scale starts near.
+        layers: Those of ``Conv5Features``.
+
+    Raises:
+        MedlangevinError: The images are not 2D.
+    """
 
     def __init__(
-        self,
-        image_shape: tuple[int, ...],
-        latent_dim: int,
-        *,
-        channels: tuple[int, ...] = (16, 32, 32),
-        hidden: int = 450,
-        initial_scale: float = 0.1,
-        mean_image: Tensor | None = None,
-        input_scale: float = 1.0,
+        self, image_shape: tuple[int, ...], latent_dim: int, *, initial_scale: float = 0.1, **layers: Any
     ) -> None:
-        super().__init__()
-        self.features = Conv5Features(
-            image_shape, channels=channels, hidden=hidden, mean_image=mean_image, input_scale=input_scale
-        )
-        self.head = GaussianHead(hidden, latent_dim, initial_scale=initial_scale)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and scale of q(z | x)."""
-        mean, scale = self.head(self.features(x))
-        return mean, scale
+        super().__init__(Conv5Features(image_shape, **layers), latent_dim, initial_scale)
 
 
 class Conv5Decoder(nn.Module):
     """z (N, ``latent_dim``) -> image (N, *``image_shape``): the mirror image of ``Conv5Encoder``.
 
     Two dense layers, then transposed convolutions (5 x 5, stride 2) to the encoder's exact sizes: 4, 7, 14 and 28 for
-    28 x 28. ``output``: see ``image_output``. ``mean_image`` (C, H, W): its logit, fixed, is added to each pixel; the
-    last layer's bias, one for each channel and zero at first, is learned. Raises MedlangevinError if not 2D.
+    28 x 28.
+
+    Args:
+        image_shape: (C, H, W).
+        latent_dim: d.
+        channels: The filters of each convolution, in the encoder's order.
+        hidden: The units of the first dense layer.
+        output: See ``image_output``.
+        mean_image: (C, H, W); its logit, fixed, is added to each pixel. The last layer's bias, one for each channel and
+            zero at first, is learned.
+
+    Raises:
+        MedlangevinError: The images are not 2D.
     """
 
     mean_logit: Tensor

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from medlangevin.networks.device_convolution import transposed_convolution
-from medlangevin.networks.ends import GaussianHead, Output, image_output, mean_image_logit
+from medlangevin.networks.ends import Features, GaussianHead, Output, image_output, mean_image_logit
 
 _CONVOLUTION: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
 _TRANSPOSED: dict[int, type[nn.ConvTranspose2d] | type[nn.ConvTranspose3d]] = {
@@ -23,7 +23,15 @@ _TRANSPOSED: dict[int, type[nn.ConvTranspose2d] | type[nn.ConvTranspose3d]] = {
 
 
 def strided_shapes(image_size: tuple[int, ...], levels: int) -> list[tuple[int, ...]]:
-    """Spatial sizes from the image down: each level halves and rounds up. ``levels`` + 1 entries."""
+    """Spatial sizes from the image down: each level halves and rounds up.
+
+    Args:
+        image_size: The spatial size of the image.
+        levels: How many levels.
+
+    Returns:
+        ``levels`` + 1 sizes, that of the image first.
+    """
     shapes = [tuple(image_size)]
     for _ in range(levels):
         shapes.append(tuple((size + 1) // 2 for size in shapes[-1]))
@@ -43,7 +51,14 @@ class ScaledLinear(nn.Linear):
 
 
 def centred_softplus(x: Tensor) -> Tensor:
-    """softplus(x) - log 2: zero at zero, so that depth adds no offset and zero padding means "nothing"."""
+    """softplus(x) - log 2: zero at zero, so that depth adds no offset and zero padding means "nothing".
+
+    Args:
+        x: Any shape.
+
+    Returns:
+        The same shape.
+    """
     return functional.softplus(x) - math.log(2)
 
 
@@ -52,7 +67,12 @@ def preserve_variance(layer: nn.Module, *, stride: int = 1, gain: float = 2.0) -
 
     ``gain`` 2 undoes the slope 1/2 of softplus at zero, so signals keep their size through depth. torch's default
     shrinks them by 0.3 a layer: a decoder of five layers then hardly sees z, and training answers with means of q far
-    outside the prior. ``stride``: of a transposed convolution, whose outputs each see kernel / stride inputs a side.
+    outside the prior.
+
+    Args:
+        layer: A dense layer, a convolution or a transposed one.
+        stride: Of a transposed convolution, whose outputs each see kernel / stride inputs a side.
+        gain: As above.
     """
     weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
     transposed = isinstance(layer, (nn.ConvTranspose2d, nn.ConvTranspose3d))
@@ -63,10 +83,18 @@ def preserve_variance(layer: nn.Module, *, stride: int = 1, gain: float = 2.0) -
     nn.init.zeros_(bias)
 
 
-class _Convolutions(nn.Module):
-    """What ``ConvFeatures`` and ``ConvEncoder`` share: x (N, C, *spatial) -> (N, ``hidden``)."""
+class ConvFeatures(Features):
+    """x (N, C, *spatial) -> features (N, ``num_features``), ``num_features`` = ``hidden``.
 
-    mean_image: Tensor
+    Strided convolutions (kernel 3, stride 2), softplus, a dense layer, softplus.
+
+    Args:
+        image_shape: (C, *spatial).
+        channels: The filters of each convolution.
+        hidden: The units of the dense layer.
+        mean_image: As in ``Features``.
+        input_scale: As in ``Features``.
+    """
 
     def __init__(
         self,
@@ -77,69 +105,44 @@ class _Convolutions(nn.Module):
         mean_image: Tensor | None = None,
         input_scale: float = 1.0,
     ) -> None:
-        super().__init__()
-        self.input_scale = input_scale
-        self.register_buffer("mean_image", torch.zeros(image_shape) if mean_image is None else mean_image.clone())
+        super().__init__(image_shape, hidden, mean_image, input_scale)
         spatial_dims = len(image_shape) - 1
-        widths = (image_shape[0], *channels)
         self.convolutions = nn.ModuleList(
             _CONVOLUTION[spatial_dims](before, after, kernel_size=3, stride=2, padding=1)
-            for before, after in itertools.pairwise(widths)
+            for before, after in itertools.pairwise((image_shape[0], *channels))
         )
         inputs = channels[-1] * math.prod(strided_shapes(image_shape[1:], len(channels))[-1])
         self.dense = ScaledLinear(inputs, hidden)
         for layer in (*self.convolutions, self.dense):
             preserve_variance(layer)
 
-    def extract(self, x: Tensor) -> Tensor:
-        """(N, ``hidden``)."""
-        x = (x - self.mean_image) / self.input_scale
+    def forward(self, x: Tensor) -> Tensor:
+        """The features."""
+        x = self.standardise(x)
         for convolution in self.convolutions:
             x = centred_softplus(convolution(x))
         return centred_softplus(self.dense(x.flatten(1)))
 
 
-class ConvFeatures(_Convolutions):
-    """x (N, C, *spatial) -> features (N, ``num_features``).
+class ConvEncoder(ConvFeatures):
+    """x (N, C, *spatial) -> mean and scale of q(z | x), each (N, ``latent_dim``): the features and a ``GaussianHead``.
 
-    Strided convolutions (kernel 3, stride 2) with ``channels`` filters, softplus, a dense layer of ``hidden`` units,
-    softplus. ``image_shape``: (C, *spatial). The input is standardised first, (x - ``mean_image``) / ``input_scale``,
-    so that the network sees what is individual about an image.
-    """
-
-    @property
-    def num_features(self) -> int:
-        """The number of features, ``hidden``."""
-        return self.dense.out_features
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The features."""
-        return self.extract(x)
-
-
-class ConvEncoder(_Convolutions):
-    """x (N, C, *spatial) -> mean and scale of q(z | x), each (N, ``latent_dim``).
-
-    The features of ``ConvFeatures`` and a ``GaussianHead`` whose scale starts near ``initial_scale``.
+    Args:
+        image_shape: (C, *spatial).
+        latent_dim: d.
+        initial_scale: What the scale starts near.
+        layers: Those of ``ConvFeatures``.
     """
 
     def __init__(
-        self,
-        image_shape: tuple[int, ...],
-        latent_dim: int,
-        *,
-        channels: tuple[int, ...] = (16, 32, 64),
-        hidden: int = 256,
-        initial_scale: float = 0.1,
-        mean_image: Tensor | None = None,
-        input_scale: float = 1.0,
+        self, image_shape: tuple[int, ...], latent_dim: int, *, initial_scale: float = 0.1, **layers: Any
     ) -> None:
-        super().__init__(image_shape, channels=channels, hidden=hidden, mean_image=mean_image, input_scale=input_scale)
-        self.head = GaussianHead(hidden, latent_dim, initial_scale=initial_scale)
+        super().__init__(image_shape, **layers)
+        self.head = GaussianHead(self.num_features, latent_dim, initial_scale=initial_scale)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         """Mean and scale of q(z | x)."""
-        mean, scale = self.head(self.extract(x))
+        mean, scale = self.head(super().forward(x))
         return mean, scale
 
 
@@ -150,12 +153,16 @@ class ConvDecoder(nn.Module):
     As the stride divides the kernel, every output element gets equally many contributions, so no checkerboard is
     built in; resize-and-convolve has none either but costs six times as much per second-order gradient in 3D.
 
-    ``output``: see ``image_output``. ``probability``, a sigmoid, is right for windowed intensities: values clipped at
-    both ends of the window have means strictly inside it, samples cannot leave it, and the slope of at most 1/4 limits
-    the force that a flow has to follow.
-
-    ``mean_image`` (C, *spatial), in (0, 1): the decoder starts near it whatever z is, and learns the differences from
-    it. With aligned images that saves the hundreds of steps which learning the mean itself takes.
+    Args:
+        image_shape: (C, *spatial).
+        latent_dim: d.
+        channels: The filters of each convolution, in the encoder's order.
+        hidden: The units of the first dense layer.
+        output: See ``image_output``. ``probability``, a sigmoid, is right for windowed intensities: values clipped at
+            both ends of the window have means strictly inside it, samples cannot leave it, and the slope of at most 1/4
+            limits the force that a flow has to follow.
+        mean_image: (C, *spatial), in (0, 1): the decoder starts near it whatever z is, and learns the differences from
+            it. With aligned images that saves the hundreds of steps which learning the mean itself takes.
     """
 
     mean_logit: Tensor

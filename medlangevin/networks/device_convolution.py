@@ -13,9 +13,14 @@ from torch import Tensor, nn
 
 
 def transposed_convolution(layer: nn.Module, x: Tensor) -> Tensor:
-    """``layer``, a transposed convolution without groups or dilation, of x (N, C, *spatial).
+    """A transposed convolution, the same on every device, up to rounding.
 
-    The same on every device, up to rounding.
+    Args:
+        layer: The layer, without groups or dilation.
+        x: (N, C, *spatial).
+
+    Returns:
+        What the layer gives.
     """
     if x.device.type != "cuda" or not isinstance(layer, (nn.ConvTranspose2d, nn.ConvTranspose3d)):
         y: Tensor = layer(x)
@@ -24,7 +29,13 @@ def transposed_convolution(layer: nn.Module, x: Tensor) -> Tensor:
 
 
 class TransposedConvolution(NamedTuple):
-    """A transposed convolution's ``stride``, ``padding`` and ``output_padding``, one entry a spatial dimension."""
+    """The settings of a transposed convolution, one entry a spatial dimension.
+
+    Attributes:
+        stride: Steps of the output for one of the input.
+        padding: Elements cut off at both ends.
+        output_padding: Elements added at the far end.
+    """
 
     stride: tuple[int, ...]
     padding: tuple[int, ...]
@@ -32,11 +43,27 @@ class TransposedConvolution(NamedTuple):
 
     @classmethod
     def of(cls, layer: nn.ConvTranspose2d | nn.ConvTranspose3d) -> "TransposedConvolution":
-        """That of ``layer``."""
+        """That of a layer.
+
+        Args:
+            layer: The layer, without groups or dilation.
+
+        Returns:
+            Its settings.
+        """
         return cls(tuple(layer.stride), tuple(map(int, layer.padding)), tuple(layer.output_padding))
 
     def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """x (N, C, *spatial), ``weight`` (C, C', *kernel), ``bias`` (C',) -> (N, C', *spatial')."""
+        """The transposed convolution of x.
+
+        Args:
+            x: (N, C, *spatial).
+            weight: (C, C', *kernel).
+            bias: (C',), or None.
+
+        Returns:
+            (N, C', *spatial').
+        """
         if torch.is_autocast_enabled(x.device.type):
             dtype = torch.get_autocast_dtype(x.device.type)
             x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)

@@ -1,4 +1,4 @@
-"""The two ends that convolutional and fully connected networks share: the Gaussian head and the image output."""
+"""What all networks share: the standardised input, the encoder of features, the Gaussian head, the image output."""
 
 import math
 from typing import Literal
@@ -10,11 +10,51 @@ from torch.nn import functional
 Output = Literal["probability", "logit", "symmetric"]
 
 
+class Features(nn.Module):
+    """x (N, C, *spatial) -> features (N, ``num_features``); subclasses say by which layers.
+
+    The input is standardised first, (x - ``mean_image``) / ``input_scale``, so that the network sees what is individual
+    about an image.
+
+    Args:
+        image_shape: (C, *spatial).
+        num_features: The number of features.
+        mean_image: (C, *spatial); None: zero.
+        input_scale: The size of differences from it.
+    """
+
+    mean_image: Tensor
+
+    def __init__(
+        self, image_shape: tuple[int, ...], num_features: int, mean_image: Tensor | None, input_scale: float
+    ) -> None:
+        super().__init__()
+        self.num_features = num_features
+        self.input_scale = input_scale
+        self.register_buffer("mean_image", torch.zeros(image_shape) if mean_image is None else mean_image.clone())
+
+    def standardise(self, x: Tensor) -> Tensor:
+        """What the layers see.
+
+        Args:
+            x: (N, C, *spatial).
+
+        Returns:
+            The same shape.
+        """
+        return (x - self.mean_image) / self.input_scale
+
+
 class GaussianHead(nn.Linear):
     """Features (N, ``num_features``) -> mean and scale of q(z | x), each (N, ``latent_dim``).
 
-    The scale is a softplus: smooth, positive, and unlike an exponential it cannot overflow in one bad step. It starts
-    near ``initial_scale``; means start at order one, like the prior.
+    The scale is a softplus: smooth, positive, and unlike an exponential it cannot overflow in one bad step. Means start
+    at order one, like the prior.
+
+    Args:
+        num_features: The number of features.
+        latent_dim: d.
+        initial_scale: What the scale starts near.
     """
 
     def __init__(self, num_features: int, latent_dim: int, *, initial_scale: float = 0.1) -> None:
@@ -31,16 +71,51 @@ class GaussianHead(nn.Linear):
         return mean, functional.softplus(raw_scale) + 1e-6
 
 
+class FeatureEncoder(nn.Module):
+    """x (N, C, *spatial) -> mean and scale of q(z | x), each (N, ``latent_dim``): features and a ``GaussianHead``.
+
+    Args:
+        features: x -> (N, ``features.num_features``).
+        latent_dim: d.
+        initial_scale: What the scale starts near.
+    """
+
+    def __init__(self, features: Features, latent_dim: int, initial_scale: float) -> None:
+        super().__init__()
+        self.features = features
+        self.head = GaussianHead(features.num_features, latent_dim, initial_scale=initial_scale)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and scale of q(z | x)."""
+        mean, scale = self.head(self.features(x))
+        return mean, scale
+
+
 def mean_image_logit(mean_image: Tensor | None, image_shape: tuple[int, ...]) -> Tensor:
-    """The logit of a mean image in [0, 1], drawn in to [0.01, 0.99]; zero, a mean of 1/2, without one."""
+    """The logit of a mean image, drawn in to [0.01, 0.99].
+
+    Args:
+        mean_image: (C, *spatial) in [0, 1], or None.
+        image_shape: (C, *spatial).
+
+    Returns:
+        (C, *spatial); zero, a mean of 1/2, without a mean image.
+    """
     return torch.zeros(image_shape) if mean_image is None else torch.logit(mean_image, eps=0.01)
 
 
 def image_output(values: Tensor, mean_logit: Tensor, output: Output) -> Tensor:
-    """What a decoder gives for its last layer's ``values`` (N, C, *spatial), which are zero at the mean image.
+    """What a decoder gives for the values of its last layer.
 
-    ``probability``: sigmoid(values + ``mean_logit``), in (0, 1). ``logit``: values + ``mean_logit``. ``symmetric``: a
-    linear output in the units of 2 x - 1, values + 2 mean - 1; nothing keeps it inside [-1, 1].
+    Args:
+        values: (N, C, *spatial), zero at the mean image.
+        mean_logit: (C, *spatial), the logit of the mean image.
+        output: ``probability``: sigmoid(values + ``mean_logit``), in (0, 1). ``logit``: values + ``mean_logit``.
+            ``symmetric``: a linear output in the units of 2 x - 1, values + 2 mean - 1; nothing keeps it inside
+            [-1, 1].
+
+    Returns:
+        (N, C, *spatial).
     """
     if output == "symmetric":
         return values + torch.tanh(0.5 * mean_logit)  # 2 sigmoid(l) - 1 = tanh(l / 2)

@@ -5,13 +5,13 @@ Images of any size in 2D or 3D are flattened; the call conventions are those of 
 
 import itertools
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from medlangevin.networks.convolutional import centred_softplus
-from medlangevin.networks.ends import GaussianHead, Output, image_output, mean_image_logit
+from medlangevin.networks.ends import FeatureEncoder, Features, Output, image_output, mean_image_logit
 
 Activation = Literal["relu", "softplus"]
 
@@ -19,9 +19,15 @@ Activation = Literal["relu", "softplus"]
 class DenseLayers(nn.Module):
     """(N, ``inputs``) -> (N, ``widths[-1]``): for each width a dense layer, LayerNorm if ``layer_norm``, activation.
 
-    Weights start orthogonal. The ``activation`` ``relu`` has no second derivative inside its pieces: what
-    differentiates through a force (a flow that is learned through its own gradients, HVAE or QSL-VAE) wants
-    ``softplus``, which is softplus(x) - log 2 here.
+    Weights start orthogonal.
+
+    Args:
+        inputs: The number of inputs.
+        widths: The units of each layer.
+        activation: ``relu`` has no second derivative inside its pieces: what differentiates through a force (a flow
+            that is learned through its own gradients, HVAE or QSL-VAE) wants ``softplus``, which is softplus(x) - log 2
+            here.
+        layer_norm: Whether LayerNorm stands before each activation.
     """
 
     def __init__(self, inputs: int, *, widths: tuple[int, ...], activation: Activation, layer_norm: bool) -> None:
@@ -42,13 +48,17 @@ class DenseLayers(nn.Module):
         return x
 
 
-class MLPFeatures(nn.Module):
+class MLPFeatures(Features):
     """x (N, C, *spatial) -> features (N, ``num_features``), ``num_features`` = ``widths[-1]``.
 
-    ``image_shape``: (C, *spatial). The input is standardised first, (x - ``mean_image``) / ``input_scale``.
+    Args:
+        image_shape: (C, *spatial).
+        widths: The units of each layer.
+        activation: See ``DenseLayers``.
+        layer_norm: See ``DenseLayers``.
+        mean_image: As in ``Features``.
+        input_scale: As in ``Features``.
     """
-
-    mean_image: Tensor
 
     def __init__(
         self,
@@ -60,53 +70,41 @@ class MLPFeatures(nn.Module):
         mean_image: Tensor | None = None,
         input_scale: float = 1.0,
     ) -> None:
-        super().__init__()
-        self.num_features = widths[-1]
-        self.input_scale = input_scale
-        self.register_buffer("mean_image", torch.zeros(image_shape) if mean_image is None else mean_image.clone())
+        super().__init__(image_shape, widths[-1], mean_image, input_scale)
         self.dense = DenseLayers(math.prod(image_shape), widths=widths, activation=activation, layer_norm=layer_norm)
 
     def forward(self, x: Tensor) -> Tensor:
         """The features."""
-        return self.dense(((x - self.mean_image) / self.input_scale).flatten(1))
+        return self.dense(self.standardise(x).flatten(1))
 
 
-class MLPEncoder(nn.Module):
-    """x (N, C, *spatial) -> mean and scale of q(z | x), each (N, ``latent_dim``): ``MLPFeatures``, a Gaussian head."""
+class MLPEncoder(FeatureEncoder):
+    """x (N, C, *spatial) -> mean and scale of q(z | x), each (N, ``latent_dim``).
+
+    Args:
+        image_shape: (C, *spatial).
+        latent_dim: d.
+        initial_scale: What the scale starts near.
+        layers: Those of ``MLPFeatures``.
+    """
 
     def __init__(
-        self,
-        image_shape: tuple[int, ...],
-        latent_dim: int,
-        *,
-        widths: tuple[int, ...] = (1024, 1024, 1024),
-        activation: Activation = "relu",
-        layer_norm: bool = True,
-        initial_scale: float = 0.1,
-        mean_image: Tensor | None = None,
-        input_scale: float = 1.0,
+        self, image_shape: tuple[int, ...], latent_dim: int, *, initial_scale: float = 0.1, **layers: Any
     ) -> None:
-        super().__init__()
-        self.features = MLPFeatures(
-            image_shape,
-            widths=widths,
-            activation=activation,
-            layer_norm=layer_norm,
-            mean_image=mean_image,
-            input_scale=input_scale,
-        )
-        self.head = GaussianHead(widths[-1], latent_dim, initial_scale=initial_scale)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and scale of q(z | x)."""
-        mean, scale = self.head(self.features(x))
-        return mean, scale
+        super().__init__(MLPFeatures(image_shape, **layers), latent_dim, initial_scale)
 
 
 class MLPDecoder(nn.Module):
     """z (N, ``latent_dim``) -> image (N, *``image_shape``).
 
-    ``output``: see ``image_output``. With a ``mean_image`` (C, *spatial) in (0, 1) the decoder starts near it.
+    Args:
+        image_shape: (C, *spatial).
+        latent_dim: d.
+        widths: The units of each layer.
+        activation: See ``DenseLayers``.
+        layer_norm: See ``DenseLayers``.
+        output: See ``image_output``.
+        mean_image: (C, *spatial) in (0, 1), which the decoder starts near; None: a half.
     """
 
     mean_logit: Tensor

@@ -16,6 +16,10 @@ class PlanarFlow(nn.Module):
     Each layer is invertible: the part of u along w is replaced by m(w . u) / |w|, m(x) = softplus(x + log(e - 1)) - 1,
     so that w . u > -1 (A.1, with the argument shifted; any increasing m into (-1, inf) will do). Starts near the
     identity.
+
+    Args:
+        dim: The dimensions of z.
+        num_layers: K.
     """
 
     def __init__(self, dim: int, num_layers: int) -> None:
@@ -25,7 +29,14 @@ class PlanarFlow(nn.Module):
         self.bias = nn.Parameter(torch.zeros(num_layers))
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """z after all layers and the summed log-determinant, in nats; in full precision, autocast or not."""
+        """Through all layers, in full precision, autocast or not.
+
+        Args:
+            z: (N, ``dim``).
+
+        Returns:
+            z_K (N, ``dim``), and the summed log-determinants (N,), in nats.
+        """
         with torch.autocast(z.device.type, enabled=False):
             return self._transform(z)
 

@@ -13,8 +13,8 @@ from medlangevin.models.hoffman import Hoffman
 from medlangevin.models.hvae import HVAE
 from medlangevin.models.iwae import IWAE
 from medlangevin.models.qsl_vae import QSLVAE
+from medlangevin.models.refined import VAEFlow
 from medlangevin.models.vae import VAE
-from medlangevin.models.vae_flow import VAEFlow
 
 LATENT_DIM, OUTPUTS, SCALE = 4, 6, 0.7
 

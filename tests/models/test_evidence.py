@@ -212,7 +212,7 @@ WRONG = {
     ),
     "planar flow without determinant": (
         OTHERS["vae_flow"],
-        ("medlangevin.models.vae_flow.PlanarFlow.forward", _no_volume),
+        ("medlangevin.models.refined.PlanarFlow.forward", _no_volume),
         "log_weights",
         None,
     ),
