@@ -9,10 +9,10 @@ from medlangevin.papers.table import folder
 from medlangevin.papers.table.cells import Cell, make_cells, select
 from medlangevin.papers.table.records import (
     described,
+    first_difference,
     read_failures,
     read_record,
     record_path,
-    require_equal,
     require_same,
 )
 from medlangevin.papers.table.schema import TableConfig, load_table
@@ -118,8 +118,13 @@ def require_same_settings(cell: Cell, table: Table) -> None:
     if constant and before.training.epochs < wanted.training.epochs:
         longer = before.training.model_copy(update={"epochs": wanted.training.epochs})
         before = before.model_copy(update={"training": longer})
-    again = "the run away to train the cell again"
-    require_equal(described(before), described(wanted), f"{run_dir} is being trained", again)
+    difference = first_difference(described(before), described(wanted))
+    if difference is not None:
+        key, old, new = difference
+        raise MedlangevinError(
+            f"{run_dir} is being trained with {key} = {old}, the table has {new}; set it back, choose another --out, "
+            "or move the run away to train the cell again"
+        )
 
 
 def _state(cell: Cell, out: Path, failure: str | None) -> str:

@@ -194,33 +194,14 @@ def require_same(record: Record, cell: Cell, evaluation: ImageEvaluation, path: 
     """
     configuration = parse_config({**record.configuration, "output_dir": "runs"}, source=f"{path}, configuration")
     measured = check(ImageEvaluation, record.evaluation, source=f"{path}, evaluation")
-    before, now = ({"evaluation": one.model_dump(mode="json")} for one in (measured, evaluation))
-    again = "to measure the cell again"
-    require_equal(
-        described(configuration), described(cell.config), f"{path} was measured", f"the file and the run away {again}"
-    )
-    require_equal(before, now, f"{path} was measured", f"the file away {again}")
-
-
-def require_equal(before: dict[str, Any], now: dict[str, Any], what: str, move: str) -> None:
-    """Check that what was done before was done with the settings of now.
-
-    Args:
-        before: The settings of before.
-        now: Those of the table.
-        what: What was done, for the error.
-        move: What to move away where the settings of now are wanted, for the error.
-
-    Raises:
-        MedlangevinError: For the first key, dotted, in which they differ.
-    """
-    old, new = flat(before), flat(now)
-    for key in dict.fromkeys((*new, *old)):
-        if old.get(key) != new.get(key):
-            raise MedlangevinError(
-                f"{what} with {key} = {old.get(key)}, the table has {new.get(key)}; set it back, choose another --out, "
-                f"or move {move}"
-            )
+    before = described(configuration) | {"evaluation": measured.model_dump(mode="json")}
+    difference = first_difference(before, described(cell.config) | {"evaluation": evaluation.model_dump(mode="json")})
+    if difference is not None:
+        key, old, new = difference
+        raise MedlangevinError(
+            f"{path} was measured with {key} = {old}, the table has {new}; set it back, choose another --out, or "
+            f"move the file{'' if key.startswith('evaluation.') else ' and the run'} away to measure the cell again"
+        )
 
 
 def described(config: Config) -> dict[str, Any]:
@@ -240,6 +221,23 @@ def described(config: Config) -> dict[str, Any]:
         section, _, key = place.rpartition(".")
         (settings.get(section, {}) if section else settings).pop(key, None)
     return settings
+
+
+def first_difference(before: dict[str, Any], now: dict[str, Any]) -> tuple[str, Any, Any] | None:
+    """Compare two configurations.
+
+    Args:
+        before: One of them.
+        now: The other one.
+
+    Returns:
+        The first key, dotted, in which they differ, and its two values (None where it is absent).
+    """
+    old, new = flat(before), flat(now)
+    for key in dict.fromkeys((*new, *old)):
+        if old.get(key) != new.get(key):
+            return key, old.get(key), new.get(key)
+    return None
 
 
 def failure_path(out: Path, cell_id: str) -> Path:
