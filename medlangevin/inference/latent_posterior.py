@@ -14,8 +14,8 @@ from torch import Tensor
 
 from medlangevin.models import LatentVariableModel
 from medlangevin.models.base import repeat_images
-from medlangevin.samplers import Adaptation, Chains, Kernel, State, hmc, mala, qsl, sample, standard_normal, ula
-from medlangevin.samplers.kernel import StateT
+from medlangevin.samplers import Adaptation, Chains, Kernel, hmc, mala, qsl, sample, standard_normal, ula
+from medlangevin.samplers.kernel import State, StateT
 from medlangevin.system.errors import MedlangevinError
 
 KernelName = Literal["mala", "hmc", "qsl", "ula"]

@@ -19,7 +19,7 @@ from medlangevin.samplers.annealed import AnnealedFlowResult, annealed_flow
 from medlangevin.samplers.annealed_importance import annealed_importance_sampling
 from medlangevin.samplers.chain import Chains, sample
 from medlangevin.samplers.flow import FlowResult, leapfrog_flow, quasi_symplectic_flow
-from medlangevin.samplers.kernel import Info, Kernel, State, Step, UnadjustedInfo
+from medlangevin.samplers.kernel import Kernel
 from medlangevin.samplers.potential import Evaluation, Potential, Scalar, evaluate, scalar_like
 from medlangevin.samplers.quasi_symplectic import PhaseState
 from medlangevin.system.random import standard_normal, uniform
@@ -30,14 +30,10 @@ __all__ = [
     "Chains",
     "Evaluation",
     "FlowResult",
-    "Info",
     "Kernel",
     "PhaseState",
     "Potential",
     "Scalar",
-    "State",
-    "Step",
-    "UnadjustedInfo",
     "amortized",
     "annealed_flow",
     "annealed_importance",

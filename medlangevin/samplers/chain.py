@@ -42,18 +42,6 @@ class Chains(NamedTuple, Generic[StateT_co]):
     step_size: Tensor | None
 
 
-def position_of(state: State) -> Tensor:
-    """The position of a kernel's state.
-
-    Args:
-        state: The state of any kernel.
-
-    Returns:
-        Its ``position``, (chains, d) or (chains, ...).
-    """
-    return state.position
-
-
 def sample(
     kernel_step: Step[StateT],
     state: StateT,
@@ -64,7 +52,7 @@ def sample(
     burn_in: int = 0,
     thinning: int = 1,
     adaptation: Adaptation | None = None,
-    position: Callable[[StateT], Tensor] = position_of,
+    position: Callable[[StateT], Tensor] = lambda state: state.position,
     on_step: Callable[[int], None] | None = None,
 ) -> Chains[StateT]:
     """Run ``burn_in`` steps, then ``num_samples`` times ``thinning`` steps, and keep every ``thinning``-th state.

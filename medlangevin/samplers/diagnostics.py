@@ -82,13 +82,11 @@ def from_chains(chains: "Chains[State]", *, attrs: dict[str, Any] | None = None)
     Raises:
         MedlangevinError: As ``to_inference_data``.
     """
-    arrays = {
-        "acceptance_rate": chains.acceptance,
-        "diverging": chains.divergences,
-        "lp": None if chains.potential is None else -chains.potential,
-    }
-    given = {name: value.cpu().numpy() for name, value in arrays.items() if value is not None}
-    return to_inference_data(chains.positions.cpu().numpy(), attrs=attrs, **given)
+    acceptance = None if chains.acceptance is None else chains.acceptance.cpu()
+    lp = None if chains.potential is None else -chains.potential.cpu()
+    return to_inference_data(
+        chains.positions.cpu(), acceptance_rate=acceptance, diverging=chains.divergences.cpu(), lp=lp, attrs=attrs
+    )
 
 
 def save_inference_data(data: "InferenceData", path: Path | str) -> None:

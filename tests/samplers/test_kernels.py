@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from medlangevin.samplers import hmc, mala, metropolis, qsl, quasi_symplectic, ula
+from medlangevin.samplers import Kernel, hmc, mala, metropolis, qsl, quasi_symplectic, ula
 
 PER_DIMENSION = torch.tensor([0.1, 0.3], dtype=torch.float64)
 KERNELS = {
-    "ula": (ula.init, partial(ula.step, step_size=0.1)),
-    "mala": (mala.init, partial(mala.step, step_size=0.1)),
-    "hmc": (hmc.init, partial(hmc.step, step_size=0.1, num_steps=6)),
-    "qsl": (qsl.init, partial(qsl.step, step_size=0.1, damping=1.0)),
+    "ula": Kernel(ula.init, partial(ula.step, step_size=0.1)),
+    "mala": Kernel(mala.init, partial(mala.step, step_size=0.1)),
+    "hmc": Kernel(hmc.init, partial(hmc.step, step_size=0.1, num_steps=6)),
+    "qsl": Kernel(qsl.init, partial(qsl.step, step_size=0.1, damping=1.0)),
 }
 ADJUSTED = pytest.mark.parametrize(
     "step", [partial(mala.step, step_size=0.1), partial(hmc.step, step_size=0.3, num_steps=3)]

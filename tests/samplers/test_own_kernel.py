@@ -14,17 +14,20 @@ CHAINS = 1000
 
 
 @pytest.mark.parametrize(("target_name", "step_size"), [("correlated", 0.5), ("two_modes", 0.6)])
-def test_chains_that_start_in_the_target_stay_there(target_name, step_size, request):
+def test_chains_that_start_in_the_target_stay_there(
+    target_name: str, step_size: float, request: pytest.FixtureRequest
+) -> None:
     """Six correlated statistics at 3 standard errors: over 100 other seeds a case, no false alarm."""
     target, generator = request.getfixturevalue(target_name), torch.Generator().manual_seed(1)
     state = EXAMPLE["barker"].init(target.draw(CHAINS, generator), target.potential)
     step = partial(EXAMPLE["barker"].step, step_size=step_size)
     chains = sample(step, state, target.potential, generator, num_samples=100, thinning=2)
     assert target.errors(chains.positions).abs().max() < 3
+    assert chains.acceptance is not None
     assert 0.3 < chains.acceptance.mean() < 0.9
 
 
-def test_the_example_finds_the_moments_and_the_acceptance():
+def test_the_example_finds_the_moments_and_the_acceptance() -> None:
     """Four chains; means and deviations at 5 standard errors: a false alarm in 4e5 seeds. The rest: 30 other seeds."""
     table = EXAMPLE["diagnose"]()
     for row, mean, deviation in zip(table.itertuples(), (1, -2), (1, 10), strict=True):
