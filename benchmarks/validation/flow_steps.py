@@ -59,14 +59,15 @@ def main() -> None:
         f"ELBO of the VAE {own.mean():.1f}; NLL by {16 * arguments.draws} importance samples is {mean(gap)} nats lower"
     )
     print(f"standard deviation of q by dimension: {spread.min():.4f} to {spread.max():.4f}")
-    print(f"{'step size':>10}" + "".join(f"{name(*flow):>24}" for flow in FLOWS))
+    print(f"{'step size':>10}" + "".join(f"{heading(*flow):>24}" for flow in FLOWS))
     for size in SIZES[arguments.unit]:
         flows = (refined(model, arguments.steps, size, arguments.unit, *flow) for flow in FLOWS)
         cells = [mean(bounds(flow, x, arguments.draws) - own) for flow in flows]
         print(f"{size:>10g}" + "".join(f"{cell:>24}" for cell in cells), flush=True)
 
 
-def name(bound: str, damping: float | None, temperature: float) -> str:
+def heading(bound: str, damping: float | None, temperature: float) -> str:
+    """The column's heading of a flow."""
     return f"{bound}, T0 {temperature:g}" if damping is None else f"{bound}, damping {damping:g}"
 
 
@@ -79,7 +80,20 @@ def refined(
     damping: float | None,
     temperature: float,
 ) -> QSLVAE:
-    """The VAE ``model`` with ``steps`` steps of ``size`` behind its encoder."""
+    """The VAE ``model`` with Langevin steps behind its encoder.
+
+    Args:
+        model: The VAE.
+        steps: How many steps.
+        size: Their size.
+        unit: Of the size: units of z, or standard deviations of q.
+        bound: Of the model with steps.
+        damping: Of the flow; None for the one that ends a start at ``temperature`` at one on average.
+        temperature: Of the velocities at the start.
+
+    Returns:
+        The model, in evaluation mode.
+    """
     parts = {name: getattr(model, name) for name in ("encoder", "decoder", "likelihood", "latent_dim")}
     return QSLVAE(
         **parts,
@@ -94,12 +108,28 @@ def refined(
 
 
 def bounds(model: LatentVariableModel, x: torch.Tensor, draws: int) -> torch.Tensor:
-    """The bound of each image, (N,) in nats: the mean of ``draws``, which start alike for every model."""
+    """The bound of each image, by draws that start alike for every model.
+
+    Args:
+        model: The model.
+        x: Images (N, 1, i, j, k).
+        draws: The bound is the mean of so many.
+
+    Returns:
+        (N,) in nats.
+    """
     return torch.stack([model.elbo(x, generator(0, "bound", draw)) for draw in range(draws)]).mean(0)
 
 
 def mean(values: torch.Tensor) -> str:
-    """Mean and standard error over ears."""
+    """Mean and standard error over ears.
+
+    Args:
+        values: (N,).
+
+    Returns:
+        Both in words.
+    """
     figure = figure_of(values.tolist())
     return f"{figure.mean:.2f} +- {figure.standard_error:.2f}"
 

@@ -1,4 +1,4 @@
-"""How far two runs lie apart on the same ears: people differ by far more than models do, so in pairs."""
+"""How far two runs lie apart on the same ears, in pairs, as people differ by far more than models do."""
 
 from collections import defaultdict
 from pathlib import Path

@@ -25,24 +25,25 @@ from medlangevin.training.sources import EpochBatches
 
 WEIGHTS, RECORD = "digit_classifier.safetensors", "digit_classifier.json"
 
-FORMAT = 1
-
 SHAPE = (1, 28, 28)
-
-CLASSES = 10
-
-SHIFT = 2  # pixels
-
-CHUNK = 500
-
+_FORMAT = 1
+_CLASSES = 10
+_SHIFT = 2  # pixels
+_CHUNK = 500  # images classified at a time
 T = TypeVar("T")
 
 
 class ClassifierSettings(NamedTuple):
     """What the classifier is and how it is trained.
 
-    ``channels`` of the two convolutions and ``hidden`` features; ``learning_rate`` of Adam at its highest, after a
-    tenth of the steps, falling to 0; ``least_accuracy``: see ``train_digits``.
+    Attributes:
+        channels: Of the two convolutions.
+        hidden: Number of features.
+        epochs: Over the training images.
+        batch_size: Images in a step.
+        learning_rate: Of Adam at its highest, after a tenth of the steps, falling to 0.
+        seed: Weights, order and augmentation follow from it.
+        least_accuracy: See ``train_digits``.
     """
 
     channels: tuple[int, int] = (32, 64)
@@ -54,8 +55,18 @@ class ClassifierSettings(NamedTuple):
     least_accuracy: float = 0.985
 
 
+STANDARD = ClassifierSettings()  # published figures are those of this one
+
+
 class Accuracies(NamedTuple):
-    """Shares of images that are recognised, grey and binarised (drawn once with the fixed seeds of the image sets)."""
+    """Shares of images that are recognised; binarised ones are drawn once with the fixed seeds of the image sets.
+
+    Attributes:
+        validation: Of the grey validation images.
+        validation_binarised: Of the binarised ones.
+        test: Of the grey test images.
+        test_binarised: Of the binarised ones.
+    """
 
     validation: float
     validation_binarised: float
@@ -82,23 +93,28 @@ class DigitNetwork(nn.Module):
             nn.Linear(second * 7 * 7, hidden),
             nn.ReLU(),
         )
-        self.head = nn.Linear(hidden, CLASSES)
+        self.head = nn.Linear(hidden, _CLASSES)
         self.to(memory_format=torch.channels_last)  # trains in a quarter less time on a CPU
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, 10) of x (N, 1, 28, 28) in [0, 1]."""
+        """Classify digits.
+
+        Args:
+            x: Images (N, 1, 28, 28) in [0, 1].
+
+        Returns:
+            Logits (N, 10).
+        """
         logits: Tensor = self.head(self.features(x))
         return logits
-
-
-STANDARD = ClassifierSettings()  # published figures are those of this one
 
 
 class DigitClassifier(NamedTuple):
     """A trained network, on the CPU, and how often it is right.
 
-    x is (N, 1, 28, 28), floating, on any device: digits in [0, 1], grey or 0/1; values outside are clipped, as in a
-    picture. Other shapes and NaN raise MedlangevinError.
+    Attributes:
+        network: The network.
+        accuracies: How often it is right.
     """
 
     network: DigitNetwork
@@ -106,13 +122,34 @@ class DigitClassifier(NamedTuple):
 
     @torch.no_grad()
     def probabilities(self, x: Tensor) -> Tensor:
-        """p(digit | x), (N, 10) float64 on the CPU."""
+        """How probable each digit is.
+
+        Args:
+            x: As for ``features``.
+
+        Returns:
+            p(digit | x), (N, 10) float64 on the CPU.
+
+        Raises:
+            MedlangevinError: As for ``features``.
+        """
         logits: Tensor = self.network.head(self.features(x))
         return logits.double().softmax(1)
 
     @torch.no_grad()
     def features(self, x: Tensor) -> Tensor:
-        """What the last layer decides on, after its ReLU: (N, hidden) float32 on the CPU."""
+        """What the last layer decides on, after its ReLU.
+
+        Args:
+            x: Digits (N, 1, 28, 28), floating, on any device, in [0, 1], grey or 0/1; values outside are clipped, as in
+                a picture.
+
+        Returns:
+            Features (N, hidden) float32 on the CPU.
+
+        Raises:
+            MedlangevinError: Images of another shape or type, or NaN or infinity.
+        """
         if tuple(x.shape[1:]) != SHAPE or len(x) == 0 or not x.is_floating_point():
             kind = str(x.dtype).removeprefix("torch.")
             raise MedlangevinError(
@@ -121,16 +158,26 @@ class DigitClassifier(NamedTuple):
             )
         if not bool(torch.isfinite(x).all()):
             raise MedlangevinError("the images to classify hold NaN or infinite values; train their model again")
-        return torch.cat([self.network.features(part.cpu().float().clamp(0, 1)) for part in x.split(CHUNK)])
+        return torch.cat([self.network.features(part.cpu().float().clamp(0, 1)) for part in x.split(_CHUNK)])
 
 
 def load_or_train(folder: Path, root: Path, *, settings: ClassifierSettings = STANDARD) -> DigitClassifier:
-    """The classifier kept in ``folder``, or a new one trained on MNIST of the data ``root`` and kept there.
+    """The classifier kept in a folder, or a new one that is trained on MNIST and kept there.
 
     Two files: ``digit_classifier.safetensors`` and the record ``digit_classifier.json``. Where one is absent, or the
     record speaks of other images, settings or another format, training takes a few minutes and both are replaced.
-    Raises MedlangevinError when the files are damaged, MNIST is missing, the folder cannot be written, or
-    the training does not reach ``settings.least_accuracy``.
+
+    Args:
+        folder: The folder.
+        root: Data root of MNIST.
+        settings: The classifier and its training.
+
+    Returns:
+        The classifier.
+
+    Raises:
+        MedlangevinError: The files are damaged, MNIST is missing, the folder cannot be written, or the training does
+            not reach ``settings.least_accuracy``.
     """
     weights, record = Path(folder) / WEIGHTS, Path(folder) / RECORD
     splits = load_images("mnist", root)
@@ -150,7 +197,7 @@ def load_or_train(folder: Path, root: Path, *, settings: ClassifierSettings = ST
 
 def _identity(source: ImageSource, settings: ClassifierSettings) -> dict[str, Any]:
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in settings._asdict().items()}
-    return {"format": FORMAT, "images_sha256": source.sha256, "settings": plain}
+    return {"format": _FORMAT, "images_sha256": source.sha256, "settings": plain}
 
 
 def _load(weights: Path, record: Path, kept: dict[str, Any], settings: ClassifierSettings) -> DigitClassifier:
@@ -174,11 +221,21 @@ def _sha256(path: Path) -> str:
 
 @torch.enable_grad()
 def train_digits(splits: ImageSplits, settings: ClassifierSettings) -> tuple[DigitNetwork, Accuracies]:
-    """Train on the training images of MNIST: the network of the last epoch, in evaluation mode, on the CPU.
+    """Train on the training images of MNIST.
 
     The validation images decide only whether it is good enough, the test images nothing. The result follows from
-    ``settings`` and the images alone, on the same kind of machine. Raises MedlangevinError when either validation
-    accuracy is below ``settings.least_accuracy``: the scores of such a classifier would mean nothing.
+    ``settings`` and the images alone, on the same kind of machine.
+
+    Args:
+        splits: MNIST.
+        settings: The classifier and its training.
+
+    Returns:
+        The network of the last epoch, in evaluation mode, on the CPU, and its accuracies.
+
+    Raises:
+        MedlangevinError: Either validation accuracy is below ``settings.least_accuracy``: the scores of such a
+            classifier would mean nothing.
     """
     grey, binarised = model_images(splits), model_images(splits, binarization="dynamic")
     with torch.random.fork_rng(devices=[]):
@@ -225,16 +282,23 @@ def _train_epoch(
 
 
 def augment(images: Tensor, generator: torch.Generator) -> Tensor:
-    """x (n, C, H, W) float32 of uint8 images: the first half drawn as 0/1, each moved by up to 2 pixels both ways.
+    """The first half of the images drawn as 0/1, each image moved by up to 2 pixels both ways.
 
-    So that binary samples and mean images both look familiar. What is moved in is black.
+    So binary samples and mean images both look familiar. What is moved in is black.
+
+    Args:
+        images: uint8 (n, C, H, W).
+        generator: Of the draws and moves.
+
+    Returns:
+        float32 (n, C, H, W) in [0, 1].
     """
     half = len(images) // 2
     x = torch.cat([bernoulli(images[:half], generator).float(), images[half:].float() / 255])
     height, width = x.shape[2:]
-    down, right = torch.randint(2 * SHIFT + 1, (2, len(x), 1), generator=generator)
+    down, right = torch.randint(2 * _SHIFT + 1, (2, len(x), 1), generator=generator)
     rows, columns = down + torch.arange(height), right + torch.arange(width)
-    padded = functional.pad(x, (SHIFT,) * 4)
+    padded = functional.pad(x, (_SHIFT,) * 4)
     image = torch.arange(len(x))[:, None, None]
     # Indexing on both sides of the channels puts them last.
     return padded[image, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
@@ -242,10 +306,19 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
 
 @torch.no_grad()
 def accuracy(network: DigitNetwork, images: ModelImages | None, labels: Tensor | None) -> float:
-    """The share of ``images`` whose most probable digit is the label; leaves the network in evaluation mode."""
+    """How many images are recognised.
+
+    Args:
+        network: The network; it is left in evaluation mode.
+        images: The images.
+        labels: Their digits.
+
+    Returns:
+        The share of images whose most probable digit is the label.
+    """
     images, labels = _required(images), _required(labels)
     network.eval()
-    parts = torch.arange(len(images)).split(CHUNK)
+    parts = torch.arange(len(images)).split(_CHUNK)
     right = sum(int((network(images.batch(part)).argmax(1) == labels[part]).sum()) for part in parts)
     return right / len(images)
 

@@ -22,7 +22,7 @@ class Figure(NamedTuple):
 
     mean: float
     standard_error: float | None
-    count: int  # type: ignore[assignment]  # hides tuple.count, which nobody asks of a figure
+    count: int  # type: ignore[assignment]  # hides tuple.count, which a figure does not need
     values: tuple[float, ...] | None = None
 
     def as_json(self) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 In two spaces: images, averaged over 2 x 2 x 2 voxels so that noise and shifts below a voxel count little, root mean
 square in HU; and latents, the mean of 8 posterior draws of the (real or synthetic) image, Euclidean.
 
-The score of an ear is the distance to its nearest training ear over that to the nearest ear of anybody else: near 0
-for a copy, near 1 for an ear that resembles many alike. A distance alone would accuse every smooth mean image, which
+The score of an ear is the distance to its nearest training ear over that to the nearest ear of another person: near
+0 for a copy, near 1 for an ear that resembles many alike. A distance alone would accuse every smooth mean image, which
 lies nearer to all ears than a noisy scan does. A synthetic ear is flagged where its score is below that of every
 held-out real ear, in both spaces: of n held-out ears and a fresh one, exchangeable, the fresh one has the lowest score
 with probability 1 / (n + 1), so at most that share of fresh ears is flagged in error.
@@ -45,7 +45,13 @@ Array = NDArray[np.float64]
 
 
 class Neighbours(NamedTuple):
-    """Of each query (n,): ``distance`` to the nearest training ear, its ``position``, and to the nearest of others."""
+    """The nearest training ears of each query (n,).
+
+    Attributes:
+        distance: To the nearest training ear.
+        position: Its number.
+        other: Distance to the nearest ear of another person.
+    """
 
     distance: Array
     position: NDArray[np.int64]
@@ -58,10 +64,16 @@ class Neighbours(NamedTuple):
 
 
 def nearest(queries: Array, training: Iterator[tuple[Array, str]]) -> Neighbours:
-    """Neighbours of ``queries`` (n, d) among (vector (d,), person) pairs, seen one at a time; RMS over d.
+    """Find the nearest training ears, which are seen one at a time.
 
-    ``other`` is the nearest among people other than the nearest ear's: a person's two ears are alike. Infinite where
-    there is nobody else.
+    A person's two ears are alike, so the second nearest is the nearest among people other than the nearest ear's.
+
+    Args:
+        queries: Vectors (n, d).
+        training: (vector (d,), person) pairs.
+
+    Returns:
+        Distances are root mean squares over d; ``other`` is infinite where there is no other person.
     """
     first, second = np.full(len(queries), np.inf), np.full(len(queries), np.inf)
     position = np.full(len(queries), -1)
@@ -77,12 +89,28 @@ def nearest(queries: Array, training: Iterator[tuple[Array, str]]) -> Neighbours
 
 
 def p_values(synthetic: Array, held_out: Array) -> Array:
-    """(1 + number of held-out scores not above the synthetic one) / (n + 1): small for a copy. Conformal, exact."""
+    """How rarely a held-out ear scores as low as a synthetic one: conformal p values, exact.
+
+    Args:
+        synthetic: Scores (n,).
+        held_out: Scores (m,).
+
+    Returns:
+        (1 + number of held-out scores not above the synthetic one) / (m + 1), (n,): small for a copy.
+    """
     return (1 + (held_out[None, :] <= synthetic[:, None]).sum(1)) / (len(held_out) + 1)
 
 
 def copying_test(synthetic: Array, held_out: Array) -> dict[str, float]:
-    """Meehan et al.'s statistic, z of Mann-Whitney's U (far below 0: copies), and its one-sided p value."""
+    """Test of all synthetic ears together (Meehan et al. 2020).
+
+    Args:
+        synthetic: Scores (n,).
+        held_out: Scores (m,).
+
+    Returns:
+        ``z`` of Mann-Whitney's U (far below 0: copies), and its one-sided ``p`` value.
+    """
     n, m = len(synthetic), len(held_out)
     result = stats.mannwhitneyu(synthetic, held_out, alternative="less")
     z = (float(result.statistic) - n * m / 2) / math.sqrt(n * m * (n + m + 1) / 12)
@@ -97,11 +125,24 @@ def audit(
     *,
     checkpoint: CheckpointName = "best",
 ) -> dict[str, Any]:
-    """Compare the ears in ``synthetic`` with the training ears of a run; the result, also in ``audit.json``.
+    """Compare synthetic ears with the training ears of a run, and write ``audit.tsv`` and ``audit.json``.
 
     ``audit.tsv`` has a row a synthetic ear: its nearest training ear, distances, scores and p values in both spaces,
-    and whether it is flagged. Held-out ears are those of the validation and test splits. Raises MedlangevinError, one
-    line and before anything is written, where there are none, or fewer than two people were trained on.
+    and whether it is flagged. Held-out ears are those of the validation and test splits.
+
+    Args:
+        run_dir: The run.
+        synthetic: Folder of the synthetic ears.
+        data_root: Folder of the crops if not where the run's config says.
+        out: Where to write.
+        checkpoint: Which weights of the run.
+
+    Returns:
+        What ``audit.json`` holds.
+
+    Raises:
+        MedlangevinError: There are no held-out ears, fewer than two people were trained on, or ``out`` holds other
+            files; one line, and before anything is written.
     """
     out = Path(out)
     require_own_folder(out, {TABLE, RESULT, PICTURE}, "audit")
@@ -119,7 +160,7 @@ def audit(
         raise MedlangevinError(
             f"{index.root} has training ears of fewer than two people, so copies cannot be told; train on more"
         )
-    volumes, made = find_volumes(synthetic), origin(Path(synthetic))
+    volumes = find_volumes(synthetic)
     known = _encode(run, splits.training)
     found = {
         "synthetic": _neighbours(run, [volume.path for volume in volumes], known, "synthetic"),
@@ -129,7 +170,7 @@ def audit(
     result |= {
         "run": run.name,
         "synthetic": str(synthetic),
-        "synthetic_origin": made,
+        "synthetic_origin": origin(Path(synthetic)),
         "data": str(index.root),
         "held_out": len(held_out),
         "held_out_from": f"{splits.validation_source}, and the test split",
@@ -140,14 +181,13 @@ def audit(
     if out.is_dir():
         sweep(out)
     rows = result["ears"]
-    lines = [list(rows[0]), *([_cell(value) for value in row.values()] for row in rows)]
-    write_tsv(out / TABLE, lines)
+    write_tsv(out / TABLE, [list(rows[0]), *([_cell(value) for value in row.values()] for row in rows)])
     write_json(out / RESULT, result)
     return result
 
 
 class _Known(NamedTuple):
-    """The training ears: who they are, how to read one, and the latent of each (d,)."""
+    """The training ears, how to read one, and the latent of each (d,)."""
 
     ears: Sequence[Ear]
     images: CropDataset
@@ -224,7 +264,14 @@ def _cell(value: Any) -> str:
 
 
 def format_audit(result: dict[str, Any]) -> str:
-    """What was found, in a few lines."""
+    """Show what was found in a few lines.
+
+    Args:
+        result: What ``audit`` gave.
+
+    Returns:
+        How many look like copies, the test of all together, and the copies.
+    """
     rows = result["ears"]
     lines = [
         f"{len(result['copies'])} of {len(rows)} synthetic ears look like copies of a training ear "

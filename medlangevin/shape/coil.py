@@ -224,7 +224,7 @@ def trace(lumen: Lumen) -> Path:
 
 
 def _follow(lumen: Lumen, angle_deg: float, radius: float, height_mm: float) -> tuple[float, float] | None:
-    """Centre (radius, height) of the duct near the last centre; None where there is none any more."""
+    """Centre (radius, height) of the duct near the last centre; None where it has ended."""
     radii, heights, level = sample_half_plane(lumen, angle_deg)
     depth = np.clip(level, 0.0, None)
     for _ in range(4):

@@ -4,13 +4,11 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 from skimage.filters import threshold_otsu
 
 from medlangevin.system.errors import MedlangevinError
 
 Array = NDArray[np.float64]
-
 
 _RING_MM3 = 0.67 * 2.0 * np.pi * (4.8**2 - 1.8**2)  # what the ring of estimate_levels holds in full
 
@@ -98,8 +96,3 @@ def deconvolve(values: Array, spacing_mm: Array, *, psf_sigma_mm: float, smoothn
     spectrum = np.fft.rfftn(padded) * blur / (blur**2 + smoothness * wave2)
     inner = tuple(slice(margin, margin + size) for size in values.shape)
     return np.asarray(np.fft.irfftn(spectrum, s=padded.shape, axes=(0, 1, 2))[inner])
-
-
-def smooth(values: Array, spacing_mm: Array, sigma_mm: float) -> Array:
-    """Gaussian smoothing with a width in mm."""
-    return np.asarray(ndimage.gaussian_filter(values, sigma_mm / spacing_mm))

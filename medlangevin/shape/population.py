@@ -137,11 +137,8 @@ def _measure(meshes: MeshExport | None, volume: Volume) -> MeasuredEar | str:
     except MedlangevinError as error:
         return str(error)
     found = analyse(values, affine)
-    if found.lumen is None:
-        return MeasuredEar(volume.name, found.measures, volume.subject, volume.path)
-    if meshes is not None:
+    if found.lumen is not None and meshes is not None:
         wall = mesh_of(found.lumen.level, affine)
         write_mesh(wall, meshes.folder / f"{volume.name}.{meshes.format}", space=meshes.space)
-    return MeasuredEar(
-        volume.name, found.measures, volume.subject, volume.path, found.sections, distance_map(found.lumen)
-    )
+    distance = None if found.lumen is None else distance_map(found.lumen)
+    return MeasuredEar(volume.name, found.measures, volume.subject, volume.path, found.sections, distance)

@@ -8,7 +8,7 @@ from scipy import ndimage
 from skimage.segmentation import watershed
 
 from medlangevin.shape import coordinates
-from medlangevin.shape.levels import Levels, NoLumenError, deconvolve, estimate_levels, smooth
+from medlangevin.shape.levels import Levels, NoLumenError, deconvolve, estimate_levels
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -97,7 +97,7 @@ def lumen_region(values: Array, uvh: Array, levels: Levels, spacing: Array) -> M
     Raises:
         NoLumenError: No component of a cochlea's size lies where the duct should be.
     """
-    # Between air and bone there is a layer with fluid's grey value that is none: keep clear of air.
+    # Between air and bone there is a layer with fluid's grey value that is not fluid: keep clear of air.
     from_air = ndimage.distance_transform_edt(~_air(values, levels, spacing), sampling=spacing)
     fluid = (values < levels.half) & (from_air > _AIR_LAYER_MM)
     radius, height = np.hypot(uvh[..., 0], uvh[..., 1]), uvh[..., 2]
@@ -109,7 +109,7 @@ def lumen_region(values: Array, uvh: Array, levels: Levels, spacing: Array) -> M
     markers = np.zeros(values.shape, dtype=np.int32)
     markers[fluid & canal & (height < -1.0)] = 2
     markers[fluid & duct_zone & (np.abs(height) < 0.5) & (radius > 2.2) & (radius < 3.4)] = 1
-    own = (watershed(smooth(values, spacing, 0.14), markers, mask=fluid) == 1) & ~canal
+    own = (watershed(ndimage.gaussian_filter(values, 0.14 / spacing), markers, mask=fluid) == 1) & ~canal
     core = ndimage.distance_transform_edt(own, sampling=spacing) > _OPENING_MM
     parts, count = ndimage.label(core)
     sizes = np.bincount(parts[duct_zone], minlength=count + 1)

@@ -16,6 +16,7 @@ from medlangevin.config import parse_config
 from medlangevin.config.evaluation import ImageEvaluation
 from medlangevin.datasets.images import load_splits, model_images
 from medlangevin.evaluation import digits, images
+from medlangevin.evaluation.decoder_likelihood import DecoderLikelihood
 from medlangevin.evaluation.digits import frechet_distance
 from medlangevin.evaluation.figure import Figure, figure_of
 from medlangevin.evaluation.images import evaluate_images
@@ -231,6 +232,23 @@ def test_draws_are_averaged(write: Callable[..., Path]) -> None:
         error = measure(run, elbo_draws=draws)["negative_elbo"].standard_error
         # The relative error of a standard deviation of 400 numbers is 3.5 %: 5 of them.
         assert error == pytest.approx(5 / math.sqrt(draws), rel=0.18)
+
+
+def test_each_batch_has_noise_of_its_own(write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bound and the annealed NLL of two images, one at a time, are random numbers: not the same one twice."""
+    run = make_run(Known(), write(train=2, valid=2, test=2))
+
+    def annealed(model: LatentVariableModel, x: Tensor, noise: torch.Generator, **_: Any) -> DecoderLikelihood:
+        return DecoderLikelihood(*[torch.randn(1, generator=noise)] * 3, num_gradients=0)
+
+    monkeypatch.setattr(images, "ELBO_BATCH", 1)
+    monkeypatch.setitem(images.ANNEALING_GROUP, "cpu", 1)
+    monkeypatch.setattr(run.model, "elbo", lambda x, noise: torch.randn(len(x), generator=noise))
+    monkeypatch.setattr(images, "decoder_log_likelihood", annealed)
+    figures = measure(run, elbo_draws=1, annealing={"temperatures": 2, "chains": 1})
+    for name in ("negative_elbo", "nll_ais"):
+        assert figures[name].standard_error is not None
+        assert figures[name].standard_error > 0
 
 
 class Sorter:

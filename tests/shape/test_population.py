@@ -16,17 +16,23 @@ def _save(path, values, affine):
     return path
 
 
-@pytest.fixture
-def folder(tmp_path, spiral_ct, affine):
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, spiral_ct, affine):
     """Two good volumes, one without a cochlea."""
-    _save(tmp_path / "ears" / "a_ct.nii.gz", spiral_ct, affine)
-    _save(tmp_path / "ears" / "b_ct.nii", spiral_ct + 20, affine)
-    _save(tmp_path / "ears" / "c_ct.nii.gz", np.full((60, 50, 50), 1000), affine)
-    return tmp_path / "ears"
+    folder = tmp_path_factory.mktemp("population") / "ears"
+    _save(folder / "a_ct.nii.gz", spiral_ct, affine)
+    _save(folder / "b_ct.nii", spiral_ct + 20, affine)
+    _save(folder / "c_ct.nii.gz", np.full((60, 50, 50), 1000), affine)
+    return folder
 
 
-def test_a_folder_becomes_a_table_with_defined_columns(folder, tmp_path):
-    population = measure_folder(folder)
+@pytest.fixture(scope="module")
+def population(folder):
+    """The volumes measured by one process, with meshes in the folder ``meshes`` beside theirs."""
+    return measure_folder(folder, meshes=MeshExport(folder.parent / "meshes", "ply", "RAS"))
+
+
+def test_a_folder_becomes_a_table_with_defined_columns(population, tmp_path):
     assert [ear.name for ear in population.ears] == ["a_ct", "b_ct", "c_ct"]
     assert population.column("volume_mm3")[1] == pytest.approx(population.column("volume_mm3")[0], rel=0.001)
     table = write_population(population, tmp_path / "out")
@@ -42,18 +48,17 @@ def test_a_folder_becomes_a_table_with_defined_columns(folder, tmp_path):
     )
 
 
-def test_more_processes_give_the_same_table(folder):
+def test_more_processes_give_the_same_table(folder, population):
     # repr, as NaN (a missing measure) is not equal to itself.
-    two, one = measure_folder(folder, workers=2), measure_folder(folder, workers=1)
-    assert repr(two) == repr(one)
-    assert (two.ears[0].distance == one.ears[0].distance).all()
+    two = measure_folder(folder, workers=2)
+    assert repr(two) == repr(population)
+    assert (two.ears[0].distance == population.ears[0].distance).all()
 
 
-def test_meshes_and_cross_sections_are_written_for_every_ear_that_has_them(folder, tmp_path):
-    out = tmp_path / "out"
-    population = measure_folder(folder, meshes=MeshExport(out / "meshes", "ply", "RAS"))
-    assert sorted(path.name for path in (out / "meshes").iterdir()) == ["a_ct.ply", "b_ct.ply"]
-    assert b"SPACE=RAS" in (out / "meshes" / "a_ct.ply").read_bytes()[:200]
+def test_meshes_and_cross_sections_are_written_for_every_ear_that_has_them(folder, population, tmp_path):
+    meshes, out = folder.parent / "meshes", tmp_path / "out"
+    assert sorted(path.name for path in meshes.iterdir()) == ["a_ct.ply", "b_ct.ply"]
+    assert b"SPACE=RAS" in (meshes / "a_ct.ply").read_bytes()[:200]
     table = write_sections([population], out)
     rows = [line.split("\t") for line in table.read_text().splitlines()]
     assert set(read_json(out / "cross_sections.json")) == set(rows[0])
@@ -73,15 +78,17 @@ def test_subjects_come_from_the_listing_then_the_name_then_the_volume(tmp_path):
     assert [item.subject for item in find_volumes(tmp_path)] == ["x", "7"]
 
 
-def test_files_that_cannot_be_read_are_listed_and_skipped(folder, spiral_ct, affine):
-    whole = (folder / "a_ct.nii.gz").read_bytes()
-    (folder / "cut_ct.nii.gz").write_bytes(whole[: len(whole) // 2])
-    (folder / "text_ct.nii").write_text("not an image")
-    _save(folder / "four_ct.nii.gz", np.stack([spiral_ct] * 2, axis=-1), affine)
-    population = measure_folder(folder)
+def test_files_that_cannot_be_read_are_listed_and_skipped(tmp_path, spiral_ct, affine):
+    for name in "abc":
+        _save(tmp_path / f"{name}_ct.nii.gz", np.full((60, 50, 50), 1000), affine)
+    whole = (tmp_path / "a_ct.nii.gz").read_bytes()
+    (tmp_path / "cut_ct.nii.gz").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text_ct.nii").write_text("not an image")
+    _save(tmp_path / "four_ct.nii.gz", np.stack([spiral_ct] * 2, axis=-1), affine)
+    population = measure_folder(tmp_path)
     assert [ear.name for ear in population.ears] == ["a_ct", "b_ct", "c_ct"]
     assert {name for name, _ in population.failures} == {"cut_ct", "text_ct", "four_ct"}
-    assert all("\n" not in reason and str(folder) in reason for _, reason in population.failures)
+    assert all("\n" not in reason and str(tmp_path) in reason for _, reason in population.failures)
 
 
 def test_values_that_are_not_numbers_are_refused(tmp_path, affine):
