@@ -1,22 +1,25 @@
 """Fills the pages of the site with tables that are read from the source: settings, messages, limits, claims.
 
-A line ``<!-- table: NAME -->`` of a page becomes the table of that name, and ``{key}`` on the page of claims the tests
-that are marked with this key. A name or key that the source does not have ends the build. mkdocs calls
-``on_page_markdown``; the tables need neither torch nor a GPU.
+A line ``<!-- table: NAME -->`` of a page becomes the table of that name. On the page of claims ``{key}`` becomes the
+tests that are marked with this key. A name or key that the source does not have ends the build.
+mkdocs calls ``on_page_markdown`` for each page.
 """
 
 import ast
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
 
 ROOT = Path(__file__).resolve().parents[1]
 MARK = re.compile(r"^<!-- table: ([\w-]+) -->$", re.M)
 # Errors that a user meets, by what raises them.
-ERRORS = ("MedlangevinError", "PartialFailureError", "cannot_write")
+ERRORS = ("MedlangevinError", "PartialFailureError", "BusyError")
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
@@ -29,12 +32,11 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     return markdown
 
 
-def table(header: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
+def table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     """A Markdown table."""
-    lines = [header, tuple("---" for _ in header), *rows]
-    return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines
-    )
+    lines = (header, tuple("---" for _ in header), *rows)
+    cells = (" | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) for line in lines)
+    return "\n".join(f"| {line} |" for line in cells)
 
 
 @cache
@@ -47,11 +49,13 @@ def sources(folder: str) -> dict[Path, ast.Module]:
 
 
 def marked_tests() -> dict[str, list[str]]:
-    """The tests by the keys of ``@pytest.mark.claim``, as links to nothing: folder/file.py::test_name."""
+    """The tests by the keys of ``@pytest.mark.claim``, as folder/file.py::test_name."""
     found = defaultdict(list)
     for path, tree in sources("tests").items():
         for node in tree.body:
-            for mark in node.decorator_list if isinstance(node, ast.FunctionDef) else []:
+            if not isinstance(node, ast.FunctionDef):
+                continue
+            for mark in node.decorator_list:
                 if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.claim":
                     for key in mark.args:
                         found[ast.literal_eval(key)].append(f"{path.relative_to(ROOT).as_posix()}::{node.name}")
@@ -108,16 +112,126 @@ def require_messages(markdown: str) -> None:
 
 def messages() -> str:
     """Every one-line error, by the room that raises it."""
-    rows: dict[str, set[str]] = defaultdict(set)
+    found: dict[str, set[str]] = defaultdict(set)
     for path, tree in sources("medlangevin").items():
         room = path.relative_to(ROOT / "medlangevin").parts[0].removesuffix(".py")
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in ERRORS and node.args:
-                text = text_of(node.args[0])
-                if text and len(text.strip("… ")) > 10:
-                    rows[room].add(" ".join(text.split()))
+                text = " ".join((text_of(node.args[0]) or "").split()).replace("`", "")
+                if len(text.strip("… ")) > 10:
+                    found[room].add(text)
     return "\n\n".join(
-        f"### {room}\n\n"
-        + table(("message",), ((f"`{text.replace('`', '')}`",) for text in sorted(rows[room], key=str.lower)))
-        for room in sorted(rows)
+        f"### {room}\n\n" + table(("message",), ((f"`{text}`",) for text in sorted(found[room], key=str.lower)))
+        for room in sorted(found)
     )
+
+
+# What preprocess decides.
+
+
+def limits() -> str:
+    """The figures of an ear, and beyond which values it is failed or to be reviewed."""
+    from medlangevin.imaging.registration.quality import LIMITS
+
+    return table(
+        ("key in `status.json`", "code", "what it means", "failed", "review"),
+        (
+            (
+                f"`{item.figure}`",
+                f"`{item.code}`" if item.code else "",
+                item.meaning,
+                item.described("failed"),
+                item.described("review"),
+            )
+            for item in LIMITS
+        ),
+    )
+
+
+def reasons(*, failure: bool) -> str:
+    """Why a series gives no crop (``failure``), or why a file is passed over."""
+    from medlangevin.imaging.reading import rejection
+
+    known = [item for item in vars(rejection).values() if isinstance(item, rejection.Reason)]
+    return table(
+        ("code", "what is wrong", "what to do"),
+        ((f"`{item.code}`", item.text, item.advice) for item in known if item.failure == failure),
+    )
+
+
+# Settings.
+
+
+def settings() -> str:
+    """Every section of a configuration with its keys."""
+    from medlangevin.config import Config
+
+    places: dict[type[BaseModel], list[str]] = {}
+    for section, place in sections_of(Config, ""):
+        places.setdefault(section, []).append(place)
+    return "\n\n".join(
+        f"### {title_of(section, found)}\n\n{(section.__doc__ or '').splitlines()[0]}\n\n"
+        + table(("key", "values", "default", "what it is"), map(row_of, section.model_fields.items()))
+        for section, found in places.items()
+    )
+
+
+def sections_of(section: type[BaseModel], place: str) -> Iterator[tuple[type[BaseModel], str]]:
+    """A section and all below it, each with its dotted place."""
+    yield section, place
+    for name, field in section.model_fields.items():
+        for inner in sections_in(field.annotation):
+            yield from sections_of(inner, f"{place}.{name}".lstrip("."))
+
+
+def sections_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The sections that a value may be: of the model, one of each kind."""
+    from medlangevin.config.model import KINDS, ModelConfig
+
+    if annotation is ModelConfig:
+        yield from KINDS.values()
+    elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    else:
+        for part in get_args(annotation):
+            yield from sections_in(part)
+
+
+def title_of(section: type[BaseModel], places: list[str]) -> str:
+    """For example ``model.network, kind: conv``."""
+    place = ", ".join(f"`{place}`" for place in dict.fromkeys(places) if place) or "the top level"
+    kind = section.model_fields.get("kind")
+    return place + (f", kind `{get_args(kind.annotation)[0]}`" if kind and get_args(kind.annotation) else "")
+
+
+def row_of(item: tuple[str, Any]) -> tuple[str, str, str, str]:
+    """A key with its values, default and description. Raises KeyError for a setting that is not described."""
+    name, field = item
+    if not (field.description or list(sections_in(field.annotation))):
+        raise KeyError(f"the setting {name} has no description")
+    default = "needed" if field.is_required() else ("" if list(sections_in(field.annotation)) else f"`{field.default}`")
+    return f"`{name}`", values_of(field.annotation), default, field.description or "a section of its own, below"
+
+
+def values_of(annotation: Any) -> str:
+    """What a key takes, in words."""
+    if list(sections_in(annotation)):
+        return "section"
+    if get_origin(annotation) is Literal:
+        return " or ".join(f"`{value}`" for value in get_args(annotation))
+    if get_origin(annotation) in (Union, UnionType):
+        return " or ".join(values_of(part) for part in get_args(annotation) if part is not type(None))
+    if get_origin(annotation) is tuple:
+        return "list"
+    names = {"str": "text", "bool": "`true` or `false`", "int": "whole number", "float": "number", "Path": "path"}
+    base = get_args(annotation)[0] if get_origin(annotation) is not None else annotation
+    return names.get(getattr(base, "__name__", ""), "text")
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "settings": settings,
+    "messages": messages,
+    "limits": limits,
+    "reasons": lambda: reasons(failure=True),
+    "passed-over": lambda: reasons(failure=False),
+}

@@ -18,6 +18,7 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
+@pytest.mark.claim("gaussian-bernoulli")
 @pytest.mark.parametrize("shape", [(3, 5), (3, 1, 4, 5), (3, 2, 4, 3, 5)])
 def test_gaussian_is_the_sum_of_normal_log_densities(shape):
     x, mean = noise(*shape, seed=1), noise(*shape, seed=2)
@@ -28,6 +29,7 @@ def test_gaussian_is_the_sum_of_normal_log_densities(shape):
     assert torch.equal(likelihood.mean(mean), mean)
 
 
+@pytest.mark.claim("gaussian-bernoulli")
 def test_a_volume_s_sum_is_accurate_to_a_hundredth_of_a_nat():
     x, mean = noise(2, 1, 60, 50, 50, seed=1), noise(2, 1, 60, 50, 50, seed=2)
     likelihood = Gaussian(0.1)
@@ -69,6 +71,7 @@ def test_bernoulli_samples_are_ones_with_the_given_probability():
     assert torch.equal(draws, repeated)
 
 
+@pytest.mark.claim("gaussian-bernoulli")
 def test_bernoulli_does_not_clamp_outliers():
     logits = torch.tensor([[-300.0]], requires_grad=True)
     value = Bernoulli().log_prob(torch.ones(1, 1), logits)
@@ -124,6 +127,7 @@ SCALES = (1e-3, 1e-2, 0.1, 0.5, 1.0, 3.0, 10.0)
 MEANS = (-3.0, -1.5, -1.002, -1.0, -0.7, 1 / 255, 0.0, 0.1, 0.999, 1.0, 1.01, 2.2, 3.0)
 
 
+@pytest.mark.claim("logistic-mass")
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("count", [2, 5, 256])
 def test_masses_of_all_levels_sum_to_one(scale, count):
@@ -133,6 +137,7 @@ def test_masses_of_all_levels_sum_to_one(scale, count):
         assert total.item() == pytest.approx(1, abs=1e-10)
 
 
+@pytest.mark.claim("logistic-mass")
 @pytest.mark.parametrize("scale", SCALES)
 def test_masses_sum_to_one_in_float32(scale):
     """A level and a mean in float32 are 6e-8 apart from what they should be, which is 6e-8 / s in a and b each."""
@@ -148,6 +153,7 @@ OUTLIERS = [
 ]
 
 
+@pytest.mark.claim("logistic-outliers")
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_outliers_have_the_exact_log_mass_and_the_exact_gradient(dtype):
     for k, away, scale in OUTLIERS:
@@ -169,6 +175,7 @@ def test_outliers_have_the_exact_log_mass_and_the_exact_gradient(dtype):
             assert slope.item() == pytest.approx(expected, rel=relative, abs=0)
 
 
+@pytest.mark.claim("logistic-outliers")
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("scale", SCALES)
 def test_no_outlier_has_a_zero_gradient(dtype, scale):
@@ -190,6 +197,7 @@ def test_no_outlier_has_a_zero_gradient(dtype, scale):
             assert slope != 0 or fitted
 
 
+@pytest.mark.claim("logistic-outliers")
 def test_the_usual_clamp_has_no_gradient_where_this_has():
     """log max(sig(a) - sig(b), eps), as it is mostly written, leaves an outlier where it is."""
     x, mean = torch.full((1, 1), 100 / 255), torch.full((1, 1), 2 * 100 / 255 - 1 + 50 * 0.01, requires_grad=True)
@@ -225,6 +233,7 @@ class _LogProb(torch.nn.Module):
 
 
 # False alarms: p < 0.001 in 0.1 % of seeds.
+@pytest.mark.claim("logistic-samples")
 @pytest.mark.parametrize(("mean", "scale"), [(0.3, 0.05), (-0.98, 0.02), (0.2, 1.5), (1.4, 0.3), (0.0, 1e-3)])
 def test_discretised_logistic_samples_follow_the_masses(mean, scale):
     likelihood, count = logistic(scale), 50_000
@@ -275,6 +284,7 @@ def exact_log_density(x: float, logit: Decimal) -> Decimal:
         return Decimal(x) * logit - log_partition
 
 
+@pytest.mark.claim("continuous-bernoulli")
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("x", [0.0, 0.3, 1.0])
 def test_continuous_bernoulli_has_the_exact_density_and_gradient(x, dtype):
@@ -303,6 +313,7 @@ def test_continuous_bernoulli_is_torch_s_where_that_is_accurate():
     torch.testing.assert_close(ContinuousBernoulli().mean(logits), torchs.mean, rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.claim("continuous-bernoulli")
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_continuous_bernoulli_stays_finite(dtype):
     logits = torch.tensor([[-1e30, -1e4, -100, -90, -1, 0, 1, 90, 100, 1e4, 1e30]], dtype=dtype, requires_grad=True)
@@ -351,6 +362,7 @@ class ConstantLoss(LatentVariableModel):
     elbo = log_weights = _draw_posterior = lambda self, x, generator=None: x
 
 
+@pytest.mark.claim("logistic-samples")
 def test_the_prior_on_tau_enters_once_per_data_set():
     likelihood = DiscretizedLogistic(0.5, data_size=40)
     tau = likelihood.tau.item()

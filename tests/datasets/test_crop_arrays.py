@@ -76,6 +76,7 @@ def test_nothing_is_drawn_where_nothing_is_asked_for_and_values_stay_in_range() 
     assert wild.max() == 1
 
 
+@pytest.mark.claim("noise-per-image")
 def test_an_image_is_changed_in_the_same_way_by_one_process_and_by_several() -> None:
     x = torch.rand(5, *SHAPE, generator=stream(1))
     whole = augment(x, stream(), shift_voxels=0.5, noise=0.1)

@@ -15,6 +15,7 @@ def result(run: str, elbos: dict[str, float], **other: Any) -> dict[str, Any]:
     return {"run": run, "samples": 50, "elbo": {}, "nll": {}, "ears": ears, **other}
 
 
+@pytest.mark.claim("paired-runs")
 def test_a_person_counts_once_however_many_ears() -> None:
     """Differences of 2 and 4 in one person's ears and 7 in the other's: 3 and 7, mean 5, standard error 2."""
     ours = result("ours", {"aL": 102.0, "aR": 204.0, "bL": 307.0})

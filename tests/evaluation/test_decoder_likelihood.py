@@ -64,6 +64,7 @@ def estimate_of(
 
 
 # 4 standard errors for each of three images: no false alarm at 200 other seeds; the smallest effective size was 12.
+@pytest.mark.claim("decoder-likelihood")
 def test_a_linear_decoder_s_evidence_without_its_encoder(linear):
     model, x, truth = linear
     estimate = estimate_of(model, x, seed=2)
@@ -90,6 +91,7 @@ def mlp_case(likelihood: nn.Module) -> tuple[LatentVariableModel, Tensor, Tensor
 
 
 # 4 standard errors: no false alarm at 200 other seeds, with a third of the temperatures.
+@pytest.mark.claim("decoder-likelihood")
 @pytest.mark.parametrize("likelihood", [Gaussian(0.2), Bernoulli()])
 def test_an_mlp_decoder_s_evidence_is_that_of_a_grid(likelihood):
     model, x, truth = mlp_case(likelihood)
@@ -98,6 +100,7 @@ def test_an_mlp_decoder_s_evidence_is_that_of_a_grid(likelihood):
     assert estimate.effective_sample_size.min() > CHAINS / 8
 
 
+@pytest.mark.claim("decoder-likelihood")
 @pytest.mark.parametrize("room", [16 * 6, 2 * CHAINS * 6])
 def test_memory_is_bounded_and_every_move_is_told(room, linear, monkeypatch):
     monkeypatch.setattr(base, "_ELEMENTS_PER_CHUNK", room)

@@ -30,6 +30,7 @@ def test_shift_alone() -> None:
     assert frechet_distance(x, x + shift) == pytest.approx(5.25, abs=1e-10)
 
 
+@pytest.mark.claim("frechet-distance")
 def test_diagonal_covariances() -> None:
     # In closed form: the sum of (mu_a - mu_b)^2 + (sd_a - sd_b)^2.
     mu_a, sd_a = torch.tensor([0.0, 1.0, 2.0]), torch.tensor([1.0, 0.5, 3.0])
@@ -38,6 +39,7 @@ def test_diagonal_covariances() -> None:
     assert frechet_distance(a, b) == pytest.approx(10 + 5.25, abs=1e-10)
 
 
+@pytest.mark.claim("frechet-distance")
 def test_agrees_with_the_matrix_root() -> None:
     a = draw(60, 5, 0) @ draw(5, 5, 1) + 1
     b = draw(40, 5, 2) @ draw(5, 5, 3)
@@ -50,6 +52,7 @@ def test_agrees_with_the_matrix_root() -> None:
     assert frechet_distance(a @ rotation, b @ rotation) == pytest.approx(expected, rel=1e-10)
 
 
+@pytest.mark.claim("frechet-distance")
 def test_covariances_without_full_rank() -> None:
     a, b = torch.zeros(30, 8, dtype=torch.float64), torch.zeros(30, 8, dtype=torch.float64)
     a[:, :2], b[:, 2:5] = white(30, 2, 0), white(30, 3, 1)

@@ -114,6 +114,7 @@ def measure(run: Run, *, seed: int = 0, **settings: Any) -> dict[str, Figure]:
 
 # Bounds: 5 times the standard deviation over 100 other seeds, a false alarm in two million each. The logarithms of
 # means are biased by 0.001 and 0.009 nats.
+@pytest.mark.claim("image-figures")
 def test_a_linear_decoder_s_figures_are_the_exact_ones(linear: Linear) -> None:
     figures = measure(
         linear.run,
@@ -164,6 +165,7 @@ def test_the_same_seed_gives_the_same_figures_whatever_else_is_measured(linear: 
         assert figure.mean != together[name].mean
 
 
+@pytest.mark.claim("image-figures")
 def test_an_image_s_noise_is_its_own(linear: Linear) -> None:
     x = linear.x[:2]
     expected = [-linear.run.model.log_likelihood(x[i : i + 1], 5, generator(3, "nll", i)).item() for i in range(2)]
@@ -209,6 +211,7 @@ def write(tmp_path: Path, write_images: Callable[..., Path]) -> Callable[..., Pa
     return lambda shape=SHAPE, **options: write_images(tmp_path / "made_up.npz", shape, **options)
 
 
+@pytest.mark.claim("image-figures")
 @pytest.mark.parametrize("binarization", ["none", "dynamic"])
 @pytest.mark.parametrize("split", ["test", "validation"])
 def test_every_image_counts_once_and_draws_are_no_images(

@@ -6,12 +6,14 @@ import torch
 from medlangevin.evaluation.digits import inception_score
 
 
+@pytest.mark.claim("inception-score")
 def test_images_that_all_look_alike_score_one() -> None:
     p = torch.tensor([0.7, 0.2, 0.1]).expand(50, 3)
     assert inception_score(p, splits=5) == pytest.approx((1, 0), abs=1e-7)
     assert inception_score(torch.eye(3)[torch.zeros(50, dtype=torch.long)], splits=5) == (1, 0)
 
 
+@pytest.mark.claim("inception-score")
 @pytest.mark.parametrize("classes", [2, 10])
 def test_sure_and_even_over_the_classes_scores_their_number(classes: int) -> None:
     p = torch.eye(classes).repeat(6, 1)
@@ -32,6 +34,7 @@ def test_parts_are_consecutive() -> None:
     assert inception_score(p, splits=5) == (1, 0)
 
 
+@pytest.mark.claim("inception-score")
 @pytest.mark.parametrize("splits", [1, 3])
 def test_agrees_with_sums_over_images_and_classes(splits: int) -> None:
     p = torch.rand(30, 4, generator=torch.Generator().manual_seed(0)).square()

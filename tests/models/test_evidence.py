@@ -63,6 +63,7 @@ def name(flow: dict[str, float]) -> str:
 
 # False alarms: 3 standard errors mean 0.27 % a check; the seeds are fixed, so a pass stays a pass. Over 200 other seeds
 # the rate is given in docs/mathematics.md.
+@pytest.mark.claim("evidence")
 @pytest.mark.parametrize("flow", FLOWS, ids=name)
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_qsl_vae_weights_are_unbiased(linear_gaussian, flow, seed):
@@ -110,6 +111,7 @@ def make(linear_gaussian, kind: str, settings: dict) -> LatentVariableModel:
     return model
 
 
+@pytest.mark.claim("evidence")
 @pytest.mark.parametrize("case", OTHERS)
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_weights_are_unbiased(linear_gaussian, case, seed):
@@ -119,6 +121,7 @@ def test_weights_are_unbiased(linear_gaussian, case, seed):
     assert check.deviation < 3
 
 
+@pytest.mark.claim("evidence-iwae")
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_exponential_of_the_k_sample_bound_is_unbiased(linear_gaussian, seed):
     check = check_evidence(linear_gaussian.model("iwae"), linear_gaussian.x, linear_gaussian.log_evidence, seed, "elbo")
@@ -155,6 +158,7 @@ def _sign_flipped_and_factor_d_dropped(state, *, step_size, damping):
 
 
 # With sum(t) = 0.2, nu = 0.5 and 3 steps the log-determinant is -0.3; these shift the answer by 0.225, 0.6 and 0.375.
+@pytest.mark.claim("wrong-weights")
 @pytest.mark.parametrize(
     ("wrong", "shift"),
     [(_factor_d_dropped, 0.225), (_sign_flipped, 0.6), (_sign_flipped_and_factor_d_dropped, 0.375)],
@@ -168,6 +172,7 @@ def test_wrong_jacobians_are_rejected(linear_gaussian, monkeypatch, wrong, shift
     assert check.error == pytest.approx(shift, abs=3 * check.standard_error)
 
 
+@pytest.mark.claim("wrong-weights")
 def test_a_forgotten_initial_temperature_is_rejected(linear_gaussian, monkeypatch):
     """Velocities drawn at T0 but weighed as if at 1: the check has the power to see that too."""
     model = linear_gaussian.model("qsl_vae", damping=0.5)
@@ -225,6 +230,7 @@ WRONG = {
 }
 
 
+@pytest.mark.claim("wrong-weights")
 @pytest.mark.parametrize("case", WRONG)
 def test_wrong_weights_are_rejected(linear_gaussian, monkeypatch, case):
     (kind, settings), (target, wrong), estimate, shift = WRONG[case]
@@ -236,6 +242,7 @@ def test_wrong_weights_are_rejected(linear_gaussian, monkeypatch, case):
         assert check.error == pytest.approx(shift, abs=3 * check.standard_error)
 
 
+@pytest.mark.claim("rao-blackwell")
 @pytest.mark.parametrize("case", ["vae", "vae_flow", "hvae none", "hvae fixed", "hvae free", "hoffman"])
 def test_the_bound_has_the_expectation_of_l(linear_gaussian, case):
     model = make(linear_gaussian, *OTHERS[case])
@@ -247,6 +254,7 @@ def test_the_bound_has_the_expectation_of_l(linear_gaussian, case):
     assert bound.mean() < linear_gaussian.log_evidence
 
 
+@pytest.mark.claim("rao-blackwell")
 @pytest.mark.parametrize("flow", FLOWS, ids=name)
 def test_rao_blackwellised_bound_has_the_expectation_of_l(linear_gaussian, flow):
     model = with_step_sizes(linear_gaussian.model("qsl_vae", **flow), STEP_SIZES)
@@ -259,6 +267,7 @@ def test_rao_blackwellised_bound_has_the_expectation_of_l(linear_gaussian, flow)
     assert bound.mean() < linear_gaussian.log_evidence
 
 
+@pytest.mark.claim("log-likelihood")
 @pytest.mark.parametrize("kind", ["vae", "vae_flow", "iwae", "hvae", "qsl_vae", "annealed", "hoffman"])
 def test_log_likelihood_is_the_evidence_and_does_not_depend_on_the_chunks(linear_gaussian, kind, monkeypatch):
     model = linear_gaussian.model(kind)

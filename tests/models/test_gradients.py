@@ -80,6 +80,7 @@ def assert_gradients(loss, named_parameters, gradients) -> None:
         assert gradient.abs().max() > 0 or (name == "fraction_logits" and len(parameter) == 1), name
 
 
+@pytest.mark.claim("model-gradients")
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("case", CASES)
 def test_every_parameter_gradient_agrees_with_a_central_difference(tiny, case, shape):
@@ -89,6 +90,7 @@ def test_every_parameter_gradient_agrees_with_a_central_difference(tiny, case, s
     assert_gradients(lambda: loss_of(model, x), named, gradients)
 
 
+@pytest.mark.claim("force-gradients")
 @pytest.mark.parametrize("case", WITH_STEPS)
 def test_recomputed_steps_give_the_same_gradients(tiny, case):
     gradients = []
@@ -117,6 +119,7 @@ def test_what_is_learned_beside_the_networks(tiny, case):
     assert {name for name, _ in model.named_parameters(recurse=False)} == LEARNED[case]
 
 
+@pytest.mark.claim("model-gradients")
 @pytest.mark.parametrize("setting", ["damping", "noise_scale", "initial_temperature"])
 def test_gradient_in_the_fixed_settings_of_the_flow(tiny, setting):
     value = CASES["qsl_vae"][1][setting]
@@ -130,6 +133,7 @@ def test_gradient_in_the_fixed_settings_of_the_flow(tiny, setting):
     assert gradient.item() == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.claim("force-gradients")
 def test_the_force_term_carries_gradient(tiny):
     """Without the second order the decoder's gradient is another one: the finite differences above can tell."""
     model, x = tiny("qsl_vae")
@@ -147,6 +151,7 @@ def hoffman(tiny, monkeypatch):
     return tiny("hoffman")
 
 
+@pytest.mark.claim("hoffman")
 def test_hoffman_s_encoder_learns_from_the_elbo(hoffman):
     model, x = hoffman
     named = list(model.encoder.named_parameters())
@@ -159,6 +164,7 @@ def test_hoffman_s_encoder_learns_from_the_elbo(hoffman):
     assert_gradients(negative_elbo, named, gradients)
 
 
+@pytest.mark.claim("hoffman")
 def test_hoffman_s_decoder_learns_from_the_end_of_the_chain(hoffman):
     model, x = hoffman
     named = [*model.decoder.named_parameters(), *model.likelihood.named_parameters()]

@@ -74,6 +74,7 @@ def undecided_on_host(monkeypatch):
     monkeypatch.setattr(LAE, "_decides_on_host", staticmethod(lambda x: False))
 
 
+@pytest.mark.claim("lae-gradients")
 @pytest.mark.parametrize("expected_acceptance", [0.0, 1.0])
 @pytest.mark.parametrize(("num_updates", "metropolis"), [(1, True), (3, True), (2, False)])
 def test_the_loss_and_its_gradients_are_those_of_plain_autograd(num_updates, metropolis, expected_acceptance):
@@ -81,6 +82,7 @@ def test_the_loss_and_its_gradients_are_those_of_plain_autograd(num_updates, met
     require_plain_gradients(num_updates, metropolis, expected_acceptance)
 
 
+@pytest.mark.claim("lae-host")
 @pytest.mark.parametrize(("num_updates", "metropolis"), [(1, True), (3, True), (2, False)])
 def test_they_are_those_of_plain_autograd_where_the_host_does_not_wait_for_decisions(
     num_updates, metropolis, undecided_on_host
@@ -88,6 +90,7 @@ def test_they_are_those_of_plain_autograd_where_the_host_does_not_wait_for_decis
     require_plain_gradients(num_updates, metropolis, expected_acceptance=1.0)
 
 
+@pytest.mark.claim("lae-host")
 def test_a_refused_proposal_without_energy_leaves_no_trace(undecided_on_host):
     """Steps so long that the energy overflows are refused, and the loss is that at the start."""
     model, x = make(num_updates=2, step_size=1e305), images()
@@ -123,6 +126,7 @@ def require_plain_gradients(num_updates, metropolis, expected_acceptance):
     assert seen == (set(range(num_updates + 1)) if metropolis else {num_updates})
 
 
+@pytest.mark.claim("lae-gradients")
 @pytest.mark.parametrize("step_size", [1e-6, 0.02, 10.0])
 @pytest.mark.parametrize("num_updates", [1, 2, 5])
 def test_a_mini_batch_costs_one_decoder_evaluation_more_than_it_has_updates(num_updates, step_size):
@@ -133,6 +137,7 @@ def test_a_mini_batch_costs_one_decoder_evaluation_more_than_it_has_updates(num_
         assert model.decoder.calls == num_updates + 1
 
 
+@pytest.mark.claim("lae-updates")
 @pytest.mark.parametrize("update", ["gradient", "frozen"])
 def test_the_controls_make_no_updates(update):
     """The loss is the energy at z = Phi g(x); Phi gets a gradient, or stays where it was drawn."""
@@ -174,6 +179,7 @@ def train(model: LAE, x: Tensor, steps: int, *, learning_rate: float = 3e-3, see
     return rows
 
 
+@pytest.mark.claim("lae-updates")
 def test_training_raises_the_joint_density_with_an_acceptance_between_none_and_all():
     model, x = make(), images(60)
     before = model.elbo(x, generator()).mean()
@@ -235,6 +241,7 @@ def posterior(model: LAE, x: Tensor) -> tuple[Tensor, Tensor]:
     return (x.flatten(1) - model.decoder.bias.detach()) @ weight @ covariance / scale**2, covariance
 
 
+@pytest.mark.claim("posterior-scale")
 @pytest.mark.parametrize("update", ["langevin", "gradient"])
 def test_posterior_samples_have_the_exact_spread_of_the_learned_decoder(update):
     model, x = linear_model(update=update, posterior_steps=100)
@@ -295,6 +302,7 @@ def test_one_line_errors():
     make(update="gradient", num_updates=0)
 
 
+@pytest.mark.claim("lae-independent-images")
 def test_an_image_s_posterior_does_not_depend_on_the_others():
     """Step sizes are adapted per chain: with one for all, stiff images would shorten the steps of the rest."""
     model, x = make(), images()
@@ -313,6 +321,7 @@ def test_evaluation_mode_leaves_the_last_layer_alone():
     assert torch.equal(model.encoder.weight, before)
 
 
+@pytest.mark.claim("lae-refined")
 def test_refined_latents_train_the_decoder_and_the_encoder_learns_to_predict_them():
     """The loss and its gradients are those of plain autograd at the ends of MALA chains that start at Phi g(x)."""
     model, x = make(update="mala", num_updates=3, step_size=0.02), images()
@@ -338,6 +347,7 @@ def test_refined_latents_train_the_decoder_and_the_encoder_learns_to_predict_the
     assert parts["step_size"].item() == pytest.approx(model.latent_step_size.item())
 
 
+@pytest.mark.claim("lae-refined")
 def test_the_encoder_predicts_the_posterior_mean_of_a_linear_decoder_and_the_step_finds_its_acceptance():
     """With the decoder held fixed the posterior is N(m(x), S); its mean is linear in x, so Phi g can reach it exactly.
 

@@ -65,6 +65,7 @@ def histories(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Tensor
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(PROCESSES)]
 
 
+@pytest.mark.claim("lae-processes")
 def test_two_processes_do_what_one_does(histories):
     alone = train(make_model())
     assert len(set(alone["acceptance"].tolist())) > 2
@@ -76,6 +77,7 @@ def test_two_processes_do_what_one_does(histories):
     assert (histories[0]["loss"] - histories[1]["loss"]).abs().min() > 0
 
 
+@pytest.mark.claim("lae-processes")
 def test_the_weights_of_the_processes_do_not_part(histories):
     """Bit for bit: a wrapper that broadcasts buffers before each forward pass has nothing to correct."""
     assert torch.equal(histories[0]["weight"], histories[1]["weight"])

@@ -95,6 +95,7 @@ def ratios(model: LatentVariableModel, x: Tensor) -> Tensor:
     return draws.std(0).mean(0) / covariance.diagonal().sqrt()
 
 
+@pytest.mark.claim("posterior-scale")
 @pytest.mark.parametrize("case", CASES)
 def test_the_posterior_of_a_trained_model_has_the_exact_scale(assemble, case):
     model, held_out = train(assemble, *CASES[case])
@@ -115,6 +116,7 @@ def _scale_for_variance(mean: Tensor, scale: Tensor) -> Tensor:
 
 # Minimising s^2 P / 2 - log(e^s - 1) / 2 for posterior precisions P = 10 and 4.2 gives 0.75 and 0.77 of P^(-1/2);
 # s^2 P / 2 - log(s) / 2 gives 0.71.
+@pytest.mark.claim("posterior-scale")
 @pytest.mark.parametrize(
     ("wrong", "expected"), [(_raw_scale_for_log_variance, 0.76), (_scale_for_variance, math.sqrt(0.5))]
 )

@@ -9,6 +9,7 @@ from medlangevin.models import build
 FLOW = {"steps": 3, "step_size": 0.2, "max_step_size": 0.5}
 
 
+@pytest.mark.claim("skipped-steps")
 @pytest.mark.parametrize(
     ("model", "name"),
     [

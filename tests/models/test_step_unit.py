@@ -17,6 +17,7 @@ def seeded() -> torch.Generator:
     return torch.Generator().manual_seed(0)
 
 
+@pytest.mark.claim("step-unit")
 @pytest.mark.parametrize("kind", ["qsl_vae", "annealed"])
 @pytest.mark.parametrize("estimate", ["log_weights", "elbo"])
 def test_without_damping_they_are_steps_scaled_per_dimension(linear_gaussian, kind, estimate):
@@ -30,6 +31,7 @@ def test_without_damping_they_are_steps_scaled_per_dimension(linear_gaussian, ki
     torch.testing.assert_close(getattr(standardised, estimate)(x, seeded()), expected, rtol=0, atol=1e-10)
 
 
+@pytest.mark.claim("step-unit")
 @pytest.mark.parametrize("kind", ["qsl_vae", "annealed"])
 def test_the_gradient_of_training_is_the_finite_difference(linear_gaussian, kind):
     """Of the encoder's scale, in whose units the steps are; ``max_kick`` shortens some of them."""
@@ -48,6 +50,7 @@ def test_the_gradient_of_training_is_the_finite_difference(linear_gaussian, kind
         assert scale.grad[j].item() == pytest.approx((losses[0] - losses[1]) / 2e-6, rel=1e-5, abs=1e-7)
 
 
+@pytest.mark.claim("step-unit")
 @pytest.mark.parametrize("kind", ["qsl_vae", "annealed"])
 def test_an_encoder_far_too_wide_costs_little_more_than_without_steps(linear_gaussian, kind):
     """Steps of z that suit a narrow q explode there: 1e3 standard deviations of the posterior out, forces are long."""

@@ -28,6 +28,7 @@ def sizes_of(network: nn.Module, inputs: torch.Tensor) -> list[tuple[int, ...]]:
     return sizes
 
 
+@pytest.mark.claim("conv5")
 def test_the_sizes_are_those_of_the_papers():
     encoder, decoder = Conv5Encoder((1, 28, 28), 64), Conv5Decoder((1, 28, 28), 64)
     assert sizes_of(encoder, torch.rand(1, 1, 28, 28)) == [(16, 14, 14), (32, 7, 7), (32, 4, 4)]
@@ -37,6 +38,7 @@ def test_the_sizes_are_those_of_the_papers():
     assert (encoder.features.dense.in_features, encoder.features.dense.out_features) == (512, 450)
 
 
+@pytest.mark.claim("conv5")
 def test_the_numbers_of_parameters_counted_by_hand():
     def count(network: nn.Module) -> int:
         return sum(parameter.numel() for parameter in network.parameters())
@@ -67,6 +69,7 @@ def test_other_sizes_and_numbers_of_levels(shape, channels):
     assert [size[1:] for size in sizes_of(decoder, mean)] == shapes[-2::-1]
 
 
+@pytest.mark.claim("conv5")
 def test_signals_keep_their_size_through_depth():
     """What differs from image to image, or from z to z, is of order one at every layer at the start.
 

@@ -34,6 +34,7 @@ def test_values_are_those_of_the_layer(case):
     assert torch.allclose(TransposedConvolution.of(layer)(x, layer.weight, layer.bias), layer(x), rtol=0, atol=1e-12)
 
 
+@pytest.mark.claim("device-convolution")
 def test_gradients_of_both_orders_are_finite_differences(case):
     layer, x = case
     inputs = (x, *layer.parameters())
@@ -45,6 +46,7 @@ def test_gradients_of_both_orders_are_finite_differences(case):
     assert torch.autograd.gradgradcheck(function, inputs)
 
 
+@pytest.mark.claim("device-convolution")
 def test_the_gradient_of_a_force_is_that_of_torch(case):
     layer, x = case
     found = []

@@ -21,6 +21,7 @@ def points(n: int, dim: int, seed: int = 1) -> Tensor:
     return 1.5 * torch.randn(n, dim, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
+@pytest.mark.claim("planar")
 @pytest.mark.parametrize(("dim", "num_layers"), [(1, 1), (3, 1), (4, 6)])
 def test_log_det_is_that_of_the_jacobian(dim, num_layers):
     flow, z = wild(dim, num_layers), points(20, dim)
@@ -33,6 +34,7 @@ def test_log_det_is_that_of_the_jacobian(dim, num_layers):
     torch.testing.assert_close(log_det.detach(), expected.detach(), rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.claim("planar")
 def test_a_layer_is_monotone_along_w_even_where_u_points_against_it():
     flow = PlanarFlow(3, 1).double()
     with torch.no_grad():
@@ -64,6 +66,7 @@ def test_a_layer_can_be_inverted():
         torch.testing.assert_close(recovered, z, rtol=0, atol=1e-7)
 
 
+@pytest.mark.claim("planar")
 def test_densities_still_integrate_to_one():
     flow = wild(1, 3)
     z = torch.linspace(-12, 12, 200_001, dtype=torch.float64)[:, None]

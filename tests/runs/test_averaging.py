@@ -19,6 +19,7 @@ def model(make_config: Callable[..., Config]) -> LatentVariableModel:
     return build(make_config(kind="lae").model, (1, 8, 6, 5))
 
 
+@pytest.mark.claim("average-weights")
 def test_the_average_follows_its_recursion(model: LatentVariableModel) -> None:
     """Of weights 1, 2, 3 with a decay of 0.75: 1, then 1.25, then 1.6875; the LAE's last layer, a buffer, as well."""
     average = WeightAverage(model, 0.75)
@@ -39,6 +40,7 @@ def test_without_a_decay_there_is_no_average(model: LatentVariableModel) -> None
     assert average.state() == {}
 
 
+@pytest.mark.claim("average-weights")
 def test_a_run_keeps_the_average_as_best_and_both_as_last(make_config: Callable[..., Config]) -> None:
     """The weights that are trained do not depend on the average that is taken of them."""
     plain = train(make_config("plain", learning_rate=0.01)) / "checkpoints"

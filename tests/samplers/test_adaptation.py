@@ -41,6 +41,7 @@ KERNELS = {
 
 
 # The tolerances are about four standard deviations over seeds, for the kernel that varies most.
+@pytest.mark.claim("chain-runner")
 @pytest.mark.parametrize("name", KERNELS)
 @pytest.mark.parametrize("start", [1e-3, 10.0])
 def test_many_chains_reach_the_target_acceptance(name, start):
@@ -54,6 +55,7 @@ def test_few_chains_reach_the_target_acceptance(name):
     assert acceptance_reached(step, 10, 300, 0.01, target, seed=1) == pytest.approx(target, abs=0.08)
 
 
+@pytest.mark.claim("chain-runner")
 def test_the_step_size_stands_still_after_burn_in():
     used = []
 

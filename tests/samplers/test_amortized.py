@@ -97,6 +97,7 @@ SAMPLERS = {"paper": (amortized, 0.11), "kernel": (kernel_amortized, 0.25)}
 TARGETS = {"gaussian": Gaussian(), "two modes": TwoModes()}
 
 
+@pytest.mark.claim("ald-invariance")
 @pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("start", ["target", "elsewhere"])
@@ -115,6 +116,7 @@ def test_the_density_is_left_invariant(sampler, target, start):
     torch.testing.assert_close(state.latent, FEATURES @ state.weight.mT)
 
 
+@pytest.mark.claim("ald-collapse")
 @pytest.mark.parametrize("target", TARGETS)
 def test_without_the_accept_test_the_density_is_not_left_invariant(target):
     """The same steps unadjusted: the statistics above see the error."""
@@ -124,6 +126,7 @@ def test_without_the_accept_test_the_density_is_not_left_invariant(target):
     assert target.deviations(state.latent).abs().max() > 5
 
 
+@pytest.mark.claim("ald-collapse")
 def test_fewer_features_than_data_points_collapse():
     """Figure 2 of the LAE paper: with d < n the latents of the set lie in a subspace that misses the target."""
     target, features = Gaussian(), FEATURES[:, :2]
@@ -139,6 +142,7 @@ def test_fewer_features_than_data_points_collapse():
     assert reason == "3 data points need at least as many features, and there are 2"
 
 
+@pytest.mark.claim("ald-norm")
 def test_the_norm_of_the_weight_grows_as_the_mathematics_says():
     """Orthogonal to all features, |Phi|^2 gains 2 eta per element and accepted step; under the kernel, nothing."""
     target = Gaussian()
@@ -170,6 +174,7 @@ def problem(dtype: torch.dtype = torch.float32) -> tuple[amortized.State, Tensor
     return state, features
 
 
+@pytest.mark.claim("ald-acceptance")
 @pytest.mark.parametrize("step_size", [0.05, torch.tensor([0.03, 0.05, 0.08])[:, None, None]])
 def test_the_accept_ratio_is_that_of_brute_force(step_size):
     state, features = problem()
@@ -193,6 +198,7 @@ def test_the_accept_ratio_is_that_of_brute_force(step_size):
     assert sum(0.02 < probability < 0.98 for probability in probabilities) > 30
 
 
+@pytest.mark.claim("ald-acceptance")
 def test_energies_are_added_in_float64():
     """200 float32 energies of 1e5 nats: their float32 sum is off by nats, the accept ratio must not be."""
     rng = generator()
@@ -205,6 +211,7 @@ def test_energies_are_added_in_float64():
     assert (proposal.value.sum() - state.value.sum()).item() != 0.5
 
 
+@pytest.mark.claim("ald-cost")
 @pytest.mark.parametrize("module", [amortized, kernel_amortized])
 def test_a_run_costs_one_gradient_more_than_it_has_steps(module):
     calls = []

@@ -72,6 +72,7 @@ def weights_of(evidence: Evidence, start: Tensor, end: Tensor, log_weight: Tenso
     return (log_weight - evidence.target(end) + evidence.initial(start) - evidence.log_evidence()).exp()
 
 
+@pytest.mark.claim("annealed-flow")
 @pytest.mark.parametrize("num_steps", [2, 5, 10])
 @pytest.mark.parametrize("step_size", ["small", "large", "per dimension", "per step and dimension"])
 @pytest.mark.parametrize("damping", [0, 0.7, 4.0])
@@ -132,6 +133,7 @@ def test_it_is_the_bound_as_derived(evidence):
 
 
 # Step size and damping are such that the wrong weight has a finite variance to measure its error by.
+@pytest.mark.claim("annealed-flow")
 @pytest.mark.parametrize(
     ("variant", "step_size", "damping"),
     [
@@ -146,6 +148,7 @@ def test_a_wrong_weight_would_be_seen(variant, step_size, damping, evidence):
     assert abs(errors_of(by_the_book(evidence, start, step_size, damping, seed=4, variant=variant))) > 5
 
 
+@pytest.mark.claim("annealed-flow-gradients")
 @pytest.mark.parametrize("checkpoint_steps", [False, True])
 def test_gradients_agree_with_finite_differences(checkpoint_steps, evidence):
     def end(position, step_size, damping, logits, mean, scale, factor):
@@ -175,6 +178,7 @@ def test_gradients_agree_with_finite_differences(checkpoint_steps, evidence):
     assert torch.autograd.gradcheck(end, tuple(argument.clone().requires_grad_() for argument in arguments))
 
 
+@pytest.mark.claim("annealed-flow")
 @pytest.mark.parametrize("num_steps", [1, 5])
 @pytest.mark.parametrize("create_graph", [False, True])
 def test_k_steps_make_k_gradients_of_the_target(num_steps, create_graph, evidence, counting):

@@ -83,6 +83,7 @@ def run(evidence: Evidence, schedule: str, start: Tensor, seed: int, *, step_siz
 
 
 # 3 standard errors each: false alarms in 0 to 2 of 200 other seeds a case, 2 of 1,200 in all.
+@pytest.mark.claim("annealed-importance")
 @pytest.mark.parametrize("schedule", list(SCHEDULES))
 @pytest.mark.parametrize("step_size", [0.3, 0.6])
 def test_weights_are_unbiased(schedule, step_size, evidence):
@@ -93,6 +94,7 @@ def test_weights_are_unbiased(schedule, step_size, evidence):
 
 # Backwards, weights have a finite variance only where the data say little and the last step down to b = 0 is short.
 # 3 standard errors: no false alarm at 200 other seeds.
+@pytest.mark.claim("reverse-importance")
 @pytest.mark.parametrize("schedule", ["sigmoidal", "geometric"])
 def test_reverse_weights_are_unbiased_for_the_inverse(schedule, evidence):
     vague = evidence._replace(scale=4.0)
@@ -102,6 +104,7 @@ def test_reverse_weights_are_unbiased_for_the_inverse(schedule, evidence):
 
 # Each side is off by more than 5 standard errors, and by less the more temperatures: the bounds close in.
 # At 200 other seeds no side was off by less than 37.
+@pytest.mark.claim("reverse-importance")
 def test_forward_and_reverse_bracket_the_truth(evidence):
     gaps = []
     for schedule in ("uneven and few", "sigmoidal"):
@@ -151,6 +154,7 @@ def test_it_is_the_textbook_estimate(evidence):
     torch.testing.assert_close(found, by_the_book(evidence, "geometric", start, 12, 0.5), rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.claim("annealed-importance-wrong")
 @pytest.mark.parametrize(("variant", "step_size"), [("weighed after the move", 0.3), ("no accept test", 0.6)])
 @pytest.mark.parametrize("schedule", ["sigmoidal", "uneven and few"])
 def test_a_wrong_weight_would_be_seen(variant, step_size, schedule, evidence):
@@ -177,6 +181,7 @@ def test_the_cost_is_as_stated_and_every_move_is_told(evidence, counting):
 
 
 # A posterior some 100 times narrower than the prior, as image likelihoods make it: the energy varies by 1e5 nats.
+@pytest.mark.claim("temperature-schedule")
 def test_a_plan_reaches_a_narrow_posterior_where_a_sigmoid_does_not(evidence):
     narrow = Evidence(evidence.weight, evidence.weight @ normal(D, seed=13), 1e-2)
     planned = plan(
@@ -210,6 +215,7 @@ def test_a_plan_reaches_a_narrow_posterior_where_a_sigmoid_does_not(evidence):
 
 
 # 20 plans of 4 chains each, and 500 weighted chains for each plan. No false alarm at 200 other seeds.
+@pytest.mark.claim("annealed-importance")
 def test_planned_weights_are_unbiased(evidence):
     weights = []
     for seed in range(20):

@@ -40,6 +40,7 @@ def run_counter(shape: tuple[int, ...] = (2, 3), **options):
     return sample(count_up, start, lambda z: z.sum(-1), **options)
 
 
+@pytest.mark.claim("chain-runner")
 def test_burn_in_and_thinning_choose_the_draws():
     chains = run_counter(num_samples=3, burn_in=4, thinning=2)
     assert chains.positions.shape == (2, 3, 3)
@@ -62,6 +63,7 @@ def test_every_step_is_reported():
     assert done == list(range(1, 11))
 
 
+@pytest.mark.claim("chain-runner")
 @pytest.mark.parametrize(
     ("kernel", "options", "cost"),
     [

@@ -30,6 +30,7 @@ def autoregressive(rho: float, seed: int, *, chains=CHAINS, draws=DRAWS) -> np.n
 
 # Six standard deviations of the relative error of ArviZ's estimate, which over 200 other seeds were 0.010, 0.021, 0.049
 # and 0.018: false alarms below 1e-7 if normal; its lower tail is longer, the worst of 400 values lay 4.4 sd away.
+@pytest.mark.claim("diagnostics")
 @pytest.mark.parametrize(("rho", "tolerance"), [(0.0, 0.06), (0.5, 0.12), (0.9, 0.29), (-0.3, 0.11)])
 def test_effective_sample_size_of_a_known_autocorrelation(rho, tolerance):
     table = summary(to_inference_data(autoregressive(rho, seed=1)))
@@ -37,6 +38,7 @@ def test_effective_sample_size_of_a_known_autocorrelation(rho, tolerance):
     np.testing.assert_allclose(table["ess_bulk"], expected, rtol=tolerance)
 
 
+@pytest.mark.claim("diagnostics")
 def test_independent_draws_have_r_hat_one_and_the_textbook_standard_error():
     draws = autoregressive(0.0, seed=2)
     table = summary(to_inference_data(draws))
@@ -45,6 +47,7 @@ def test_independent_draws_have_r_hat_one_and_the_textbook_standard_error():
     np.testing.assert_allclose(table["mean"], draws.mean((0, 1)))
 
 
+@pytest.mark.claim("diagnostics")
 def test_chains_in_different_places_have_a_large_r_hat():
     draws = autoregressive(0.0, seed=3, draws=500) + 2 * np.arange(CHAINS)[:, None, None]
     table = summary(to_inference_data(draws))

@@ -17,6 +17,7 @@ def normal(*shape: int, seed: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
+@pytest.mark.claim("euler-maruyama")
 @pytest.mark.parametrize("step_size", [0.1, PER_DIMENSION], ids=["scalar", "per-dimension"])
 def test_jacobian_equals_its_formula(step_size, quartic):
     noise, positions = normal(1, D, seed=1), normal(3, D, seed=2)
@@ -32,6 +33,7 @@ def test_jacobian_equals_its_formula(step_size, quartic):
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.claim("euler-maruyama")
 def test_mean_and_covariance_converge_with_order_one():
     # dz = -A z dt + sqrt(2) dB from a point: mean exp(-A t) z and covariance A^-1 (I - exp(-2 A t)) in closed form. The
     # step is affine in position and noise, so its own mean and covariance are propagated exactly, without sampling.
@@ -53,6 +55,7 @@ def test_mean_and_covariance_converge_with_order_one():
         assert [math.log2(a / b) for a, b in zip(coarse, fine, strict=True)] == pytest.approx([1, 1], abs=0.1)
 
 
+@pytest.mark.claim("euler-maruyama")
 def test_paths_converge_with_strong_order_one_for_additive_noise(quartic):
     # The noise of a coarse step is the sum of the fine ones along the same Brownian path; the finest path stands for
     # the exact one. Largest root-mean-square error over 500 paths at time 0.5.

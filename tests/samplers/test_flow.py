@@ -26,6 +26,7 @@ def start(chains: int, seed: int = 0) -> PhaseState:
     )
 
 
+@pytest.mark.claim("gradients-per-flow")
 @pytest.mark.parametrize("create_graph", [False, True])
 @pytest.mark.parametrize("num_steps", [1, 5])
 def test_k_steps_make_k_gradients(num_steps, create_graph, counting, quartic):
@@ -36,6 +37,7 @@ def test_k_steps_make_k_gradients(num_steps, create_graph, counting, quartic):
     assert (potential.values, potential.gradients) == (num_steps, num_steps)
 
 
+@pytest.mark.claim("gradients-per-flow")
 @pytest.mark.parametrize("create_graph", [False, True])
 @pytest.mark.parametrize("num_steps", [1, 5])
 def test_k_leapfrog_steps_make_k_plus_one_gradients(num_steps, create_graph, counting, quartic):
@@ -65,6 +67,7 @@ def log_determinant_by_autodiff(flow, flat: Tensor) -> Tensor:
     return log_determinant
 
 
+@pytest.mark.claim("flow-log-determinant")
 @pytest.mark.parametrize("name", STEP_SIZES)
 @pytest.mark.parametrize("noise_scale", [0.0, 0.9])
 @pytest.mark.parametrize("velocity_scales", [None, VELOCITY_SCALES], ids=["untempered", "tempered"])
@@ -90,6 +93,7 @@ def test_log_determinant_is_that_of_the_whole_map(name, noise_scale, velocity_sc
     torch.testing.assert_close(flow(start(2)).log_det_jacobian, expected.expand(2), rtol=0, atol=1e-11)
 
 
+@pytest.mark.claim("flow-log-determinant")
 @pytest.mark.parametrize("name", STEP_SIZES)
 @pytest.mark.parametrize("velocity_scales", [None, VELOCITY_SCALES], ids=["untempered", "tempered"])
 def test_log_determinant_of_the_leapfrog_flow_is_that_of_the_tempering(name, velocity_scales, quartic):
@@ -113,6 +117,7 @@ def check_gradients(end, *arguments: Tensor) -> None:
     assert torch.autograd.gradcheck(end, tuple(argument.clone().requires_grad_() for argument in arguments))
 
 
+@pytest.mark.claim("flow-gradients")
 @pytest.mark.parametrize("checkpoint_steps", [False, True])
 def test_gradients_through_the_flow_agree_with_finite_differences(checkpoint_steps, quartic):
     def end(position, velocity, step_size, damping, noise_scale, velocity_scales, weight):
@@ -135,6 +140,7 @@ def test_gradients_through_the_flow_agree_with_finite_differences(checkpoint_ste
     check_gradients(end, *start(2), STEP_SIZES["per step and dimension"], *scalars, VELOCITY_SCALES, weight)
 
 
+@pytest.mark.claim("flow-gradients")
 @pytest.mark.parametrize("checkpoint_steps", [False, True])
 def test_gradients_through_the_leapfrog_flow_agree_with_finite_differences(checkpoint_steps, quartic):
     def end(position, velocity, step_size, initial_temperature, weight):
@@ -198,6 +204,7 @@ def run_flow(name: str, potential, state: PhaseState, num_steps: int, checkpoint
 FLOWS = pytest.mark.parametrize("name", ["leapfrog", "quasi-symplectic", "annealed"])
 
 
+@pytest.mark.claim("flow-recomputed")
 @FLOWS
 def test_recomputed_steps_give_the_same_values_and_gradients(name, quartic):
     results = []
@@ -212,6 +219,7 @@ def test_recomputed_steps_give_the_same_values_and_gradients(name, quartic):
         torch.testing.assert_close(recomputed, kept, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.claim("flow-recomputed")
 @FLOWS
 def test_recomputed_steps_keep_their_states_alone_in_memory(name):
     weight = torch.randn(8, 400, generator=torch.Generator().manual_seed(0), dtype=torch.float64, requires_grad=True)

@@ -28,6 +28,7 @@ def problem(dtype: torch.dtype = torch.float64, points: int = 6, size: int = 16,
     return weight, features
 
 
+@pytest.mark.claim("kernel-ald")
 @pytest.mark.parametrize("chains", [(), (4,)])
 def test_latents_are_those_of_mala_and_the_weight_follows(chains):
     weight, features = problem(chains=chains)
@@ -47,6 +48,7 @@ def test_latents_are_those_of_mala_and_the_weight_follows(chains):
     assert any(True in decision and False in decision for decision in decisions)
 
 
+@pytest.mark.claim("kernel-ald")
 def test_one_step_is_the_least_norm_update():
     weight, features = problem()
     before = kernel_amortized.init(weight, potential, features=features)
@@ -70,6 +72,7 @@ def test_errors_do_not_add_up_in_float32():
     torch.testing.assert_close(state.latent, features @ state.weight.mT, atol=5e-4, rtol=0)
 
 
+@pytest.mark.claim("kernel-ald")
 def test_features_that_cannot_carry_the_data_points_are_refused():
     weight, features = problem(torch.float32, points=6, size=5)
     with pytest.raises(MedlangevinError, match=r"6 data points need .* there are 5; sample the latents with mala"):

@@ -31,6 +31,7 @@ def normal(*shape: int, seed: int) -> Tensor:
     return torch.randn(shape, generator=seeded(seed), dtype=torch.float64)
 
 
+@pytest.mark.claim("acceptance")
 @pytest.mark.parametrize("step_size", [0.3, PER_DIMENSION], ids=["scalar", "per-dimension"])
 def test_mala_accepts_with_the_probability_of_metropolis_and_hastings(step_size, correlated):
     state = mala.init(normal(300, 2, seed=1), correlated.potential)
@@ -45,6 +46,7 @@ def test_mala_accepts_with_the_probability_of_metropolis_and_hastings(step_size,
     torch.testing.assert_close(info.acceptance_probability, ratio.clamp(max=1), rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.claim("acceptance")
 @pytest.mark.parametrize("step_size", [0.6, PER_DIMENSION.sqrt()], ids=["scalar", "per-dimension"])
 def test_hmc_of_one_leapfrog_step_is_mala(step_size, correlated):
     # t xi - (t^2 / 2) grad U is the Langevin proposal of eta = t^2 / 2, and the energies give the same ratio.
@@ -101,6 +103,7 @@ def test_acceptance_is_near_one_for_small_steps(step, correlated):
     assert step(state, correlated.potential, seeded(3))[1].acceptance_probability.min() > 0.99
 
 
+@pytest.mark.claim("rejected-proposals")
 @ADJUSTED
 @pytest.mark.parametrize("outside", [torch.inf, -torch.inf, torch.nan])
 def test_a_proposal_without_finite_energy_is_rejected(step, outside):
@@ -131,6 +134,7 @@ def test_a_start_of_infinite_potential_can_be_left():
     assert (state.position.abs() <= 1).all()
 
 
+@pytest.mark.claim("rejected-proposals")
 def test_a_step_that_is_far_too_long_is_divergent(correlated):
     state = hmc.init(normal(50, 2, seed=1), correlated.potential)
     following, info = hmc.step(state, correlated.potential, seeded(2), step_size=3.0, num_steps=10)
@@ -138,6 +142,7 @@ def test_a_step_that_is_far_too_long_is_divergent(correlated):
     assert torch.equal(following.position, state.position)
 
 
+@pytest.mark.claim("rejected-proposals")
 @pytest.mark.parametrize("name", ["ula", "qsl"])
 def test_an_unadjusted_chain_that_leaves_the_numbers_is_divergent(name, correlated):
     init, step = KERNELS[name]
@@ -173,6 +178,7 @@ class Cost(NamedTuple):
     step: int
 
 
+@pytest.mark.claim("gradients-per-step")
 @pytest.mark.parametrize(
     ("name", "cost"), [("ula", Cost(1, 1)), ("mala", Cost(1, 1)), ("hmc", Cost(1, 6)), ("qsl", Cost(0, 1))]
 )

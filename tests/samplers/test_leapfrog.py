@@ -22,6 +22,7 @@ def energy(state: leapfrog.State) -> Tensor:
     return state.value + 0.5 * state.velocity.square().sum(-1)
 
 
+@pytest.mark.claim("leapfrog")
 @STEP_SIZES
 def test_a_step_preserves_volume_and_the_symplectic_form(step_size, quartic):
     def flat_step(flat: Tensor) -> Tensor:
@@ -39,6 +40,7 @@ def test_a_step_preserves_volume_and_the_symplectic_form(step_size, quartic):
         torch.testing.assert_close(jacobian.T @ form @ jacobian, form, rtol=0, atol=1e-12)
 
 
+@pytest.mark.claim("leapfrog")
 @STEP_SIZES
 def test_it_is_time_reversible_and_negative_steps_are_its_inverse(step_size, quartic):
     position, velocity = normal(50, D, seed=1), normal(50, D, seed=2)
@@ -55,6 +57,7 @@ def test_it_is_time_reversible_and_negative_steps_are_its_inverse(step_size, qua
         torch.testing.assert_close(sign * back.velocity, velocity, rtol=0, atol=1e-11)
 
 
+@pytest.mark.claim("leapfrog")
 def test_it_follows_the_dynamics_with_order_two():
     matrix = torch.tensor([[2.0, 0.5], [0.5, 1.0]], dtype=torch.float64)
     position, velocity = normal(3, 2, seed=1), normal(3, 2, seed=2)
@@ -86,11 +89,13 @@ def largest_drift(potential, step_size: float, time: float) -> float:
     return float(drift.max())
 
 
+@pytest.mark.claim("leapfrog-energy")
 def test_energy_drift_falls_with_the_square_of_the_step_size(quartic):
     ratio = largest_drift(quartic, 0.02, time=1) / largest_drift(quartic, 0.01, time=1)
     assert math.log2(ratio) == pytest.approx(2, abs=0.2)
 
 
+@pytest.mark.claim("leapfrog-energy")
 def test_energy_drift_stays_bounded_over_long_times(quartic):
     # A drift that grew with time would be a hundred times as large after a hundred times as long.
     assert largest_drift(quartic, 0.02, time=40) < 3 * largest_drift(quartic, 0.02, time=0.4)

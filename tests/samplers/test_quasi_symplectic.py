@@ -22,6 +22,7 @@ def start(chains: int, seed: int = 0) -> PhaseState:
     return PhaseState(normal(chains, D, seed=seed), normal(chains, D, seed=seed + 1))
 
 
+@pytest.mark.claim("qsl-jacobian")
 @pytest.mark.parametrize("step_size", [SCALAR, PER_DIMENSION], ids=["scalar", "per-dimension"])
 @pytest.mark.parametrize("damping", [0.0, 0.7])
 @pytest.mark.parametrize("noise_scale", [0.0, 1.3])
@@ -54,6 +55,7 @@ def test_jacobian_equals_its_formula(step_size, damping, noise_scale, max_kick, 
     )
 
 
+@pytest.mark.claim("qsl-inverse")
 @pytest.mark.parametrize("step_size", [SCALAR, PER_DIMENSION], ids=["scalar", "per-dimension"])
 @pytest.mark.parametrize("max_kick", [math.inf, 0.1])
 def test_inverse_step_undoes_a_step(step_size, max_kick, quartic):
@@ -77,6 +79,7 @@ def test_long_kicks_are_shortened_and_keep_their_direction(quartic):
     assert (shortened.norm(dim=-1) < limit * (1 + 1e-12)).all()
 
 
+@pytest.mark.claim("qsl-inverse")
 def test_without_damping_it_is_time_reversible_and_with_damping_it_is_not(quartic):
     state = start(50)
     for damping, reversible in ((0.0, True), (0.3, False)):
@@ -103,6 +106,7 @@ def _error_at_time_two(step_size: float, damping: float) -> float:
     return float((torch.cat([state.position, state.velocity], dim=1) - exact).abs().max())
 
 
+@pytest.mark.claim("qsl-order")
 @pytest.mark.parametrize("damping", [0.0, 0.8])
 def test_it_follows_the_damped_dynamics_with_order_two(damping):
     errors = [_error_at_time_two(t, damping) for t in (0.1, 0.05, 0.025)]
@@ -111,6 +115,7 @@ def test_it_follows_the_damped_dynamics_with_order_two(damping):
         assert math.log2(coarse / fine) == pytest.approx(2, abs=0.1)
 
 
+@pytest.mark.claim("qsl-order")
 def test_with_the_printed_sign_it_does_not_move():
     """Correction 1, on U = z^2 / 2 from (1, 0): at time 2 the position is cos 2, with the paper's Eq. 5 it is 1 - t."""
     for t in (0.1, 0.05, 0.025):
@@ -136,11 +141,13 @@ def largest_drift(quartic, step_size: float, time: float) -> float:
     return float(drift.max())
 
 
+@pytest.mark.claim("qsl-energy")
 def test_energy_drift_falls_with_the_square_of_the_step_size(quartic):
     ratio = largest_drift(quartic, 0.01, time=1) / largest_drift(quartic, 0.005, time=1)
     assert math.log2(ratio) == pytest.approx(2, abs=0.2)
 
 
+@pytest.mark.claim("qsl-energy")
 def test_energy_drift_stays_bounded_over_long_times(quartic):
     # A drift that grew with time would be a hundred times as large after a hundred times as long.
     assert largest_drift(quartic, 0.02, time=40) < 3 * largest_drift(quartic, 0.02, time=0.4)

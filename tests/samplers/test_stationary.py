@@ -67,6 +67,7 @@ def qsl_errors(target, expected: Tensor, t: float, damping: float, temperature: 
     return errors(chains.positions, expected)
 
 
+@pytest.mark.claim("stationary-law")
 def test_the_error_of_ula_falls_with_the_step_size(correlated):
     precision = torch.linalg.inv(correlated.covariance)
     found = [(ula_covariance(precision, eta) - correlated.covariance).abs().max() for eta in (0.02, 0.01, 0.005)]
@@ -75,6 +76,7 @@ def test_the_error_of_ula_falls_with_the_step_size(correlated):
         assert math.log2(coarse / fine) == pytest.approx(1, abs=0.1)
 
 
+@pytest.mark.claim("stationary-law")
 @pytest.mark.parametrize("damping", [0.5, 2.0])
 def test_the_error_of_qsl_falls_with_the_square_of_the_step_size(damping, correlated):
     precision = torch.linalg.inv(correlated.covariance)
@@ -85,6 +87,7 @@ def test_the_error_of_qsl_falls_with_the_square_of_the_step_size(damping, correl
         assert math.log2(coarse / fine) == pytest.approx(2, abs=0.1)
 
 
+@pytest.mark.claim("stationary-law")
 def test_ula_samples_its_stationary_law_and_not_the_target(correlated):
     expected = ula_covariance(torch.linalg.inv(correlated.covariance), 0.15)
     # Three distinct statistics at 3 standard errors: a false-alarm rate of 0.8 % at most.
@@ -92,6 +95,7 @@ def test_ula_samples_its_stationary_law_and_not_the_target(correlated):
     assert ula_errors(correlated, correlated.covariance, 0.15, seed=1).abs().max() > 8
 
 
+@pytest.mark.claim("stationary-law")
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
 def test_qsl_samples_its_stationary_law_and_not_the_target(temperature, correlated):
     t, damping = 0.5, 1.5

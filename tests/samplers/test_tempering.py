@@ -6,6 +6,7 @@ import torch
 from medlangevin.samplers import tempering
 
 
+@pytest.mark.claim("tempering")
 @pytest.mark.parametrize("temperature", [1.0, 1.3, 4.0])
 @pytest.mark.parametrize("num_steps", [1, 2, 7])
 def test_the_schedule_cools_from_the_initial_temperature_to_one(temperature, num_steps):
@@ -20,6 +21,7 @@ def test_the_schedule_cools_from_the_initial_temperature_to_one(temperature, num
         assert scales[0].item() ** 2 == pytest.approx(((1 - temperature) / 4 + temperature) / temperature, rel=1e-12)
 
 
+@pytest.mark.claim("tempering")
 def test_the_schedule_is_differentiable_in_the_temperature():
     start = torch.tensor(1.7, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda t: tempering.quadratic_schedule(t, 4), (start,))

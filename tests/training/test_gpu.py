@@ -86,6 +86,7 @@ def on_meta(model: dict, likelihood: str) -> LatentVariableModel:
     return build(parse_config(raw, source="test").model, SHAPE, data_size=100).to("meta")
 
 
+@pytest.mark.claim("recorded-steps")
 @pytest.mark.parametrize("likelihood", ["discretized_logistic", "gaussian", "continuous_bernoulli"])
 @pytest.mark.parametrize("name", MODELS)
 def test_a_step_never_waits_for_the_device(name: str, likelihood: str, no_host: NoHost) -> None:
@@ -213,6 +214,7 @@ def weights_after(batches: tuple[int, ...], monkeypatch: pytest.MonkeyPatch, *, 
     return model.state_dict()
 
 
+@pytest.mark.claim("recorded-steps")
 @pytest.mark.parametrize("batches", [(16, 16, 8), (16, 8), (8, 16, 16)])
 def test_recorded_steps_are_single_ones_where_batches_differ_in_size(
     batches: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
@@ -228,6 +230,7 @@ OPTIMIZERS = [(name, "adam") for name in MODELS] + [
 ]
 
 
+@pytest.mark.claim("recorded-steps")
 @needs_cuda
 @pytest.mark.parametrize(("name", "optimizer"), OPTIMIZERS)
 def test_a_recorded_training_is_that_of_single_steps(config: Callable[..., Config], name: str, optimizer: str) -> None:

@@ -72,6 +72,7 @@ def test_a_run_of_images_knows_what_it_was_trained_on(make: MakeConfig) -> None:
     assert dump_config(run.config) == text
 
 
+@pytest.mark.claim("image-training")
 @pytest.mark.parametrize("kind", ["vae", "lae"])
 @pytest.mark.parametrize("settings", [{"binarization": "dynamic"}, {"train_on": "all"}])
 def test_a_resumed_run_of_images_ends_as_an_undisturbed_one(
@@ -98,6 +99,7 @@ def test_with_all_images_there_is_no_validation_and_the_last_epoch_is_the_model(
     assert run.state.early_stopping.best_elbo is None
 
 
+@pytest.mark.claim("image-training")
 def test_training_images_are_binarised_anew_every_epoch_and_the_others_once(make: MakeConfig) -> None:
     data = load_data(make(settings={"binarization": "dynamic"}))
     order = EpochBatches(60, 60, seed=0)

@@ -76,6 +76,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, write_images: Callable[...,
     return path
 
 
+@pytest.mark.claim("processes")
 @pytest.mark.parametrize("name", MODELS)
 def test_two_processes_end_where_one_does(folder: Path, name: str) -> None:
     alone = train(config(name, folder))
@@ -127,6 +128,7 @@ def test_shares_are_even_and_make_up_the_batch() -> None:
     assert len(EpochBatches(22, 10, seed=0)) == 3
 
 
+@pytest.mark.claim("noise-per-image")
 def test_an_image_s_noise_does_not_depend_on_the_number_of_processes() -> None:
     like = torch.empty(0)
     for draw in (standard_normal, uniform):

@@ -152,6 +152,7 @@ def test_numbers_that_are_none_stop_the_training(
     assert torch.isfinite(model.parameter)  # the bad step was not taken
 
 
+@pytest.mark.claim("skipped-steps")
 @pytest.mark.parametrize(
     ("fault", "problem"),
     [
@@ -172,6 +173,7 @@ def test_a_step_that_is_no_number_is_left_out(
     assert f"step 5 (epoch 2) skipped: {problem}" in logged()
 
 
+@pytest.mark.claim("skipped-steps")
 def test_the_fourth_such_step_of_an_epoch_ends_the_training(make_config: MakeConfig, use: Callable[..., None]) -> None:
     use(Constant(nan_at=(1, 3, 5, 8, 9, 11, 13)))  # seven steps an epoch
     with pytest.raises(MedlangevinError, match=r"step 13 \(epoch 2\): .*, after 3 skipped steps of this epoch"):

@@ -41,6 +41,7 @@ def make_results(definition: dict[str, Any], make_record: Callable[..., Any], tm
     return make
 
 
+@pytest.mark.claim("table-statistics")
 def test_differences_are_taken_image_by_image_and_averaged_over_the_seeds_of_both(make_results) -> None:
     results = make_results(
         {

@@ -66,6 +66,7 @@ def entry(mean: float, uncertainty: float | None) -> Entry:
     return Entry(mean, uncertainty, "sd", 3, (1, 1))
 
 
+@pytest.mark.claim("table-statistics")
 def test_the_best_row_has_to_be_better_than_the_next_by_more_than_both_uncertainties() -> None:
     # 3-4-5: together 0.3 and 0.4 are 0.5.
     clear = {"a": entry(10.51, 0.3), "b": entry(10.0, 0.4), "c": entry(12.0, 5.0)}
@@ -77,6 +78,7 @@ def test_the_best_row_has_to_be_better_than_the_next_by_more_than_both_uncertain
     assert best_row({"a": entry(1, 0.1), "b": entry(2, None)}, better="lower") is None
 
 
+@pytest.mark.claim("table-statistics")
 def test_mean_and_standard_deviation_over_three_seeds(make_results: Callable[..., Results]) -> None:
     means = {0: 1.18, 1: 1.19, 2: 1.23}
     measured = {f"vae-dots-seed{seed}": {"negative_elbo": (mean, 0.5, 12)} for seed, mean in means.items()}

@@ -1,10 +1,12 @@
 """The Gaussian toy's truth, which samples are compared with."""
 
+import pytest
 import torch
 
 from medlangevin.papers.toy.gaussian import COVARIANCE, gaussian_toy
 
 
+@pytest.mark.claim("gaussian-toy")
 def test_its_covariance_is_one_and_the_printed_matrix_is_none():
     """Correction 5: the paper prints [[0.7, 0.6], [0.7, 0.8]]."""
     ours, printed = torch.tensor(COVARIANCE), torch.tensor([[0.7, 0.6], [0.7, 0.8]])
@@ -13,6 +15,7 @@ def test_its_covariance_is_one_and_the_printed_matrix_is_none():
     assert not torch.equal(printed, printed.T)
 
 
+@pytest.mark.claim("gaussian-toy")
 def test_the_posteriors_are_those_of_the_potential():
     toy = gaussian_toy()
     (gradient,) = torch.autograd.functional.vjp(toy.potential, toy.means, torch.ones(3, dtype=torch.float64))[1:]
