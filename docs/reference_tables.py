@@ -150,12 +150,11 @@ def limits() -> str:
 
 def reasons(*, failure: bool) -> str:
     """Why a series gives no crop (``failure``), or why a file is passed over."""
-    from medlangevin.imaging.reading import rejection
+    from medlangevin.imaging.reading.rejection import all_reasons
 
-    known = [item for item in vars(rejection).values() if isinstance(item, rejection.Reason)]
     return table(
         ("code", "what is wrong", "what to do"),
-        ((f"`{item.code}`", item.text, item.advice) for item in known if item.failure == failure),
+        ((f"`{item.code}`", item.text, item.advice) for item in all_reasons() if item.failure == failure),
     )
 
 

@@ -20,16 +20,9 @@ def names_of_tests(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_test_that_a_page_names_exists(page):
-    """Claims are written as `tests/folder/test_file.py::test_name`, further tests of that file as `::test_name`."""
-    file = None
-    for name, test in re.findall(r"`(tests/[\w/]+\.py)?(?:::(\w+))?`", page.read_text(encoding="utf-8")):
-        if not name and not test:
-            continue
-        if name:
-            file = ROOT / name
-            assert file.is_file(), name
-        assert file is not None, f"::{test} follows no file"
-        assert not test or test in names_of_tests(file), f"{file.name}::{test}"
+    for name, test in re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", page.read_text(encoding="utf-8")):
+        assert (ROOT / name).is_file(), name
+        assert not test or test in names_of_tests(ROOT / name), f"{name}::{test}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -94,69 +94,6 @@ def test_every_configuration_key_exists(page):
             assert key in known or key.endswith((".json", ".py")), key
 
 
-@cache
-def messages() -> tuple[str, ...]:
-    """Every text in the source that is no docstring, with … for each value that is put into it."""
-    found, docstrings = [], set()
-    for node in (node for tree in trees().values() for node in ast.walk(tree)):
-        if isinstance(node, ast.Expr):
-            docstrings.add(node.value)
-        elif isinstance(node, ast.JoinedStr):
-            found.append("".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values))
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in docstrings:
-            found.append(node.value)
-    return tuple(found)
-
-
-def test_every_message_of_the_troubleshooting_page_is_in_the_source():
-    rows = re.findall(r"^\| `([^`]+)` \|", (DOCS / "troubleshooting.md").read_text(encoding="utf-8"), re.M)
-    assert len(rows) > 70
-    absent = [row for row in rows if not any(row in message for message in messages())]
-    assert absent == []
-
-
-def test_every_code_of_failures_tsv_is_explained():
-    codes = {
-        node.args[0].value
-        for tree in trees().values()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Reason"
-        if node.args and isinstance(node.args[0], ast.Constant)
-    }
-    assert {"too-coarse", "no-ear", "killed"} <= codes
-    page = (DOCS / "own_data.md").read_text(encoding="utf-8")
-    assert {code for code in codes if f"`{code}`" not in page} == set()
-
-
-def test_the_limits_on_the_page_of_figures_are_those_of_the_verdicts():
-    from medlangevin.imaging.registration.quality import LIMITS, THICKNESS
-
-    page = (DOCS / "qc.md").read_text(encoding="utf-8")
-    for limit in LIMITS:
-        if limit is not THICKNESS:
-            cells = re.search(rf"^\| [^|]+ \| `{limit.figure}` \| [^|]+ \| ([^|]*)\| ([^|]*)\|$", page, re.M)
-            assert cells is not None, limit.figure
-            assert [cell.strip() for cell in cells.groups()] == [limit.described("failed"), limit.described("review")]
-    assert f"thicker than {THICKNESS.review} mm" in page
-
-
-def test_every_figure_and_doubt_of_the_qc_page_is_explained():
-    page = (DOCS / "qc.md").read_text(encoding="utf-8")
-    source = (ROOT / "medlangevin/imaging/cohort/qc_page.py").read_text(encoding="utf-8")
-    figures = next(
-        node.value
-        for node in ast.parse(source).body
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "FIGURES"
-    )
-    for key, heading, _ in ast.literal_eval(figures):
-        assert f"| {heading} | `{key}` |" in page
-    from medlangevin.imaging.registration.quality import LIMITS
-
-    codes = {limit.code for limit in LIMITS if limit.code} | {"no-ear"}
-    assert len(codes) >= 10
-    assert {code for code in codes if f"| `{code}` |" not in page} == set()
-
-
 def test_docstrings_are_sound_markdown():
     """They become pages: no <word> that a browser would take for a tag, and every backtick closed."""
     for path, tree in trees().items():

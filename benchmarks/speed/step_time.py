@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 from torch.profiler import ProfilerActivity, profile
 
 from medlangevin.config import Config, parse_config

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-PACKAGES = ("medlangevin", "torch", "monai", "lightning", "nibabel", "numpy", "safetensors")
+PACKAGES = ("medlangevin", "torch", "monai", "lightning-fabric", "nibabel", "numpy", "safetensors")
 
 
 def describe_environment(device: torch.device) -> dict[str, Any]:

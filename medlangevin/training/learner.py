@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 
 from medlangevin.config import Config
 from medlangevin.models import LatentVariableModel, build

@@ -3,8 +3,8 @@
 import os
 
 import torch
-from lightning.fabric import Fabric
-from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning_fabric import Fabric
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from medlangevin.config import TrainingConfig
 from medlangevin.system.errors import MedlangevinError

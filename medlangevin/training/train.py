@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 
 from medlangevin.config import Config, dump_config, load_config
 from medlangevin.config.load import flat

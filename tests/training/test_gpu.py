@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from medlangevin.config import Config, parse_config
