@@ -100,9 +100,11 @@ LIMITS = (
     Limit("coil_weakest_ncc", "coil-in-doubt", "below", None, 0.6, "the same in the worst quarter around the axis"),
     Limit("agreement_mm", "starts-disagree", "from", None, 0.3, "how far apart two independent starts end", "mm"),
     # Not every method has one.
-    Limit("residual_mm", "large-residual", "above", None, 0.75, "median residual of blocks", "mm", optional=True),
+    Limit("residual_mm", "large-residual", "above", None, 0.75, "median residual of blocks kept", "mm", optional=True),
     Limit("coverage", "cut-off", "below", COVERAGE_FAILED, 0.995, "part of the crop inside the scan"),
-    Limit("step_ratio", "step-in-scan", "above", None, STEP_OK, "largest step between slices, over those beside it"),
+    Limit(
+        "step_ratio", "step-in-scan", "above", None, STEP_OK, "largest step of slices near an ear, over those beside it"
+    ),
     THICKNESS,
 )
 
