@@ -106,7 +106,11 @@ class HVAE(RefinedModel):
         return torch.ones_like(self.step_size_logit[0])
 
     def shorten_steps(self) -> bool:
-        """Halve t."""
+        """Halve t.
+
+        Returns:
+            True.
+        """
         halve_step_size(self.step_size_logit)
         return True
 

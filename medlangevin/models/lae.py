@@ -155,7 +155,11 @@ class LAE(VAE):
             self.register_buffer("latent_step_size", torch.tensor(step_size))
 
     def shorten_steps(self) -> bool:
-        """Halve the step on z of ``update`` mala."""
+        """Halve the step on z of ``update`` mala.
+
+        Returns:
+            Whether there is one.
+        """
         if self.update != "mala":
             return False
         self.latent_step_size.mul_(0.5)

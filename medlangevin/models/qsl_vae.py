@@ -120,7 +120,11 @@ class QSLVAE(RefinedModel):
         return self.fraction_logits.softmax(0).cumsum(0)
 
     def shorten_steps(self) -> bool:
-        """Halve t."""
+        """Halve t.
+
+        Returns:
+            True.
+        """
         halve_step_size(self.step_size_logit)
         return True
 

@@ -139,7 +139,15 @@ class CropSource:
         return len(self.crops)
 
     def shuffled(self, order: EpochBatches, noise: torch.Generator) -> Iterator[Tensor]:
-        """See ``Source``; the batches are on the device, as they are changed there."""
+        """See ``Source``; the batches are on the device, as they are changed there.
+
+        Args:
+            order: Which images are in which batch.
+            noise: For what is drawn anew every epoch.
+
+        Yields:
+            The batches x (n, C, *spatial).
+        """
         if self._loader is None or self._loader[0] is not order:
             workers = self._num_workers
             loader: DataLoader[Tensor] = DataLoader(
@@ -151,11 +159,22 @@ class CropSource:
             yield augment(x, noise, shift_voxels=self._shift_voxels, noise=self._noise)
 
     def in_order(self, batch_size: int) -> Iterator[Tensor]:
-        """See ``Source``."""
+        """See ``Source``.
+
+        Args:
+            batch_size: Images of a batch.
+
+        Returns:
+            The batches x (n, C, *spatial).
+        """
         return iter(DataLoader(self.crops, batch_size=batch_size))
 
     def mean(self) -> Tensor:
-        """See ``Source``."""
+        """See ``Source``.
+
+        Returns:
+            (C, *spatial).
+        """
         return self.crops.mean()
 
 
@@ -173,15 +192,34 @@ class MemorySource:
         return len(self.images)
 
     def shuffled(self, order: EpochBatches, noise: torch.Generator) -> Iterator[Tensor]:
-        """See ``Source``; ``noise`` binarises the images where that is done anew every time."""
+        """See ``Source``; ``noise`` binarises the images where that is done anew every time.
+
+        Args:
+            order: Which images are in which batch.
+            noise: For what is drawn anew every epoch.
+
+        Yields:
+            The batches x (n, C, *spatial).
+        """
         for positions in order.positions():
             yield self.images.batch(positions.to(self.images.images.device), generator=noise)
 
     def in_order(self, batch_size: int) -> Iterator[Tensor]:
-        """See ``Source``."""
+        """See ``Source``.
+
+        Args:
+            batch_size: Images of a batch.
+
+        Yields:
+            The batches x (n, C, *spatial).
+        """
         for first in range(0, len(self), batch_size):
             yield self.images.batch(slice(first, first + batch_size))
 
     def mean(self) -> Tensor:
-        """See ``Source``."""
+        """See ``Source``.
+
+        Returns:
+            (C, *spatial).
+        """
         return self.images.mean()
