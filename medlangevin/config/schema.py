@@ -9,7 +9,12 @@ from medlangevin.config.model import KINDS, ModelConfig
 
 
 class Place(NamedTuple):
-    """What may stand at a key: values of ``annotation``; ``discriminator``, the setting that says which section."""
+    """What may stand at a key.
+
+    Attributes:
+        annotation: What its values are.
+        discriminator: The setting that says which section stands there; None if there is one or none.
+    """
 
     annotation: Any
     discriminator: str | None = None
@@ -20,17 +25,32 @@ class Place(NamedTuple):
         return self.discriminator is not None and self.annotation is not ModelConfig
 
     def sections(self) -> list[type[BaseModel]]:
-        """The sections that may stand here, one a kind; none where there are only values."""
+        """The sections that may stand here, one a kind.
+
+        Returns:
+            None of them where there are only values.
+        """
         return list(_sections(self.annotation))
 
     def named(self, key: str) -> "list[Place]":
-        """What may stand at ``key`` below, in any kind of section that has it."""
+        """What may stand at a key below.
+
+        Args:
+            key: The key.
+
+        Returns:
+            A place for each kind of section that has it.
+        """
         if get_origin(self.annotation) is dict:  # of names of the user's own to sections
             return [Place(get_args(self.annotation)[1])]
         return [_place(section, key) for section in self.sections() if key in section.model_fields]
 
     def kinds(self) -> list[tuple[tuple[str, ...], type[BaseModel]]]:
-        """Each section with the values of the discriminator that choose it."""
+        """Each section with the values of the discriminator that choose it.
+
+        Returns:
+            The values, and the section.
+        """
         return [
             (get_args(section.model_fields[self.discriminator].annotation) if self.discriminator else (), section)
             for section in self.sections()

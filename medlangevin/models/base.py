@@ -16,22 +16,39 @@ _ELEMENTS_PER_CHUNK = 2**23
 
 
 class Loss(NamedTuple):
-    """The ``loss`` to minimise, in nats per image, and its named ``parts`` for the log (detached 0-d tensors)."""
+    """The loss of a batch.
+
+    Attributes:
+        loss: What is minimised, in nats per image; 0-d.
+        parts: Named figures for the log, detached 0-d tensors.
+    """
 
     loss: Tensor
     parts: dict[str, Tensor]
 
 
 def standard_normal_log_prob(z: Tensor) -> Tensor:
-    """log N(z; 0, I) of each row, (..., d) -> (...,) float64."""
+    """log N(z; 0, I) of each row.
+
+    Args:
+        z: (..., d).
+
+    Returns:
+        (...,) float64, in nats.
+    """
     return -0.5 * (z.double().square().sum(-1) + z.shape[-1] * LOG_TWO_PI)
 
 
 class LatentVariableModel(nn.Module, ABC):
     """Data x, latent z (d numbers) with prior N(0, I), decoder p(x | z).
 
-    ``decoder``: z (N, d) -> output; ``likelihood``: what that output means. Images are (N, C, *spatial) in the units
-    the model was trained in. Randomness comes from ``generator``; None is torch's default one.
+    Images are (N, C, *spatial) in the units the model was trained in. Randomness comes from a ``generator``; None is
+    torch's default one.
+
+    Args:
+        decoder: z (N, d) -> what the likelihood is of.
+        likelihood: What that output means.
+        latent_dim: d.
     """
 
     def __init__(self, *, decoder: nn.Module, likelihood: Likelihood, latent_dim: int) -> None:
@@ -41,9 +58,16 @@ class LatentVariableModel(nn.Module, ABC):
         self.latent_dim = latent_dim
 
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Loss:
-        """The training loss plus the likelihood's penalty, its parts plus ``penalty`` and the likelihood's settings.
+        """The training loss plus the likelihood's penalty.
 
         Call the (wrapped) module so that distributed wrappers see every gradient being made.
+
+        Args:
+            x: Images (N, C, *spatial).
+            generator: The source of noise; None: torch's default one.
+
+        Returns:
+            The loss, its parts plus ``penalty`` and the likelihood's settings.
         """
         loss, parts = self.training_loss(x, generator)
         parts = parts | {name: value.detach() for name, value in self.likelihood.settings().items()}
@@ -54,22 +78,53 @@ class LatentVariableModel(nn.Module, ABC):
 
     @abstractmethod
     def training_loss(self, x: Tensor, generator: torch.Generator | None = None) -> Loss:
-        """Minus a stochastic bound on log p(x), averaged over the batch."""
+        """Minus a stochastic bound on log p(x), averaged over the batch.
+
+        Args:
+            x: Images (N, C, *spatial).
+            generator: The source of noise; None: torch's default one.
+
+        Returns:
+            It and its named parts.
+        """
 
     @abstractmethod
     def elbo(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """One draw of the evidence lower bound of each image, (N,) in nats; no gradients are kept."""
+        """One draw of the evidence lower bound of each image; no gradients are kept.
+
+        Args:
+            x: Images (N, C, *spatial).
+            generator: The source of noise; None: torch's default one.
+
+        Returns:
+            (N,) in nats.
+        """
 
     @abstractmethod
     def log_weights(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """One draw of L for each image, (N,) in nats, where exp(L) is an unbiased estimate of p(x)."""
+        """One draw of L for each image, where exp(L) is an unbiased estimate of p(x).
+
+        Args:
+            x: Images (N, C, *spatial).
+            generator: The source of noise; None: torch's default one.
+
+        Returns:
+            (N,) in nats.
+        """
 
     @abstractmethod
     def _draw_posterior(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
         """One approximate posterior sample for each image, (N, d)."""
 
     def potential(self, x: Tensor) -> Potential:
-        """U(z) = -log p(x, z) as a function of z (N, d), one chain per image. (N,) float64, in nats."""
+        """U(z) = -log p(x, z) as a function of z.
+
+        Args:
+            x: Images (N, C, *spatial).
+
+        Returns:
+            A function of z (N, d), one chain per image, that gives (N,) float64, in nats.
+        """
 
         def joint_energy(z: Tensor) -> Tensor:
             return -self.likelihood.log_prob(x, self.decoder(z)) - standard_normal_log_prob(z)
@@ -77,18 +132,37 @@ class LatentVariableModel(nn.Module, ABC):
         return joint_energy
 
     def decode(self, z: Tensor) -> Tensor:
-        """The mean image of each latent vector: (N, d) -> (N, C, *spatial)."""
+        """The mean image of each latent vector.
+
+        Args:
+            z: (N, d).
+
+        Returns:
+            (N, C, *spatial).
+        """
         return self.likelihood.mean(self.decoder(z))
 
     def shorten_steps(self) -> bool:
-        """Halve the Langevin steps that are part of the model's state, after one that diverged; False: it has none."""
+        """Halve the Langevin steps that are part of the model's state, after one that diverged.
+
+        Returns:
+            Whether there are any.
+        """
         return False
 
     @torch.no_grad()
     def log_likelihood(self, x: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
-        """log p(x) of each image by importance sampling, (N,) in nats: log-mean-exp of ``num_samples`` draws of L.
+        """log p(x) of each image by importance sampling: log-mean-exp of draws of L.
 
         Biased down, by less the more samples. Runs in chunks, so memory does not grow with ``num_samples`` or N.
+
+        Args:
+            x: Images (N, C, *spatial).
+            num_samples: Draws of L for each image.
+            generator: The source of noise; None: torch's default one.
+
+        Returns:
+            (N,) in nats.
         """
         results = []
         for images, repeats in _chunks(x, num_samples):
@@ -101,7 +175,16 @@ class LatentVariableModel(nn.Module, ABC):
 
     @torch.no_grad()
     def posterior_sample(self, x: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
-        """Samples of the model's approximate posterior of z, (``num_samples``, N, d)."""
+        """Samples of the model's approximate posterior of z.
+
+        Args:
+            x: Images (N, C, *spatial).
+            num_samples: Samples for each image.
+            generator: The source of noise; None: torch's default one.
+
+        Returns:
+            (``num_samples``, N, d).
+        """
         results = []
         for images, repeats in _chunks(x, num_samples):
             draws = [
@@ -113,12 +196,28 @@ class LatentVariableModel(nn.Module, ABC):
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """The mean image of one posterior sample of each image, shaped like ``x``."""
+        """The mean image of one posterior sample of each image.
+
+        Args:
+            x: Images (N, C, *spatial).
+            generator: The source of noise; None: torch's default one.
+
+        Returns:
+            Shaped like ``x``.
+        """
         return torch.cat([self.decode(self._draw_posterior(images, generator)) for images, _ in _chunks(x, 1)])
 
     @torch.no_grad()
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """``n`` new mean images, z drawn from the prior: (n, C, *spatial)."""
+        """New mean images, z drawn from the prior.
+
+        Args:
+            n: How many.
+            generator: The source of noise; None: torch's default one.
+
+        Returns:
+            (n, C, *spatial).
+        """
         like = next(self.parameters())
         z = standard_normal((n, self.latent_dim), like=like, generator=generator)
         # Decoding in small batches gives the same images as one large batch, in bounded memory.
@@ -126,12 +225,27 @@ class LatentVariableModel(nn.Module, ABC):
 
 
 def repeat_images(x: Tensor, count: int) -> Tensor:
-    """All N images, ``count`` times over: (``count`` * N, C, *spatial); draw k of image i is at k * N + i."""
+    """All images, several times over.
+
+    Args:
+        x: Images (N, C, *spatial).
+        count: How many times.
+
+    Returns:
+        (``count`` * N, C, *spatial); draw k of image i is at k * N + i.
+    """
     return x.repeat(count, *[1] * (x.ndim - 1))
 
 
 def draws_at_once(x: Tensor) -> int:
-    """How many latent vectors of every image of ``x`` may be decoded at a time in bounded memory, at least 1."""
+    """How many latent vectors of every image may be decoded at a time in bounded memory.
+
+    Args:
+        x: Images (N, C, *spatial).
+
+    Returns:
+        The number, at least 1.
+    """
     return max(1, _ELEMENTS_PER_CHUNK // x.numel())
 
 

@@ -16,11 +16,20 @@ from medlangevin.system.errors import MedlangevinError
 
 
 class Energies:
-    """U of each image at its latent (N, d_z): ``value`` (N,) in nats and ``gradient`` (N, d_z) for the latents.
+    """U of each image at its latent, by one forward pass.
 
-    One forward pass. With ``parameters_at_once`` a single backward pass gives the gradients of ``parameters`` as well;
-    otherwise a second one, only if they are asked for, and the graph is kept until then. These are of ``share`` times
-    the sum of U over the images: for large networks each pass over them afterwards costs as much as the optimiser.
+    Args:
+        potential: U of latents.
+        latent: (N, d_z).
+        parameters: Whose gradients may be needed.
+        parameters_at_once: A single backward pass gives their gradients as well; otherwise a second one does, only if
+            they are needed, and the graph is kept until then.
+        share: The gradients of parameters are of this times the sum of U over the images: for large networks each pass
+            over them afterwards costs as much as the optimiser.
+
+    Attributes:
+        value: U, (N,) in nats.
+        gradient: Of U for the latents, (N, d_z).
     """
 
     def __init__(
@@ -47,7 +56,11 @@ class Energies:
         self.gradient = gradient / share
 
     def parameter_gradients(self) -> tuple[Tensor, ...]:
-        """The gradient of ``share`` times the sum of U over the images, one tensor for each of ``parameters``."""
+        """The gradient of ``share`` times the sum of U over the images.
+
+        Returns:
+            One tensor for each of the parameters.
+        """
         if self._parameter_gradients is None:
             self._parameter_gradients = self._differentiate(self._parameters)
         return self._parameter_gradients
@@ -60,7 +73,13 @@ class Energies:
 
 
 class Visit(NamedTuple):
-    """``energies`` at the latents G Phi^T of a ``weight`` Phi (d_z, d_features), where the chain stayed ``times``."""
+    """A state of the last layer that a chain visited.
+
+    Attributes:
+        energies: At the latents G Phi^T.
+        weight: Phi (d_z, d_features).
+        times: How many steps the chain stayed.
+    """
 
     energies: Energies
     weight: Tensor
@@ -68,12 +87,20 @@ class Visit(NamedTuple):
 
 
 def mean_energy(visits: Sequence[Visit], features: Tensor, parameters: Sequence[Tensor]) -> Tensor:
-    """The energy in nats per image, averaged over all visits: a 0-d float64 tensor with known gradients.
+    """The energy in nats per image, averaged over all visits.
 
-    ``visits`` hold energies whose ``share`` is one visit's weight, 1 / (number of visits, repeated ones counted, times
-    number of images). The backward pass hands ``parameters`` and ``features`` G (N, d_features) the gradients that
-    they hold, so everything that listens to an ordinary backward pass sees them; gradients of gradients there are none,
-    and it can be made once. The first visit's gradients are overwritten by the sum, to save a copy.
+    The backward pass hands ``parameters`` and ``features`` the gradients that they hold, so everything that listens to
+    an ordinary backward pass sees them; gradients of gradients there are none, and it can be made once. The first
+    visit's gradients are overwritten by the sum, to save a copy.
+
+    Args:
+        visits: Energies whose ``share`` is one visit's weight, 1 / (number of visits, repeated ones counted, times
+            number of images).
+        features: G (N, d_features).
+        parameters: Those of the energies.
+
+    Returns:
+        A 0-d float64 tensor with known gradients.
     """
     value = torch.zeros((), dtype=torch.float64, device=features.device)
     feature_gradient = torch.zeros_like(features)
@@ -94,10 +121,18 @@ def mean_energy(visits: Sequence[Visit], features: Tensor, parameters: Sequence[
 def mean_energy_of_shares(
     visits: Sequence[Visit], shares: Tensor, features: Tensor, parameters: Sequence[Tensor]
 ) -> Tensor:
-    """``mean_energy`` where the device alone knows how long the chain stayed: ``shares`` (visits,) add up to one.
+    """``mean_energy`` where the device alone knows how long the chain stayed; nothing is read on the host.
 
-    Nothing is read on the host; the visits' ``times`` are not used. A share of zero counts as nothing even where the
-    energy is no number, as that of a refused proposal can be.
+    A share of zero counts as nothing even where the energy is NaN, as that of a refused proposal can be.
+
+    Args:
+        visits: The start and each proposal; their ``times`` are not used.
+        shares: (visits,), adding up to one.
+        features: G (N, d_features).
+        parameters: Those of the energies.
+
+    Returns:
+        A 0-d float64 tensor with known gradients.
     """
 
     def weigh(values: Tensor, share: Tensor) -> Tensor:

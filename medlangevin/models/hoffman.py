@@ -12,11 +12,20 @@ from medlangevin.samplers import mala, ula
 class Hoffman(VAE):
     """The encoder learns from the ELBO of its q; the decoder from log p(x, z) at the end of a chain started in q.
 
-    ``num_steps`` Langevin steps of ``step_size`` eta on U(z) = -log p(x, z) of one image, in nats (a sum over the
-    image's elements, no mean): z' = z - eta grad U + sqrt(2 eta) xi, with an accept/reject test per image if
-    ``metropolis``. The baseline of the LAE paper is num_steps 2, step_size 0.005, without the test. ``elbo`` and
-    ``log_weights`` are those of q; the approximate posterior is the end of the chain. Hoffman (2017), with Langevin
-    steps as in the LAE paper's baseline.
+    The steps are on U(z) = -log p(x, z) of one image, in nats (a sum over the image's elements, no mean):
+    z' = z - eta grad U + sqrt(2 eta) xi. ``elbo`` and ``log_weights`` are those of q; the approximate posterior is the
+    end of the chain.
+
+    Args:
+        encoder: x -> mean and scale of q(z | x), each (N, d).
+        decoder: z (N, d) -> what the likelihood is of.
+        likelihood: p(x | z).
+        latent_dim: d.
+        num_steps: Langevin steps of a chain; 2 in the baseline of the LAE paper.
+        step_size: eta; 0.005 there.
+        metropolis: Whether each step has an accept/reject test per image; not there.
+
+    Source: Hoffman (2017), with Langevin steps as in the LAE paper's baseline.
     """
 
     def __init__(
@@ -39,7 +48,14 @@ class Hoffman(VAE):
         """Its value is minus the ELBO of q, averaged over the batch; its gradient is that only in the encoder.
 
         In the decoder and the likelihood it is the gradient of -log p(x | z) at the end z of the chain, through which
-        no gradient flows. Parts: elbo, log_likelihood and kl of q; chain_log_likelihood; acceptance.
+        no gradient flows.
+
+        Args:
+            x: Images (N, C, *spatial).
+            generator: The source of noise; None: torch's default one.
+
+        Returns:
+            The loss; its parts are elbo, log_likelihood and kl of q; chain_log_likelihood; acceptance.
         """
         draw = self._draw_initial(x, generator)
         # The chain's first evaluation also gives the encoder its gradient, and leaves the decoder's untouched.

@@ -25,13 +25,29 @@ Tempering = Literal["none", "fixed", "free"]
 
 
 class HVAE(RefinedModel):
-    """phi_0 ~ q(z | x), kappa_0 ~ N(0, T0 I), then ``num_steps`` leapfrog steps down U = -log p(x, .).
+    """phi_0 ~ q(z | x), kappa_0 ~ N(0, T0 I), then leapfrog steps down U = -log p(x, .).
 
-    After step k the velocity is multiplied by alpha_k, prod_k alpha_k = T0^(-1/2). ``tempering``: ``none``, T0 = 1;
-    ``fixed``, the quadratic schedule with a learned T0 > 1; ``free``, learned alpha_k in (0, 1). Both start at
-    ``initial_temperature`` > 1. ``step_size`` t lies inside (0, ``max_step_size``), one per dimension, learned if
-    ``learn_step_size``. ``checkpoint_steps``: as in ``QSLVAE``. Paper: Algorithm 1; docs/mathematics.md, the bound.
-    Raises MedlangevinError if ``tempering`` and ``initial_temperature`` do not go together.
+    After step k the velocity is multiplied by alpha_k, prod_k alpha_k = T0^(-1/2).
+
+    Args:
+        encoder: x -> mean and scale of q(z | x), each (N, d).
+        decoder: z (N, d) -> what the likelihood is of.
+        likelihood: p(x | z).
+        latent_dim: d.
+        num_steps: K.
+        step_size: t at first, one for each dimension.
+        max_step_size: t lies inside (0, ``max_step_size``).
+        learn_step_size: Whether t is learned.
+        tempering: ``none``, T0 = 1; ``fixed``, the quadratic schedule with a learned T0 > 1; ``free``, learned alpha_k
+            in (0, 1).
+        initial_temperature: What T0 starts at, above 1 for the latter two.
+        checkpoint_steps: Compute each step again in the backward pass, for memory that does not grow with
+            ``num_steps``.
+
+    Raises:
+        MedlangevinError: ``tempering`` and ``initial_temperature`` do not go together.
+
+    Source: Caterini, Doucet & Sejdinovic (2018), Algorithm 1; docs/mathematics.md, the bound.
     """
 
     def __init__(
@@ -90,7 +106,11 @@ class HVAE(RefinedModel):
         return torch.ones_like(self.step_size_logit[0])
 
     def shorten_steps(self) -> bool:
-        """Halve t."""
+        """Halve t.
+
+        Returns:
+            True.
+        """
         halve_step_size(self.step_size_logit)
         return True
 

@@ -13,9 +13,18 @@ from medlangevin.samplers.flow import recomputed
 
 
 class IWAE(VAE):
-    """A VAE trained on log (1/K) sum_k p(x, z_k) / q(z_k | x), K = ``num_samples`` draws. Paper, Eq. 8.
+    """A VAE trained on log (1/K) sum_k p(x, z_k) / q(z_k | x), with K draws.
 
     Its approximate posterior is not q but what q becomes when one of K draws is kept in proportion to its weight.
+
+    Args:
+        encoder: x -> mean and scale of q(z | x), each (N, d).
+        decoder: z (N, d) -> what the likelihood is of.
+        likelihood: p(x | z).
+        latent_dim: d.
+        num_samples: K.
+
+    Source: Burda, Grosse & Salakhutdinov (2016), Eq. 8.
     """
 
     def __init__(
@@ -27,9 +36,15 @@ class IWAE(VAE):
     def training_loss(self, x: Tensor, generator: torch.Generator | None = None) -> Loss:
         """Minus the K-sample bound, averaged over the batch.
 
-        Draws that do not fit into memory together are weighed in turn, and again in the backward pass. Parts: elbo;
-        log_likelihood (of the draws, weighted); kl, the difference of the two; effective_samples, 1 / sum of squared
-        normalised weights.
+        Draws that do not fit into memory together are weighed in turn, and again in the backward pass.
+
+        Args:
+            x: Images (N, C, *spatial).
+            generator: The source of noise; None: torch's default one.
+
+        Returns:
+            The loss; its parts are elbo; log_likelihood (of the draws, weighted); kl, the difference of the two;
+            effective_samples, 1 / sum of squared normalised weights.
         """
         mean, scale = self._encode(x)
         # Draw by draw, one row for each image: so several processes can share a batch.
@@ -58,7 +73,15 @@ class IWAE(VAE):
         return Loss(-elbo, {name: part.detach() for name, part in parts.items()})
 
     def elbo(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """One draw of the K-sample bound for each image, (N,) in nats."""
+        """One draw of the K-sample bound for each image.
+
+        Args:
+            x: Images (N, C, *spatial).
+            generator: The source of noise; None: torch's default one.
+
+        Returns:
+            (N,) in nats.
+        """
         return self.log_likelihood(x, self.num_samples, generator)
 
     def _draw_posterior(self, x: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -27,10 +27,17 @@ _ADAPTATION_GAIN = 0.05
 
 
 class LinearEncoder(nn.Module):
-    """q(z | x) = N(Phi g(x), scale^2 I), with ``features`` g: x -> (N, ``num_features``) and no bias.
+    """q(z | x) = N(Phi g(x), scale^2 I), without a bias.
 
-    ``weight`` Phi (``latent_dim``, ``num_features``) starts orthogonal; it is a parameter if ``learned`` and otherwise
-    a buffer, part of the state all the same.
+    Args:
+        features: g: x -> (N, ``num_features``).
+        latent_dim: d.
+        num_features: The number of features.
+        learned: Whether Phi is a parameter; otherwise it is a buffer, part of the state all the same.
+        scale: The standard deviation of q.
+
+    Attributes:
+        weight: Phi (``latent_dim``, ``num_features``), which starts orthogonal.
     """
 
     weight: Tensor
@@ -46,7 +53,14 @@ class LinearEncoder(nn.Module):
             self.register_buffer("weight", weight)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and scale of q(z | x), each (N, ``latent_dim``)."""
+        """Mean and scale of q(z | x).
+
+        Args:
+            x: Images (N, C, *spatial).
+
+        Returns:
+            Each (N, ``latent_dim``).
+        """
         mean = amortized.latents(self.weight, self.features(x).to(self.weight.dtype))
         return mean, torch.full_like(mean, self.scale)
 
@@ -54,7 +68,7 @@ class LinearEncoder(nn.Module):
 class LAE(VAE):
     """An autoencoder z = Phi g(x; psi) whose last layer Phi follows amortized Langevin dynamics (ALD) while it trains.
 
-    ``features`` is g, with ``num_features`` outputs. ``update`` says where Phi comes from:
+    ``update`` says where Phi comes from:
 
     * ``langevin``: ``num_updates`` T ALD steps per mini-batch, accepted or rejected if ``metropolis``. They sample
       exp(-V(Phi)), V the energy -log p(x, z) summed over the mini-batch, at temperature one. ``step_size`` is that of
@@ -69,8 +83,27 @@ class LAE(VAE):
     Evaluation (``elbo``, ``log_weights``) takes q(z | x) = N(Phi g(x), ``scale``^2 I). Posterior samples are the ends
     of MALA chains, ``posterior_steps`` long, one for each sample, started at Phi g(x), and as good as these are long;
     their step size starts from ``posterior_step_size`` and is adapted in the first half, each chain's for itself.
-    ``running_acceptance`` is the share of accepted proposals in recent mini-batches. Raises MedlangevinError for
-    settings that make no sense.
+
+    Args:
+        features: g, x -> (N, ``num_features``).
+        decoder: z (N, d) -> what the likelihood is of.
+        likelihood: p(x | z).
+        latent_dim: d.
+        num_features: The number of features.
+        num_updates: T.
+        step_size: As above.
+        metropolis: Whether updates are accepted or rejected.
+        update: As above.
+        scale: The standard deviation of q(z | x).
+        posterior_steps: Steps of the chain of a posterior sample, at least 2.
+        posterior_step_size: Their size at first.
+
+    Attributes:
+        running_acceptance: The share of accepted proposals in recent mini-batches.
+        latent_step_size: The step on z of ``mala``.
+
+    Raises:
+        MedlangevinError: Settings that make no sense.
     """
 
     encoder: LinearEncoder
@@ -123,7 +156,11 @@ class LAE(VAE):
             self.register_buffer("latent_step_size", torch.tensor(step_size))
 
     def shorten_steps(self) -> bool:
-        """Halve the step on z of ``update`` mala."""
+        """Halve the step on z of ``update`` mala.
+
+        Returns:
+            Whether there is one.
+        """
         if self.update != "mala":
             return False
         self.latent_step_size.mul_(0.5)
@@ -139,9 +176,14 @@ class LAE(VAE):
         With ``mala`` the value is the energy at the ends of the chains, and the gradient of Phi and psi that of
         |z - Phi g(x)|^2 / (2 ``scale``^2) there: T + 2 evaluations of the decoder.
 
-        Parts: log_joint (minus the loss), log_likelihood and log_prior of the last visited state, in nats per image;
-        weight_norm, the Frobenius norm of Phi; acceptance, the share of accepted proposals (``langevin``, ``mala``);
-        step_size, that of the chains on z (``mala``).
+        Args:
+            x: Images (N, C, *spatial).
+            generator: The source of noise; None: torch's default one.
+
+        Returns:
+            The loss; its parts are log_joint (minus the loss), log_likelihood and log_prior of the last visited state,
+                in nats per image; weight_norm, the Frobenius norm of Phi; acceptance, the share of accepted proposals
+                (``langevin``, ``mala``); step_size, that of the chains on z (``mala``).
         """
         if self.update == "langevin" and self.training:
             loss, value, latent, acceptance = self._langevin(x, generator)

@@ -28,19 +28,33 @@ from medlangevin.system.errors import MedlangevinError
 
 
 class QSLVAE(RefinedModel):
-    """phi_0 ~ q(z | x), then ``num_steps`` quasi-symplectic Langevin steps; ``bound`` says towards what.
+    """phi_0 ~ q(z | x), then quasi-symplectic Langevin steps; ``bound`` says towards what.
 
-    ``flow``, the paper's: kappa_0 ~ N(0, T0 I), steps down U = -log p(x, .) with fixed ``damping`` nu >= 0,
-    ``noise_scale`` sigma >= 0 and ``initial_temperature`` T0 > 0; t per dimension. ``annealed``: steps along densities
-    from q to p(x, .) at learned fractions; t per step and dimension; nu starts at ``damping`` and is learned, unless it
-    is 0, when the velocity is never refreshed; sigma and T0 follow from it, so they cannot be set.
+    Args:
+        encoder: x -> mean and scale of q(z | x), each (N, d).
+        decoder: z (N, d) -> what the likelihood is of.
+        likelihood: p(x | z).
+        latent_dim: d.
+        num_steps: K.
+        step_size: t at first.
+        max_step_size: t lies inside (0, ``max_step_size``).
+        learn_step_size: Whether t is learned.
+        step_unit: Steps in units of z (``latent``), or (``posterior``) of the standard deviations of q(z | x), where
+            one t suits all likelihoods and the flow follows the posterior as it narrows; there no force changes the
+            velocity by more than sqrt(d) a step. exp(L) is unbiased either way (docs/mathematics.md, how large may the
+            step be).
+        bound: ``flow``, the paper's: kappa_0 ~ N(0, T0 I), steps down U = -log p(x, .) with fixed nu, sigma and T0; t
+            per dimension. ``annealed``: steps along densities from q to p(x, .) at learned fractions; t per step and
+            dimension; sigma and T0 follow from nu, so they cannot be set.
+        damping: nu >= 0; with ``annealed`` what it starts at and is learned from, unless it is 0, when the velocity is
+            never refreshed.
+        noise_scale: sigma >= 0.
+        initial_temperature: T0 > 0.
+        checkpoint_steps: Compute each step again in the backward pass, for memory that does not grow with
+            ``num_steps``.
 
-    ``step_unit``: steps in units of z, or (``posterior``) of the standard deviations of q(z | x), where one t suits all
-    likelihoods and the flow follows the posterior as it narrows; there no force changes the velocity by more than
-    sqrt(d) a step. exp(L) is unbiased either way (docs/mathematics.md, how large may the step be).
-    ``step_size`` t lies inside (0, ``max_step_size``) and is learned if ``learn_step_size``. ``checkpoint_steps``
-    computes each step again in the backward pass, for memory that does not grow with ``num_steps``.
-    Raises MedlangevinError on settings that ``annealed`` has no use for.
+    Raises:
+        MedlangevinError: A setting that ``annealed`` has no use for.
     """
 
     def __init__(
@@ -106,7 +120,11 @@ class QSLVAE(RefinedModel):
         return self.fraction_logits.softmax(0).cumsum(0)
 
     def shorten_steps(self) -> bool:
-        """Halve t."""
+        """Halve t.
+
+        Returns:
+            True.
+        """
         halve_step_size(self.step_size_logit)
         return True
 

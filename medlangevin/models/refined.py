@@ -22,8 +22,11 @@ from medlangevin.samplers import FlowResult, PhaseState, Potential, scalar_like,
 class Refinement(NamedTuple):
     """A moved sample and what its move costs.
 
-    ``position`` z (N, d); ``log_weight`` and ``bound`` (N,) float64: L and the training bound, both without their term
-    log p(x | z); ``parts``: named 0-d tensors for the log.
+    Attributes:
+        position: z (N, d).
+        log_weight: L without its term log p(x | z), (N,) float64.
+        bound: The training bound without that term, (N,) float64.
+        parts: Named 0-d tensors for the log.
     """
 
     position: Tensor
@@ -33,24 +36,49 @@ class Refinement(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """Coordinates w that a flow moves in, z = ``origin`` + ``unit`` * w: those of z itself, or standardised by q.
+    """Coordinates w that a flow moves in, z = origin + unit * w: those of z itself, or standardised by q.
 
     An affine map of phase space leaves the determinant of a flow's Jacobian as it is, and with it L.
+
+    Attributes:
+        origin: (N, d), or a number.
+        unit: (N, d), or a number.
     """
 
     origin: Tensor | float = 0.0
     unit: Tensor | float = 1.0
 
     def latent(self, w: Tensor) -> Tensor:
-        """z (N, d) of ``w``."""
+        """z of w.
+
+        Args:
+            w: (N, d).
+
+        Returns:
+            (N, d).
+        """
         return self.origin + self.unit * w
 
     def coordinates(self, z: Tensor) -> Tensor:
-        """w (N, d) of ``z``."""
+        """w of z.
+
+        Args:
+            z: (N, d).
+
+        Returns:
+            (N, d).
+        """
         return (z - self.origin) / self.unit
 
     def potential(self, potential: Potential) -> Potential:
-        """The potential of z as one of w, without the constant log-determinant."""
+        """The potential of z as one of w, without the constant log-determinant.
+
+        Args:
+            potential: A function of z.
+
+        Returns:
+            A function of w.
+        """
         return lambda w: potential(self.latent(w))
 
 
@@ -68,7 +96,13 @@ class RefinedModel(AmortizedModel):
     def training_loss(self, x: Tensor, generator: torch.Generator | None = None) -> Loss:
         """Minus the bound, averaged over the batch; gradients flow through the whole map, its forces included.
 
-        Parts: elbo, log_likelihood, kl (what the bound takes off the log-likelihood), nats per image, and the map's.
+        Args:
+            x: Images (N, C, *spatial).
+            generator: The source of noise; None: torch's default one.
+
+        Returns:
+            The loss; its parts are elbo, log_likelihood, kl (what the bound takes off the log-likelihood), in nats per
+                image, and the map's.
         """
         refinement = self._refine(x, generator, create_graph=True)
         log_likelihood = self.likelihood.log_prob(x, self.decoder(refinement.position)).mean()
@@ -79,13 +113,29 @@ class RefinedModel(AmortizedModel):
 
     @torch.no_grad()
     def elbo(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """One draw of the bound for each image, (N,) in nats."""
+        """One draw of the bound for each image.
+
+        Args:
+            x: Images (N, C, *spatial).
+            generator: The source of noise; None: torch's default one.
+
+        Returns:
+            (N,) in nats.
+        """
         refinement = self._refine(x, generator, create_graph=False)
         return self.likelihood.log_prob(x, self.decoder(refinement.position)) + refinement.bound
 
     @torch.no_grad()
     def log_weights(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """L, (N,) in nats: exp(L) is unbiased for p(x) whatever the settings of the map."""
+        """L: exp(L) is unbiased for p(x) whatever the settings of the map.
+
+        Args:
+            x: Images (N, C, *spatial).
+            generator: The source of noise; None: torch's default one.
+
+        Returns:
+            (N,) in nats.
+        """
         refinement = self._refine(x, generator, create_graph=False)
         return self.likelihood.log_prob(x, self.decoder(refinement.position)) + refinement.log_weight
 

@@ -11,7 +11,14 @@ from medlangevin.samplers import standard_normal
 
 
 class EncoderDraw(NamedTuple):
-    """One ``z`` ~ q(z | x) = N(``mean``, diag(``scale``)^2) of each image, (N, d) all three, and ``log_q`` (N,)."""
+    """One z ~ q(z | x) = N(mean, diag(scale)^2) of each image.
+
+    Attributes:
+        z: (N, d).
+        log_q: log q(z | x), (N,) float64.
+        mean: (N, d).
+        scale: (N, d).
+    """
 
     z: Tensor
     log_q: Tensor
@@ -19,12 +26,26 @@ class EncoderDraw(NamedTuple):
     scale: Tensor
 
     def log_density(self, z: Tensor) -> Tensor:
-        """log q of other points (N, d), (N,) float64."""
+        """log q of other points.
+
+        Args:
+            z: (N, d).
+
+        Returns:
+            (N,) float64, in nats.
+        """
         return standard_normal_log_prob((z - self.mean) / self.scale) - self.scale.double().log().sum(-1)
 
 
 class AmortizedModel(LatentVariableModel):
-    """A model whose encoder maps x to q(z | x) = N(mean, diag(scale)^2), each (N, d)."""
+    """A model whose encoder maps x to q(z | x) = N(mean, diag(scale)^2).
+
+    Args:
+        encoder: x -> mean and scale of q(z | x), each (N, d).
+        decoder: z (N, d) -> what the likelihood is of.
+        likelihood: p(x | z).
+        latent_dim: d.
+    """
 
     def __init__(self, *, encoder: nn.Module, decoder: nn.Module, likelihood: Likelihood, latent_dim: int) -> None:
         super().__init__(decoder=decoder, likelihood=likelihood, latent_dim=latent_dim)
@@ -50,7 +71,15 @@ class VAE(AmortizedModel):
     """ELBO = E_q[log p(x | z)] - KL(q || p), the divergence in closed form."""
 
     def training_loss(self, x: Tensor, generator: torch.Generator | None = None) -> Loss:
-        """Minus the ELBO, averaged over the batch. Parts: elbo, log_likelihood, kl, in nats per image."""
+        """Minus the ELBO, averaged over the batch.
+
+        Args:
+            x: Images (N, C, *spatial).
+            generator: The source of noise; None: torch's default one.
+
+        Returns:
+            The loss; its parts are elbo, log_likelihood and kl, in nats per image.
+        """
         log_likelihood, divergence = self._bound(x, generator)
         elbo = (log_likelihood - divergence).mean()
         parts = {"elbo": elbo, "log_likelihood": log_likelihood.mean(), "kl": divergence.mean()}
@@ -58,13 +87,29 @@ class VAE(AmortizedModel):
 
     @torch.no_grad()
     def elbo(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """log p(x | z) - KL with one z ~ q for each image, (N,) in nats."""
+        """log p(x | z) - KL with one z ~ q for each image.
+
+        Args:
+            x: Images (N, C, *spatial).
+            generator: The source of noise; None: torch's default one.
+
+        Returns:
+            (N,) in nats.
+        """
         log_likelihood, divergence = self._bound(x, generator)
         return log_likelihood - divergence
 
     @torch.no_grad()
     def log_weights(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """L = log p(x, z) - log q(z | x), z ~ q, (N,) in nats."""
+        """L = log p(x, z) - log q(z | x), z ~ q.
+
+        Args:
+            x: Images (N, C, *spatial).
+            generator: The source of noise; None: torch's default one.
+
+        Returns:
+            (N,) in nats.
+        """
         draw = self._draw_initial(x, generator)
         return -self.potential(x)(draw.z) - draw.log_q
 
@@ -77,6 +122,14 @@ class VAE(AmortizedModel):
 
 
 def gaussian_kl(mean: Tensor, scale: Tensor) -> Tensor:
-    """KL(N(mean, diag(scale)^2) || N(0, I)) of each row, (N, d) -> (N,) float64, in nats."""
+    """KL(N(mean, diag(scale)^2) || N(0, I)) of each row.
+
+    Args:
+        mean: (N, d).
+        scale: (N, d).
+
+    Returns:
+        (N,) float64, in nats.
+    """
     mean, scale = mean.double(), scale.double()
     return 0.5 * (mean.square() + scale.square() - 1).sum(-1) - scale.log().sum(-1)

@@ -57,7 +57,14 @@ class Conv5Features(Features):
             preserve_variance(layer)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The features."""
+        """The features.
+
+        Args:
+            x: (N, C, H, W).
+
+        Returns:
+            (N, ``num_features``).
+        """
         x = self.standardise(x)
         for convolution in self.convolutions:
             x = centred_softplus(convolution(x))
@@ -134,7 +141,14 @@ class Conv5Decoder(nn.Module):
             self.convolutions[-1].get_parameter("weight").mul_(0.1)
 
     def forward(self, z: Tensor) -> Tensor:
-        """The image's mean, or logits, as ``output`` says."""
+        """The image's mean, or logits, as ``output`` says.
+
+        Args:
+            z: (N, ``latent_dim``).
+
+        Returns:
+            (N, *``image_shape``).
+        """
         image = centred_softplus(self.expand(centred_softplus(self.dense(z)))).unflatten(1, self._start)
         for convolution in self.convolutions[:-1]:
             image = centred_softplus(transposed_convolution(convolution, image))

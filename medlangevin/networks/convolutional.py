@@ -46,7 +46,14 @@ class ScaledLinear(nn.Linear):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """x W^T / sqrt(features in) + b."""
+        """x W^T / sqrt(features in) + b.
+
+        Args:
+            x: (N, features in).
+
+        Returns:
+            (N, features out).
+        """
         return functional.linear(x * self.in_features**-0.5, self.weight, self.bias)
 
 
@@ -117,7 +124,14 @@ class ConvFeatures(Features):
             preserve_variance(layer)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The features."""
+        """The features.
+
+        Args:
+            x: (N, C, *spatial).
+
+        Returns:
+            (N, ``num_features``).
+        """
         x = self.standardise(x)
         for convolution in self.convolutions:
             x = centred_softplus(convolution(x))
@@ -141,7 +155,14 @@ class ConvEncoder(ConvFeatures):
         self.head = GaussianHead(self.num_features, latent_dim, initial_scale=initial_scale)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-        """Mean and scale of q(z | x)."""
+        """Mean and scale of q(z | x).
+
+        Args:
+            x: (N, C, *spatial).
+
+        Returns:
+            The mean and the scale, each (N, ``latent_dim``).
+        """
         mean, scale = self.head(super().forward(x))
         return mean, scale
 
@@ -198,7 +219,14 @@ class ConvDecoder(nn.Module):
             self.convolutions[-1].get_parameter("weight").mul_(0.1)
 
     def forward(self, z: Tensor) -> Tensor:
-        """The image's mean, or logits, as ``output`` says."""
+        """The image's mean, or logits, as ``output`` says.
+
+        Args:
+            z: (N, ``latent_dim``).
+
+        Returns:
+            (N, *``image_shape``).
+        """
         hidden = centred_softplus(self.dense(z))
         image = centred_softplus(self.expand(hidden)).unflatten(1, self._start)
         last = len(self.convolutions) - 1

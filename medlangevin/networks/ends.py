@@ -66,7 +66,14 @@ class GaussianHead(nn.Linear):
             self.bias[latent_dim:] = math.log(math.expm1(initial_scale))
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-        """Mean and scale."""
+        """Mean and scale of q(z | x).
+
+        Args:
+            features: (N, ``num_features``).
+
+        Returns:
+            Each (N, ``latent_dim``).
+        """
         mean, raw_scale = super().forward(features).chunk(2, dim=1)
         return mean, functional.softplus(raw_scale) + 1e-6
 
@@ -86,7 +93,14 @@ class FeatureEncoder(nn.Module):
         self.head = GaussianHead(features.num_features, latent_dim, initial_scale=initial_scale)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and scale of q(z | x)."""
+        """Mean and scale of q(z | x).
+
+        Args:
+            x: (N, C, *spatial).
+
+        Returns:
+            The mean and the scale, each (N, ``latent_dim``).
+        """
         mean, scale = self.head(self.features(x))
         return mean, scale
 

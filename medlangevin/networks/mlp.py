@@ -42,7 +42,14 @@ class DenseLayers(nn.Module):
             _orthogonal(layer, gain)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Through all layers."""
+        """Through all layers.
+
+        Args:
+            x: (N, ``inputs``).
+
+        Returns:
+            (N, ``widths[-1]``).
+        """
         for layer, norm in zip(self.layers, self.norms, strict=True):
             x = self.activation(norm(layer(x)))
         return x
@@ -74,7 +81,14 @@ class MLPFeatures(Features):
         self.dense = DenseLayers(math.prod(image_shape), widths=widths, activation=activation, layer_norm=layer_norm)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The features."""
+        """The features.
+
+        Args:
+            x: (N, C, *spatial).
+
+        Returns:
+            (N, ``num_features``).
+        """
         return self.dense(self.standardise(x).flatten(1))
 
 
@@ -128,7 +142,14 @@ class MLPDecoder(nn.Module):
         _orthogonal(self.last, 0.1)  # start as small differences from the mean image
 
     def forward(self, z: Tensor) -> Tensor:
-        """The image's mean, or logits, as ``output`` says."""
+        """The image's mean, or logits, as ``output`` says.
+
+        Args:
+            z: (N, ``latent_dim``).
+
+        Returns:
+            (N, *``image_shape``).
+        """
         image = self.last(self.dense(z)).unflatten(1, self.mean_logit.shape)
         return image_output(image, self.mean_logit, self.output)
 

@@ -20,6 +20,11 @@ class CheckpointWriter:
     after an epoch that is too short for that nothing is written. The best weights are held in memory meanwhile, and
     ``best`` is written with ``last``, so the two always agree.
 
+    Args:
+        run_dir: The folder of the run.
+        learner: What is written.
+        saved_epoch: As below.
+
     Attributes:
         saved_epoch: The epoch of ``last``; 0 before the first.
     """

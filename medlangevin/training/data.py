@@ -16,11 +16,17 @@ FEW = 10
 
 
 class TrainingData(NamedTuple):
-    """Images to train on and to validate on (None: on none, and every epoch counts as the best so far).
+    """What a configuration trains on.
 
-    ``image_shape`` (C, *spatial); ``noun``, what one of them is called; ``description``, for data.json; ``identity``,
-    the keys of it that a resumed run must find unchanged; ``location``, where they are, and ``summary``, how many, in
-    words.
+    Attributes:
+        training: Images to train on.
+        validation: Images to validate on; None: none, and every epoch counts as the best so far.
+        image_shape: (C, *spatial).
+        noun: What one of them is called.
+        description: For data.json.
+        identity: The keys of it that a resumed run must find unchanged.
+        location: Where they are, in words.
+        summary: How many, in words.
     """
 
     training: Source
@@ -34,7 +40,18 @@ class TrainingData(NamedTuple):
 
 
 def load_data(config: Config, device: torch.device | str = "cpu") -> TrainingData:
-    """Read what ``config`` trains on; benchmark images are put on ``device``. Raises MedlangevinError, one line."""
+    """Read what a configuration trains on.
+
+    Args:
+        config: The run.
+        device: Where benchmark images are put.
+
+    Returns:
+        The data.
+
+    Raises:
+        MedlangevinError: They cannot be read, in one line.
+    """
     return _crops(config.data, device) if config.images is None else _images(config.images, device)
 
 

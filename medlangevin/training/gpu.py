@@ -1,4 +1,4 @@
-"""CUDA graphs: a whole gradient step recorded once and launched at once, where launching its kernels takes longest."""
+"""What makes a step fast on a GPU: CUDA graphs, which launch it as a whole, and kernels that suit its shapes."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,11 +14,15 @@ WARM_UP = 3
 
 
 class Recorded(Generic[Output]):
-    """``function`` of tensors of fixed shapes, on a CUDA device called ``WARM_UP`` times and from then on replayed.
+    """A function of tensors of fixed shapes, called ``WARM_UP`` times on a CUDA device and from then on replayed.
 
-    The function may draw from ``generators`` alone, must not read anything on the host, and gives tensors that the
-    next call overwrites. Inputs of other shapes, and all of them on other devices or if not ``enabled``, are passed to
-    the function as it is.
+    It gives tensors that the next call overwrites. Inputs of other shapes, and all of them on other devices, are passed
+    to the function as they are.
+
+    Args:
+        function: What is called. It may draw from ``generators`` alone and must not read anything on the host.
+        generators: Its sources of noise.
+        enabled: Otherwise every call is passed on as it is.
     """
 
     def __init__(
@@ -43,11 +47,25 @@ class Recorded(Generic[Output]):
         return self._graph is not None
 
     def takes(self, *inputs: Tensor) -> bool:
-        """Whether ``inputs`` have the shapes that are, or will be, recorded: those of the first call."""
+        """Whether inputs have the shapes that are, or will be, recorded: those of the first call.
+
+        Args:
+            inputs: Those of a call.
+
+        Returns:
+            True before the first call.
+        """
         return self._shapes is None or tuple(value.shape for value in inputs) == self._shapes
 
     def __call__(self, *inputs: Tensor) -> Output:
-        """What ``function`` gives for ``inputs``."""
+        """What the function gives.
+
+        Args:
+            inputs: Tensors.
+
+        Returns:
+            Its output.
+        """
         if not self._enabled or not self.takes(*inputs):
             return self._function(*inputs)
         self._shapes = tuple(value.shape for value in inputs)
@@ -72,13 +90,29 @@ class Recorded(Generic[Output]):
 
 
 def recordable(device: torch.device, num_processes: int, *, wanted: bool) -> bool:
-    """Whether steps on ``device`` are to be recorded: on one CUDA device, as collectives are none of a graph's."""
+    """Whether steps are to be recorded.
+
+    Args:
+        device: Where the steps are made.
+        num_processes: Of the training.
+        wanted: Whether the configuration wants it.
+
+    Returns:
+        True on one CUDA device; a graph cannot hold the exchange between processes.
+    """
     return wanted and device.type == "cuda" and num_processes == 1
 
 
 @contextmanager
 def recording_stream(device: torch.device) -> Iterator[None]:
-    """Work on a stream of its own, as CUDA's default one cannot be recorded; nothing changes on other devices."""
+    """Work on a stream of its own, as CUDA's default one cannot be recorded; nothing changes on other devices.
+
+    Args:
+        device: Where the work is done.
+
+    Yields:
+        Nothing.
+    """
     if device.type != "cuda":
         yield
         return
@@ -90,12 +124,25 @@ def recording_stream(device: torch.device) -> Iterator[None]:
 
 
 def tunable(model: nn.Module, device: torch.device, *, wanted: bool) -> bool:
-    """Whether ``model`` on ``device`` gains: volumes on a CUDA device do; images, measured, do not."""
+    """Whether a model gains by channels last in memory and by kernels that cuDNN has timed.
+
+    Args:
+        model: The model.
+        device: Where it is.
+        wanted: Whether the configuration wants it.
+
+    Returns:
+        True for volumes on a CUDA device; images, measured, do not gain.
+    """
     return wanted and device.type == "cuda" and any(weight.ndim == 5 for weight in model.parameters())
 
 
 def put_channels_last(model: nn.Module) -> None:
-    """Lay out the weights of volumes' convolutions with their channels last in memory; no number changes."""
+    """Lay out the weights of volumes' convolutions with their channels last in memory; no number changes.
+
+    Args:
+        model: The model, changed in place.
+    """
     for module in model.modules():
         if isinstance(module, (nn.Conv3d, nn.ConvTranspose3d)):
             module.to(memory_format=torch.channels_last_3d)
@@ -103,7 +150,14 @@ def put_channels_last(model: nn.Module) -> None:
 
 @contextmanager
 def tuned_kernels(enabled: bool) -> Iterator[None]:
-    """Let cuDNN time its kernels for every shape that it meets, which takes seconds; at the end it is as it was."""
+    """Let cuDNN time its kernels for every shape that it meets, which takes seconds; at the end it is as it was.
+
+    Args:
+        enabled: Otherwise nothing changes.
+
+    Yields:
+        Nothing.
+    """
     before = torch.backends.cudnn.benchmark
     torch.backends.cudnn.benchmark = before or enabled
     try:

@@ -1,4 +1,4 @@
-"""What to do when the numbers stop being numbers: which of them did, and one clear line when training cannot go on."""
+"""What to do about NaN and infinity: which numbers they are, and one clear line when training cannot go on."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,14 @@ from medlangevin.system.errors import MedlangevinError
 
 
 class Health(NamedTuple):
-    """Where training is, which epoch the last checkpoint holds (0: none yet), and how many steps were ``skipped``."""
+    """Where training is, and what there is to go on from.
+
+    Attributes:
+        step: The number of the step.
+        epoch: The number of the epoch.
+        saved_epoch: That of the last checkpoint; 0: none yet.
+        skipped: How many steps of this epoch were left out.
+    """
 
     step: int
     epoch: int
@@ -17,7 +24,14 @@ class Health(NamedTuple):
     skipped: int = 0
 
     def stopped(self, problem: str) -> MedlangevinError:
-        """The error that says where training stopped and why, what there is to go on from, and what to try."""
+        """The error that says where training stopped and why, what there is to go on from, and what to try.
+
+        Args:
+            problem: Why, in words.
+
+        Returns:
+            One line.
+        """
         before = f", after {self.skipped} skipped step{'s' * (self.skipped > 1)} of this epoch" if self.skipped else ""
         kept = f"checkpoints/last holds epoch {self.saved_epoch}" if self.saved_epoch else "no checkpoint was made yet"
         return MedlangevinError(
@@ -27,7 +41,15 @@ class Health(NamedTuple):
 
 
 def loss_problem(loss: Tensor, parts: dict[str, Tensor]) -> str | None:
-    """Which parts of a loss are NaN or infinite; None where the loss is a number."""
+    """Which parts of a loss are NaN or infinite.
+
+    Args:
+        loss: The loss.
+        parts: Its parts by name.
+
+    Returns:
+        None where the loss is finite.
+    """
     if torch.isfinite(loss).all():
         return None
     bad = [f"{name} = {float(value)}" for name, value in parts.items() if _bad(value)]
@@ -35,7 +57,15 @@ def loss_problem(loss: Tensor, parts: dict[str, Tensor]) -> str | None:
 
 
 def gradient_problem(norm: Tensor, model: torch.nn.Module) -> str | None:
-    """The first parameter whose gradient is NaN or infinite; None where the norm of all of them is a number."""
+    """The first parameter whose gradient is NaN or infinite.
+
+    Args:
+        norm: That of all gradients together.
+        model: The model.
+
+    Returns:
+        None where the norm is finite.
+    """
     if torch.isfinite(norm):
         return None
     bad = [name for name, value in model.named_parameters() if value.grad is not None and _bad(value.grad)]
@@ -43,7 +73,14 @@ def gradient_problem(norm: Tensor, model: torch.nn.Module) -> str | None:
 
 
 def weight_problem(model: torch.nn.Module) -> str | None:
-    """The first parameter or buffer that is NaN or infinite; None where there is none."""
+    """The first parameter or buffer that is NaN or infinite.
+
+    Args:
+        model: The model.
+
+    Returns:
+        None where there is none.
+    """
     bad = next((name for name, value in model.state_dict().items() if _bad(value)), None)
     return None if bad is None else f"{bad} is not finite"
 

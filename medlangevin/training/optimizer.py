@@ -1,4 +1,4 @@
-"""The optimiser that a configuration names."""
+"""The optimiser that a configuration names, and its learning rate from step to step."""
 
 import math
 from typing import Any, Literal
@@ -11,10 +11,16 @@ from medlangevin.config import TrainingConfig
 def make_optimizer(
     model: torch.nn.Module, training: TrainingConfig, *, recorded: bool = False
 ) -> torch.optim.Optimizer:
-    """Adam or Adamax (Kingma & Ba 2015, Algs. 1 and 2) or plain gradient descent on all parameters of ``model``.
+    """Adam or Adamax (Kingma & Ba 2015, Algs. 1 and 2) or plain gradient descent.
 
-    ``recorded``: its steps are to be recorded in a CUDA graph. Then its learning rate is a tensor on the model's
-    device, as a graph would keep a number for ever.
+    Args:
+        model: Whose parameters are optimised.
+        training: The settings.
+        recorded: Its steps are to be recorded in a CUDA graph. Then its learning rate is a tensor on the model's
+            device, as a graph would keep a number for ever.
+
+    Returns:
+        The optimiser of all parameters.
     """
     settings: dict[str, Any] = {"lr": training.learning_rate}
     if recorded:
@@ -36,7 +42,12 @@ def make_optimizer(
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Set the learning rate of all parameters, in place where it is a tensor."""
+    """Set the learning rate of all parameters, in place where it is a tensor.
+
+    Args:
+        optimizer: The optimiser.
+        rate: The learning rate.
+    """
     for group in optimizer.param_groups:
         if isinstance(group["lr"], torch.Tensor):
             group["lr"].fill_(rate)
@@ -47,10 +58,18 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 def learning_rate_factor(
     step: int, *, total_steps: int, warmup_steps: int, schedule: Literal["constant", "cosine"]
 ) -> float:
-    """What the base learning rate is multiplied with at ``step`` (from 0).
+    """What the base learning rate is multiplied with at a step.
 
-    Rises linearly over ``warmup_steps``, then stays 1 (``constant``) or falls along half a cosine to 0 at
-    ``total_steps`` (``cosine``; Loshchilov & Hutter 2017, Eq. 5 without restarts).
+    Args:
+        step: The number of the step, from 0.
+        total_steps: Where ``cosine`` ends at 0.
+        warmup_steps: Over which the factor rises linearly.
+        schedule: Then it stays 1 (``constant``) or falls along half a cosine (``cosine``).
+
+    Returns:
+        The factor, 0 to 1.
+
+    Source: Loshchilov & Hutter (2017), Eq. 5 without restarts.
     """
     if step < warmup_steps:
         return (step + 1) / warmup_steps

@@ -11,10 +11,16 @@ from medlangevin.system.errors import MedlangevinError
 
 
 def make_fabric(training: TrainingConfig) -> Fabric:
-    """The devices of a training, one process each; further processes are started here unless torchrun or SLURM did.
+    """The devices of a training, one process each; further ones are started here unless torchrun or SLURM did.
 
-    Raises MedlangevinError where there are fewer devices than asked for, and where the processes that were started are
-    not as many as ``training`` says.
+    Args:
+        training: The settings.
+
+    Returns:
+        The devices, launched.
+
+    Raises:
+        MedlangevinError: There are fewer devices than ``training`` says, or not as many processes were started.
     """
     accelerator, wanted = training.accelerator, training.devices * training.nodes
     if accelerator == "cuda" and not torch.cuda.is_available():

@@ -18,8 +18,14 @@ class EpochBatches(Sampler[list[int]]):
     """Batches of positions 0..``count`` - 1 in random order; the last may be smaller.
 
     The order is a function of ``seed`` and the epoch alone: call ``set_epoch`` before each. Of every batch the process
-    ``rank`` of ``processes`` gets its share, as even as possible. A last batch with fewer images than processes is left
-    out.
+    gets its share, as even as possible. A last batch with fewer images than processes is left out.
+
+    Args:
+        count: The number of images.
+        batch_size: Images of a batch, of all processes together.
+        seed: The run's.
+        rank: The number of this process, from 0.
+        processes: How many there are.
     """
 
     def __init__(self, count: int, batch_size: int, *, seed: int, rank: int = 0, processes: int = 1) -> None:
@@ -31,7 +37,11 @@ class EpochBatches(Sampler[list[int]]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which epoch comes next."""
+        """Say which epoch comes next.
+
+        Args:
+            epoch: Its number.
+        """
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -39,12 +49,20 @@ class EpochBatches(Sampler[list[int]]):
         return full * (self.batch_size >= self.processes) + (rest >= self.processes)
 
     def rows(self) -> list[Rows]:
-        """Which part of each batch is this process's."""
+        """Which part of each batch is this process's.
+
+        Returns:
+            A part for each batch.
+        """
         sizes = [min(self.batch_size, self.count - first) for first in range(0, self.count, self.batch_size)]
         return [self._share(size) for size in sizes if size >= self.processes]
 
     def positions(self) -> Iterator[Tensor]:
-        """This process's part of each batch of the epoch, int64."""
+        """This process's part of each batch of the epoch.
+
+        Yields:
+            Positions, int64.
+        """
         order = torch.randperm(self.count, generator=generator(self.seed, "order", self.epoch))
         for batch, rows in zip(order.split(self.batch_size), self.rows(), strict=False):
             yield batch[rows.start : rows.start + rows.size]
@@ -64,17 +82,44 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
     def shuffled(self, order: EpochBatches, noise: torch.Generator) -> Iterator[Tensor]:
-        """The batches of the epoch that ``order`` stands at; ``noise`` is for what is drawn anew every epoch."""
+        """The batches of the epoch that ``order`` stands at.
+
+        Args:
+            order: Which images are in which batch.
+            noise: For what is drawn anew every epoch.
+
+        Yields:
+            The batches x (n, C, *spatial).
+        """
 
     def in_order(self, batch_size: int) -> Iterator[Tensor]:
-        """All images, always the same."""
+        """All images, always the same.
+
+        Args:
+            batch_size: Images of a batch.
+
+        Yields:
+            The batches x (n, C, *spatial).
+        """
 
     def mean(self) -> Tensor:
-        """The mean image (C, *spatial)."""
+        """The mean image.
+
+        Returns:
+            (C, *spatial).
+        """
 
 
 class CropSource:
-    """Crops, read by ``num_workers`` processes if not 0; for training changed a little, see ``augment``."""
+    """Crops of ears; for training changed a little, see ``augment``.
+
+    Args:
+        crops: The crops.
+        num_workers: Processes that read them; 0: this one does.
+        shift_voxels: How far training crops are moved, at most.
+        noise: Standard deviation of white noise on training crops, in units of x.
+        device: Where training batches are changed.
+    """
 
     def __init__(
         self,
@@ -94,7 +139,15 @@ class CropSource:
         return len(self.crops)
 
     def shuffled(self, order: EpochBatches, noise: torch.Generator) -> Iterator[Tensor]:
-        """See ``Source``; the batches are on the device, as they are changed there."""
+        """See ``Source``; the batches are on the device, as they are changed there.
+
+        Args:
+            order: Which images are in which batch.
+            noise: For what is drawn anew every epoch.
+
+        Yields:
+            The batches x (n, C, *spatial).
+        """
         if self._loader is None or self._loader[0] is not order:
             workers = self._num_workers
             loader: DataLoader[Tensor] = DataLoader(
@@ -106,16 +159,31 @@ class CropSource:
             yield augment(x, noise, shift_voxels=self._shift_voxels, noise=self._noise)
 
     def in_order(self, batch_size: int) -> Iterator[Tensor]:
-        """See ``Source``."""
+        """See ``Source``.
+
+        Args:
+            batch_size: Images of a batch.
+
+        Returns:
+            The batches x (n, C, *spatial).
+        """
         return iter(DataLoader(self.crops, batch_size=batch_size))
 
     def mean(self) -> Tensor:
-        """See ``Source``."""
+        """See ``Source``.
+
+        Returns:
+            (C, *spatial).
+        """
         return self.crops.mean()
 
 
 class MemorySource:
-    """Images held as uint8, on the device that they are trained on."""
+    """Images held as uint8, on the device that they are trained on.
+
+    Args:
+        images: The images.
+    """
 
     def __init__(self, images: ModelImages) -> None:
         self.images = images
@@ -124,15 +192,34 @@ class MemorySource:
         return len(self.images)
 
     def shuffled(self, order: EpochBatches, noise: torch.Generator) -> Iterator[Tensor]:
-        """See ``Source``; ``noise`` binarises the images where that is done anew every time."""
+        """See ``Source``; ``noise`` binarises the images where that is done anew every time.
+
+        Args:
+            order: Which images are in which batch.
+            noise: For what is drawn anew every epoch.
+
+        Yields:
+            The batches x (n, C, *spatial).
+        """
         for positions in order.positions():
             yield self.images.batch(positions.to(self.images.images.device), generator=noise)
 
     def in_order(self, batch_size: int) -> Iterator[Tensor]:
-        """See ``Source``."""
+        """See ``Source``.
+
+        Args:
+            batch_size: Images of a batch.
+
+        Yields:
+            The batches x (n, C, *spatial).
+        """
         for first in range(0, len(self), batch_size):
             yield self.images.batch(slice(first, first + batch_size))
 
     def mean(self) -> Tensor:
-        """See ``Source``."""
+        """See ``Source``.
+
+        Returns:
+            (C, *spatial).
+        """
         return self.images.mean()

@@ -2,7 +2,7 @@
 
 import tracemalloc
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
 import yaml
@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medlangevin.config import Config, dump_config, load_config, parse_config
+from medlangevin.config.schema import Place
 from medlangevin.config.yaml_text import parse_yaml
 from medlangevin.papers.table.schema import load_table
 from medlangevin.system.errors import MedlangevinError
@@ -127,13 +128,23 @@ values = st.recursive(
 )
 
 
-def sections(schema: Any) -> st.SearchStrategy[dict[str, Any]]:
-    """Mappings with the keys of ``schema``: of its sections the same, of the rest anything."""
-    parts = {
-        name: sections(field.annotation) | values if hasattr(field.annotation, "model_fields") else values
-        for name, field in schema.model_fields.items()
-    }
-    return st.fixed_dictionaries({}, optional=parts)
+def sections(annotation: Any) -> st.SearchStrategy[Any]:
+    """Mappings with the keys of any kind of section that may stand there: of its sections the same, of the rest any."""
+    kinds = Place(annotation).sections()
+    if not kinds:
+        return values
+    return st.one_of(
+        st.fixed_dictionaries(
+            {},
+            optional={
+                name: st.sampled_from(get_args(field.annotation)) | values
+                if get_origin(field.annotation) is Literal
+                else sections(field.annotation) | values
+                for name, field in kind.model_fields.items()
+            },
+        )
+        for kind in kinds
+    )
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)
