@@ -161,7 +161,7 @@ def test_an_ear_is_not_judged_by_its_own_fold():
         for subjects, shift in ((first_subjects, 0.0), (second_subjects, 1.0))
     )
     found = classifier_test(first, second, first_subjects.astype(str), second_subjects.astype(str), permutations=1)
-    assert found.accuracy < 0.5
+    assert found.accuracy < 0.25
 
 
 @pytest.mark.parametrize(("rows", "neighbours"), [(44, 5), (48, 7)])
