@@ -1,4 +1,7 @@
-"""The shape measures of one ear, each with its definition; what cannot be found is missing and says why."""
+"""The shape measures of one ear, each with its definition; what cannot be found is missing and says why.
+
+Published estimates of the duct's length from the A and B value are the last functions.
+"""
 
 import dataclasses
 import math

@@ -10,8 +10,10 @@ import pytest
 from scipy.ndimage import gaussian_filter, shift
 
 from medlangevin.config import parse_config
-from medlangevin.evaluation.memorisation import audit, copying_test, nearest, p_values
+from medlangevin.datasets.datalist import Ear
+from medlangevin.evaluation.memorisation import Neighbours, _result, audit, copying_test, nearest, p_values
 from medlangevin.reports.montage import draw_pairs
+from medlangevin.shape.volumes import Volume
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.nifti import read_volume, write_volume
 from medlangevin.training.train import train
@@ -75,6 +77,19 @@ def test_the_test_of_all_ears_together_is_one_sided():
     z = -4.5 / math.sqrt(63 / 12)
     assert copying_test(low, high) == pytest.approx({"z": z, "p": 1 / 20})
     assert copying_test(high, low) == pytest.approx({"z": -z, "p": 1})
+
+
+def test_an_ear_is_flagged_in_both_spaces_alone():
+    """Nearest over second nearest: the lowest of all in both spaces, in images alone and in latents alone."""
+
+    def found(image: list[float], latent: list[float]) -> dict[str, Neighbours]:
+        zero = np.zeros(len(image), dtype=np.int64)
+        scores = {"image": np.array(image), "latent": np.array(latent)}
+        return {space: Neighbours(score, zero, np.ones(len(image))) for space, score in scores.items()}
+
+    volumes = [Volume(name, Path(name), name) for name in ("both", "images", "latents")]
+    groups = {"synthetic": found([0.1, 0.1, 0.9], [0.1, 0.9, 0.1]), "held_out": found([0.5, 0.6], [0.6, 0.5])}
+    assert _result(volumes, [Ear(Path("ear.nii"), "someone", "R")], groups)["copies"] == ["both"]
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from medlangevin.shape.resampling import bootstrap_interval, permutation_p, permuted_labels, rows_of_subjects
+from medlangevin.shape.resampling import (
+    bootstrap_interval,
+    permutation_p,
+    permutation_test,
+    permuted_labels,
+    rows_of_subjects,
+)
 
 
 def _difference(first, second):
@@ -51,3 +57,8 @@ def test_permutations_keep_subjects_whole_and_the_number_of_them():
 def test_a_permutation_p_is_never_zero():
     assert permutation_p(2.0, np.array([0.0, 1.0, 1.5])) == pytest.approx(0.25)
     assert permutation_p(1.0, np.array([0.0, 1.0, 1.5])) == pytest.approx(0.75)
+
+
+def test_the_first_set_of_a_permutation_test_is_the_first():
+    observed, p = permutation_test(lambda labels: labels.sum(axis=0), ["a", "b"], list("abcde"), permutations=9)
+    assert (observed, p) == (2.0, 1.0)
