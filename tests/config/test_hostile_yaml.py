@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from medlangevin.config import Config, dump_config, load_config, parse_config
 from medlangevin.config.schema import Place
 from medlangevin.config.yaml_text import parse_yaml
+from medlangevin.papers.table.folder import require_ours
 from medlangevin.papers.table.schema import load_table
 from medlangevin.system.errors import MedlangevinError
 
@@ -224,6 +225,18 @@ def test_aliases_are_bounded_and_no_key_is_given_twice(text: str, message: str) 
     tracemalloc.stop()
     assert "\n" not in str(error.value)
     assert peak < 64 * 2**20
+
+
+def test_a_table_may_hold_aliases_and_the_marker_in_its_folder_may_not(tmp_path: Path) -> None:
+    shipped = load_table(Path(__file__).parents[2] / "configs" / "benchmarks" / "qsl_table1.yaml")
+    flows = [shipped.rows[row].model["flow"] for row in ("qsl_k5", "qsl_damped_k5", "annealed_k5")]
+    assert [flow["damping"] for flow in flows] == [0.0, 0.01, 0.1]
+    assert {flow["step_size"] for flow in flows} == {0.2}
+    (tmp_path / "benchmark.yaml").write_text("title: &name qsl_table1\nname: *name\n")
+    with pytest.raises(MedlangevinError, match="damaged"):
+        require_ours(tmp_path, shipped)
+    (tmp_path / "benchmark.yaml").write_text("title: qsl_table1\nname: qsl_table1\n")
+    require_ours(tmp_path, shipped)
 
 
 def test_as_many_values_and_levels_as_are_taken_are_taken() -> None:
