@@ -71,6 +71,7 @@ def measure(bound: str, recompute: bool, steps: int, batch_size: int, device: st
     before = _resident(device)
     kept = _bytes_kept(model, x, generator.manual_seed(1))
     for parameter in model.parameters():
+        assert parameter.grad is not None
         parameter.grad.zero_()
     started = time.perf_counter()
     model(x, generator.manual_seed(1)).loss.backward()

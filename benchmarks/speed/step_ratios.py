@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from medlangevin.config import parse_config
 from medlangevin.models import LatentVariableModel, build
+from medlangevin.models.vae import AmortizedModel
 
 SHAPE, BATCH = (1, 28, 28), 100
 Step = Callable[[], None]
@@ -29,7 +30,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     x = torch.rand(BATCH, *SHAPE, generator=torch.Generator().manual_seed(0)).round()
-    conv = {
+    conv: dict[str, dict[str, Any]] = {
         "VAE": {"kind": "vae"},
         "QSL-VAE annealed, K = 5": {"kind": "qsl_vae", "flow": FLOW},
         "QSL-VAE published flow, K = 5": {"kind": "qsl_vae", "flow": {**FLOW, "bound": "flow", "damping": 0.0}},
@@ -38,7 +39,10 @@ def main() -> None:
     steps = {name: training_step(made(CONV5 | model), x) for name, model in conv.items()}
     steps |= pythae_steps(x)
     report("convolutional networks of the QSL-VAE paper, batch 100", measure(steps, arguments.steps))
-    dense = {"VAE": {"kind": "vae"}, "LAE, T = 2": {"kind": "lae", "langevin": {"steps": 2, "step_size": 1e-4}}}
+    dense: dict[str, dict[str, Any]] = {
+        "VAE": {"kind": "vae"},
+        "LAE, T = 2": {"kind": "lae", "langevin": {"steps": 2, "step_size": 1e-4}},
+    }
     steps = {name: training_step(made(MLP | model), x, sgd=True) for name, model in dense.items()}
     report("fully connected networks of the LAE paper, batch 100", measure(steps, arguments.steps))
 
@@ -78,7 +82,9 @@ def pythae_steps(x: Tensor) -> dict[str, Step]:
     class Encoder(BaseEncoder):
         def __init__(self) -> None:
             super().__init__()
-            self.inner = made(CONV5 | {"kind": "vae"}).encoder
+            model = made(CONV5 | {"kind": "vae"})
+            assert isinstance(model, AmortizedModel)
+            self.inner = model.encoder
 
         def forward(self, x: Tensor) -> ModelOutput:
             mean, scale = self.inner(x)

@@ -7,6 +7,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -25,6 +26,8 @@ PADDING, SYNTAX = (0x28, 0x120), (0x2, 0x10)
 ALLOCATED, STORED, HIGH_BIT, SIGNED, SAMPLES = ((0x28, number) for number in (0x100, 0x101, 0x102, 0x103, 0x2))
 SHORTS = [ROWS, COLUMNS, ALLOCATED, STORED, HIGH_BIT, SIGNED, SAMPLES, PADDING]
 TEXTS = [POSITION, ORIENTATION, SPACING, SLOPE, INTERCEPT, FRAMES]
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ def _encode(element: Element, order: str, *, implicit: bool) -> bytes:
     return head + element.vr + struct.pack(order + "H", length & 0xFFFF) + element.value
 
 
-def _changed(file: File, tag: tuple[int, int], **changes: object) -> File:
+def _changed(file: File, tag: tuple[int, int], **changes: Any) -> File:
     return replace(file, body=tuple(replace(e, **changes) if e.tag == tag else e for e in file.body))
 
 
@@ -118,7 +121,7 @@ def _value(file: File, tag: tuple[int, int]) -> bytes:
     return next((e.value for e in file.body if e.tag == tag), b"")
 
 
-def _any(rng: np.random.Generator, items: list) -> object:
+def _any(rng: np.random.Generator, items: list[Item]) -> Item:
     return items[int(rng.integers(len(items)))]
 
 
@@ -166,7 +169,7 @@ def change_length(rng: np.random.Generator, file: File) -> bytes:
         rng, [0, 1, true - 1, true + 1, true + 2, true * 2, 0xFFFE, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFE, UNDEFINED]
     )
     body = list(file.body)
-    body[at] = replace(body[at], length=int(str(length)))
+    body[at] = replace(body[at], length=length)
     return build(replace(file, body=tuple(body)))
 
 
@@ -201,7 +204,7 @@ def extreme_value(rng: np.random.Generator, file: File) -> bytes:
     """A number that the volume depends on is extreme, empty, multi-valued or no number."""
     if rng.random() < 0.6:
         tag = _any(rng, TEXTS)
-        value = str(_any(rng, TEXT_VALUES)).encode()
+        value = _any(rng, TEXT_VALUES).encode()
         value += b" " * (len(value) % 2)
         vr = b"IS" if tag == FRAMES else b"DS"
     else:
@@ -270,7 +273,7 @@ def truncate(rng: np.random.Generator, file: File) -> bytes:
 
 def swap_syntax(rng: np.random.Generator, file: File) -> bytes:
     """The header names another transfer syntax than the data are in."""
-    named = str(_any(rng, [s for s in SYNTAXES if s != file.syntax])).encode()
+    named = _any(rng, [s for s in SYNTAXES if s != file.syntax]).encode()
     named += b"\0" * (len(named) % 2)
     return build(
         replace(file, meta=tuple(replace(e, value=named) if e.tag == SYNTAX else e for e in file.meta)), file.syntax
@@ -282,7 +285,7 @@ def cut_pixels(rng: np.random.Generator, file: File) -> bytes:
     value = _value(file, PIXEL_DATA)
     choice = int(rng.integers(6))
     if choice == 5:
-        return build(_added(file, Element(FRAMES, b"IS", str(_any(rng, ["2 ", "0 ", "99999999", "-1"])).encode())))
+        return build(_added(file, Element(FRAMES, b"IS", _any(rng, ["2 ", "0 ", "99999999", "-1"]).encode())))
     cut = [
         b"",
         value[: int(rng.integers(len(value)))],
@@ -295,7 +298,7 @@ def cut_pixels(rng: np.random.Generator, file: File) -> bytes:
 
 def nest(rng: np.random.Generator, file: File) -> bytes:
     """Sequences within sequences, with defined or undefined lengths, closed or not."""
-    depth = int(_any(rng, [1, 3, 40, 400, 2000, 20000]))
+    depth = _any(rng, [1, 3, 40, 400, 2000, 20000])
     order, implicit = file.order, file.syntax == IMPLICIT
     content = b""
     if rng.random() < 0.5:
@@ -314,7 +317,7 @@ def nest(rng: np.random.Generator, file: File) -> bytes:
 def undefine_length(rng: np.random.Generator, file: File) -> bytes:
     """An ordinary element says that its length is undefined."""
     at = int(rng.integers(len(file.body)))
-    vr = file.body[at].vr if rng.random() < 0.3 else bytes(_any(rng, [b"UN", b"OB", b"SQ", b"UT"]))
+    vr = file.body[at].vr if rng.random() < 0.3 else _any(rng, [b"UN", b"OB", b"SQ", b"UT"])
     body = list(file.body)
     body[at] = replace(body[at], vr=vr, length=UNDEFINED)
     return build(replace(file, body=tuple(body)))
@@ -353,7 +356,7 @@ def not_dicom(rng: np.random.Generator, file: File) -> bytes:
         b"\x1f\x8b",
         file.preamble,
     ]
-    return bytes(_any(rng, starts)) + noise
+    return _any(rng, starts) + noise
 
 
 def huge(rng: np.random.Generator, file: File) -> bytes:

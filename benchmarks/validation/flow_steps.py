@@ -19,6 +19,7 @@ from medlangevin.datasets.crops import CropDataset
 from medlangevin.datasets.datalist import read_index
 from medlangevin.evaluation.figure import figure_of
 from medlangevin.models import QSLVAE, LatentVariableModel
+from medlangevin.models.vae import AmortizedModel
 from medlangevin.runs.load import load_run
 from medlangevin.runs.randomness import generator
 
@@ -51,6 +52,7 @@ def main() -> None:
     )
     x = torch.stack([crops[position] for position in range(len(crops))])
     model = run.model
+    assert isinstance(model, AmortizedModel)
     with torch.no_grad():
         spread = model.encoder(x)[1].mean(0)
     own = bounds(model, x, arguments.draws)

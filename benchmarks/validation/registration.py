@@ -22,6 +22,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -156,10 +157,10 @@ def methods(fixed: ScannedEar) -> list[tuple[str, Callable[[ScannedEar], np.ndar
         ("ours (block), package's reference", package),
     ):
         matcher.fits(fixed.scan)  # what is prepared once per process
-        rows.append((label, lambda ear, matcher=matcher: ours(matcher, ear, to_frame)))
+        rows.append((label, partial(ours, matcher, to_frame)))
     for label, module, program, peer in peers.PEERS:
         here = importlib.util.find_spec(module) if module else shutil.which(program)
-        rows.append((label, (lambda ear, peer=peer: by_peer(peer, fixed, ear)) if here else None))
+        rows.append((label, partial(by_peer, peer, fixed) if here else None))
     return rows
 
 
@@ -167,7 +168,7 @@ def only_fit(matcher: Matcher, ear: ScannedEar) -> np.ndarray:
     return distinct_ears(matcher.fits(ear.scan))[0].matrix
 
 
-def ours(matcher: Matcher, ear: ScannedEar, to_frame: np.ndarray) -> np.ndarray:
+def ours(matcher: Matcher, to_frame: np.ndarray, ear: ScannedEar) -> np.ndarray:
     """Search, registration and crop; our side is our own finding."""
     matrix = only_fit(matcher, ear)
     extract(ear.scan, matrix)

@@ -65,7 +65,9 @@ def read_ears(
     for path in sorted((out / "crops").glob("*.json")):
         sidecar = json.loads(path.read_text())
         found[sidecar["series"], sidecar["side"]] = sidecar
-    single, both, missing, wrong = [], [], [], []
+    single: list[RegisteredEar] = []
+    both: list[RegisteredEar] = []
+    missing, wrong = [], []
     for path in sorted(truth.glob("*.json")):
         scan = json.loads(path.read_text())
         study = series_hash(key, scan["series_instance_uid"])

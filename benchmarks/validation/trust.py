@@ -14,10 +14,11 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from scipy.stats import beta
-from trust_cases import KINDS, Case, phantom_cases, simulated_cases
+from trust_cases import KINDS, Case, Truth, phantom_cases, simulated_cases
 
 from medlangevin.imaging.cohort.preprocess import single_threaded
 from medlangevin.imaging.registration.find_ears import FoundEar, find_ears
@@ -58,7 +59,7 @@ def main() -> None:
         report(title, list(fits(cases, arguments.method, cache)))
 
 
-def fits(cases: Iterator[Case], method: str, cache: Path | None) -> Iterator[dict]:
+def fits(cases: Iterator[Case], method: Literal["block", "correlation"], cache: Path | None) -> Iterator[dict]:
     """One record for each case: the ears that should be found and the figures of each fit."""
     known = [json.loads(line) for line in cache.read_text().splitlines()] if cache and cache.is_file() else []
     if known:
@@ -87,7 +88,7 @@ def _figures(ear: FoundEar, case: Case) -> dict:
     }
 
 
-def _error_mm(fit: Fit, truth: object) -> float:
+def _error_mm(fit: Fit, truth: Truth) -> float:
     home = np.linalg.solve(truth.matrix, np.c_[truth.points, np.ones(len(truth.points))].T)
     return float(np.linalg.norm((fit.matrix @ home)[:3].T - truth.points, axis=1).mean())
 

@@ -168,49 +168,49 @@ def _paint(scan: sitk.Image, where: np.ndarray, ears: list[Truth], rng: np.rando
     return _like(scan, np.where(where, bone + 100 * rng.standard_normal(hu.shape, dtype=np.float32), hu))
 
 
-def plain(name, kind, scan, ears, rng):
+def plain(name: str, kind: str, scan: sitk.Image, ears: list[Truth], rng: np.random.Generator) -> Case:
     return Case(name, kind, scan, ears)
 
 
-def noisy(name, kind, scan, ears, rng):
+def noisy(name: str, kind: str, scan: sitk.Image, ears: list[Truth], rng: np.random.Generator) -> Case:
     return Case(name, kind, _noise(scan, rng.uniform(250, 500), rng), ears)
 
 
-def thick(name, kind, scan, ears, rng):
+def thick(name: str, kind: str, scan: sitk.Image, ears: list[Truth], rng: np.random.Generator) -> Case:
     return Case(name, kind, _thick(scan, rng), ears)
 
 
-def turned(name, kind, scan, ears, rng):
+def turned(name: str, kind: str, scan: sitk.Image, ears: list[Truth], rng: np.random.Generator) -> Case:
     return Case(name, kind, *_turn(scan, ears, rng.uniform(25, 40), rng.uniform(5, 15), rng))
 
 
-def blurred(name, kind, scan, ears, rng):
+def blurred(name: str, kind: str, scan: sitk.Image, ears: list[Truth], rng: np.random.Generator) -> Case:
     return Case(name, kind, _blur(scan, rng.uniform(0.35, 0.7)), ears)
 
 
-def everything(name, kind, scan, ears, rng):
+def everything(name: str, kind: str, scan: sitk.Image, ears: list[Truth], rng: np.random.Generator) -> Case:
     """Thick, blurred, turned and noisy at once."""
     scan, ears = _turn(_thick(_blur(scan, rng.uniform(0.2, 0.5)), rng), ears, rng.uniform(20, 40), 10.0, rng)
     return Case(name, kind, _noise(scan, rng.uniform(150, 400), rng), ears)
 
 
-def grey_values(name, kind, scan, ears, rng):
+def grey_values(name: str, kind: str, scan: sitk.Image, ears: list[Truth], rng: np.random.Generator) -> Case:
     """A cone-beam scanner's values: the same picture, scaled and shifted."""
     return Case(name, kind, _like(scan, rng.uniform(0.45, 0.8) * _hu(scan) + rng.uniform(-100, 150)), ears)
 
 
-def metal(name, kind, scan, ears, rng):
+def metal(name: str, kind: str, scan: sitk.Image, ears: list[Truth], rng: np.random.Generator) -> Case:
     """An electrode array along some points of the duct, and streaks in the slices that hold it."""
     (ear,) = ears
     start = int(rng.integers(0, len(ear.points) // 3))
     beads = _near(scan, ear.points[start::4][:8], 0.4)
     hu = _hu(scan)
     streaks = gaussian_filter(rng.standard_normal(hu.shape, dtype=np.float32), (0, 0.6, 6.0))
-    streaks *= rng.uniform(150, 400) / streaks.std() * beads.any(axis=(1, 2))[:, None, None]
+    streaks *= rng.uniform(150, 400) / streaks.std() * beads.any(axis=(1, 2), keepdims=True)
     return Case(name, kind, _like(scan, np.where(beads, 4000, hu + streaks)), ears)
 
 
-def painted(name, kind, scan, ears, rng):
+def painted(name: str, kind: str, scan: sitk.Image, ears: list[Truth], rng: np.random.Generator) -> Case:
     """All fluid within 11 mm of the cochlea turned to bone."""
     near = _near(scan, np.array([ear.points.mean(0) for ear in ears]), 11.0)
     smooth = gaussian_filter(_hu(scan), 0.7)
@@ -218,12 +218,12 @@ def painted(name, kind, scan, ears, rng):
     return Case(name, kind, _paint(scan, near & fluid & (smooth > -400), ears, rng), [])
 
 
-def no_cochlea(name, kind, scan, ears, rng):
+def no_cochlea(name: str, kind: str, scan: sitk.Image, ears: list[Truth], rng: np.random.Generator) -> Case:
     """Vestibule and canals without a cochlea: a malformation. No crop of it is a cochlea's."""
     return Case(name, kind, _paint(scan, _near(scan, ears[0].points, rng.uniform(1.6, 2.0)), ears, rng), [])
 
 
-def cut(name, kind, scan, ears, rng):
+def cut(name: str, kind: str, scan: sitk.Image, ears: list[Truth], rng: np.random.Generator) -> Case:
     """The scan ends within the cochlea."""
     (ear,) = ears
     axis, share = int(rng.integers(3)), rng.uniform(0.2, 0.7)
@@ -237,17 +237,17 @@ def cut(name, kind, scan, ears, rng):
     return Case(name, kind, sitk.RegionOfInterest(scan, size.tolist(), start.tolist()), [])
 
 
-def elsewhere(name, kind, scan, ears, rng):
+def elsewhere(name: str, kind: str, scan: sitk.Image, ears: list[Truth], rng: np.random.Generator) -> Case:
     """A field of view without the ear; the scan comes ready."""
     return Case(name, kind, scan, [])
 
 
-def inverted(name, kind, scan, ears, rng):
+def inverted(name: str, kind: str, scan: sitk.Image, ears: list[Truth], rng: np.random.Generator) -> Case:
     """Fluid bright and bone dark, as in MR: no CT."""
     return Case(name, kind, _like(scan, 1600 - 0.8 * np.clip(_hu(scan), -200, 2200)), [])
 
 
-def overturned(name, kind, scan, ears, rng):
+def overturned(name: str, kind: str, scan: sitk.Image, ears: list[Truth], rng: np.random.Generator) -> Case:
     """Turned far beyond what is searched; a fit is right only if it is."""
     return Case(name, kind, *_turn(scan, ears, rng.uniform(60, 150), 5.0, rng))
 
