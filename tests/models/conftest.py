@@ -1,7 +1,7 @@
 """All models from their parts, and a linear-Gaussian one: the case where log p(x) and the posterior are known."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ LATENT_DIM, OUTPUTS, SCALE = 4, 6, 0.7
 
 
 STEPS = {"num_steps": 3, "step_size": 0.05, "max_step_size": 0.5}
-SETTINGS = {
+SETTINGS: dict[str, tuple[type[LatentVariableModel], dict[str, Any]]] = {
     "vae": (VAE, {}),
     "vae_flow": (VAEFlow, {"num_layers": 3}),
     "iwae": (IWAE, {"num_samples": 5}),

@@ -69,7 +69,7 @@ def exact_gap(precision: Tensor, bound: str, num_steps: int, t: float, damping: 
     zero, diagonal = torch.zeros_like(EYE), torch.diag(precision.diagonal())
     drift = blocks(EYE, t / 2 * EYE, zero, EYE)
     covariance = blocks(torch.diag(1 / precision.diagonal()), zero, zero, EYE)
-    log_kernels = 0.0
+    log_kernels: Tensor | float = 0.0
     for k in range(1, num_steps + 1):
         if bound == "annealed":
             fraction = k / num_steps

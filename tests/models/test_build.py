@@ -10,7 +10,7 @@ from medlangevin.models import build
 from medlangevin.networks import Conv5Decoder
 from medlangevin.system.errors import MedlangevinError
 
-KINDS = {
+KINDS: dict[str, type[models.LatentVariableModel]] = {
     "vae": models.VAE,
     "vae_flow": models.VAEFlow,
     "iwae": models.IWAE,

@@ -2,7 +2,7 @@
 
 import math
 from types import SimpleNamespace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -73,7 +73,7 @@ def test_qsl_vae_weights_are_unbiased(linear_gaussian, flow, seed):
     assert check.deviation < 3
 
 
-OTHERS = {
+OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
     "vae": ("vae", {}),
     "vae_flow": ("vae_flow", {"num_layers": 4}),
     "iwae": ("iwae", {}),
@@ -196,7 +196,7 @@ def _no_volume(flow, z):
 
 
 # What is wrong, and by how much the answer must be off, where that is a number.
-WRONG = {
+WRONG: dict[str, tuple[tuple[str, dict[str, Any]], tuple[str, Any], str, float | None]] = {
     "annealed without kinetic energy": (
         ("annealed", {"num_steps": 5}),
         ("medlangevin.models.qsl_vae.annealed_flow", _no_kinetic_energy),
@@ -275,7 +275,12 @@ def test_log_likelihood_is_the_evidence_and_does_not_depend_on_the_chunks(linear
     whole = model.log_likelihood(x, 20_000, torch.Generator().manual_seed(0))
     sizes = []
     weigh = model.log_weights
-    monkeypatch.setattr(model, "log_weights", lambda images, generator: sizes.append(len(images)) or weigh(images))
+
+    def recorded(images, generator):
+        sizes.append(len(images))
+        return weigh(images)
+
+    monkeypatch.setattr(model, "log_weights", recorded)
     monkeypatch.setattr("medlangevin.models.base._ELEMENTS_PER_CHUNK", 6 * 2 * 999)
     chunked = model.log_likelihood(x, 20_000)
     assert max(sizes) <= 2 * 999

@@ -1,6 +1,8 @@
 """exp(L) is unbiased for p(x) of a decoder that is not linear, with every likelihood: p(x) by a grid over d = 1."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -10,13 +12,13 @@ from medlangevin.likelihoods import Bernoulli, ContinuousBernoulli, DiscretizedL
 from medlangevin.models import HVAE, IWAE, LAE, QSLVAE, VAE, Hoffman, LatentVariableModel, VAEFlow
 
 SHAPE, SAMPLES = (1, 2, 2), 40_000
-LIKELIHOODS = {
+LIKELIHOODS: dict[str, Callable[[], Likelihood]] = {
     "gaussian": lambda: Gaussian(0.5),
     "bernoulli": Bernoulli,
     "continuous_bernoulli": ContinuousBernoulli,
     "discretized_logistic": lambda: DiscretizedLogistic(0.5),
 }
-FLOW = {"num_steps": 3, "step_size": 0.15, "max_step_size": 0.5}
+FLOW: dict[str, Any] = {"num_steps": 3, "step_size": 0.15, "max_step_size": 0.5}
 
 
 class Encoder(nn.Module):
@@ -34,8 +36,8 @@ class Encoder(nn.Module):
 def models(likelihood: Likelihood) -> dict[str, LatentVariableModel]:
     torch.manual_seed(0)
     decoder = nn.Sequential(nn.Linear(1, 9), nn.Tanh(), nn.Linear(9, 4), nn.Unflatten(1, SHAPE))
-    parts = {"encoder": Encoder(), "decoder": decoder, "likelihood": likelihood, "latent_dim": 1}
-    features = {"features": nn.Sequential(nn.Flatten(), nn.Linear(4, 3)), "num_features": 3, "scale": 1.0}
+    parts: dict[str, Any] = {"encoder": Encoder(), "decoder": decoder, "likelihood": likelihood, "latent_dim": 1}
+    features = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
     return {
         "vae": VAE(**parts),
         "vae_flow": VAEFlow(**parts, num_layers=3),
@@ -46,7 +48,7 @@ def models(likelihood: Likelihood) -> dict[str, LatentVariableModel]:
         "qsl flow": QSLVAE(**parts, **FLOW, bound="flow", damping=0.4, noise_scale=0.3, initial_temperature=1.2),
         "qsl annealed": QSLVAE(**parts, **FLOW, damping=1.3),
         "hoffman": Hoffman(**parts, num_steps=2, step_size=0.01),
-        "lae": LAE(**{key: parts[key] for key in ("decoder", "likelihood", "latent_dim")}, **features),
+        "lae": LAE(features=features, decoder=decoder, likelihood=likelihood, latent_dim=1, num_features=3, scale=1.0),
     }
 
 

@@ -1,5 +1,7 @@
 """Gradients of the losses, second order through the force included, against finite differences."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -13,7 +15,7 @@ SHAPES = {"2D": (1, 7, 6), "3D": (1, 5, 4, 6)}
 STEPS = {"num_steps": 3, "step_size": 0.1, "max_step_size": 0.5}
 WARM = {**STEPS, "initial_temperature": 1.4}
 IN_UNITS_OF_Q = {"step_unit": "posterior", "step_size": 0.4, "max_step_size": 1.0}
-CASES = {
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "vae": ("vae", {}),
     "vae_flow": ("vae_flow", {"num_layers": 3}),
     "iwae": ("iwae", {"num_samples": 4}),
@@ -34,7 +36,8 @@ WITH_STEPS = [name for name, (kind, _) in CASES.items() if kind in ("hvae", "qsl
 def tiny(assemble):
     def make(case: str, shape: tuple[int, ...] = SHAPES["2D"], **changes) -> tuple[LatentVariableModel, Tensor]:
         torch.manual_seed(0)
-        mean_image, widths = torch.rand(shape), {"channels": (3, 4), "hidden": 5}
+        mean_image = torch.rand(shape)
+        widths: dict[str, Any] = {"channels": (3, 4), "hidden": 5}
         kind, settings = CASES[case]
         model = assemble(
             kind,

@@ -100,7 +100,7 @@ def test_a_refused_proposal_without_energy_leaves_no_trace(undecided_on_host):
     assert parts["acceptance"] == 0
     assert torch.equal(model.encoder.weight, before)
     torch.testing.assert_close(loss, model.potential(x)(model.encoder(x)[0]).mean())
-    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in model.parameters())
 
 
 def require_plain_gradients(num_updates, metropolis, expected_acceptance):
@@ -120,8 +120,10 @@ def require_plain_gradients(num_updates, metropolis, expected_acceptance):
         torch.testing.assert_close(model.encoder.weight, weight)
         assert parts["acceptance"].item() == pytest.approx(acceptance)
         for name, parameter in model.named_parameters():
-            assert gradients[name].abs().sum() > 0
-            torch.testing.assert_close(parameter.grad, 2 * gradients[name])
+            gradient = gradients[name]
+            assert gradient is not None
+            assert gradient.abs().sum() > 0
+            torch.testing.assert_close(parameter.grad, 2 * gradient)
         seen.add(round(acceptance * num_updates))
     assert seen == (set(range(num_updates + 1)) if metropolis else {num_updates})
 
@@ -131,10 +133,12 @@ def require_plain_gradients(num_updates, metropolis, expected_acceptance):
 @pytest.mark.parametrize("num_updates", [1, 2, 5])
 def test_a_mini_batch_costs_one_decoder_evaluation_more_than_it_has_updates(num_updates, step_size):
     model = make(num_updates=num_updates, step_size=step_size)
+    decoder = model.decoder
+    assert isinstance(decoder, Decoder)
     for seed in range(5):
-        model.decoder.calls = 0
+        decoder.calls = 0
         model(images(), generator(seed)).loss.backward()
-        assert model.decoder.calls == num_updates + 1
+        assert decoder.calls == num_updates + 1
 
 
 @pytest.mark.claim("lae-updates")
@@ -146,12 +150,17 @@ def test_the_controls_make_no_updates(update):
     loss, parts = model(x, generator())
     loss.backward()
     z = model.encoder.features(x) @ before.T
+    assert isinstance(model.likelihood, Gaussian)
     energy = -torch.distributions.Normal(model.decoder(z), model.likelihood.scale).log_prob(x).flatten(1).sum(1)
     energy = energy - torch.distributions.Normal(0, 1).log_prob(z).sum(1)
     torch.testing.assert_close(loss, energy.mean())
     assert "acceptance" not in parts
     assert torch.equal(model.encoder.weight, before)
-    learned = {name for name, parameter in model.named_parameters() if parameter.grad.abs().sum() > 0}
+    learned = {
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.grad is not None and parameter.grad.abs().sum() > 0
+    }
     assert learned == {name for name, _ in model.named_parameters()}
     assert ("encoder.weight" in learned) == (update == "gradient")
     torch.testing.assert_close(before @ before.T, torch.eye(LATENT_DIM, dtype=torch.float64))
@@ -234,11 +243,18 @@ def linear_model(**options) -> tuple[LAE, Tensor]:
     return model, x.unflatten(1, SHAPE)
 
 
+def linear_parts(model: LAE) -> tuple[Tensor, Tensor, Tensor]:
+    """Weight and bias of the decoder, and the scale of the likelihood."""
+    assert isinstance(model.decoder, Affine)
+    assert isinstance(model.likelihood, Gaussian)
+    return model.decoder.weight.detach(), model.decoder.bias.detach(), model.likelihood.scale.detach()
+
+
 def posterior(model: LAE, x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean (N, d) and covariance (d, d) of z given x under the model's own linear decoder."""
-    weight, scale = model.decoder.weight.detach(), model.likelihood.scale.detach()
+    weight, bias, scale = linear_parts(model)
     covariance = torch.linalg.inv(torch.eye(LATENT_DIM, dtype=torch.float64) + weight.T @ weight / scale**2)
-    return (x.flatten(1) - model.decoder.bias.detach()) @ weight @ covariance / scale**2, covariance
+    return (x.flatten(1) - bias) @ weight @ covariance / scale**2, covariance
 
 
 @pytest.mark.claim("posterior-scale")
@@ -277,7 +293,7 @@ def test_the_bound_and_the_evidence_of_a_linear_model():
     x = x[:1]
     mean, scale = (part.detach() for part in model.encoder(x))
     assert torch.equal(scale, torch.full((1, LATENT_DIM), 0.2, dtype=torch.float64))
-    weight, sigma = model.decoder.weight.detach(), model.likelihood.scale.detach()
+    weight, bias, sigma = linear_parts(model)
     at_mean = model.likelihood.log_prob(x, model.decoder(mean)).detach()
     expected = at_mean - 0.5 * 0.2**2 * weight.square().sum() / sigma**2
     expected = expected - 0.5 * (mean.square().sum() + LATENT_DIM * (0.2**2 - 1 - math.log(0.2**2)))
@@ -285,7 +301,7 @@ def test_the_bound_and_the_evidence_of_a_linear_model():
     # 4 standard errors: a false-alarm rate of 6e-5 over seeds.
     assert abs(draws.mean() - expected) < 4 * draws.std() / 20_000**0.5
     covariance = weight @ weight.T + sigma**2 * torch.eye(len(weight))
-    evidence = torch.distributions.MultivariateNormal(model.decoder.bias.detach(), covariance).log_prob(x.flatten(1))
+    evidence = torch.distributions.MultivariateNormal(bias, covariance).log_prob(x.flatten(1))
     assert draws.mean() < evidence
 
 
@@ -336,6 +352,7 @@ def test_refined_latents_train_the_decoder_and_the_encoder_learns_to_predict_the
     misfit = 0.5 * ((z - prediction) / 0.05).square().sum(1).mean()
     names = [name for name, _ in model.named_parameters()]
     expected = torch.autograd.grad(energy + misfit, list(model.parameters()))
+    assert isinstance(model.decoder, Decoder)
     model.decoder.calls = 0
     loss, parts = model.training_loss(x, generator(7))
     assert model.decoder.calls == 3 + 2
@@ -355,6 +372,7 @@ def test_the_encoder_predicts_the_posterior_mean_of_a_linear_decoder_and_the_ste
     acceptance 0.5735 to 0.5745; the prior mean in place of m(x) misses by 0.27.
     """
     model, x = linear_model(update="mala", num_updates=5)
+    assert isinstance(model.decoder, Affine)
     with torch.no_grad():
         model.decoder.weight.mul_(3)  # or the posterior would hardly differ from the prior
     for parameter in (*model.decoder.parameters(), *model.likelihood.parameters()):

@@ -26,6 +26,11 @@ def make_model() -> LAE:
     ).double()
 
 
+def gradient_of(parameter: nn.Parameter) -> Tensor:
+    assert parameter.grad is not None
+    return parameter.grad
+
+
 def train(model: nn.Module, rank: int = 0, processes: int = 1) -> dict[str, Tensor]:
     """``STEPS`` steps of gradient descent on this process's share; what happened in them.
 
@@ -39,11 +44,12 @@ def train(model: nn.Module, rank: int = 0, processes: int = 1) -> dict[str, Tens
         optimiser.zero_grad()
         loss, parts = model(batch[rank::processes], rng)
         loss.backward()
-        gradients.append(torch.cat([parameter.grad.flatten() for parameter in model.parameters()]))
+        gradients.append(torch.cat([gradient_of(parameter).flatten() for parameter in model.parameters()]))
         optimiser.step()
         inner = model.module if isinstance(model, DistributedDataParallel) else model
         losses.append(loss.detach())
         acceptances.append(parts["acceptance"])
+        assert isinstance(inner, LAE)
         weights.append(inner.encoder.weight.clone())
     histories = {"loss": losses, "acceptance": acceptances, "gradient": gradients, "weight": weights}
     return {name: torch.stack(history) for name, history in histories.items()}

@@ -52,7 +52,8 @@ def test_every_shipped_config_builds_a_model_for_cochlea_crops(path):
     loss = model(torch.rand(1, *shape), generator())
     loss.loss.backward()
     assert torch.isfinite(loss.loss)
-    assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters() if parameter.requires_grad)
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.requires_grad]
+    assert all(gradient is not None and torch.isfinite(gradient).all() for gradient in gradients)
     assert model.sample(1, generator()).shape == (1, *shape)
 
 

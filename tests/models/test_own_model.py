@@ -147,9 +147,11 @@ def test_importing_it_is_enough_in_python() -> None:
     with pytest.raises(MedlangevinError, match="input should be"):
         parse_config({"name": "a", "model": {"kind": "robust_vae"}}, source="x")
     spec = importlib.util.spec_from_file_location("own_model", EXAMPLE)
+    assert spec is not None
+    assert spec.loader is not None
     spec.loader.exec_module(importlib.util.module_from_spec(spec))
     model = parse_config({"name": "a", "model": {"kind": "robust_vae"}}, source="x").model
-    assert (type(model).__name__, model.degrees) == ("RobustVAEConfig", 4)
+    assert (type(model).__name__, dict(model)["degrees"]) == ("RobustVAEConfig", 4)
     assert ModelConfig.model_validate(model.model_dump()) == model
 
 
@@ -157,8 +159,11 @@ def test_a_kind_of_ones_own_needs_a_name_of_its_own() -> None:
     class Taken(ModelConfig):
         kind: str = "vae"
 
+    def unused(*_: object) -> VAE:
+        raise AssertionError("a refused kind is built")
+
     with pytest.raises(MedlangevinError, match="Taken names no kind of model"):
-        register(Taken, lambda *_: None)
+        register(Taken, unused)
     taken = type("Taken", (KINDS["vae"],), {})
     with pytest.raises(MedlangevinError, match="the kind 'vae' is medlangevin's own"):
-        register(taken, lambda *_: None)
+        register(taken, unused)

@@ -1,5 +1,7 @@
 """Networks in bfloat16 (autocast): latents, integrators and densities stay in full precision."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -8,7 +10,7 @@ from medlangevin.config import ModelConfig
 from medlangevin.models import build
 
 SHAPE = (1, 6, 5)
-MODELS = {
+MODELS: dict[str, dict[str, Any]] = {
     "vae": {"kind": "vae"},
     "vae_flow": {"kind": "vae_flow"},
     "iwae": {"kind": "iwae"},

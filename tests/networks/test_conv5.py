@@ -1,6 +1,7 @@
 """The papers' 2D networks: sizes of every layer, numbers of parameters, start values, derivatives."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -11,11 +12,20 @@ from medlangevin.networks import Conv5Decoder, Conv5Encoder, Conv5Features, stri
 from medlangevin.system.errors import MedlangevinError
 
 SHAPES = [(1, 28, 28), (3, 32, 32), (2, 27, 31), (1, 1, 2)]
-SMALL = {"channels": (3, 4), "hidden": 6}
+SMALL: dict[str, Any] = {"channels": (3, 4), "hidden": 6}
 
 
 def centred(values: torch.Tensor) -> torch.Tensor:
     return functional.softplus(values) - math.log(2)
+
+
+def features_of(encoder: Conv5Encoder) -> Conv5Features:
+    assert isinstance(encoder.features, Conv5Features)
+    return encoder.features
+
+
+def convolutions(network: nn.Module) -> list[nn.Conv2d | nn.ConvTranspose2d]:
+    return [layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)]
 
 
 def sizes_of(network: nn.Module, inputs: torch.Tensor) -> list[tuple[int, ...]]:
@@ -35,7 +45,8 @@ def test_the_sizes_are_those_of_the_papers():
     assert sizes_of(decoder, torch.randn(1, 64)) == [(32, 7, 7), (16, 14, 14), (1, 28, 28)]
     assert (decoder.dense.in_features, decoder.dense.out_features) == (64, 450)
     assert (decoder.expand.in_features, decoder.expand.out_features) == (450, 32 * 4 * 4)
-    assert (encoder.features.dense.in_features, encoder.features.dense.out_features) == (512, 450)
+    dense = features_of(encoder).dense
+    assert (dense.in_features, dense.out_features) == (512, 450)
 
 
 @pytest.mark.claim("conv5")
@@ -80,8 +91,8 @@ def test_signals_keep_their_size_through_depth():
     decoder = Conv5Decoder((1, 28, 28), 64)
     sizes: list[float] = []
     for layer in [
-        *encoder.features.convolutions,
-        encoder.features.dense,
+        *features_of(encoder).convolutions,
+        features_of(encoder).dense,
         decoder.dense,
         decoder.expand,
         *decoder.convolutions[:-1],
@@ -117,15 +128,16 @@ def test_the_encoder_is_its_formula():
     torch.manual_seed(0)
     encoder = Conv5Encoder((1, 9, 6), 3, mean_image=torch.rand(1, 9, 6), input_scale=0.5, **SMALL)
     x = torch.rand(4, 1, 9, 6)
-    first, second = encoder.features.convolutions
-    hidden = (x - encoder.features.mean_image) / 0.5
+    features = features_of(encoder)
+    first, second = convolutions(features)
+    hidden = (x - features.mean_image) / 0.5
     hidden = centred(functional.conv2d(hidden, first.weight, first.bias, stride=2, padding=2))
     hidden = centred(functional.conv2d(hidden, second.weight, second.bias, stride=2, padding=2))
-    hidden = centred(encoder.features.dense(hidden.flatten(1)))
+    hidden = centred(features.dense(hidden.flatten(1)))
     mean, scale = encoder(x)
     torch.testing.assert_close(torch.cat([mean, scale], 1), torch.cat(encoder.head(hidden), 1))
     with torch.no_grad():
-        encoder.head.bias -= 500
+        encoder.head.bias.sub_(500)
     assert (encoder(x)[1] > 0).all()
 
 
@@ -133,9 +145,9 @@ def test_the_decoder_is_its_formula():
     torch.manual_seed(0)
     decoder = Conv5Decoder((1, 9, 6), 3, output="logit", **SMALL)
     z = torch.randn(4, 3)
-    first, second = decoder.convolutions
+    first, second = convolutions(decoder)
     image = centred(decoder.expand(centred(decoder.dense(z)))).view(4, 4, 3, 2)
-    settings = {"stride": 2, "padding": 2}
+    settings: dict[str, Any] = {"stride": 2, "padding": 2}
     image = functional.conv_transpose2d(image, first.weight, first.bias, output_padding=(0, 0), **settings)
     image = centred(image)
     assert image.shape == (4, 3, 5, 3)

@@ -1,7 +1,10 @@
 """Convolutional encoder and decoder: sizes, start values, evenness of the output."""
 
+from typing import Any
+
 import pytest
 import torch
+from torch import nn
 
 from medlangevin.networks import ConvDecoder, ConvEncoder, ConvFeatures, strided_shapes
 from medlangevin.networks.convolutional import ScaledLinear
@@ -77,7 +80,7 @@ def test_decoder_spreads_evenly_no_checkerboard():
     image = torch.ones(1, 5, *strided_shapes((32, 24, 24), 3)[-1])
     with torch.no_grad():
         for convolution in decoder.convolutions:
-            convolution.weight.fill_(0.01)
+            nn.init.constant_(convolution.get_parameter("weight"), 0.01)
             image = convolution(image)
     interior = image[..., 8:-8, 8:-8, 8:-8]
     assert interior.std() < 1e-5 * interior.mean()
@@ -96,7 +99,7 @@ def test_scaled_linear_moves_little_for_a_step_of_every_weight():
 def test_features_are_what_the_encoder_s_head_sees(shape):
     torch.manual_seed(0)
     mean_image = torch.rand(shape)
-    options = {"channels": (4, 6), "hidden": 12, "mean_image": mean_image, "input_scale": 0.3}
+    options: dict[str, Any] = {"channels": (4, 6), "hidden": 12, "mean_image": mean_image, "input_scale": 0.3}
     features, encoder = ConvFeatures(shape, **options), ConvEncoder(shape, 5, **options)
     assert features.num_features == 12
     left = encoder.load_state_dict(features.state_dict(), strict=False)

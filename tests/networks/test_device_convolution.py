@@ -62,9 +62,12 @@ def test_a_force_makes_no_gradient_of_weights(case, monkeypatch):
     layer, x = case
     made = []
     real = device_convolution._WeightGradient.forward
-    monkeypatch.setattr(
-        device_convolution._WeightGradient, "forward", lambda ctx, *rest: made.append(1) or real(ctx, *rest)
-    )
+
+    def recorded(ctx, *rest):
+        made.append(1)
+        return real(ctx, *rest)
+
+    monkeypatch.setattr(device_convolution._WeightGradient, "forward", recorded)
     y = TransposedConvolution.of(layer)(x, layer.weight, layer.bias).tanh().sum()
     (force,) = torch.autograd.grad(y, x, create_graph=True)
     assert not made

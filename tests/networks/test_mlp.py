@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from medlangevin.networks import MLPDecoder, MLPEncoder, MLPFeatures
 
@@ -31,6 +32,7 @@ def test_weights_start_orthogonal_and_biases_at_zero():
     torch.manual_seed(0)
     layers = MLPFeatures((1, 8, 8), widths=(32, 32, 16)).dense.layers
     for layer in layers:
+        assert isinstance(layer, nn.Linear)
         torch.testing.assert_close(layer.weight @ layer.weight.T, torch.eye(layer.out_features), rtol=0, atol=1e-5)
         assert (layer.bias == 0).all()
 

@@ -106,4 +106,4 @@ def test_nothing_overflows_however_hard_u_points_against_w():
     log_det.sum().backward()
     assert torch.isfinite(image).all()
     assert torch.isfinite(log_det).all()
-    assert all(torch.isfinite(parameter.grad).all() for parameter in flow.parameters())
+    assert all(parameter.grad is not None and torch.isfinite(parameter.grad).all() for parameter in flow.parameters())

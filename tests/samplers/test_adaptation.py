@@ -30,6 +30,7 @@ def acceptance_reached(step, chains: int, burn_in: int, start: float, target: fl
         burn_in=burn_in,
         adaptation=Adaptation(start, target),
     )
+    assert run.acceptance is not None
     return float(run.acceptance.mean())
 
 
@@ -67,6 +68,7 @@ def test_the_step_size_stands_still_after_burn_in():
     run = sample(recorded, state, uneven, num_samples=10, burn_in=20, adaptation=Adaptation(0.01, 0.574))
     assert used[0] == 0.01
     assert len(set(map(float, used[:20]))) == 20
+    assert run.step_size is not None
     assert {float(size) for size in used[20:]} == {float(run.step_size)}
 
 

@@ -55,12 +55,13 @@ def fractions_of(num_steps: int) -> Tensor:
 
 
 def step_sizes_of(name: str, num_steps: int) -> float | Tensor:
-    return {
+    sizes: dict[str, float | Tensor] = {
         "small": 0.05,
         "large": 0.3,
         "per dimension": torch.tensor([0.05, 0.25, 0.2, 0.1], dtype=torch.float64),
         "per step and dimension": 0.05 + 0.25 * normal(num_steps, D, seed=5).sigmoid(),
-    }[name]
+    }
+    return sizes[name]
 
 
 def errors_of(weights: Tensor) -> float:

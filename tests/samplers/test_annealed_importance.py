@@ -1,7 +1,7 @@
 """Annealed importance sampling: unbiased evidence where it is known, from above and from below, and its plan."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -166,7 +166,8 @@ def test_a_wrong_weight_would_be_seen(variant, step_size, schedule, evidence):
 
 
 def test_the_cost_is_as_stated_and_every_move_is_told(evidence, counting):
-    potential, seen = counting(evidence.energy), []
+    potential = counting(evidence.energy)
+    seen: list[int] = []
     result = annealed_importance_sampling(
         normal(3, D, seed=0),
         prior,
@@ -197,7 +198,7 @@ def test_a_plan_reaches_a_narrow_posterior_where_a_sigmoid_does_not(evidence):
     assert (planned.fractions.diff() > 0).all()
     assert planned.fractions[0] < 1e-4
     assert 30 < planned.step_sizes[0] / planned.step_sizes[-1] < 10_000
-    options = {"num_leapfrog_steps": 2}
+    options: dict[str, Any] = {"num_leapfrog_steps": 2}
     start, generator = normal(400, D, seed=16), torch.Generator().manual_seed(17)
     fitted = annealed_importance_sampling(
         start, prior, narrow.energy, generator, fractions=planned.fractions, step_sizes=planned.step_sizes, **options
@@ -220,7 +221,7 @@ def test_planned_weights_are_unbiased(evidence):
     weights = []
     for seed in range(20):
         generator = torch.Generator().manual_seed(seed)
-        options = {"num_leapfrog_steps": 2}
+        options: dict[str, Any] = {"num_leapfrog_steps": 2}
         planned = plan(normal(4, D, seed=100 + seed), prior, evidence.energy, generator, num_temperatures=20, **options)
         start = normal(500, D, seed=200 + seed)
         result = annealed_importance_sampling(

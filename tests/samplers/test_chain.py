@@ -86,6 +86,7 @@ def test_draws_and_costs_of_a_kernel(kernel, options, cost, correlated, counting
         assert chains.acceptance is None
         assert chains.potential is None
     else:
+        assert chains.acceptance is not None
         assert chains.acceptance.shape == (6, 5)
         expected = correlated.potential(chains.positions.reshape(-1, 2)).reshape(6, 5)
         torch.testing.assert_close(chains.potential, expected)

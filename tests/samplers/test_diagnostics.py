@@ -95,6 +95,7 @@ def test_a_run_of_the_sampler_core_is_taken_as_it_is():
         partial(mala.step, step_size=0.5), start, potential, torch.Generator().manual_seed(0), num_samples=40
     )
     data = from_chains(chains, attrs={"step_size": 0.5})
+    assert chains.acceptance is not None
     np.testing.assert_array_equal(data["posterior"]["z"].values, chains.positions.numpy())
     np.testing.assert_allclose(data["sample_stats"]["lp"].values, -0.5 * chains.positions.square().sum(-1).numpy())
     np.testing.assert_array_equal(data["sample_stats"]["acceptance_rate"].values, chains.acceptance.numpy())

@@ -1,5 +1,7 @@
 """The flows: number of gradients, log-determinant of the whole map, differentiability, recomputation."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -46,11 +48,12 @@ def test_k_leapfrog_steps_make_k_plus_one_gradients(num_steps, create_graph, cou
     assert (potential.values, potential.gradients) == (num_steps + 1, num_steps + 1)
 
 
-STEP_SIZES = {
+PER_STEP_AND_DIMENSION = torch.linspace(0.05, 0.3, 12, dtype=torch.float64).reshape(4, 3)
+STEP_SIZES: dict[str, float | Tensor] = {
     "scalar": 0.1,
     "per dimension": torch.tensor([0.1, 0.2, 0.05], dtype=torch.float64),
     "per step": torch.tensor([[0.1], [0.2], [0.05], [0.3]], dtype=torch.float64),
-    "per step and dimension": torch.linspace(0.05, 0.3, 12, dtype=torch.float64).reshape(4, 3),
+    "per step and dimension": PER_STEP_AND_DIMENSION,
 }
 
 
@@ -137,7 +140,7 @@ def test_gradients_through_the_flow_agree_with_finite_differences(checkpoint_ste
 
     weight = torch.full((D,), 1.2, dtype=torch.float64)
     scalars = (torch.tensor(0.4).double(), torch.tensor(0.7).double())
-    check_gradients(end, *start(2), STEP_SIZES["per step and dimension"], *scalars, VELOCITY_SCALES, weight)
+    check_gradients(end, *start(2), PER_STEP_AND_DIMENSION, *scalars, VELOCITY_SCALES, weight)
 
 
 @pytest.mark.claim("flow-gradients")
@@ -156,7 +159,7 @@ def test_gradients_through_the_leapfrog_flow_agree_with_finite_differences(check
         return result.state.position, result.state.velocity, result.log_det_jacobian
 
     temperature, weight = torch.tensor(1.6, dtype=torch.float64), torch.full((D,), 1.2, dtype=torch.float64)
-    check_gradients(end, *start(2), STEP_SIZES["per step and dimension"], temperature, weight)
+    check_gradients(end, *start(2), PER_STEP_AND_DIMENSION, temperature, weight)
 
 
 def test_the_generator_alone_decides_the_noise(quartic):
@@ -179,7 +182,7 @@ def test_the_generator_alone_decides_the_noise(quartic):
 
 def test_chains_do_not_influence_one_another(quartic):
     state = start(6)
-    arguments = {"num_steps": 4, "step_size": 0.2, "damping": 0.3}
+    arguments: dict[str, Any] = {"num_steps": 4, "step_size": 0.2, "damping": 0.3}
     together = quasi_symplectic_flow(state, quartic, **arguments).state.position
     alone = quasi_symplectic_flow(
         PhaseState(state.position[2:3], state.velocity[2:3]), quartic, **arguments
@@ -189,7 +192,7 @@ def test_chains_do_not_influence_one_another(quartic):
 
 def run_flow(name: str, potential, state: PhaseState, num_steps: int, checkpoint_steps: bool):
     """The end of a flow from ``state``, every noise from one seed; the annealed flow draws its own velocity."""
-    options = {"create_graph": True, "checkpoint_steps": checkpoint_steps}
+    options: dict[str, Any] = {"create_graph": True, "checkpoint_steps": checkpoint_steps}
     generator = torch.Generator().manual_seed(2)
     if name == "leapfrog":
         return leapfrog_flow(state, potential, num_steps=num_steps, step_size=0.1, **options).state

@@ -13,7 +13,7 @@ CHAINS = 1000
 
 # Kernel, its options on the Gaussian and on the two modes, and steps between draws. The quasi-symplectic kernel is not
 # exact: at t = 0.1 its error of order t^2 moves the statistics below by less than 0.2 of their standard errors.
-KERNELS: dict[str, tuple[Any, dict[str, dict[str, float]], int]] = {
+KERNELS: dict[str, tuple[Any, dict[str, dict[str, Any]], int]] = {
     "mala": (mala, {"correlated": {"step_size": 0.15}, "two_modes": {"step_size": 0.2}}, 2),
     "hmc": (
         hmc,
@@ -85,7 +85,7 @@ def test_another_noise_scale_samples_another_temperature(correlated):
     # The scale 2 sqrt(T) printed in the QSL-VAE paper, at nu = 1 and T = 1: temperature 2.
     generator = torch.Generator().manual_seed(1)
     state = qsl.init(correlated.draw(CHAINS, generator), correlated.potential, generator)
-    options = {"num_samples": 100, "thinning": 4, "burn_in": 200}
+    options: dict[str, Any] = {"num_samples": 100, "thinning": 4, "burn_in": 200}
     step = partial(qsl.step, step_size=0.1, damping=1.0, noise_scale=2.0)
     positions = sample(step, state, correlated.potential, generator, **options).positions
     assert correlated.errors(positions).abs().max() > 8

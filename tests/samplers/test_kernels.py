@@ -2,7 +2,7 @@
 
 import math
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from torch.distributions import Normal
 from medlangevin.samplers import Kernel, hmc, mala, metropolis, qsl, quasi_symplectic, ula
 
 PER_DIMENSION = torch.tensor([0.1, 0.3], dtype=torch.float64)
-KERNELS = {
+KERNELS: dict[str, Kernel[Any]] = {
     "ula": Kernel(ula.init, partial(ula.step, step_size=0.1)),
     "mala": Kernel(mala.init, partial(mala.step, step_size=0.1)),
     "hmc": Kernel(hmc.init, partial(hmc.step, step_size=0.1, num_steps=6)),
@@ -198,4 +198,5 @@ def test_a_chain_keeps_no_graph(name, correlated):
     scale = torch.ones((), dtype=torch.float64, requires_grad=True)
     state = init(normal(3, 2, seed=1).requires_grad_(), lambda z: scale * correlated.potential(z))
     state, info = step(state, lambda z: scale * correlated.potential(z), seeded(1))
+    assert isinstance(info, tuple)
     assert not any(part.requires_grad for part in (*state, *info))

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -70,7 +71,7 @@ def test_inverse_step_undoes_a_step(step_size, max_kick, quartic):
 
 def test_long_kicks_are_shortened_and_keep_their_direction(quartic):
     state = start(50)
-    settings = {"step_size": SCALAR, "damping": 0.0}
+    settings: dict[str, Any] = {"step_size": SCALAR, "damping": 0.0}
     kicks = step(state, quartic, **settings).velocity - state.velocity
     limit = kicks.norm(dim=-1).median().item()
     shortened = step(state, quartic, **settings, max_kick=limit).velocity - state.velocity
