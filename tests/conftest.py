@@ -135,7 +135,10 @@ def write_images() -> Callable[..., Path]:
 
     def write(path: Path, shape: tuple[int, ...], seed: int = 0, **counts: int) -> Path:
         random = np.random.default_rng(seed)
-        np.savez(path, **{f"x_{split}": random.integers(0, 256, (n, *shape), np.uint8) for split, n in counts.items()})
+        arrays: dict[str, Any] = {
+            f"x_{split}": random.integers(0, 256, (n, *shape), np.uint8) for split, n in counts.items()
+        }
+        np.savez(path, **arrays)
         return path
 
     return write

@@ -16,9 +16,9 @@ def test_every_public_name_is_what_it_says(name):
 
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="No medlangevin attribute load_runs"):
-        medlangevin.load_runs
+        medlangevin.load_runs  # type: ignore[attr-defined]
     with pytest.raises(ImportError, match="load_runs"):
-        from medlangevin import load_runs  # noqa: F401
+        from medlangevin import load_runs  # type: ignore[attr-defined]  # noqa: F401
 
 
 def test_the_package_alone_loads_no_library():

@@ -84,7 +84,7 @@ def test_a_pickle_in_place_of_any_file_of_a_run_is_never_opened_as_one(
     assert marker.exists(), "the trap does not spring at all"
 
 
-HOSTILE = [None, True, -1, 10**15, 2.5, "", "../../../etc/passwd", "\u0000\u001b[2J\n", [], [[]], {}, {"a": None}]
+HOSTILE: list = [None, True, -1, 10**15, 2.5, "", "../../../etc/passwd", "\u0000\u001b[2J\n", [], [[]], {}, {"a": None}]
 
 
 def changed(value: Any) -> Iterator[tuple[str, Any]]:

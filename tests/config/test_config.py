@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medlangevin.config import Config, ModelConfig, dump_config, load_config, parse_config
+from medlangevin.config.model import HVAEConfig, QSLVAEConfig
+from medlangevin.config.networks import Conv5Network, ConvNetwork, MLPNetwork
 from medlangevin.system.errors import MedlangevinError
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -130,6 +132,7 @@ def test_absent_or_binary_file(tmp_path: Path) -> None:
 def test_overrides_win_and_make_sections(tmp_path: Path) -> None:
     overrides = ("training.epochs=5", "model.network.hidden=7", "name=b", "name=c")
     config = load_config(write(tmp_path, MINIMAL), overrides)
+    assert isinstance(config.model.network, ConvNetwork)
     assert (config.training.epochs, config.model.network.hidden, config.name) == (5, 7, "c")
 
 
@@ -279,13 +282,17 @@ def test_a_dump_holds_what_is_used_and_nothing_else(tmp_path, kind, network, lik
 
 
 def test_defaults_that_depend_on_other_settings():
-    def model(**settings_: Any) -> ModelConfig:
-        return ModelConfig.model_validate(settings_)
+    def model(**settings_: Any) -> HVAEConfig | QSLVAEConfig:
+        found = ModelConfig.model_validate(settings_)
+        assert isinstance(found, HVAEConfig | QSLVAEConfig)
+        return found
 
     assert model(kind="hvae").flow.initial_temperature == 1
     assert model(kind="hvae", flow={"tempering": "free"}).flow.initial_temperature == 1.5
     assert model(kind="hvae", flow={"tempering": "free", "initial_temperature": 2}).flow.initial_temperature == 2
-    assert model(kind="qsl_vae").flow.bound == "annealed"
+    qsl_vae = model(kind="qsl_vae")
+    assert isinstance(qsl_vae, QSLVAEConfig)
+    assert qsl_vae.flow.bound == "annealed"
 
     def sizes(**flow: Any) -> tuple[float, float]:
         found = model(kind="qsl_vae", flow=flow).flow
@@ -340,6 +347,7 @@ def test_the_configuration_of_a_run_is_read_as_it_stands(tmp_path):
 def test_each_network_has_its_own_defaults():
     def network(**settings_: Any) -> tuple[tuple[int, ...], int]:
         found = ModelConfig.model_validate({"kind": "vae", "network": settings_}).network
+        assert isinstance(found, ConvNetwork | Conv5Network)
         return found.channels, found.hidden
 
     assert network() == network(kind="conv") == ((16, 32, 64), 256)
@@ -356,4 +364,6 @@ def test_conv5_is_checked_as_conv_is(tmp_path, setting, key):
 
 def test_forces_want_smooth_networks():
     for kind, activation in (("vae", "relu"), ("hvae", "softplus"), ("qsl_vae", "softplus")):
-        assert ModelConfig.model_validate({"kind": kind, "network": {"kind": "mlp"}}).network.activation == activation
+        network = ModelConfig.model_validate({"kind": kind, "network": {"kind": "mlp"}}).network
+        assert isinstance(network, MLPNetwork)
+        assert network.activation == activation

@@ -135,16 +135,18 @@ def sections(annotation: Any) -> st.SearchStrategy[Any]:
     if not kinds:
         return values
     return st.one_of(
-        st.fixed_dictionaries(
-            {},
-            optional={
-                name: st.sampled_from(get_args(field.annotation)) | values
-                if get_origin(field.annotation) is Literal
-                else sections(field.annotation) | values
-                for name, field in kind.model_fields.items()
-            },
-        )
-        for kind in kinds
+        [
+            st.fixed_dictionaries(
+                {},
+                optional={
+                    name: st.sampled_from(get_args(field.annotation)) | values
+                    if get_origin(field.annotation) is Literal
+                    else sections(field.annotation) | values
+                    for name, field in kind.model_fields.items()
+                },
+            )
+            for kind in kinds
+        ]
     )
 
 

@@ -82,7 +82,8 @@ def test_an_image_is_changed_in_the_same_way_by_one_process_and_by_several() -> 
     whole = augment(x, stream(), shift_voxels=0.5, noise=0.1)
     parts = []
     for rows in (Rows(0, 2, 5), Rows(2, 3, 5)):
-        shared = SharedGenerator().manual_seed(0)
+        shared = SharedGenerator()
+        shared.manual_seed(0)
         shared.rows = rows
         part = x[rows.start : rows.start + rows.size]
         parts.append(augment(part, shared, shift_voxels=0.5, noise=0.1))

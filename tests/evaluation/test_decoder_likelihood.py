@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from medlangevin.evaluation.decoder_likelihood import DecoderLikelihood, decoder_log_likelihood
-from medlangevin.likelihoods import Bernoulli, Gaussian
+from medlangevin.likelihoods import Bernoulli, Gaussian, Likelihood
 from medlangevin.models import LatentVariableModel, base
 from medlangevin.models.vae import VAE
+from medlangevin.networks.ends import Output
 from medlangevin.networks.mlp import MLPDecoder
 from medlangevin.system.errors import MedlangevinError
 
@@ -73,11 +74,11 @@ def test_a_linear_decoder_s_evidence_without_its_encoder(linear):
     assert (estimate.acceptance - 0.65).abs().max() < 0.15
 
 
-def mlp_case(likelihood: nn.Module) -> tuple[LatentVariableModel, Tensor, Tensor]:
+def mlp_case(likelihood: Likelihood) -> tuple[LatentVariableModel, Tensor, Tensor]:
     """A random MLP decoder of two latent numbers, one image, and log p(x) by a sum over a grid of 0.02 squared."""
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        output = "logit" if isinstance(likelihood, Bernoulli) else "probability"
+        output: Output = "logit" if isinstance(likelihood, Bernoulli) else "probability"
         decoder = MLPDecoder((1, 4, 2), 2, widths=(16, 16), layer_norm=False, output=output).double()
     decoder.last.weight.data.mul_(20)  # layers start near the mean image, where x would say little of z
     model = VAE(encoder=NoEncoder(), decoder=decoder, likelihood=likelihood.double(), latent_dim=2)

@@ -247,6 +247,7 @@ def test_another_seed_gives_other_weights(splits: ImageSplits) -> None:
 
 
 def test_labels_that_mean_nothing(splits: ImageSplits, root: Path, tmp_path: Path) -> None:
+    assert splits.labels.train is not None
     shuffled = splits.labels.train[torch.randperm(400, generator=torch.Generator().manual_seed(0))]
     senseless = splits._replace(labels=Labels(shuffled, splits.labels.valid, splits.labels.test))
     with pytest.MonkeyPatch.context() as patch:

@@ -152,7 +152,7 @@ def test_ears_are_taken_to_the_model_s_device(run: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(model, "elbo", answer)
     monkeypatch.setattr(model, "log_likelihood", answer)
-    estimate = DecoderLikelihood(*torch.zeros(3, 1), num_gradients=0)
+    estimate = DecoderLikelihood(torch.zeros(1), torch.zeros(1), torch.zeros(1), num_gradients=0)
 
     def anneal(model: object, x: torch.Tensor, *rest: object, **options: object) -> DecoderLikelihood:
         seen.append(x.device.type)

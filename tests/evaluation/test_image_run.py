@@ -30,8 +30,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("images")
     random = np.random.default_rng(0)
     bright = random.integers(20, 236, SIZE)
-    images = {f"x_{split}": random.binomial(255, bright / 255, (n, *SIZE)) for split, n in COUNTS.items()}
-    np.savez(root / "made_up.npz", **{name: part.astype(np.uint8) for name, part in images.items()})
+    images: dict[str, Any] = {
+        f"x_{split}": random.binomial(255, bright / 255, (n, *SIZE)).astype(np.uint8) for split, n in COUNTS.items()
+    }
+    np.savez(root / "made_up.npz", **images)
     config = parse_config(
         {
             "name": "binary",
@@ -149,6 +151,7 @@ def test_a_single_image_has_no_error(run: Path) -> None:
 
 def test_a_folder_for_images_that_are_named_in_full_is_refused(run: Path) -> None:
     loaded = load_run(run)
+    assert loaded.config.images is not None
     images = loaded.config.images.model_copy(update={"set": "/elsewhere/made_up.npz"})
     elsewhere = replace(loaded, config=loaded.config.model_copy(update={"images": images}))
     with pytest.raises(MedlangevinError, match="--data has no effect"):

@@ -48,6 +48,9 @@ class LinearDecoder(nn.Module):
 class LinearEncoder(nn.Module):
     """q(z | x) with the posterior's mean and 1.2 times its marginal scales."""
 
+    gain: Tensor
+    scale: Tensor
+
     def __init__(self, gain: Tensor, scale: Tensor) -> None:
         super().__init__()
         self.register_buffer("gain", gain)
@@ -95,7 +98,7 @@ def linear(tmp_path_factory: pytest.TempPathFactory) -> Linear:
         return levels.to(torch.uint8).unflatten(1, SHAPE).numpy()
 
     path = tmp_path_factory.mktemp("linear") / "linear.npz"
-    arrays = {"x_train": draw(3), "x_valid": draw(VALIDATION), "x_test": draw(TEST)}
+    arrays: dict[str, Any] = {"x_train": draw(3), "x_valid": draw(VALIDATION), "x_test": draw(TEST)}
     np.savez(path, **arrays)
     x = torch.from_numpy(arrays["x_test"]).double() / 255
     covariance = weight @ weight.T + SCALE**2 * torch.eye(DIMENSIONS, dtype=torch.float64)
@@ -138,13 +141,15 @@ def test_a_linear_decoder_s_figures_are_the_exact_ones(linear: Linear) -> None:
         assert figures[name].standard_error == pytest.approx(figure_of(exact.tolist()).standard_error, rel=0.06)
         per_dim = figures[f"{name}_per_dim"]
         assert per_dim.mean == pytest.approx(figures[name].mean / DIMENSIONS)
-        assert per_dim.standard_error == pytest.approx(figures[name].standard_error / DIMENSIONS)
+        standard_error = figures[name].standard_error
+        assert standard_error is not None
+        assert per_dim.standard_error == pytest.approx(standard_error / DIMENSIONS)
         assert per_dim.count == figures[name].count
     assert len(figures) == 8
 
 
 def test_more_images_than_there_are_means_all(linear: Linear) -> None:
-    settings = {"importance": {"samples": 2, "images": 1000}, "annealing": {"temperatures": 2, "chains": 1}}
+    settings: dict = {"importance": {"samples": 2, "images": 1000}, "annealing": {"temperatures": 2, "chains": 1}}
     figures = measure(linear.run, **settings)
     assert {figures[name].count for name in ("negative_elbo", "nll", "nll_ais")} == {TEST}
     assert measure(linear.run, split="validation", **settings)["nll_ais"].count == VALIDATION
@@ -177,7 +182,7 @@ def test_an_image_s_noise_is_its_own(linear: Linear) -> None:
 
 def test_figure_by_hand() -> None:
     figure = figure_of([1.0, 2.0, 3.0, 4.0])
-    assert figure == (2.5, pytest.approx((5 / 3) ** 0.5 / 2), 4, None)
+    assert tuple(figure) == (2.5, pytest.approx((5 / 3) ** 0.5 / 2), 4, None)
     assert figure_of([1.0, 2.0], keep=True).values == (1.0, 2.0)
     assert figure_of([7.0]) == (7.0, None, 1, None)
 
@@ -242,7 +247,8 @@ def test_each_batch_has_noise_of_its_own(write: Callable[..., Path], monkeypatch
     run = make_run(Known(), write(train=2, valid=2, test=2))
 
     def annealed(model: LatentVariableModel, x: Tensor, noise: torch.Generator, **_: Any) -> DecoderLikelihood:
-        return DecoderLikelihood(*[torch.randn(1, generator=noise)] * 3, num_gradients=0)
+        drawn = torch.randn(1, generator=noise)
+        return DecoderLikelihood(drawn, drawn, drawn, num_gradients=0)
 
     monkeypatch.setattr(images, "ELBO_BATCH", 1)
     monkeypatch.setitem(images.ANNEALING_GROUP, "cpu", 1)
@@ -250,8 +256,9 @@ def test_each_batch_has_noise_of_its_own(write: Callable[..., Path], monkeypatch
     monkeypatch.setattr(images, "decoder_log_likelihood", annealed)
     figures = measure(run, elbo_draws=1, annealing={"temperatures": 2, "chains": 1})
     for name in ("negative_elbo", "nll_ais"):
-        assert figures[name].standard_error is not None
-        assert figures[name].standard_error > 0
+        standard_error = figures[name].standard_error
+        assert standard_error is not None
+        assert standard_error > 0
 
 
 class Sorter:
@@ -274,17 +281,25 @@ def test_generated_digits_are_judged_against_grey_mnist(
     assert run.config.images is not None
     mnist = load_splits(run.config.images)
     calls: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(digits, "load_images", lambda *arguments: calls.append(arguments) or mnist)
-    monkeypatch.setattr(digits, "load_or_train", lambda *arguments: calls.append(arguments) or Sorter())
+
+    def recorded(answer: Any) -> Callable[..., Any]:
+        def called(*arguments: Any) -> Any:
+            calls.append(arguments)
+            return answer
+
+        return called
+
+    monkeypatch.setattr(digits, "load_images", recorded(mnist))
+    monkeypatch.setattr(digits, "load_or_train", recorded(Sorter()))
     settings = ImageEvaluation.model_validate({"inception": {"samples": 200}})
     figures = evaluate_images(run, settings, seed=4, cache=tmp_path / "cache")
     assert calls == [("mnist", tmp_path), (tmp_path / "cache", tmp_path)]
     # Sure of every image and all classes alike in each of ten parts: the highest score, without spread.
-    assert figures["inception_score"] == (pytest.approx(10), pytest.approx(0, abs=1e-9), 200, None)
+    assert tuple(figures["inception_score"]) == (pytest.approx(10), pytest.approx(0, abs=1e-9), 200, None)
     generated = run.model.sample(200, generator(4, "generated"))
     grey = mnist.split("test").float() / 255
     expected = frechet_distance(Sorter().features(generated), Sorter().features(grey))
-    assert figures["fid"] == (pytest.approx(expected), None, 200, None)
+    assert tuple(figures["fid"]) == (pytest.approx(expected), None, 200, None)
     assert figures["negative_elbo"] == measure(run, seed=4)["negative_elbo"]
 
 

@@ -1,6 +1,7 @@
 """The classifier on real digits."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -12,7 +13,7 @@ from medlangevin.evaluation.digits import frechet_distance, inception_score
 def test_real_digits(mnist_root: Path) -> None:
     splits = load_images("mnist", mnist_root)
     counts = {"train": 5000, "valid": 1000, "test": 2000}
-    images = {name: splits.split(name)[:count] for name, count in counts.items()}
+    images: dict[str, Any] = {name: splits.split(name)[:count] for name, count in counts.items()}
     labels = Labels(*(getattr(splits.labels, name)[:count] for name, count in counts.items()))
     # A tenth of the images, half the channels and half the epochs.
     settings = ClassifierSettings(channels=(16, 32), epochs=3, batch_size=25, least_accuracy=0)

@@ -122,6 +122,7 @@ def test_noise_has_the_learned_scale(run: Path) -> None:
     at = sources.from_prior(loaded, count=50, seed=0).at
     pairs = [[loaded.draw(at(index), index, seed=0, noise=noise) for noise in (True, False)] for index in range(50)]
     differences = np.stack([noisy - clean for noisy, clean in pairs])
+    assert isinstance(loaded.model.likelihood, Gaussian)
     scale = loaded.model.likelihood.scale.item() * 3500
     # 12,000 numbers: the relative standard error of their deviation is 1 / sqrt(24,000) = 0.0065; 5 of them.
     assert abs(differences.std() / scale - 1) < 5 * 0.0065
@@ -216,8 +217,8 @@ def test_an_interrupted_call_goes_on_and_ends_as_if_undisturbed(run: Path, ear: 
         if path.suffix == ".json":
             assert path.read_bytes() == (cut / path.name).read_bytes()
         else:
-            volumes = [np.asarray(nibabel.load(folder / path.name).dataobj) for folder in (whole, cut)]
-            np.testing.assert_array_equal(*volumes)
+            first, second = (np.asarray(nibabel.load(folder / path.name).dataobj) for folder in (whole, cut))
+            np.testing.assert_array_equal(first, second)
 
 
 def test_an_image_off_the_grid_is_one_line_and_writes_nothing(run: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ verdict = runpy.run_path(str(GATE))["verdict"]
 
 
 def crops(folder: Path, *, scans: int = 0, persons_scans: int = 0, ears: int = 0) -> Path:
-    person = {"failures": [{}] * persons_scans, "failed": [{}] * ears}
+    person: dict[str, list[dict[str, str]]] = {"failures": [{}] * persons_scans, "failed": [{}] * ears}
     (folder / "status.json").write_text(json.dumps({"persons": {"ab": person}, "failures": [{}] * scans}))
     return folder
 

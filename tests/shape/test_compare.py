@@ -106,7 +106,7 @@ def test_shifted_gaussians_have_the_distances_of_the_closed_form():
 def test_equal_distributions_give_uniform_ks_p_values():
     rng = np.random.default_rng(1)
     people = [str(number) for number in range(40)]
-    p = [ks_p_value(*rng.standard_normal((2, 40)), people, people) for _ in range(300)]
+    p = [ks_p_value(first, second, people, people) for first, second in rng.standard_normal((300, 2, 40))]
     pairs = rng.standard_normal((20, 2, 40))
     assert [ks_statistic(*pair) for pair in pairs] == pytest.approx([stats.ks_2samp(*pair).statistic for pair in pairs])
     # The statistic is discrete, so p is at least uniform: P(p <= t) <= t, binomial at a false alarm of 1e-4.
@@ -121,9 +121,9 @@ def test_two_ears_of_a_person_count_as_one_draw_in_the_intervals(twins_first):
     twins, steady = np.repeat(rng.normal(0, 1, 40), 2), np.full(80, 4.0)
     people, each_its_own = [str(index // 2) for index in range(80)], [str(index) for index in range(80)]
     order = 1 if twins_first else -1
-    samples = (twins, steady)[::order]
-    alone = compare_samples("a_mm", *samples)
-    whole = compare_samples("a_mm", *samples, *(people, each_its_own)[::order])
+    first, second = (twins, steady)[::order]
+    alone = compare_samples("a_mm", first, second)
+    whole = compare_samples("a_mm", first, second, *(people, each_its_own)[::order])
     assert whole.wasserstein == alone.wasserstein
     # Half as many independent values make an interval wider by the root of 2; 500 draws tell a width to about 5 %.
     ratio = (whole.wasserstein_high - whole.wasserstein_low) / (alone.wasserstein_high - alone.wasserstein_low)
@@ -165,7 +165,7 @@ def test_each_population_s_own_subjects_are_resampled(tmp_path):
     columns = np.repeat(rng.normal(70, 5, 10), 2), rng.normal(75, 5, 20)
     first, second = (
         Population(
-            "ears", tuple(MeasuredEar("ear", Measures(volume_mm3=value), *row, tmp_path) for value, *row in rows)
+            "ears", tuple(MeasuredEar("ear", Measures(volume_mm3=value), person, tmp_path) for value, person in rows)
         )
         for rows in (zip(columns[0], people, strict=True), zip(columns[1], each_its_own, strict=True))
     )

@@ -31,8 +31,8 @@ def test_shifted_gaussians_have_the_discrepancy_of_the_closed_form():
 def test_equal_distributions_give_estimates_about_zero_and_uniform_p():
     rng = np.random.default_rng(1)
     found = [
-        discrepancy(*rng.standard_normal((2, 15, 2)), _names(15), _names(15), permutations=99, seed=seed)
-        for seed in range(200)
+        discrepancy(first, second, _names(15), _names(15), permutations=99, seed=seed)
+        for seed, (first, second) in enumerate(rng.standard_normal((200, 2, 15, 2)))
     ]
     squared = np.array([item.squared for item in found])
     assert squared.mean() == pytest.approx(0.0, abs=4.5 * squared.std() / np.sqrt(200))
@@ -105,8 +105,8 @@ def test_sets_far_apart_score_nothing():
 def test_equal_distributions_are_not_told_apart_and_p_is_uniform():
     rng = np.random.default_rng(0)
     found = [
-        classifier_test(*rng.standard_normal((2, 20, 2)), _names(20), _names(20), permutations=99, seed=seed)
-        for seed in range(150)
+        classifier_test(first, second, _names(20), _names(20), permutations=99, seed=seed)
+        for seed, (first, second) in enumerate(rng.standard_normal((150, 2, 20, 2)))
     ]
     accuracy = np.array([item.accuracy for item in found])
     # A little under a half: an ear's own set is the rarer one among the ears it is judged by.
@@ -160,7 +160,8 @@ def test_an_ear_is_not_judged_by_its_own_fold():
         (100.0 * subjects + shift + 0.01 * rng.standard_normal(120))[:, None]
         for subjects, shift in ((first_subjects, 0.0), (second_subjects, 1.0))
     )
-    found = classifier_test(first, second, first_subjects.astype(str), second_subjects.astype(str), permutations=1)
+    names = first_subjects.astype(str).tolist(), second_subjects.astype(str).tolist()
+    found = classifier_test(first, second, *names, permutations=1)
     assert found.accuracy < 0.25
 
 

@@ -33,6 +33,7 @@ def hold(tmp_path):
         argv = [sys.executable, "-c", HOLD, str(tmp_path / "lock"), how]
         process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         processes.append(process)
+        assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
         return process
 
@@ -64,7 +65,7 @@ def test_one_alone_or_many_who_share(hold, tmp_path):
 
 def test_a_file_removed_by_its_holder_is_made_anew(tmp_path, monkeypatch):
     file = tmp_path / "lock"
-    seen = []
+    seen: list[bool] = []
     real_check = lock._same_file
 
     def removed_meanwhile(descriptor, path):

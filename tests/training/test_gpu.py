@@ -22,7 +22,7 @@ from medlangevin.training.train import train
 
 SHAPE = (1, 8, 8)
 FLOW = {"steps": 2, "step_size": 0.1, "max_step_size": 0.5}
-MODELS = {
+MODELS: dict[str, dict[str, Any]] = {
     "vae": {"kind": "vae"},
     "vae_flow": {"kind": "vae_flow"},
     "iwae": {"kind": "iwae"},
@@ -116,7 +116,12 @@ def test_the_check_sees_a_step_that_waits(wait: Callable[[torch.Tensor], Any], n
 
 def test_nothing_is_recorded_on_other_devices() -> None:
     calls = []
-    double = Recorded(lambda x: calls.append(1) or 2 * x, enabled=False)
+
+    def twice(x: torch.Tensor) -> torch.Tensor:
+        calls.append(1)
+        return 2 * x
+
+    double = Recorded(twice, enabled=False)
     for value in range(2 * WARM_UP):
         assert torch.equal(double(torch.tensor([value])), torch.tensor([2 * value]))
     assert len(calls) == 2 * WARM_UP
@@ -179,6 +184,8 @@ class Replayed:
         output = self._function(*self._inputs)
         for parameter, gradient, before in zip(self._model.parameters(), self._gradients, seen, strict=True):
             if gradient is not parameter.grad:
+                assert gradient is not None
+                assert parameter.grad is not None
                 gradient.copy_(parameter.grad)
             parameter.grad = before
         if isinstance(output, tuple):
@@ -238,7 +245,7 @@ def test_a_recorded_training_is_that_of_single_steps(config: Callable[..., Confi
 
     The same kernels with the same noise: what differs is the order in which atomics add, if anything.
     """
-    whole = {
+    whole: dict[bool | str, Path] = {
         recorded: train(config(f"whole-{recorded}", MODELS[name], optimizer=optimizer, cuda_graphs=recorded))
         for recorded in (False, True)
     }

@@ -30,7 +30,7 @@ MakeConfig = Callable[..., Config]
 def images(tmp_path: Path) -> Path:
     """60 + 20 + 20 grey images 1 x 6 x 5: a bright row somewhere, on a dim background."""
     rng = np.random.default_rng(0)
-    sets = {}
+    sets: dict[str, Any] = {}
     for split, count in (("train", 60), ("valid", 20), ("test", 20)):
         x = rng.integers(0, 60, (count, 1, 6, 5))
         x[np.arange(count), 0, rng.integers(0, 6, count)] += 150

@@ -120,7 +120,7 @@ def test_health_names_what_went_wrong_and_what_is_left() -> None:
     model[1].bias.grad = torch.tensor([torch.inf])
     assert gradient_problem(torch.tensor(torch.inf), model) == "the gradient of 1.bias is not finite"
     assert weight_problem(model) is None
-    model[0].weight.data.fill_(torch.nan)
+    model.get_parameter("0.weight").data.fill_(torch.nan)
     assert weight_problem(model) == "0.weight is not finite"
     assert "step 12 (epoch 3): it broke, after 1 skipped step of this epoch; checkpoints/last holds epoch 2" in str(
         Health(step=12, epoch=3, saved_epoch=2, skipped=1).stopped("it broke")

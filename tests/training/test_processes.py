@@ -135,7 +135,8 @@ def test_an_image_s_noise_does_not_depend_on_the_number_of_processes() -> None:
         whole = draw((10, 4), like=like, generator=torch.Generator().manual_seed(0))
         parts = []
         for start, size in ((0, 3), (3, 3), (6, 4)):
-            shared = SharedGenerator().manual_seed(0)
+            shared = SharedGenerator()
+            shared.manual_seed(0)
             shared.rows = Rows(start, size, 10)
             parts.append(draw((size, 4), like=like, generator=shared))
             after = torch.rand(1, generator=shared)
@@ -143,7 +144,8 @@ def test_an_image_s_noise_does_not_depend_on_the_number_of_processes() -> None:
         reference = torch.Generator().manual_seed(0)
         draw((10, 4), like=like, generator=reference)
         assert torch.equal(after, torch.rand(1, generator=reference))  # the streams stay together
-    shared = SharedGenerator().manual_seed(0)
+    shared = SharedGenerator()
+    shared.manual_seed(0)
     shared.rows = Rows(3, 3, 10)
     common = standard_normal((3, 4), like=like, generator=shared, common=True)
     assert torch.equal(common, standard_normal((3, 4), like=like, generator=torch.Generator().manual_seed(0)))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import pytest
 def write(tmp_path: Path) -> Callable[..., Path]:
     """Write arrays as an .npz in tmp_path."""
 
-    def save(name: str, /, **arrays: object) -> Path:
+    def save(name: str, /, **arrays: Any) -> Path:
         path = tmp_path / name
         np.savez(path, **arrays)
         return path

@@ -4,6 +4,7 @@ import pickle
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ Draw = Callable[..., np.ndarray]
 Write = Callable[..., Path]
 
 
-def refused(path: Path, match: str, **options: object) -> None:
+def refused(path: Path, match: str, **options: Any) -> None:
     with pytest.raises(MedlangevinError, match=match) as caught:
         read_archive(path, **options)
     assert "\n" not in str(caught.value)

@@ -120,4 +120,4 @@ def test_the_kind_of_set_has_to_fit(grey: ImageSplits, binary: ImageSplits) -> N
         with pytest.raises(MedlangevinError, match="holds 0 and 1 alone; choose binarization static"):
             model_images(binary, binarization=binarization)
     with pytest.raises(MedlangevinError, match="'fixed' is not known; choose none, dynamic, static"):
-        model_images(grey, binarization="fixed")
+        model_images(grey, binarization="fixed")  # type: ignore[arg-type]

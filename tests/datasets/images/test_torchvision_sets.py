@@ -172,6 +172,8 @@ def test_cifar10(tmp_path: Path, cifar10: Arrays) -> None:
     assert splits.source.counts == {"train": 18, "valid": 2, "test": 4}
     assert same(splits.test, cifar10["x_test"])
     assert same(splits.labels.test, cifar10["y_test"])
+    assert splits.labels.train is not None
+    assert splits.labels.valid is not None
     together = {
         image.numpy().tobytes(): int(label) for image, label in zip(splits.train, splits.labels.train, strict=True)
     }

@@ -17,7 +17,7 @@ from medlangevin.imaging.cohort.series_choice import RankedEar, why_better
 from medlangevin.imaging.reading.ingest import Series, ingest
 from medlangevin.imaging.registration.coil_check import CoilFigures
 from medlangevin.imaging.registration.find_ears import FoundEar, find_ears
-from medlangevin.imaging.registration.quality import Figures, Verdict
+from medlangevin.imaging.registration.quality import Figures, Verdict, Word
 from medlangevin.imaging.registration.reference import Reference
 from medlangevin.imaging.registration.register import Fit, Matcher
 from medlangevin.system.files import read_json, write_json
@@ -30,7 +30,7 @@ def motion(*, left: bool = False) -> np.ndarray:
     return matrix
 
 
-def found(word: str = "ok", *, ncc: float = 0.8, mirrored: bool = False) -> FoundEar:
+def found(word: Word = "ok", *, ncc: float = 0.8, mirrored: bool = False) -> FoundEar:
     fit = Fit(ncc, 0.8, mirrored, np.eye(3), np.zeros(3), 0.02, np.nan, 0.1)
     return FoundEar(Figures(fit, 0.1, CoilFigures(0.9, 0.8), 1.0), Verdict(word, "", "" if word == "ok" else "cut-off"))
 
@@ -213,7 +213,7 @@ def test_patient_sides_in_the_picture_of_a_right_and_a_mirrored_left_ear() -> No
 
 @pytest.mark.parametrize(("word", "mirrored"), [("ok", True), ("review", False), ("failed", True)])
 def test_the_picture_says_verdict_side_and_that_a_left_ear_is_mirrored(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, reference: Reference, mirrored: bool, word: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, reference: Reference, mirrored: bool, word: Word
 ) -> None:
     texts: list[str] = []
     original = Figure.savefig

@@ -77,7 +77,7 @@ def compare(image: sitk.Image, path: Path) -> None:
     along = axes.T @ (other.affine[:3, :3] / np.linalg.norm(other.affine[:3, :3], axis=0))
     assert np.array_equal(np.abs(along).argmax(axis=0), [0, 1, 2])
     flipped = [axis for axis in range(3) if along[axis, axis] < 0]
-    values = np.flip(np.asanyarray(other.dataobj), flipped)
+    values = np.flip(np.asanyarray(other.dataobj), tuple(flipped))
     # We cut off below air.
     assert np.array_equal(sitk.GetArrayViewFromImage(image).T, np.maximum(np.rint(values), -1024))
     last = np.array(other.shape) - 1

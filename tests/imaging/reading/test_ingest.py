@@ -185,6 +185,7 @@ def test_two_persons_in_one_folder_are_two_series(tmp_path, write_slice):
 def test_files_that_are_no_ct_slices_are_named(tmp_path, write_slice, tags, code):
     found = read_headers(write_slice(tmp_path / "x", SLICE, (0, 0, 0), **tags))
     assert not found.slices
+    assert found.reason is not None
     assert found.reason.code == code
 
 

@@ -165,9 +165,12 @@ def test_shuffled_frames_are_sorted_and_the_file_is_read_once(tmp_path, classic,
     (stack,) = stacks(series.slices)
     reads = []
     original = pydicom.dcmread
-    monkeypatch.setattr(
-        slice_pixels.pydicom, "dcmread", lambda *args, **rest: reads.append(1) or original(*args, **rest)
-    )
+
+    def recorded(*args, **rest):
+        reads.append(1)
+        return original(*args, **rest)
+
+    monkeypatch.setattr(slice_pixels.pydicom, "dcmread", recorded)
     found = read_stack(stack)
     assert len(reads) == 1
     same(found, classic())
@@ -263,6 +266,7 @@ def test_what_an_enhanced_file_lacks_is_named(tmp_path, change, code):
     path = write_enhanced(tmp_path / "file", PIXELS, [frame(position) for position in POSITIONS], **change)
     found = read_headers(path)
     assert not found.slices
+    assert found.reason is not None
     assert found.reason.code == code
 
 
@@ -273,7 +277,9 @@ def test_a_frame_without_a_rescale_or_with_a_map_is_refused(tmp_path):
     iodine.PixelValueTransformationSequence[0].RescaleType = "MGML"
     for last, code in ((bare, "no-rescale"), (iodine, "not-hu")):
         frames = [*(frame(position) for position in POSITIONS[:-1]), last]
-        assert read_headers(write_enhanced(tmp_path / code, PIXELS, frames)).reason.code == code
+        reason = read_headers(write_enhanced(tmp_path / code, PIXELS, frames)).reason
+        assert reason is not None
+        assert reason.code == code
 
 
 def test_compressed_frames_are_decoded_one_by_one_with_their_own_rescale(tmp_path, shared_data: Path):

@@ -8,6 +8,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.spatial.transform import Rotation
 
 from medlangevin.imaging.registration.block_matching import (
+    Motion,
     choose_blocks,
     kabsch,
     least_trimmed_squares,
@@ -53,6 +54,12 @@ def test_kabsch_never_mirrors_and_works_on_many_sets_at_once():
     assert np.allclose(np.linalg.det(rotation), 1.0)
 
 
+def fitted(source: np.ndarray, target: np.ndarray, keep: float = 0.5) -> Motion:
+    motion = least_trimmed_squares(source, target, keep=keep)
+    assert motion is not None
+    return motion
+
+
 def test_least_trimmed_squares_is_exact_with_forty_percent_outliers_and_least_squares_is_not():
     generator = np.random.default_rng(1)
     rotation, translation = turn(12.0, (0, 1, 1)), np.array([1.0, 2.0, -1.0])
@@ -61,7 +68,7 @@ def test_least_trimmed_squares_is_exact_with_forty_percent_outliers_and_least_sq
     outliers = np.arange(200) % 5 < 2
     # All to one side: scattered ones would cancel out in least squares.
     target[outliers] += np.array([6.0, 0.0, 3.0]) + generator.uniform(-2, 2, (80, 3))
-    motion = least_trimmed_squares(source, target, keep=0.5)
+    motion = fitted(source, target, keep=0.5)
     assert np.allclose(motion.rotation, rotation, atol=1e-9)
     assert np.allclose(motion.translation, translation, atol=1e-8)
     assert motion.kept.sum() == 100
@@ -69,14 +76,14 @@ def test_least_trimmed_squares_is_exact_with_forty_percent_outliers_and_least_sq
     assert motion.residual_mm < 1e-8
     naive = kabsch(source, target)[1]
     assert np.linalg.norm(naive - translation) > 1.0
-    untrimmed = least_trimmed_squares(source, target, keep=1.0)
+    untrimmed = fitted(source, target, keep=1.0)
     assert np.allclose(untrimmed.translation, naive)
 
 
 def test_least_trimmed_squares_reports_the_median_residual_of_what_it_keeps():
     source = points(400)
     noise = np.random.default_rng(3).normal(0, 0.2, source.shape)
-    motion = least_trimmed_squares(source, source + noise, keep=0.5)
+    motion = fitted(source, source + noise, keep=0.5)
     moved = source @ motion.rotation.T + motion.translation
     residual = np.linalg.norm(source + noise - moved, axis=1)
     assert np.isclose(motion.residual_mm, np.median(np.sort(residual)[:200]))
@@ -86,7 +93,7 @@ def test_least_trimmed_squares_reports_the_median_residual_of_what_it_keeps():
 def test_least_trimmed_squares_is_the_same_every_time():
     source = points(60)
     target = source + np.random.default_rng(5).normal(0, 3.0, source.shape)
-    first, second = (least_trimmed_squares(source, target) for _ in range(2))
+    first, second = (fitted(source, target) for _ in range(2))
     assert np.array_equal(first.rotation, second.rotation)
 
 
@@ -158,7 +165,7 @@ def test_a_shift_of_part_of_a_voxel_is_found():
     errors = []
     for subvoxel in (False, True):
         found = match_blocks(blocks, moving, everywhere(moving), radius=3, subvoxel=subvoxel)
-        motion = least_trimmed_squares(blocks.centres_mm, found.matched_mm)
+        motion = fitted(blocks.centres_mm, found.matched_mm)
         moved = blocks.centres_mm @ motion.rotation.T + motion.translation
         errors.append(np.linalg.norm(moved - wanted, axis=1).max() / SPACING_MM)
     # In voxels: half the diagonal of what is left of whole ones, and next to nothing.
@@ -179,7 +186,7 @@ def test_a_known_rigid_motion_of_an_image_is_found_in_one_round():
     mask[9:31, 9:31, 9:31] = True
     blocks = choose_blocks(fixed, mask, ORIGIN_MM, SPACING_MM, size=5, stride=2, keep=0.5)
     found = match_blocks(blocks, torch.from_numpy(moving), everywhere(fixed), radius=3)
-    motion = least_trimmed_squares(blocks.centres_mm, found.matched_mm)
+    motion = fitted(blocks.centres_mm, found.matched_mm)
     ours = (blocks.centres_mm - centre) @ rotation.T + centre + translation
     theirs = blocks.centres_mm @ motion.rotation.T + motion.translation
     # A tenth of a voxel: what is left is gone after another round, on the image resampled.

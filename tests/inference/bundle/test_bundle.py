@@ -71,7 +71,7 @@ def test_monai_draws_the_volumes_of_generate(run: Path, bundle: Path, tmp_path: 
         drawn = tmp_path / "out/samples" / path.name
         images = nibabel.load(path), nibabel.load(drawn)
         assert images[1].get_data_dtype() == np.int16
-        np.testing.assert_array_equal(*(np.asarray(image.dataobj) for image in images))
+        np.testing.assert_array_equal(np.asarray(images[0].dataobj), np.asarray(images[1].dataobj))
         np.testing.assert_array_equal(images[0].affine, images[1].affine)
         sidecar = path.name.replace(".nii.gz", ".json")
         assert (drawn.parent / sidecar).read_text() == (path.parent / sidecar).read_text()

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import matplotlib.figure
+import numpy as np
 import pytest
 
 from medlangevin.papers.table import pictures as pictures
@@ -31,12 +32,12 @@ def test_curves_and_samples_of_every_data_set(trained: Table, monkeypatch: pytes
 
     dots, samples, colours, _ = figures
     bounds, by_time, acceptance, _ = dots.axes
-    assert [line.get_label() for line in bounds.lines if not line.get_label().startswith("_")] == ["VAE", "LAE"]
+    assert [line.get_label() for line in bounds.lines if not str(line.get_label()).startswith("_")] == ["VAE", "LAE"]
     assert len(bounds.lines) == 3
     assert bounds.lines[0].get_color() == bounds.lines[1].get_color() != bounds.lines[2].get_color()
-    assert bounds.lines[0].get_xdata().tolist() == [1, 2, 3, 4]
+    assert np.asarray(bounds.lines[0].get_xdata()).tolist() == [1, 2, 3, 4]
     assert bounds.get_ylabel() == "minus the training loss,\nnats per image"
-    minutes = by_time.lines[0].get_xdata()
+    minutes = np.asarray(by_time.lines[0].get_xdata())
     assert (minutes[1:] >= minutes[:-1]).all()
     assert len(acceptance.lines) == 1
     assert len(colours.axes) == 2  # a VAE accepts nothing

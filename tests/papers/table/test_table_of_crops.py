@@ -58,7 +58,10 @@ def test_every_cell_has_the_figures_of_evaluate_and_rows_are_compared_ear_by_ear
     assert record.figures["nll"].count == 2
     assert not any("root" in key for key in record.configuration.get("data", {}))
     other = read_record(record_path(tmp_path / "out", "vae-crops-seed0"))
-    difference = np.mean(np.subtract(record.figures["nll"].values, other.figures["nll"].values))
+    own_values, other_values = record.figures["nll"].values, other.figures["nll"].values
+    assert own_values is not None
+    assert other_values is not None
+    difference = float(np.mean(np.subtract(own_values, other_values)))
     lines = (tmp_path / "out" / "table.md").read_text().splitlines()
     compared = next(line for line in lines if line.startswith("| QSL |") and line.count("|") == 3)
     assert float(compared.split("|")[2].split("±")[0]) == pytest.approx(difference, abs=0.06 * abs(difference) + 0.6)

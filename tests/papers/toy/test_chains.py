@@ -17,12 +17,11 @@ BUDGET = Budget(600, 200)
 def mean_distance(positions) -> float:
     """Wasserstein-2 to the truth, all chains together, mean over the data points."""
     toy = gaussian_toy()
-    return np.mean(
-        [
-            gaussian_wasserstein2(draws.mean(0), np.cov(draws.T), mean.numpy(), toy.covariance.numpy())
-            for mean, draws in zip(toy.means, positions.transpose(2, 0, 1, 3).reshape(3, -1, 2), strict=True)
-        ]
-    )
+    distances = [
+        gaussian_wasserstein2(draws.mean(0), np.cov(draws.T), mean.numpy(), toy.covariance.numpy())
+        for mean, draws in zip(toy.means, positions.transpose(2, 0, 1, 3).reshape(3, -1, 2), strict=True)
+    ]
+    return float(np.mean(distances))
 
 
 def distances(seed: int) -> dict[str, float]:

@@ -101,4 +101,4 @@ def test_independent_draws_are_biased_by_the_sum_over_binomials():
     drawn = np.arange(1, count + 1)
     terms = binom.pmf(drawn, count, mass) * drawn / count * np.log(drawn / count / mass)
     # Five standard errors of the mean: 6e-7 false alarms.
-    assert np.mean(values) == pytest.approx(terms.sum(), abs=5 * np.std(values) / 10)
+    assert np.mean(values) == pytest.approx(terms.sum(), abs=5 * float(np.std(values)) / 10)
