@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 DOCS_STAMP := $(VENV)/.docs-installed
 DEMO_OUT ?= demo_output
 PYTEST_ARGS ?=
-# Processes of the tests; each needs up to 2 GB.
+# Processes of the tests; each needs up to 2 GB. The longest files come first, as tests/conftest.py orders them.
 TEST_PROCESSES ?= 2
 
 # The oldest versions that pyproject.toml allows, which exist as wheels for Python 3.11 alone.
@@ -21,11 +21,12 @@ LOWEST_TESTS ?= tests/test_*.py tests/config tests/ci tests/doctor tests/shape t
 	tests/samplers/test_kernels.py tests/runs/test_checkpoint.py tests/runs/test_hostile_checkpoint.py \
 	tests/training/test_parts.py tests/training/test_train.py
 
-.PHONY: help demo test lint docs format audit lower-bounds clean
+.PHONY: help demo test test-quick lint docs format audit lower-bounds clean
 
 help:
 	@echo "make demo    the whole job on an embedded data set: phantom CT -> crops -> training -> synthetic cochleae -> shape"
 	@echo "make test    all tests"
+	@echo "make test-quick  all tests but the slow ones"
 	@echo "make lint    ruff (lint and format) and mypy"
 	@echo "make docs    the documentation site, in site/"
 	@echo "make format  rewrite the code in ruff's format"
@@ -48,7 +49,10 @@ demo: $(STAMP)
 	$(BIN)/medlangevin demo --out $(DEMO_OUT)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+
+test-quick:
+	@$(MAKE) --no-print-directory test PYTEST_ARGS='-m "not slow" $(PYTEST_ARGS)'
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

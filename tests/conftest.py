@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -36,6 +37,23 @@ if TYPE_CHECKING:
 
 # What a shell starts in the background ignores Ctrl-C, and so would every program that the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# The fixtures that give real inputs.
+REAL = {"shared_data", "simulated_ears", "mnist_root", "real_root"}
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses by the markers
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs real inputs or a GPU; files with slow tests first, so that no process ends alone with one."""
+    weights: Counter[Path] = Counter()
+    for item in items:
+        if REAL & set(getattr(item, "fixturenames", ())):
+            item.add_marker("data")
+        if any("CUDA" in mark.kwargs.get("reason", "") for mark in item.iter_markers("skipif")):
+            item.add_marker("gpu")
+        if slow := item.get_closest_marker("slow"):
+            weights[item.path] += slow.kwargs.get("seconds", 3)
+    items.sort(key=lambda item: -weights[item.path])
 
 
 @pytest.fixture

@@ -1,14 +1,12 @@
-"""Cochlea crops as tensors, cached in memory up to a limit (MONAI)."""
+"""Cochlea crops as tensors, cached in memory up to a limit."""
 
-import functools
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from monai.data import CacheDataset
-from monai.transforms import Compose, Lambda
 from torch.utils.data import Dataset
 
 from medlangevin.datasets.crop_arrays import to_unit
@@ -84,31 +82,31 @@ class CropDataset(Dataset[torch.Tensor]):
         self, ears: Sequence[Ear], shape: tuple[int, int, int], *, window_hu: tuple[float, float], cache_mb: int
     ) -> None:
         self.ears = tuple(ears)
-        self._crops = CacheDataset(
-            [str(ear.image) for ear in self.ears],
-            Compose([Lambda(functools.partial(_read, window_hu=window_hu), track_meta=False)]),
-            cache_num=min(cache_mb * 1_000_000 // (4 * math.prod(shape)), len(self.ears)),
-            runtime_cache=True,
-            copy_cache=False,
-            progress=False,
-        )
+        self._window_hu = window_hu
+        # Not MONAI's CacheDataset: to load MONAI takes seconds in every process, and of it this would remain.
+        self._cache: dict[int, torch.Tensor] = {}
+        self._cached = min(cache_mb * 1_000_000 // (4 * math.prod(shape)), len(self.ears))
 
     def __len__(self) -> int:
         return len(self.ears)
 
     def __getitem__(self, position: int) -> torch.Tensor:
+        if position in self._cache:
+            return self._cache[position]
         try:
-            crop: torch.Tensor = self._crops[position]
-        except Exception as error:  # MONAI wraps whatever a reader raises in a RuntimeError
-            reason = " ".join(str(error.__cause__ or error).split())[:200]
+            crop = _read(self.ears[position].image, self._window_hu)
+        except Exception as error:
+            reason = " ".join(str(error).split())[:200]
             raise MedlangevinError(
                 f"{self.ears[position].image} cannot be read ({reason}); run medlangevin preprocess again"
             ) from error
+        if position < self._cached:
+            self._cache[position] = crop
         return crop
 
     def fill_cache(self) -> None:
         """Read every crop that fits the cache, so that a broken file shows before training starts."""
-        for position in range(self._crops.cache_num):
+        for position in range(self._cached):
             self[position]
 
     def mean(self) -> torch.Tensor:
@@ -123,7 +121,7 @@ class CropDataset(Dataset[torch.Tensor]):
         return (total / len(self)).float()
 
 
-def _read(path: str, window_hu: tuple[float, float]) -> torch.Tensor:
+def _read(path: Path, window_hu: tuple[float, float]) -> torch.Tensor:
     hu = torch.from_numpy(np.asarray(open_nifti(path).dataobj).astype(np.float32))
     if not bool(torch.isfinite(hu).all()):
         raise ValueError("it holds NaN or infinite values")

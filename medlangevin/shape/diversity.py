@@ -5,7 +5,6 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import torch
-from monai.metrics.regression import compute_ms_ssim
 from numpy.typing import NDArray
 
 # The first three of the five scales of Wang et al. 2003, weights scaled to sum to 1: a fourth leaves 6 voxels an axis.
@@ -59,6 +58,8 @@ def ms_ssim(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
     Returns:
         MS-SSIM (Wang, Simoncelli and Bovik 2003): 1 for equal volumes.
     """
+    from monai.metrics.regression import compute_ms_ssim  # takes five seconds, and a report seldom needs it
+
     low, high = WINDOW_HU
     scaled = [
         torch.from_numpy((np.clip(item, low, high) - low) / (high - low)).float()[None, None]

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import signal
 from skimage.measure import find_contours
 from skimage.segmentation import watershed
 
@@ -125,8 +124,10 @@ def wall_length(sections: Sections, start_radii: Array, *, end_deg: float) -> fl
     height = np.concatenate([np.full(start_radii.size, first_height), sections.wall_height_mm[on]])
     if np.isnan(radius).any() or np.isnan(height).any():
         return float("nan")
+    from scipy.signal import savgol_filter  # loads all of scipy.stats, half a second for every command
+
     # The outermost point of a flat wall wanders up and down; unsmoothed, that would be counted as length.
     window = round(_WINDOW_DEG / step) // 2 * 2 + 1
-    radius, height = (signal.savgol_filter(values, window, 2) for values in (radius, height))
+    radius, height = (savgol_filter(values, window, 2) for values in (radius, height))
     points = np.stack([radius * np.cos(np.radians(angle)), radius * np.sin(np.radians(angle)), height], axis=1)
     return float(np.linalg.norm(np.diff(points, axis=0), axis=1).sum())

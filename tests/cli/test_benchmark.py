@@ -40,6 +40,7 @@ def finished(mnist_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return out
 
 
+@pytest.mark.slow(seconds=25)
 def test_the_smoke_table_has_finite_figures_beside_published_ones(finished: Path) -> None:
     rows = {(row["row"], row["figure"]): row for row in read(finished / "table.csv") if row["data_set"] == "mnist"}
     for model in ("vae", "lae"):
@@ -58,6 +59,7 @@ def test_the_smoke_table_has_finite_figures_beside_published_ones(finished: Path
     assert str(finished.parent) not in text
 
 
+@pytest.mark.slow(seconds=25)
 @pytest.mark.claim("table-killed")
 def test_a_table_that_was_killed_half_way_comes_out_the_same(finished: Path, mnist_root: Path, tmp_path: Path) -> None:
     out = tmp_path / "smoke"

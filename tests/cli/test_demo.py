@@ -20,6 +20,7 @@ def few_ears(monkeypatch):
     assert "epochs: 1\n" in config.CONFIG
 
 
+@pytest.mark.slow(seconds=50)
 def test_the_demo_runs_from_dicom_to_shape_and_makes_every_picture_it_names(few_ears, tmp_path):
     out = tmp_path / "a folder: with spaces"
     result = CliRunner().invoke(main, ["demo", "--out", str(out)])

@@ -61,6 +61,7 @@ def require_harmless(result: Result, text: str) -> None:
         assert len(result.stderr.splitlines()) == 1, (text, result.stderr)
 
 
+@pytest.mark.slow
 def test_a_pickle_in_place_of_any_file_of_a_run_is_never_opened_as_one(
     small: Any, run: Path, call: Call, tmp_path: Path
 ) -> None:
@@ -102,6 +103,7 @@ def changed(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 # A file, by which of the commands above it is read, and each how many-th case is tried: some commands take long.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "reader", "stride"),
     [

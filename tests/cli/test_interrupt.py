@@ -54,6 +54,7 @@ def test_no_command_is_left_out() -> None:
     assert LONG.keys() | SHORT >= main.commands.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(LONG))
 def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(
     name: str, press_ctrl_c: Any, small: Any, table: Path, call: Any, tmp_path: Path
@@ -78,6 +79,7 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(
         assert again.exit_code == 0, again.output
 
 
+@pytest.mark.slow
 def test_ctrl_c_at_a_terminal_reaches_all_processes_and_only_one_speaks(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "medlangevin", "phantom", "--out", str(tmp_path / "out"), "--ears", "40"]
     process = subprocess.Popen(

@@ -24,6 +24,7 @@ def finished(tmp_path_factory):
     return out, results
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["gaussian", "neural"])
 def test_it_writes_picture_samples_metrics_and_settings(name, finished):
     out, results = finished
@@ -41,6 +42,7 @@ def test_it_writes_picture_samples_metrics_and_settings(name, finished):
     assert len(list(out.iterdir())) == 8
 
 
+@pytest.mark.slow
 def test_every_panel_of_the_papers_figures_has_its_numbers(finished):
     out, _ = finished
     gaussian = pd.read_csv(out / "toy_gaussian_metrics.csv")
@@ -60,6 +62,7 @@ def test_every_panel_of_the_papers_figures_has_its_numbers(finished):
     assert neural.set_index("method").loc[["mean_field_vi", "full_covariance_vi"], "kl_exact"].notna().all()
 
 
+@pytest.mark.slow
 def test_the_table_and_the_picture_are_named(finished):
     _, results = finished
     for name, result in results.items():
@@ -67,6 +70,7 @@ def test_the_table_and_the_picture_are_named(finished):
         assert f"toy_{name}.png" in result.output
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_files_in_place_of_the_former(finished, tmp_path):
     out, _ = finished
     (tmp_path / "toy_gaussian_metrics.csv").write_text("former")
@@ -75,6 +79,7 @@ def test_the_same_seed_gives_the_same_files_in_place_of_the_former(finished, tmp
         assert (tmp_path / file).read_bytes() == (out / file).read_bytes()
 
 
+@pytest.mark.slow
 def test_another_seed_gives_other_numbers(finished):
     out, _ = finished
     former = pd.read_csv(out / "toy_gaussian_metrics.csv")

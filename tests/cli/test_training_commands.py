@@ -33,6 +33,7 @@ def run(config: Path, call: Call) -> Path:
     return config.parent / "runs" / "tiny"
 
 
+@pytest.mark.slow
 def test_train_writes_pictures_and_says_where(run: Path) -> None:
     assert {path.name for path in (run / "samples").iterdir()} == {"curves.png", "reconstructions.png", "samples.png"}
 
@@ -44,6 +45,7 @@ def test_evaluate_prints_a_table(run: Path, call: Call) -> None:
     assert (run / "evaluation.json").is_file()
 
 
+@pytest.mark.slow
 def test_evaluate_compares_runs_in_pairs(run: Path, call: Call) -> None:
     """With itself, where every difference is nothing; a run that was not evaluated is an error before any work."""
     command = ("evaluate", run, "--split", "validation", "--samples", 2)

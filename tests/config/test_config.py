@@ -311,6 +311,7 @@ json_values = st.recursive(
 keys = st.sampled_from(["name", "seed", "data", "model", "training", "output_dir"]) | st.text(max_size=5)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.dictionaries(keys, json_values, max_size=4))
 def test_any_mapping_is_accepted_or_explained_in_one_line(raw: dict[str, Any]) -> None:

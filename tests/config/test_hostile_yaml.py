@@ -47,6 +47,7 @@ def load_own(path: Path) -> Config:
     return load_config(path, aliases=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_file_is_one_short_line_and_takes_no_memory(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -102,6 +103,7 @@ marks = st.sampled_from([*MARKS, "\t", "---\n"])
 texts = st.lists(words | marks | st.text(max_size=3), max_size=25).map("".join)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(texts)
 def test_any_text_is_a_configuration_or_one_line(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
@@ -150,6 +152,7 @@ def sections(annotation: Any) -> st.SearchStrategy[Any]:
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(sections(Config))
 def test_any_values_under_the_right_keys_are_a_configuration_or_one_line(raw: dict[str, Any]) -> None:

@@ -92,6 +92,7 @@ def mlp_case(likelihood: Likelihood) -> tuple[LatentVariableModel, Tensor, Tenso
 
 
 # 4 standard errors: no false alarm at 200 other seeds, with a third of the temperatures.
+@pytest.mark.slow
 @pytest.mark.claim("decoder-likelihood")
 @pytest.mark.parametrize("likelihood", [Gaussian(0.2), Bernoulli()])
 def test_an_mlp_decoder_s_evidence_is_that_of_a_grid(likelihood):
@@ -101,6 +102,7 @@ def test_an_mlp_decoder_s_evidence_is_that_of_a_grid(likelihood):
     assert estimate.effective_sample_size.min() > CHAINS / 8
 
 
+@pytest.mark.slow
 @pytest.mark.claim("decoder-likelihood")
 @pytest.mark.parametrize("room", [16 * 6, 2 * CHAINS * 6])
 def test_memory_is_bounded_and_every_move_is_told(room, linear, monkeypatch):

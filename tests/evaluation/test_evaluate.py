@@ -108,6 +108,7 @@ def test_people_seen_in_training_are_no_test(run: Path, tmp_path: Path) -> None:
         evaluate(run, split="test", samples=1, data_root=root)
 
 
+@pytest.mark.slow
 @pytest.mark.claim("evaluate-decoder")
 def test_the_decoder_s_likelihood_is_added_on_request(run: Path) -> None:
     result = evaluate(run, split="validation", samples=200, decoder_likelihood=True, temperatures=60, chains=8)

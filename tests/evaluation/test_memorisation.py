@@ -39,6 +39,7 @@ def test_the_neighbours_are_those_of_a_search_by_hand():
         np.testing.assert_allclose(found.other[row], distance[row, others].min())
 
 
+@pytest.mark.slow
 def test_fresh_draws_are_flagged_as_rarely_as_stated():
     """In 2,000 cohorts a fresh draw has the lowest of 20 scores with probability 1/20.
 
@@ -114,6 +115,7 @@ def crop(random: np.random.Generator) -> np.ndarray:
     return 500 + 4000 * gaussian_filter(random.standard_normal(SHAPE), 2)
 
 
+@pytest.mark.slow
 def test_planted_copies_are_flagged_and_fresh_ears_are_not(cohort: Path, tmp_path: Path):
     """Copies with noise of 20 HU or moved by 0.3 voxels. Of 10 fresh ears at most 1/13 is flagged on average: more than
     5 of them once in 1e4 cohorts."""

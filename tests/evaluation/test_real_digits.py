@@ -3,11 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from medlangevin.datasets.images import Labels, load_images
 from medlangevin.evaluation.digit_classifier import ClassifierSettings, DigitClassifier, train_digits
 from medlangevin.evaluation.digits import frechet_distance, inception_score
+
+pytestmark = pytest.mark.slow
 
 
 def test_real_digits(mnist_root: Path) -> None:

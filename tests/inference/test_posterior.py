@@ -53,6 +53,7 @@ def test_laplace_s_approximation_of_a_gaussian_is_exact(linear):
 
 # Chains are independent, so their averages give the standard error. 9 statistics of 64 chains (Student, 63 degrees of
 # freedom) at 5 standard errors: a false alarm in 2e4 for all 9 of one kernel.
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", ["mala", "hmc"])
 def test_mean_and_covariance_of_a_linear_gaussian_decoder(linear, kernel):
     model, x, mean, covariance = linear
@@ -134,6 +135,7 @@ def test_the_spread_of_a_measure_is_that_of_its_known_posterior(
     assert 0.3 < diagnostics["ess_bulk_min"] / effective < 3
 
 
+@pytest.mark.slow
 def test_the_command_writes_chains_tables_and_a_picture(run: Path, ear: Path, tmp_path: Path):
     from medlangevin.reports.shape_figure import draw_posterior
     from medlangevin.samplers.diagnostics import load_positions

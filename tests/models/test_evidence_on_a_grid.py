@@ -60,6 +60,7 @@ def log_evidence(model: LatentVariableModel, x: Tensor) -> Tensor:
 
 
 # False alarms: 40 checks at 3.5 standard errors, 2 % for the whole file over seeds; the seed is fixed.
+@pytest.mark.slow
 @pytest.mark.claim("evidence-on-a-grid")
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
 def test_weights_are_unbiased_for_the_evidence_of_a_neural_decoder(likelihood):

@@ -364,6 +364,7 @@ def test_refined_latents_train_the_decoder_and_the_encoder_learns_to_predict_the
     assert parts["step_size"].item() == pytest.approx(model.latent_step_size.item())
 
 
+@pytest.mark.slow
 @pytest.mark.claim("lae-refined")
 def test_the_encoder_predicts_the_posterior_mean_of_a_linear_decoder_and_the_step_finds_its_acceptance():
     """With the decoder held fixed the posterior is N(m(x), S); its mean is linear in x, so Phi g can reach it exactly.

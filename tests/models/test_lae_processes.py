@@ -10,6 +10,8 @@ from torch.nn.parallel import DistributedDataParallel
 from medlangevin.likelihoods import Gaussian
 from medlangevin.models.lae import LAE
 
+pytestmark = pytest.mark.slow
+
 PROCESSES, STEPS, BATCH = 2, 12, 8
 
 

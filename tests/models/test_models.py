@@ -147,6 +147,7 @@ def test_a_flow_of_vanishing_steps_is_the_vae():
 
 
 # The temperings of the HVAE are trained in test_posterior_scale.py.
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("hvae fixed", "hvae free")])
 def test_training_raises_the_bound(kind):
     shape = SHAPES["3D"]

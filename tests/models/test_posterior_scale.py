@@ -15,6 +15,8 @@ from torch.nn import functional
 from medlangevin.likelihoods import Gaussian
 from medlangevin.models import LatentVariableModel
 
+pytestmark = pytest.mark.slow
+
 D, OUTPUTS, NOISE = 2, 5, 0.5
 COLUMN_LENGTHS = (1.5, 0.9)
 STEPS, BATCH, LEARNING_RATE = 600, 256, 0.03

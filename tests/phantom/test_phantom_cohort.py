@@ -38,6 +38,7 @@ def two_ears(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_same_seed_same_bytes_whatever_the_number_of_ears_and_workers(two_ears: Path, tmp_path: Path) -> None:
     write_cohort(tmp_path, ears=3, seed=3, workers=2)
     first, second = digests(two_ears), digests(tmp_path)
@@ -70,6 +71,7 @@ def test_dicom_reads_back_as_the_rendered_volume_and_geometry(
     np.testing.assert_allclose(direction, known["direction_columns_row_col_slice"], atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "variant",
     [

@@ -60,6 +60,7 @@ def test_average_ear_has_no_texture() -> None:
     assert hu[PETROUS].std() < 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", ["R", "L"])
 def test_left_scan_is_the_mirrored_right_scan(side: str) -> None:
     pose = ear_to_lps(side, np.zeros(3), np.zeros(3))
@@ -71,6 +72,7 @@ def test_left_scan_is_the_mirrored_right_scan(side: str) -> None:
     assert np.abs(right.astype(int) - right[:, :, ::-1]).mean() > 100
 
 
+@pytest.mark.slow
 def test_pose_moves_the_ear_in_the_scan() -> None:
     pose = ear_to_lps("R", np.array([0.0, 0.0, 12.0]), np.array([3.0, -2.0, 4.0]))
     turned = Geometry.centred(apply(pose, np.zeros(3)), pose[:3, :3], SPACING)
@@ -80,6 +82,7 @@ def test_pose_moves_the_ear_in_the_scan() -> None:
     assert np.corrcoef(moved.ravel(), still.ravel())[0, 1] > 0.999
 
 
+@pytest.mark.slow
 def test_noise_has_its_spread() -> None:
     geometry = Geometry.centred(np.zeros(3), np.eye(3), SPACING)
     rng = np.random.default_rng
@@ -94,6 +97,7 @@ def test_noise_has_its_spread() -> None:
     assert 0.05 < (plane[:, 1:] * plane[:, :-1]).mean() / plane.var() < 0.5
 
 
+@pytest.mark.slow
 def test_blur_is_the_one_asked_for() -> None:
     # A flat bone surface across the slices, seen through the scanner: the edge's slope tells the blur.
     geometry = Geometry.centred(np.zeros(3), np.eye(3), (0.2, 0.2, 0.25))

@@ -20,6 +20,7 @@ def measured() -> dict[str, np.ndarray]:
     return {name: np.array([ear[name] for ear in ears]) for name in ears[0]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "mean", "spread", "slack"),
     [

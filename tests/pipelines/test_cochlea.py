@@ -9,6 +9,8 @@ import pytest
 
 from medlangevin.phantom import write_cohort
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = {
     "raw": "phantom/dicom",
     "out": "result",
@@ -56,6 +58,7 @@ def first(work):
     return work.run()
 
 
+@pytest.mark.slow(seconds=60)
 def test_a_broken_scan_keeps_nothing_else_from_being_made(work, first):
     assert (work.out / "reports" / "tiny-seed3.html").is_file(), first.stdout
     assert len(list((work.out / "cochlea" / "crops").glob("*.nii.gz"))) == 4

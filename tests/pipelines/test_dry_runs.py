@@ -10,6 +10,8 @@ import yaml
 from medlangevin.papers.table.cells import make_cells
 from medlangevin.papers.table.schema import load_table
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 PROFILES = ROOT / "pipelines" / "profiles"
 # The program is the environment that runs the workflow; it is not published as an image or a conda package.

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 STAND_IN = Path(__file__).with_name("stand_in.py")
 CRASH = -1
 RUNS = ("a-seed0", "a-seed1", "b-seed7")

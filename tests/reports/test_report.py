@@ -66,6 +66,7 @@ def test_a_volume_comes_back_from_the_page_on_its_grid_within_half_a_grey_step()
     assert np.abs(back.get_fdata() - hu.clip(-1000, 3000)).max() <= 4000 / 255 / 2 + 1e-3
 
 
+@pytest.mark.slow
 def test_the_page_holds_data_curves_samples_and_volumes_and_asks_no_network_for_anything(
     small: Any, tmp_path: Path
 ) -> None:
@@ -185,6 +186,7 @@ def test_shape_comparison_and_montage_of_a_synthetic_folder_are_shown(small: Any
     assert "SYNTHETIC cochleae in made" in page
 
 
+@pytest.mark.slow
 def test_what_a_scan_leaves_open_is_shown_and_without_real_ears_not_whose_scan(small: Any, tmp_path: Path) -> None:
     ear = next(small.data.glob("sub-*_ct.nii.gz"))
     posterior(small.run, ear, tmp_path / "chains", chains=2, draws=4, warmup=4, measured=2)

@@ -14,6 +14,7 @@ def run_dir(trained: Table, cell_id: str) -> Path:
     return next(cell.config.run_dir for cell in trained.cells if cell.id == cell_id)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell_id", ["lae-dots-seed0", "vae-colours-seed0"])
 def test_a_run_of_images_has_curves_reconstructions_and_samples(trained: Table, cell_id: str) -> None:
     paths = draw_run(run_dir(trained, cell_id))

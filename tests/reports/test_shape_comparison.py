@@ -45,6 +45,7 @@ def _population(name, seed, count=30):
     )
 
 
+@pytest.mark.slow
 def test_synthetic_ears_are_compared_with_the_splits_that_are_asked_for(tmp_path):
     first = _folder(tmp_path / "synthetic", [0.8, 0.9])
     second = _folder(tmp_path / "real", [0.7, 1.0, 0.85, 0.75])
@@ -65,6 +66,7 @@ def test_synthetic_ears_are_compared_with_the_splits_that_are_asked_for(tmp_path
         report_shape(first, splits=("test",))
 
 
+@pytest.mark.slow
 def test_two_folders_give_tables_a_comparison_and_a_figure(tmp_path):
     first = _folder(tmp_path / "synthetic", [0.8, 0.9])
     second = _folder(tmp_path / "real", [0.7, 1.0, 0.85])
@@ -98,6 +100,7 @@ def test_two_folders_give_tables_a_comparison_and_a_figure(tmp_path):
     assert 0 < float(cells["ms_ssim_second"][1]) < 1
 
 
+@pytest.mark.slow
 def test_folders_of_one_name_do_not_overwrite_each_other(tmp_path):
     first, second = _folder(tmp_path / "x" / "ears", [0.8]), _folder(tmp_path / "y" / "ears", [0.9])
     report = report_shape(first, other=second, out=tmp_path / "out")
@@ -106,6 +109,7 @@ def test_folders_of_one_name_do_not_overwrite_each_other(tmp_path):
     assert (tmp_path / "out" / "y-ears.tsv").is_file()
 
 
+@pytest.mark.slow
 def test_the_figure_is_drawn_even_where_measures_are_missing(tmp_path):
     first, second = _population("one", 1), _population("two", 2)
     path = draw_comparison(
@@ -125,6 +129,7 @@ def test_the_caption_gives_distance_test_and_counts():
     assert panel_caption(few, "mm") == "too few values (n = 1 and 2)"
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_table_and_says_where_things_are(tmp_path):
     folder = _folder(tmp_path / "ears", [0.8])
     result = CliRunner().invoke(shape, [str(folder), "--out", str(tmp_path / "out")], standalone_mode=False)
@@ -133,6 +138,7 @@ def test_the_command_prints_a_table_and_says_where_things_are(tmp_path):
     assert f"table {tmp_path / 'out' / 'ears.tsv'}" in result.output
 
 
+@pytest.mark.slow
 def test_the_command_skips_a_bad_file_and_says_so(tmp_path):
     folder = _folder(tmp_path / "ears", [0.8])
     (folder / "bad_ct.nii.gz").write_bytes(b"\x1f\x8b no")
@@ -168,6 +174,7 @@ def test_out_that_is_a_file_is_an_error(tmp_path):
         report_shape(_folder(tmp_path / "ears", [0.8]), out=tmp_path / "file")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", ["lps", "RAS"])
 def test_the_command_writes_meshes_and_says_in_which_coordinates(tmp_path, space):
     folder = _folder(tmp_path / "ears", [0.8])

@@ -23,6 +23,7 @@ def test_time_inside_counts_as_waiting() -> None:
     assert 5 < float(match[1]) < 95
 
 
+@pytest.mark.slow
 def test_the_peak_grows_with_what_is_held() -> None:
     before = peak_memory_mib(torch.device("cpu"))
     assert before is not None

@@ -97,6 +97,7 @@ SAMPLERS = {"paper": (amortized, 0.11), "kernel": (kernel_amortized, 0.25)}
 TARGETS = {"gaussian": Gaussian(), "two modes": TwoModes()}
 
 
+@pytest.mark.slow
 @pytest.mark.claim("ald-invariance")
 @pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("target", TARGETS)

@@ -136,6 +136,7 @@ def test_bad_chains_are_named(draws, stats, message):
         to_inference_data(draws, **stats)
 
 
+@pytest.mark.slow
 def test_importing_is_quick_and_says_nothing(tmp_path: Path):
     code = (
         "import sys, medlangevin.samplers.diagnostics as d; assert 'arviz' not in sys.modules;"

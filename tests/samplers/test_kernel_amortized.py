@@ -60,6 +60,7 @@ def test_one_step_is_the_least_norm_update():
     assert ((after.weight - weight) @ null.mT).abs().max() < 1e-12
 
 
+@pytest.mark.slow
 def test_errors_do_not_add_up_in_float32():
     """3,000 steps from a badly conditioned kernel (condition number 1e3): Phi still gives the chain's latents."""
     weight, features = problem(torch.float32)

@@ -86,6 +86,7 @@ def test_comparison_table_leaves_what_is_missing_empty(tmp_path):
     assert set(described["columns"]) == set(header)
 
 
+@pytest.mark.slow
 def test_shifted_gaussians_have_the_distances_of_the_closed_form():
     # N(0, 1) and N(1, 1): Wasserstein-1 is the shift; Kolmogorov-Smirnov is 2 Phi(1 / 2) - 1.
     rng = np.random.default_rng(0)

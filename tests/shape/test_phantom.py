@@ -12,6 +12,8 @@ from medlangevin.phantom.ear import draw_ear, truth
 from medlangevin.phantom.scan import acquire
 from medlangevin.shape.measure import measure
 
+pytestmark = pytest.mark.slow
+
 EARS = (0, 4, 10)  # of cohort 11: a left and two right ears with slices of 0.25 and 0.3 mm
 
 

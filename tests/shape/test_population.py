@@ -32,6 +32,7 @@ def population(folder):
     return measure_folder(folder, meshes=MeshExport(folder.parent / "meshes", "ply", "RAS"))
 
 
+@pytest.mark.slow
 def test_a_folder_becomes_a_table_with_defined_columns(population, tmp_path):
     assert [ear.name for ear in population.ears] == ["a_ct", "b_ct", "c_ct"]
     assert population.column("volume_mm3")[1] == pytest.approx(population.column("volume_mm3")[0], rel=0.001)
@@ -48,6 +49,7 @@ def test_a_folder_becomes_a_table_with_defined_columns(population, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_more_processes_give_the_same_table(folder, population):
     # repr, as NaN (a missing measure) is not equal to itself.
     two = measure_folder(folder, workers=2)
@@ -55,6 +57,7 @@ def test_more_processes_give_the_same_table(folder, population):
     assert (two.ears[0].distance == population.ears[0].distance).all()
 
 
+@pytest.mark.slow
 def test_meshes_and_cross_sections_are_written_for_every_ear_that_has_them(folder, population, tmp_path):
     meshes, out = folder.parent / "meshes", tmp_path / "out"
     assert sorted(path.name for path in meshes.iterdir()) == ["a_ct.ply", "b_ct.ply"]
@@ -78,6 +81,7 @@ def test_subjects_come_from_the_listing_then_the_name_then_the_volume(tmp_path):
     assert [item.subject for item in find_volumes(tmp_path)] == ["x", "7"]
 
 
+@pytest.mark.slow
 def test_files_that_cannot_be_read_are_listed_and_skipped(tmp_path, spiral_ct, affine):
     for name in "abc":
         _save(tmp_path / f"{name}_ct.nii.gz", np.full((60, 50, 50), 1000), affine)

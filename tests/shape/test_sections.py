@@ -24,6 +24,7 @@ def _true_wall(spiral, turns):
     return np.linalg.norm(np.diff(points, axis=0), axis=1).sum()
 
 
+@pytest.mark.slow
 def test_the_lateral_wall_of_a_known_spiral_has_its_length_in_space(analysis, spiral):
     assert analysis.measures.lateral_wall_mm == pytest.approx(_true_wall(spiral, analysis.measures.turns), rel=0.01)
 

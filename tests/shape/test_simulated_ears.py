@@ -7,6 +7,8 @@ import SimpleITK as sitk
 from medlangevin.shape.measure import measure
 from medlangevin.system.files import read_json
 
+pytestmark = pytest.mark.slow
+
 SCANS = ("dev03", "dev07", "dev11", "dev15", "dev22", "dev24")  # 0.25 and 0.3 mm slices; small, large and odd ones
 
 
@@ -23,6 +25,7 @@ def results(simulated_ears, read_series, affine, on_grid, pose_of):
     return rows
 
 
+@pytest.mark.slow(seconds=15)
 def test_volume_and_surface_agree_with_the_surfaces(results):
     volume = np.array([found.volume_mm3 / ear["cochlea_volume_mm3"] - 1 for ear, found in results])
     surface = np.array([found.surface_mm2 / ear["cochlea_surface_mm2"] - 1 for ear, found in results])

@@ -76,6 +76,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, write_images: Callable[...,
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.claim("processes")
 @pytest.mark.parametrize("name", MODELS)
 def test_two_processes_end_where_one_does(folder: Path, name: str) -> None:
@@ -90,6 +91,7 @@ def test_two_processes_end_where_one_does(folder: Path, name: str) -> None:
         torch.testing.assert_close(value, weights[key], rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_run_of_two_processes_can_be_taken_up_by_one(folder: Path) -> None:
     longer = config("vae", folder, epochs=4)
     alone = train(longer.model_copy(update={"name": "longer"}))
@@ -98,6 +100,7 @@ def test_a_run_of_two_processes_can_be_taken_up_by_one(folder: Path) -> None:
     assert row["loss"] == pytest.approx(wanted["loss"], rel=1e-4)
 
 
+@pytest.mark.slow(seconds=15)
 @pytest.mark.timeout(300)
 def test_the_command_starts_its_processes_itself(folder: Path) -> None:
     path = folder / "config.yaml"

@@ -62,6 +62,7 @@ def interrupt_at_step(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 EVERYTHING = {"weight_averaging": 0.5, "precision": "bf16", "data": {"shift_voxels": 0.5, "noise_hu": 50}}
 
 
+@pytest.mark.slow
 @pytest.mark.claim("resume")
 @pytest.mark.parametrize(
     ("kind", "settings"), [("vae", {}), ("qsl_vae", {}), ("lae", {}), ("qsl_vae", EVERYTHING), ("lae", EVERYTHING)]
@@ -90,6 +91,7 @@ def test_rows_and_weights_past_the_checkpoint_are_dropped(make_config: Callable[
     require_same_run(undisturbed, train(make_config("disturbed"), resume=True))
 
 
+@pytest.mark.slow(seconds=15)
 @pytest.mark.claim("resume")
 def test_killed_process_resumes_exactly(make_config: Callable[..., Config], tmp_path: Path) -> None:
     config = make_config("killed", **SCHEDULE)

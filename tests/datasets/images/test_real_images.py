@@ -66,6 +66,7 @@ def test_binarised_mnist(real_root: Path) -> None:
     assert set(x.batch(slice(0, 100)).unique().tolist()) == {0.0, 1.0}
 
 
+@pytest.mark.slow
 def test_cifar10(real_root: Path) -> None:
     splits = load_images("cifar10", real_root)
     assert splits.source.counts == {"train": 44_934, "valid": 4_993, "test": 9_980}

@@ -60,6 +60,7 @@ def known(reference: Reference, warped_reference: Callable[..., sitk.Image]) -> 
     return build_reference(scans, reference, iterations=2)
 
 
+@pytest.mark.slow
 def test_known_motions_of_a_known_image_give_the_image_back(
     known: MeanEar, reference: Reference, warped_reference: Callable[..., sitk.Image]
 ) -> None:
@@ -73,12 +74,14 @@ def test_known_motions_of_a_known_image_give_the_image_back(
     assert correlation(found, in_crop(reference.image)) > 0.99
 
 
+@pytest.mark.slow
 def test_the_mean_keeps_the_frame_of_the_start(known: MeanEar, reference: Reference) -> None:
     (fit, *_) = Matcher(reference).fits(known.reference.image)
     assert not fit.mirrored
     assert movement_mm(fit.matrix, np.eye(4)) < 0.05
 
 
+@pytest.mark.slow
 def test_the_mean_of_ears_in_one_shape_is_as_sharp_as_they_are(known: MeanEar) -> None:
     assert known.sharpness > 0.9
 
@@ -103,6 +106,7 @@ def test_voxels_that_no_scan_covers_repeat_their_neighbours() -> None:
     assert np.all(values == 700.0)
 
 
+@pytest.mark.slow
 def test_scans_without_an_ear_stop_nothing_unless_all_are(reference: Reference) -> None:
     noise = sitk.GetImageFromArray(np.random.default_rng(0).normal(1300, 200, (24, 24, 24)).astype(np.float32))
     noise.SetSpacing([0.6] * 3)
@@ -122,6 +126,7 @@ def two_starts(
     return starts, [build_reference(scans, start, anchor=reference, iterations=2) for start in starts]
 
 
+@pytest.mark.slow(seconds=40)
 def test_the_mean_does_not_depend_on_the_start(
     two_starts: tuple[list[Reference], list[MeanEar]], reference: Reference
 ) -> None:
@@ -131,6 +136,7 @@ def test_the_mean_does_not_depend_on_the_start(
     assert correlation(*[in_crop(mean.reference.image) for mean in built]) > 0.99
 
 
+@pytest.mark.slow
 def test_the_mean_lies_between_the_ears_it_is_of(
     two_starts: tuple[list[Reference], list[MeanEar]], reference: Reference
 ) -> None:
@@ -157,6 +163,7 @@ def from_folder(
     return build_reference_from_folder(raw, out, iterations=1), out
 
 
+@pytest.mark.slow
 def test_a_folder_gives_a_file_that_is_a_reference_and_says_what_it_left_out(
     from_folder: tuple[BuildSummary, Path],
 ) -> None:
@@ -170,12 +177,14 @@ def test_a_folder_gives_a_file_that_is_a_reference_and_says_what_it_left_out(
     assert [path.name for path in out.parent.iterdir()] == ["reference.nii.gz"]
 
 
+@pytest.mark.slow
 def test_few_ears_are_warned_of_and_five_are_enough(from_folder: tuple[BuildSummary, Path]) -> None:
     warnings = [replace(from_folder[0], ears=count).warning for count in (2, 4, 5, 40)]
     assert [bool(text) for text in warnings] == [True, True, False, False]
     assert not any("\n" in text for text in warnings)
 
 
+@pytest.mark.slow
 def test_one_ear_is_no_cohort(reference: Reference, warped_reference: Callable[..., sitk.Image]) -> None:
     with pytest.raises(MedlangevinError, match="a mean of one ear is that ear"):
         build_reference([warped_reference(MOTIONS[0])], reference, iterations=1)

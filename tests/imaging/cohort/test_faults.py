@@ -70,6 +70,7 @@ def test_the_cohort_has_something_of_everything(whole: Path) -> None:
     assert {len(person["ears"]) for person in persons.values()} == {0, 1, 2}
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_any_moment_ends_with_the_same_files(raw: Path, whole: Path, out: Path) -> None:
     """Each start gets a little further; ``benchmarks/stress/kill_and_rerun.py`` does this on real scans, 20 times."""
     moments = random.Random(0)
@@ -200,6 +201,7 @@ def in_processes(monkeypatch: pytest.MonkeyPatch, stubbed: ModuleType) -> None:
     monkeypatch.setattr(pipeline, "_prepare", stubbed.prepare)
 
 
+@pytest.mark.slow(seconds=15)
 def test_a_scan_that_kills_its_process_or_hangs_is_a_recorded_failure_of_that_person(
     raw: Path, whole: Path, out: Path, monkeypatch: pytest.MonkeyPatch, stubbed: ModuleType
 ) -> None:

@@ -154,6 +154,7 @@ def test_a_scan_without_any_ear_is_a_failure_of_the_scan(
     assert [row["code"] for row in outcome.failures] == ["no-ear"]
 
 
+@pytest.mark.slow
 def test_a_scan_cut_through_the_cochlea_fails_as_cut_off(
     matcher: Matcher, warped_reference: Callable[..., sitk.Image]
 ) -> None:
@@ -166,6 +167,7 @@ def test_a_scan_cut_through_the_cochlea_fails_as_cut_off(
     assert np.linalg.norm(best.fit.matrix[:3, 3] - motion(left=True)[:3, 3]) < 1.0
 
 
+@pytest.mark.slow
 def test_an_ear_in_two_blocks_that_join_with_a_step_is_to_be_reviewed(
     matcher: Matcher, warped_reference: Callable[..., sitk.Image]
 ) -> None:

@@ -70,6 +70,7 @@ def hashes(folder: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 def test_both_ears_are_cropped_and_the_rest_is_accounted_for(done: PreprocessSummary) -> None:
     assert sorted(ear["side"] for ear in done.ears) == ["L", "R"]
     assert all(ear["verdict"] == "ok" for ear in done.ears)
@@ -78,6 +79,7 @@ def test_both_ears_are_cropped_and_the_rest_is_accounted_for(done: PreprocessSum
     assert done.passed_over == {"modality MR, not CT": 1, "no DICOM, NIfTI or NRRD file": 1}
 
 
+@pytest.mark.slow
 def test_output_folder_is_what_training_reads(done: PreprocessSummary) -> None:
     index = read_index(done.out)
     assert index.shape == (60, 50, 50)
@@ -98,6 +100,7 @@ def test_output_folder_is_what_training_reads(done: PreprocessSummary) -> None:
     assert len(failures) == 2
 
 
+@pytest.mark.slow
 def test_crops_of_the_two_sides_show_the_same_reference_ear(
     done: PreprocessSummary, truth: np.ndarray, reference: Reference
 ) -> None:
@@ -115,6 +118,7 @@ def test_crops_of_the_two_sides_show_the_same_reference_ear(
     assert np.allclose(sidecar["reference_to_scan_lps"], truth, atol=0.1)
 
 
+@pytest.mark.slow
 def test_no_identifying_string_reaches_any_output(done: PreprocessSummary, identifying: list[str]) -> None:
     names = [str(path.relative_to(done.out)) for path in done.out.rglob("*")]
     for secret in SECRETS + identifying:
@@ -128,6 +132,7 @@ def test_no_identifying_string_reaches_any_output(done: PreprocessSummary, ident
                     assert needle not in text, (secret, path.name)
 
 
+@pytest.mark.slow
 def test_key_is_private_outside_the_output_and_keeps_pseudonyms(
     done: PreprocessSummary, raw: Path, tmp_path: Path
 ) -> None:
@@ -156,6 +161,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return worked
 
 
+@pytest.mark.slow
 def test_second_run_keeps_finished_ears_and_gives_the_same_files(
     done: PreprocessSummary, raw: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,6 +175,7 @@ def test_second_run_keeps_finished_ears_and_gives_the_same_files(
     assert hashes(done.out) == before
 
 
+@pytest.mark.slow
 def test_changed_input_is_done_again(
     done: PreprocessSummary, raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,6 +191,7 @@ def test_changed_input_is_done_again(
     assert again.ears == done.ears
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_files_as_one(done: PreprocessSummary, raw: Path, tmp_path: Path) -> None:
     shutil.copy(default_key_file(done.out), tmp_path / "out.key")
     preprocess(raw, tmp_path / "out", workers=2)
@@ -210,6 +218,7 @@ def test_no_split_stays_empty_in_a_small_cohort() -> None:
     assert set(split_by_person(["a", "b"]).values()) == {"training"}
 
 
+@pytest.mark.slow
 def test_command_prints_what_it_decided(done: PreprocessSummary, raw: Path) -> None:
     result = CliRunner().invoke(main, ["preprocess", "--raw", str(raw), "--out", str(done.out)])
     assert result.exit_code == 1
@@ -275,6 +284,7 @@ def rerun(done: PreprocessSummary, raw: Path, tmp_path: Path) -> tuple[Path, Cal
     return tmp_path / "out", lambda: preprocess(raw, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_a_damaged_crop_is_made_again(
     done: PreprocessSummary, rerun: tuple[Path, Callable[[], PreprocessSummary]]
 ) -> None:
@@ -285,6 +295,7 @@ def test_a_damaged_crop_is_made_again(
     assert hashes(out) == hashes(done.out)
 
 
+@pytest.mark.slow
 def test_a_lost_key_is_said_before_pseudonyms_change(rerun: tuple[Path, Callable[[], PreprocessSummary]]) -> None:
     out, again = rerun
     out.with_name("out.key").unlink()
@@ -295,6 +306,7 @@ def test_a_lost_key_is_said_before_pseudonyms_change(rerun: tuple[Path, Callable
     assert not out.with_name("out.key").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["[]", '{"persons": []}', '{"persons": null}', "{}", "{"])
 def test_a_damaged_status_file_is_named(rerun: tuple[Path, Callable[[], PreprocessSummary]], text: str) -> None:
     out, again = rerun

@@ -239,6 +239,7 @@ def test_headers_hold_what_is_looked_for(raw: Path, wanted: dict[str, set[bytes]
     assert [secret for secret in missing if secret.isascii() or "^" not in secret] == []
 
 
+@pytest.mark.slow(seconds=15)
 def test_a_run_as_a_program_tells_nothing(raw: Path, tmp_path: Path, wanted: dict[str, set[bytes]]) -> None:
     out = tmp_path / "out"
     command = [sys.executable, "-W", "always", "-m", "medlangevin", "preprocess", "--workers", "1"]
@@ -306,6 +307,7 @@ def linked(root: Path, folder: Path, names: tuple[str, ...]) -> tuple[Path, dict
     return folder / "raw", {text: forms(text) for text in strings | parts}
 
 
+@pytest.mark.slow
 def test_crop_and_picture_of_a_simulated_scan_tell_nothing(
     simulated_ears: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -319,6 +321,7 @@ def test_crop_and_picture_of_a_simulated_scan_tell_nothing(
     assert leaks(said(printed.out + printed.err, raw), strings) == []
 
 
+@pytest.mark.slow
 def test_failures_of_simulated_scans_tell_nothing(
     simulated_ears: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

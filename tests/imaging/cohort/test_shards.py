@@ -244,6 +244,7 @@ def start(raw: Path, out: Path, *more: str, **environment: str) -> subprocess.Po
     return subprocess.Popen(argv, env=os.environ | environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
+@pytest.mark.slow
 def test_shares_at_the_same_time_agree_on_one_key(raw: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     running = [start(raw, out, f"{number}/2") for number in (1, 2)]
@@ -255,6 +256,7 @@ def test_shares_at_the_same_time_agree_on_one_key(raw: Path, tmp_path: Path) -> 
     assert contents(out) == contents(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_what_others_write_to_is_left_alone_with_one_line(raw: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     running = start(raw, out, "1/2", STUB_DELAY_S="300")

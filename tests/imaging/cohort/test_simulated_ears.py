@@ -11,6 +11,8 @@ import SimpleITK as sitk
 from medlangevin.imaging.cohort.deidentify import load_key, series_hash
 from medlangevin.imaging.cohort.preprocess import PreprocessSummary, preprocess
 
+pytestmark = pytest.mark.slow
+
 # Coarse ones, as they are fast: tilted planes and private tags; flipped axes, deflated and no extension; both ears.
 SCANS = ("dev01", "dev23", "devB2")
 
@@ -32,6 +34,7 @@ def done(scans: list[dict], tmp_path_factory: pytest.TempPathFactory) -> Preproc
     return preprocess(folder / "raw", folder / "out")
 
 
+@pytest.mark.slow(seconds=25)
 def test_every_ear_is_cropped_on_its_side_within_a_millimetre(done: PreprocessSummary, scans: list[dict]) -> None:
     assert done.key_file is not None
     key = load_key(done.key_file)

@@ -101,6 +101,7 @@ def numbered(folder: Path, out: Path) -> Path:
     return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("study", list(STUDIES))
 def test_values_and_places_equal_those_of_dcm2niix(simulated_ears: Path, tmp_path, dcm2niix, study):
     folder = simulated_ears / "dicom" / study

@@ -23,6 +23,7 @@ SCRIPT = Path(__file__).parents[3] / "benchmarks" / "stress" / "ingest_fuzz.py"
 CASES = 216
 
 
+@pytest.mark.slow(seconds=25)
 def test_damaged_files_are_refused_left_out_or_harmless(tmp_path):
     out = tmp_path / "found.json"
     command = [sys.executable, str(SCRIPT), "--count", str(CASES), "--seed", "1", "--json", str(out)]

@@ -90,6 +90,7 @@ def test_a_series_says_the_gravest_reason_why_it_gave_no_ear():
     assert refusal([coil, nothing]).code == "coil-in-doubt"
 
 
+@pytest.mark.slow
 def test_the_coil_is_asked_apart_from_its_surroundings(reference, warped_reference):
     scan = warped_reference(np.eye(4))
     check = CoilCheck(reference)

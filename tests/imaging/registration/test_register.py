@@ -35,6 +35,7 @@ def correlator(reference):
     return Matcher(reference, method="correlation")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("left", [False, True])
 @pytest.mark.parametrize("angle_deg", [12.0, 38.0])
 def test_a_known_rigid_motion_and_side_are_recovered(matcher, warped_reference, left, angle_deg):
@@ -50,6 +51,7 @@ def test_a_known_rigid_motion_and_side_are_recovered(matcher, warped_reference, 
     assert 0 < best[0].residual_mm < 0.8
 
 
+@pytest.mark.slow
 def test_from_the_wrong_side_the_right_one_is_found_at_the_same_place(matcher, warped_reference):
     truth = motion(10.0, (1, -2, 1.5), (31.0, -220.0, 512.0))
     scan = warped_reference(truth)
@@ -59,6 +61,7 @@ def test_from_the_wrong_side_the_right_one_is_found_at_the_same_place(matcher, w
     assert matcher.mirrored_ncc(scan, right) < right.ncc - 0.2
 
 
+@pytest.mark.slow
 def test_both_methods_end_at_one_place(matcher, correlator, warped_reference):
     scan = warped_reference(motion(25.0, (2, 1, -1), (31.0, -220.0, 512.0)))
     block, correlation = matcher.fits(scan)[0], correlator.fits(scan)[0]
@@ -74,6 +77,7 @@ def test_distance_of_two_poses_is_the_most_that_a_corner_of_the_lumen_box_moves(
     assert np.isclose(distance_mm(np.eye(4), motion(180.0, (0, 0, 1), (0.0, 0.0, 0.0))), 2 * np.hypot(4.5, 3.5))
 
 
+@pytest.mark.slow
 def test_the_ear_is_found_off_centre(matcher, warped_reference):
     truth = motion(10.0, (0, 0, 1), (0.0, 0.0, 0.0))
     scan = warped_reference(truth)
@@ -83,6 +87,7 @@ def test_the_ear_is_found_off_centre(matcher, warped_reference):
     assert np.linalg.norm(shift(COCHLEA, fit.matrix) - shift(COCHLEA, truth), axis=1).max() < 0.1
 
 
+@pytest.mark.slow
 def test_a_sheared_stack_is_registered_as_its_straight_original(matcher, warped_reference):
     truth = motion(8.0, (1, 0, 1), (5.0, 6.0, 7.0))
     scan = warped_reference(truth)

@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from monai.bundle import ConfigWorkflow, verify_metadata, verify_net_in_out
 
 from medlangevin import MedlangevinError, generate, load_bundle, load_run
 from medlangevin.inference.bundle import Encoder, encode, sample
@@ -55,6 +54,7 @@ def bundle(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export(run, tmp_path_factory.mktemp("bundles") / "known")
 
 
+@pytest.mark.slow
 def test_monai_draws_the_volumes_of_generate(run: Path, bundle: Path, tmp_path: Path) -> None:
     command = "-m monai.bundle run --config_file configs/inference.json --count 2 --seed 5 --noise True --output_dir"
     done = subprocess.run(
@@ -104,6 +104,8 @@ def test_a_folder_is_encoded_ear_by_ear(run: Path, ears: list[Path], bundle: Pat
 
 def test_monai_accepts_metadata_and_network(bundle: Path, tmp_path: Path) -> None:
     """MONAI fetches its schema from the network; here it finds, in that file's place, what its specification says."""
+    from monai.bundle import ConfigWorkflow, verify_metadata, verify_net_in_out  # takes every worker five seconds
+
     meta, config, schema = bundle / "configs/metadata.json", bundle / "configs/inference.json", tmp_path / "schema.json"
     schema.write_text(json.dumps(SCHEMA))
     verify_metadata(meta_file=str(meta), filepath=str(schema))

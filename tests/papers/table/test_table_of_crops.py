@@ -47,6 +47,7 @@ def write(folder: Path, crops: Path, **changes: object) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_every_cell_has_the_figures_of_evaluate_and_rows_are_compared_ear_by_ear(crops: Path, tmp_path: Path) -> None:
     table = prepare(write(tmp_path, crops), tmp_path / "out")
     assert run(table) == {}

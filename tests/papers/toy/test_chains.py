@@ -42,6 +42,7 @@ def distances(seed: int) -> dict[str, float]:
     return found
 
 
+@pytest.mark.slow
 def test_two_features_collapse_three_data_points():
     # Over 200 other seeds the ratios were 6.3 and 13.9 in the median, 2.3 and 6.9 at least: no false alarm.
     found = distances(seed=0)

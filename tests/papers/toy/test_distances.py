@@ -93,6 +93,7 @@ def test_the_binned_divergence_of_a_large_sample_is_that_of_the_densities():
     assert binned_kl(sample, density_of(ZERO, A), 0) == pytest.approx(exact, rel=0.1)
 
 
+@pytest.mark.slow
 def test_independent_draws_are_biased_by_the_sum_over_binomials():
     random = np.random.default_rng(3)
     count, density = 500, density_of(ZERO, A)

@@ -34,6 +34,7 @@ def test_the_bound_of_the_mass_outside_is_exact_where_the_data_say_nothing():
     assert density.outside[0] == pytest.approx(1 - math.erf(6 / math.sqrt(2)) ** 2, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_the_toy_itself_is_inside_the_grid():
     toy = neural_toy()
     density = grid.grid_density(toy.log_joint, toy.log_likelihood_bound)

@@ -20,6 +20,7 @@ def fit(toy, full_covariance, num_steps):
     return fit_gaussian(toy.log_joint, points, generator, full_covariance=full_covariance, num_steps=num_steps)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("full_covariance", [False, True])
 def test_the_elbo_falls_short_of_the_evidence_by_the_divergence(full_covariance):
     toy = neural_toy()
@@ -32,6 +33,7 @@ def test_the_elbo_falls_short_of_the_evidence_by_the_divergence(full_covariance)
         assert truth.log_evidence[point] - found.elbo[point].item() == pytest.approx(divergence, abs=0.035)
 
 
+@pytest.mark.slow
 def test_full_covariance_recovers_a_gaussian_posterior_and_its_evidence(linear, fits):
     found = fits[True]
     np.testing.assert_allclose(found.mean, linear.means, atol=1e-4)
