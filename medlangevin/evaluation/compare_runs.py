@@ -37,9 +37,7 @@ def paired_differences(result: dict[str, Any], other: dict[str, Any]) -> dict[st
         )
     differences: dict[str, Figure] = {}
     for name in _COMPARED:
-        if name not in result or name not in other:
-            continue
-        if any(result.get(key) != other.get(key) for key in _MEASURE[name]):
+        if name not in result or name not in other or any(result.get(key) != other.get(key) for key in _MEASURE[name]):
             continue
         people: dict[str, list[float]] = defaultdict(list)
         for (subject, side), row in ours.items():

@@ -1,7 +1,7 @@
 """log p(x) of a decoder, whatever the encoder: annealed importance sampling from the prior (Wu et al. 2017)."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import torch
@@ -10,13 +10,15 @@ from torch import Tensor
 from medlangevin.models.base import LatentVariableModel, draws_at_once, repeat_images, standard_normal_log_prob
 from medlangevin.samplers import Potential, annealed_importance, standard_normal
 from medlangevin.system.errors import MedlangevinError
-from medlangevin.system.progress import Track
+from medlangevin.system.progress import Track, progress
 
 # Chains of the preliminary run that chooses temperatures and step sizes (fewer where memory is short, at least 2).
 PLANNING_CHAINS = 8
 # Short trajectories and many temperatures: for the same gradients, 5 steps left 2 to 4 times the gap that 2 steps did.
 LEAPFROG_STEPS = 2
 DEFAULT_TEMPERATURES, DEFAULT_CHAINS = 500, 16
+# What is told of each image: the NLL in nats, and of its chains the effective number and the mean acceptance.
+ANNEALED = ("nll_ais", "ais_effective_sample_size", "ais_acceptance")
 
 
 class DecoderLikelihood(NamedTuple):
@@ -114,17 +116,46 @@ def decoder_log_likelihood(
     )
 
 
-def reporter(track: Track, before: int, temperatures: int) -> Callable[[int, int], None]:
-    """The ``on_step`` that shows how many temperatures are done.
+def annealed_figures(
+    model: LatentVariableModel,
+    batches: Iterable[tuple[Tensor, torch.Generator]],
+    count: int,
+    label: str,
+    *,
+    chains: int,
+    temperatures: int,
+) -> dict[str, Tensor]:
+    """The decoder's NLL of batches of images, and how well its chains did.
 
     Args:
-        track: The progress to advance.
-        before: Whole paths of so many temperatures that are done already.
-        temperatures: Temperatures of a path.
+        model: The model.
+        batches: Images (N, C, *spatial) and the noise for them.
+        count: How many batches there are.
+        label: What the progress calls a temperature.
+        chains: Chains of each image.
+        temperatures: Temperatures between prior and posterior.
 
     Returns:
-        The function.
+        What ``ANNEALED`` names, each of all images, on the CPU.
+
+    Raises:
+        MedlangevinError: As for ``decoder_log_likelihood``.
     """
+    found = []
+    with progress(count * temperatures, label) as track:
+        for position, (x, noise) in enumerate(batches):
+            on_step = _reporter(track, position, temperatures)
+            found.append(
+                decoder_log_likelihood(
+                    model, x, noise, num_chains=chains, num_temperatures=temperatures, on_step=on_step
+                )
+            )
+    columns = zip(*((-one.log_likelihood, one.effective_sample_size, one.acceptance) for one in found), strict=True)
+    return {name: torch.cat(parts).cpu() for name, parts in zip(ANNEALED, columns, strict=True)}
+
+
+def _reporter(track: Track, before: int, temperatures: int) -> Callable[[int, int], None]:
+    """The ``on_step`` that shows how many temperatures are done, after ``before`` whole paths."""
     return lambda done, total: track.advance(before * temperatures + 1 + done * (temperatures - 1) // total)
 
 
