@@ -80,10 +80,8 @@ def require_no_failures(failed: dict[str, str]) -> None:
         PartialFailureError: When there are any; it lists them.
     """
     if failed:
-        cells: dict[str, list[str]] = {}
-        for name, reason in failed.items():
-            cells.setdefault(reason, []).append(name)
-        listed = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in cells.items())
+        reasons = dict.fromkeys(failed.values())
+        listed = "; ".join(f"{', '.join(name for name in failed if failed[name] == why)}: {why}" for why in reasons)
         raise PartialFailureError(f"{len(failed)} cell{'s' if len(failed) > 1 else ''} failed ({listed})")
 
 
@@ -108,15 +106,12 @@ def _measure_once(cell: Cell, table: Table) -> str | None:
 def _require_data(table: Table) -> None:
     """Raise MedlangevinError when none of the image sets and crops that the cells still need can be read."""
     wanted = [cell.config for cell in table.selected if not record_path(table.out, cell.id).is_file()]
-    problem: MedlangevinError | None = None
+    problems = []
     for data in dict.fromkeys(config.images or Path(config.data.root) for config in wanted):
         try:
-            if isinstance(data, Path):
-                read_index(data)
-            else:
-                load_splits(data)
+            _ = read_index(data) if isinstance(data, Path) else load_splits(data)
             return
         except MedlangevinError as error:
-            problem = problem or error
-    if problem is not None:
-        raise problem
+            problems.append(error)
+    if problems:
+        raise problems[0]
