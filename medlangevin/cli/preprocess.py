@@ -103,11 +103,7 @@ def _tell(summary: "PreprocessSummary") -> None:
 
 
 def _build_reference(raw: Path, target: Path, start: Path | None, workers: int) -> None:
-    from medlangevin.imaging.cohort.build_reference import (
-        build_reference_from_folder,
-        describe_built,
-        require_all_used,
-    )
+    from medlangevin.imaging.cohort.build_reference import build_reference_from_folder, describe_built, require_all_used
 
     built = build_reference_from_folder(raw, target, reference=start, workers=workers)
     click.echo(describe_built(built, raw, target))

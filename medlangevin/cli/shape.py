@@ -20,9 +20,7 @@ from medlangevin.cli.options import path_option, workers_option
 )
 @path_option("--out", help="Where to write.  [default: FOLDER/shape]")
 @click.option(
-    "--mesh",
-    type=click.Choice(["stl", "ply", "vtk"]),
-    help="Also write every lumen's wall as a mesh, to OUT/meshes/.",
+    "--mesh", type=click.Choice(["stl", "ply", "vtk"]), help="Also write every lumen's wall as a mesh, to OUT/meshes/."
 )
 @click.option(
     "--mesh-space",

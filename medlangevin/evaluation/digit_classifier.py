@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from medlangevin.datasets.images import ImageSource, ImageSplits, ModelImages, load_images, model_images
+from medlangevin.datasets.images import ImageSplits, ModelImages, load_images, model_images
 from medlangevin.datasets.images.model_images import bernoulli
 from medlangevin.runs.checkpoint import save_tensors
 from medlangevin.runs.randomness import derive_seed, generator
@@ -181,7 +181,8 @@ def load_or_train(folder: Path, root: Path, *, settings: ClassifierSettings = ST
     """
     weights, record = Path(folder) / WEIGHTS, Path(folder) / RECORD
     splits = load_images("mnist", root)
-    about = _identity(splits.source, settings)
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in settings._asdict().items()}
+    about = {"format": _FORMAT, "images_sha256": splits.source.sha256, "settings": plain}
     if weights.is_file() and record.is_file():
         kept = read_json(record)
         if isinstance(kept, dict) and all(kept.get(key) == value for key, value in about.items()):
@@ -193,11 +194,6 @@ def load_or_train(folder: Path, root: Path, *, settings: ClassifierSettings = ST
     # The record comes last: until it is there, or while it is an older one, the weights are not believed.
     write_json(record, about | {"accuracies": accuracies._asdict(), "weights_sha256": digest})
     return DigitClassifier(network, accuracies)
-
-
-def _identity(source: ImageSource, settings: ClassifierSettings) -> dict[str, Any]:
-    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in settings._asdict().items()}
-    return {"format": _FORMAT, "images_sha256": source.sha256, "settings": plain}
 
 
 def _load(weights: Path, record: Path, kept: dict[str, Any], settings: ClassifierSettings) -> DigitClassifier:

@@ -32,13 +32,7 @@ _KEPT = ("nll", "nll_ais")
 
 
 def evaluate_image_run(
-    run: Run,
-    *,
-    split: str,
-    samples: int,
-    seed: int,
-    data_root: Path | str | None,
-    annealing: dict[str, int] | None,
+    run: Run, *, split: str, samples: int, seed: int, data_root: Path | str | None, annealing: dict[str, int] | None
 ) -> dict[str, Any]:
     """The figures of ``evaluate_images`` and what they were measured on, for evaluation.json.
 

@@ -141,8 +141,7 @@ def format_table(report: ShapeReport) -> str:
     Returns:
         Mean, standard deviation and count in every population, and how far two populations lie apart.
     """
-    width = max(len(population.name) for population in report.populations)
-    width = max(width, 26)
+    width = max(26, *(len(population.name) for population in report.populations))
     head = f"{'measure':<18}" + "".join(f"  {population.name:>{width}}" for population in report.populations)
     lines = [head + ("   Wasserstein     KS p" if report.comparisons else "")]
     for index, item in enumerate(measure_fields()):
@@ -150,17 +149,15 @@ def format_table(report: ShapeReport) -> str:
         for population in report.populations:
             line += f"  {_summary(population.column(item.name)):>{width}}"
         if report.comparisons:
-            row = report.comparisons[index]
-            line += f"  {three_digits(row.wasserstein):>12}  {three_digits(row.ks_p):>7}"
+            apart = report.comparisons[index]
+            line += f"  {three_digits(apart.wasserstein):>12}  {three_digits(apart.ks_p):>7}"
         lines.append(line)
     if report.comparisons and min(len(population.ears) for population in report.populations) < FEW:
         lines += ["", f"with fewer than {FEW} ears in a set, a high p does not say that the sets agree"]
     if report.sets:
         lines += ["", f"{'both sets':<24}  {'value':>10}  {'p':>7}"]
-        lines += [
-            f"{row.statistic:<24}  {three_digits(row.value):>10}  {three_digits(row.p):>7}"
-            for row in report.sets.statistics
-        ]
+        for row in report.sets.statistics:
+            lines.append(f"{row.statistic:<24}  {three_digits(row.value):>10}  {three_digits(row.p):>7}")
     return "\n".join(lines)
 
 
