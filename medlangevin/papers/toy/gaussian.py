@@ -26,9 +26,9 @@ OBSERVATIONS = ((-1.7, -1.2), (-0.3, 1.6), (1.9, 0.2))
 NUM_FEATURES = (2, 3, 8, 128)
 PUBLISHED_STEP_SIZE = 4e-4
 KERNEL_STEP_SIZE = 0.1
+LABELS = {"ald_published": "ALD, published step", "ald_adapted": "ALD, adapted step", "kernel_ald": "kernel ALD"}
 # Where the search for ALD's step size starts, in units of the latent: eta times the mean of K's diagonal.
 FIRST_LATENT_STEP_SIZE = 0.05
-LABELS = {"ald_published": "ALD, published step", "ald_adapted": "ALD, adapted step", "kernel_ald": "kernel ALD"}
 
 _W2 = (
     "Wasserstein-2 distance of the Gaussian with the sample's mean and covariance from the true posterior (closed "

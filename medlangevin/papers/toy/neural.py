@@ -18,6 +18,7 @@ from torch import Tensor
 from medlangevin.papers.toy import grid, variational
 from medlangevin.papers.toy.chains import NUM_CHAINS, TARGET_ACCEPTANCE, Budget, random_features, reporter, run_mala
 from medlangevin.papers.toy.distances import binned_kl, gaussian_kl, sample_wasserstein2
+from medlangevin.papers.toy.gaussian import LABELS, PUBLISHED_STEP_SIZE
 from medlangevin.papers.toy.grid import GridDensity
 from medlangevin.papers.toy.panels import COLUMNS, Panel, ToyResult, measure, one_thread, over_chains, sample_ald
 from medlangevin.papers.toy.variational import GaussianFit
@@ -34,7 +35,6 @@ NUM_OBSERVATIONS = 3
 HIDDEN_LAYERS = (128, 128, 128)
 BIAS_SCALE = 0.3
 NUM_FEATURES = 128
-PUBLISHED_STEP_SIZE = 4e-4
 # Where the search for a step size starts, in units of the latent.
 FIRST_STEP_SIZE = 0.05
 VARIATIONAL_STEPS = 600
@@ -161,20 +161,16 @@ def _sample_chains(toy: NeuralToy, seed: int, budget: Budget, track: Track) -> l
 
     features = random_features(toy.observations, NUM_FEATURES, generator(seed, "features"))
     size = float(features.square().sum(-1).mean())
-    plan: tuple[tuple[str, str, float | Adaptation], ...] = (
-        ("ald_published", "ALD, published step", PUBLISHED_STEP_SIZE),
-        ("ald_adapted", "ALD, adapted step", Adaptation(FIRST_STEP_SIZE / size, TARGET_ACCEPTANCE)),
-        ("kernel_ald", "kernel ALD", Adaptation(FIRST_STEP_SIZE, TARGET_ACCEPTANCE)),
-    )
+    adapted = Adaptation(FIRST_STEP_SIZE, TARGET_ACCEPTANCE)
+    step_sizes = (PUBLISHED_STEP_SIZE, Adaptation(FIRST_STEP_SIZE / size, TARGET_ACCEPTANCE), adapted)
     panels = []
-    for number, (method, label, step_size) in enumerate(plan):
+    for number, ((method, label), step_size) in enumerate(zip(LABELS.items(), step_sizes, strict=True)):
         how = {"generator": generator(seed, method), "on_step": reporter(track, number * budget.steps, method)}
         panels.append(sample_ald(method, label, potential, features, budget=budget, step_size=step_size, **how))
-    adapted = Adaptation(FIRST_STEP_SIZE, TARGET_ACCEPTANCE)
     on_step = reporter(track, 3 * budget.steps, "mala")
     noise = generator(seed, "mala")
     draws = run_mala(potential, len(toy.observations), noise, budget, step_size=adapted, on_step=on_step)
-    panels.append(Panel("mala", "MALA", draws.positions, step_size=draws.step_size, acceptance=draws.acceptance))
+    panels.append(Panel("mala", "MALA", **draws._asdict()))
     return panels
 
 
