@@ -8,23 +8,20 @@ import click
 
 from medlangevin.cli.options import path_option
 
+_STEPS = click.option(
+    "--steps",
+    type=click.IntRange(min=30),
+    default=3000,
+    show_default=True,
+    help="Steps of each chain; the first third is dropped.",
+)
+_SEED = click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed, the same numbers."
+)
+
 
 def _options(command: Callable[..., None]) -> Callable[..., None]:
-    for option in (
-        click.option(
-            "--steps",
-            type=click.IntRange(min=30),
-            default=3000,
-            show_default=True,
-            help="Steps of each chain; the first third is dropped.",
-        ),
-        click.option(
-            "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed, the same numbers."
-        ),
-        path_option("--out", required=True, help="Folder to write to."),
-    ):
-        command = option(command)
-    return command
+    return path_option("--out", required=True, help="Folder to write to.")(_SEED(_STEPS(command)))
 
 
 @click.group()
