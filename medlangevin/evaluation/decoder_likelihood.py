@@ -10,7 +10,7 @@ from torch import Tensor
 from medlangevin.models.base import LatentVariableModel, draws_at_once, repeat_images, standard_normal_log_prob
 from medlangevin.samplers import Potential, annealed_importance, standard_normal
 from medlangevin.system.errors import MedlangevinError
-from medlangevin.system.progress import Track, progress
+from medlangevin.system.progress import progress
 
 # Chains of the preliminary run that chooses temperatures and step sizes (fewer where memory is short, at least 2).
 PLANNING_CHAINS = 8
@@ -44,7 +44,7 @@ def decoder_log_likelihood(
     *,
     num_chains: int,
     num_temperatures: int,
-    on_step: Callable[[int, int], None] | None = None,
+    on_step: Callable[[int, int], None] = lambda done, total: None,
 ) -> DecoderLikelihood:
     """Annealed importance sampling of each image: log-mean-exp over chains.
 
@@ -88,6 +88,10 @@ def decoder_log_likelihood(
         results = []
         for first in range(0, num_chains, at_once):
             count = min(at_once, num_chains - first)
+
+            def count_on(done: int, before: int = moved) -> None:
+                on_step(before + done, total)
+
             results.append(
                 annealed_importance.annealed_importance_sampling(
                     standard_normal((count, *shape), like=x, generator=generator),
@@ -97,7 +101,7 @@ def decoder_log_likelihood(
                     fractions=planned.fractions,
                     step_sizes=planned.step_sizes,
                     num_leapfrog_steps=LEAPFROG_STEPS,
-                    on_step=_counting_on(on_step, moved, total),
+                    on_step=count_on,
                 )
             )
             moved += num_temperatures - 1
@@ -144,25 +148,14 @@ def annealed_figures(
     found = []
     with progress(count * temperatures, label) as track:
         for position, (x, noise) in enumerate(batches):
-            on_step = _reporter(track, position, temperatures)
-            found.append(
-                decoder_log_likelihood(
-                    model, x, noise, num_chains=chains, num_temperatures=temperatures, on_step=on_step
-                )
-            )
+
+            def on_step(done: int, total: int, before: int = position * temperatures) -> None:
+                track.advance(before + 1 + done * (temperatures - 1) // total)
+
+            named = {"num_chains": chains, "num_temperatures": temperatures}
+            found.append(decoder_log_likelihood(model, x, noise, **named, on_step=on_step))
     columns = zip(*((-one.log_likelihood, one.effective_sample_size, one.acceptance) for one in found), strict=True)
     return {name: torch.cat(parts).cpu() for name, parts in zip(ANNEALED, columns, strict=True)}
-
-
-def _reporter(track: Track, before: int, temperatures: int) -> Callable[[int, int], None]:
-    """The ``on_step`` that shows how many temperatures are done, after ``before`` whole paths."""
-    return lambda done, total: track.advance(before * temperatures + 1 + done * (temperatures - 1) // total)
-
-
-def _counting_on(on_step: Callable[[int, int], None] | None, before: int, total: int) -> Callable[[int], None] | None:
-    if on_step is None:
-        return None
-    return lambda done: on_step(before + done, total)
 
 
 def _prior(z: Tensor) -> Tensor:

@@ -34,10 +34,7 @@ class Figure(NamedTuple):
         Returns:
             Its fields; no ``values`` where they are not kept.
         """
-        fields = self._asdict()
-        if self.values is None:
-            del fields["values"]
-        return fields
+        return {name: value for name, value in self._asdict().items() if name != "values" or value is not None}
 
 
 def require_finite(figures: dict[str, Figure], run_dir: Path) -> None:
