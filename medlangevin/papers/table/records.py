@@ -98,12 +98,10 @@ def new_record(cell: Cell, evaluation: ImageEvaluation, figures: dict[str, Figur
     for name, figure in figures.items():
         if not all(math.isfinite(value) for value in (figure.mean, figure.standard_error or 0.0)):
             raise MedlangevinError(f"the figure {name} of {cell.id} is not finite; train it again")
+    named = {name: getattr(cell, name) for name in ("id", "row", "data_set", "seed")}
     return Record(
         format=1,
-        id=cell.id,
-        row=cell.row,
-        data_set=cell.data_set,
-        seed=cell.seed,
+        **named,
         figures={name: RecordedFigure(**figure._asdict()) for name, figure in figures.items()},
         configuration=described(cell.config),
         evaluation=evaluation.model_dump(mode="json"),

@@ -14,7 +14,7 @@ from medlangevin.papers.table.records import failure_path, read_failures, read_r
 from medlangevin.papers.table.results import Results
 from medlangevin.system.errors import MedlangevinError, PartialFailureError
 from medlangevin.system.files import write_json, write_text
-from medlangevin.system.lock import BusyError
+from medlangevin.system.lock import BusyError, locked
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,8 @@ def write_table(table: Table) -> None:
         table: The table.
     """
     out, cells = table.out, table.cells
-    with folder.table_lock(out):
+    # Waits until no other process writes the table, so that the last one written has seen every cell.
+    with locked(out / folder.LOCK, shared=False, busy=None):
         results = Results(table.config, cells, read_records(out, cells), read_failures(out, cells))
         write_text(out / folder.TABLE, markdown(results))
         write_text(out / folder.ROWS, results.csv())
