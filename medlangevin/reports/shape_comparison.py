@@ -91,16 +91,10 @@ def report_shape(
     made = origin(folder)
     names = ["-".join([name, *some]) for name, some in zip(_distinct_names(folders), chosen, strict=True)]
     meshes = MeshExport(out / "meshes", mesh, mesh_space or "LPS") if mesh else None
-    populations = tuple(
-        measure_folder(
-            item,
-            splits=some,
-            workers=workers,
-            name=name,
-            meshes=meshes and meshes._replace(folder=meshes.folder / name),
-        )
-        for item, name, some in zip(folders, names, chosen, strict=True)
-    )
+    populations = []
+    for item, name, some in zip(folders, names, chosen, strict=True):
+        own = meshes and meshes._replace(folder=meshes.folder / name)
+        populations.append(measure_folder(item, splits=some, workers=workers, name=name, meshes=own))
     tables = tuple(write_population(population, out) for population in populations)
     tables += (write_sections(populations, out),)
     comparisons: tuple[Comparison, ...] = ()
@@ -119,7 +113,7 @@ def report_shape(
         write_tsv(listing, [("population", "volume", "reason"), *failures])
     else:
         listing.unlink(missing_ok=True)
-    return ShapeReport(populations, comparisons, sets, tables, figure, listing if failures else None, meshes)
+    return ShapeReport(tuple(populations), comparisons, sets, tables, figure, listing if failures else None, meshes)
 
 
 def _distinct_names(folders: list[Path]) -> list[str]:
