@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -44,7 +44,7 @@ def decoder_log_likelihood(
     *,
     num_chains: int,
     num_temperatures: int,
-    on_step: Callable[[int, int], None] = lambda done, total: None,
+    on_step: Callable[[int, int], None] | None = None,
 ) -> DecoderLikelihood:
     """Annealed importance sampling of each image: log-mean-exp over chains.
 
@@ -76,34 +76,22 @@ def decoder_log_likelihood(
     for images in x.split(room):
         energy = _energy(model, images)
         shape = (len(images), model.latent_dim)
-        planned = annealed_importance.plan(
-            standard_normal((planning_chains, *shape), like=x, generator=generator),
-            _prior,
-            energy,
-            generator,
-            num_temperatures=num_temperatures,
-            num_leapfrog_steps=LEAPFROG_STEPS,
-        )
+        start = standard_normal((planning_chains, *shape), like=x, generator=generator)
+        steps = {"num_leapfrog_steps": LEAPFROG_STEPS}
+        planned = annealed_importance.plan(start, _prior, energy, generator, num_temperatures=num_temperatures, **steps)
         num_gradients = max(num_gradients, planning_chains * planned.num_gradients)
         results = []
         for first in range(0, num_chains, at_once):
             count = min(at_once, num_chains - first)
 
             def count_on(done: int, before: int = moved) -> None:
-                on_step(before + done, total)
+                if on_step is not None:
+                    on_step(before + done, total)
 
-            results.append(
-                annealed_importance.annealed_importance_sampling(
-                    standard_normal((count, *shape), like=x, generator=generator),
-                    _prior,
-                    energy,
-                    generator,
-                    fractions=planned.fractions,
-                    step_sizes=planned.step_sizes,
-                    num_leapfrog_steps=LEAPFROG_STEPS,
-                    on_step=count_on,
-                )
-            )
+            start = standard_normal((count, *shape), like=x, generator=generator)
+            path: dict[str, Any] = {"fractions": planned.fractions, "step_sizes": planned.step_sizes, **steps}
+            sample = annealed_importance.annealed_importance_sampling
+            results.append(sample(start, _prior, energy, generator, **path, on_step=count_on))
             moved += num_temperatures - 1
         log_weights.append(torch.cat([result.log_weight for result in results]))
         acceptances.append(torch.cat([result.acceptance for result in results]).mean(0))

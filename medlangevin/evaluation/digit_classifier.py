@@ -81,14 +81,8 @@ class DigitNetwork(nn.Module):
         super().__init__()
         first, second = channels
         self.features = nn.Sequential(
-            nn.Conv2d(1, first, 3, padding=1, bias=False),
-            nn.BatchNorm2d(first),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
-            nn.Conv2d(first, second, 3, padding=1, bias=False),
-            nn.BatchNorm2d(second),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
+            *_convolution(1, first),
+            *_convolution(first, second),
             nn.Flatten(),
             nn.Linear(second * 7 * 7, hidden),
             nn.ReLU(),
@@ -107,6 +101,11 @@ class DigitNetwork(nn.Module):
         """
         logits: Tensor = self.head(self.features(x))
         return logits
+
+
+def _convolution(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
+    convolution = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+    return convolution, nn.BatchNorm2d(outputs), nn.ReLU(), nn.MaxPool2d(2)
 
 
 class DigitClassifier(NamedTuple):
