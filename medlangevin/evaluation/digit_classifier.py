@@ -20,7 +20,7 @@ from medlangevin.runs.randomness import derive_seed, generator
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import atomic_path, read_json, write_json
 from medlangevin.system.progress import progress
-from medlangevin.training.optimizer import learning_rate_factor
+from medlangevin.training.optimizer import learning_rate_factor, set_learning_rate
 from medlangevin.training.sources import EpochBatches
 
 WEIGHTS, RECORD = "digit_classifier.safetensors", "digit_classifier.json"
@@ -268,8 +268,7 @@ def _train_epoch(
     network.train()
     for step, positions in enumerate(batches, start=done):
         factor = learning_rate_factor(step, total_steps=total, warmup_steps=max(1, total // 10), schedule="cosine")
-        for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * factor
+        set_learning_rate(optimizer, settings.learning_rate * factor)
         x = augment(splits.train[positions], augmentation)
         optimizer.zero_grad()
         functional.cross_entropy(network(x), labels[positions]).backward()
