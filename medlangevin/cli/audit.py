@@ -5,13 +5,15 @@ from typing import Literal
 
 import click
 
+from medlangevin.cli.options import checkpoint_option, path_option, run_argument
+
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option("--synthetic", type=click.Path(path_type=Path), required=True, help="Folder that generate wrote.")
-@click.option("--data", type=click.Path(path_type=Path), help="The crops, if not where the run's config says.")
-@click.option("--out", type=click.Path(path_type=Path), help="Where to write.  [default: SYNTHETIC/audit]")
-@click.option("--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True)
+@run_argument
+@path_option("--synthetic", required=True, help="Folder that generate wrote.")
+@path_option("--data", help="The crops, if not where the run's config says.")
+@path_option("--out", help="Where to write.  [default: SYNTHETIC/audit]")
+@checkpoint_option
 def audit(run: Path, synthetic: Path, data: Path | None, out: Path | None, checkpoint: Literal["best", "last"]) -> None:
     """Tell whether synthetic ears are copies of the ears that RUN was trained on.
 

@@ -1,26 +1,21 @@
 """medlangevin benchmark."""
 
 from pathlib import Path
+from typing import Any
 
 import click
+
+from medlangevin.cli.options import path_option
 
 
 @click.command()
 @click.argument("config", type=click.Path(path_type=Path))
-@click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="Folder of the table; resumed if it exists."
-)
-@click.option(
-    "--data-root",
-    type=click.Path(path_type=Path),
-    help="Folder of the image sets.  [default: MEDLANGEVIN_DATA or data/images]",
-)
+@path_option("--out", required=True, help="Folder of the table; resumed if it exists.")
+@path_option("--data-root", help="Folder of the image sets.  [default: MEDLANGEVIN_DATA or data/images]")
 @click.option("--download", is_flag=True, help="Fetch image sets that are not there, where torchvision can.")
 @click.option("--only", multiple=True, metavar="PATTERN", help="Only cells like this, e.g. 'lae-*-seed0'; repeatable.")
 @click.option("--list", "list_only", is_flag=True, help="Show every cell and its state, and do nothing.")
-def benchmark(
-    config: Path, out: Path, data_root: Path | None, download: bool, only: tuple[str, ...], list_only: bool
-) -> None:
+def benchmark(config: Path, out: Path, list_only: bool, **options: Any) -> None:
     """Train and evaluate every cell (model, image set, seed) of the table that CONFIG (a YAML file) describes.
 
     Writes OUT/table.md and OUT/table.csv after each cell, with published figures beside the measured ones, and
@@ -36,7 +31,7 @@ def benchmark(
     from medlangevin.papers.table.run import require_no_failures, run
     from medlangevin.system.errors import MedlangevinError
 
-    prepared = prepare(config, out, data_root=data_root, download=download, only=only)
+    prepared = prepare(config, out, **options)
     if list_only:
         for name, state in states(prepared):
             click.echo(f"{name}: {state}")

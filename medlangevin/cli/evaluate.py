@@ -1,13 +1,15 @@
 """medlangevin evaluate."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import click
 
+from medlangevin.cli.options import checkpoint_option, path_option, run_argument
+
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@run_argument
 @click.option("--split", type=click.Choice(["training", "validation", "test"]), default="test", show_default=True)
 @click.option(
     "--samples",
@@ -17,13 +19,10 @@ import click
     help="Importance samples for each ear or image.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same numbers.")
-@click.option(
-    "--data", type=click.Path(path_type=Path), help="The crops or image sets, if not where the run's config says."
-)
-@click.option("--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True)
-@click.option(
+@path_option("--data", help="The crops or image sets, if not where the run's config says.")
+@checkpoint_option
+@path_option(
     "--compare",
-    type=click.Path(path_type=Path),
     multiple=True,
     metavar="RUN",
     help="A run evaluated before on the same ears: differences in pairs; repeatable.",
@@ -34,14 +33,9 @@ import click
 def evaluate(
     run: Path,
     split: Literal["training", "validation", "test"],
-    samples: int,
-    seed: int,
     data: Path | None,
-    checkpoint: Literal["best", "last"],
     compare: tuple[Path, ...],
-    decoder_likelihood: bool,
-    temperatures: int | None,
-    chains: int | None,
+    **options: Any,
 ) -> None:
     """Measure how well a trained RUN explains ears or images: ELBO and negative log-likelihood with standard errors.
 
@@ -64,17 +58,7 @@ def evaluate(
     from medlangevin.evaluation.evaluate import evaluate as evaluate_run
 
     others = {other: read_evaluation(other, split) for other in compare}
-    result = evaluate_run(
-        run,
-        split=split,
-        samples=samples,
-        seed=seed,
-        data_root=data,
-        checkpoint=checkpoint,
-        decoder_likelihood=decoder_likelihood,
-        temperatures=temperatures,
-        chains=chains,
-    )
+    result = evaluate_run(run, split=split, data_root=data, **options)
     click.echo(format_result(result))
     for other, before in others.items():
         click.echo(format_differences(paired_differences(result, before), str(other)))

@@ -5,11 +5,13 @@ from typing import Literal
 
 import click
 
+from medlangevin.cli.options import checkpoint_option, path_option, run_argument
+
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option("--bundle", type=click.Path(path_type=Path), required=True, help="Folder to write the bundle to.")
-@click.option("--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True)
+@run_argument
+@path_option("--bundle", required=True, help="Folder to write the bundle to.")
+@checkpoint_option
 def export(run: Path, bundle: Path, checkpoint: Literal["best", "last"]) -> None:
     """Write a trained RUN as a MONAI bundle, to pass on or to run with MONAI.
 

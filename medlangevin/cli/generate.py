@@ -1,19 +1,21 @@
 """medlangevin generate."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import click
 
+from medlangevin.cli.options import checkpoint_option, path_option, run_argument
+
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@run_argument
 @click.option("--count", type=click.IntRange(min=1), help="How many volumes to draw; not for --traverse.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write them to.")
+@path_option("--out", required=True, help="Folder to write them to.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same volumes.")
 @click.option("--noise", is_flag=True, help="Add the noise that the model has learned; without it, smooth means.")
 @click.option("--fitted", is_flag=True, help="Draw latents as those of the training crops lie, not from N(0, I).")
-@click.option("--like", type=click.Path(path_type=Path), metavar="IMAGE", help="Draw around this ear's crop.")
+@path_option("--like", metavar="IMAGE", help="Draw around this ear's crop.")
 @click.option(
     "--strength",
     type=click.FloatRange(0, 1),
@@ -28,27 +30,20 @@ import click
 @click.option("--traverse", is_flag=True, help="Go along the leading latent directions of the training crops.")
 @click.option("--directions", type=click.IntRange(min=1), help="With --traverse: how many.  [default: 3]")
 @click.option("--steps", type=click.IntRange(min=2), help="With --traverse: volumes for each.  [default: 5]")
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    help="With --fitted or --traverse: the crops, if not where the run says.",
-)
-@click.option("--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True)
+@path_option("--data", help="With --fitted or --traverse: the crops, if not where the run says.")
+@checkpoint_option
 def generate(
     run: Path,
     count: int | None,
     out: Path,
-    seed: int,
-    noise: bool,
-    fitted: bool,
     like: Path | None,
     strength: float | None,
-    between: tuple[Path, Path] | None,
     traverse: bool,
     directions: int | None,
     steps: int | None,
+    fitted: bool,
     data: Path | None,
-    checkpoint: Literal["best", "last"],
+    **options: Any,
 ) -> None:
     """Draw synthetic cochleae from a trained RUN.
 
@@ -91,15 +86,12 @@ def generate(
         run,
         out,
         count=count,
-        seed=seed,
-        noise=noise,
-        checkpoint=checkpoint,
         like=like,
         strength=1.0 if strength is None else strength,
-        between=between,
         traverse=(directions or 3, steps or 5) if traverse else None,
         fitted=fitted,
         data_root=data,
+        **options,
     )
     click.echo(f"{len(paths)} synthetic volumes in {out}")
     click.echo(f"picture {draw_generated(out, columns=(steps or 5) if traverse else None)}")

@@ -1,41 +1,25 @@
 """The ``medlangevin`` program: one group, one command a file, one place where errors become messages and exit codes."""
 
 import logging
+from importlib import import_module
 from typing import Any
 
 import click
 
 from medlangevin._version import __version__
-from medlangevin.cli.audit import audit
-from medlangevin.cli.benchmark import benchmark
-from medlangevin.cli.demo import demo
-from medlangevin.cli.doctor import doctor
-from medlangevin.cli.evaluate import evaluate
-from medlangevin.cli.export import export
-from medlangevin.cli.generate import generate
-from medlangevin.cli.phantom import phantom
-from medlangevin.cli.posterior import posterior
-from medlangevin.cli.preprocess import preprocess
-from medlangevin.cli.report import report
-from medlangevin.cli.shape import shape
-from medlangevin.cli.toy import toy
-from medlangevin.cli.train import train
 from medlangevin.system.errors import MedlangevinError, PartialFailureError
 from medlangevin.system.files import DISK_FAULTS
 
 
 class _Problem(click.ClickException):
-    exit_code = 2
+    exit_code, word = 2, "error"
 
     def show(self, file: Any = None) -> None:
-        click.echo(f"error: {_one_line(self.message)}", file=file, err=file is None)
+        click.echo(f"{self.word}: {_one_line(self.message)}", file=file, err=file is None)
 
 
-class _PartialFailure(click.ClickException):
-    exit_code = 1
-
-    def show(self, file: Any = None) -> None:
-        click.echo(f"warning: {_one_line(self.message)}", file=file, err=file is None)
+class _PartialFailure(_Problem):
+    exit_code, word = 1, "warning"
 
 
 def _one_line(text: str) -> str:
@@ -89,20 +73,8 @@ def main() -> None:
     """
 
 
-for command in (
-    preprocess,
-    train,
-    evaluate,
-    generate,
-    posterior,
-    audit,
-    shape,
-    report,
-    export,
-    phantom,
-    demo,
-    toy,
-    benchmark,
-    doctor,
+for name in (
+    *("preprocess", "train", "evaluate", "generate", "posterior", "audit", "shape", "report", "export"),
+    *("phantom", "demo", "toy", "benchmark", "doctor"),
 ):
-    main.add_command(command)
+    main.add_command(getattr(import_module(f"medlangevin.cli.{name}"), name))

@@ -1,34 +1,25 @@
 """medlangevin posterior."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import click
 
+from medlangevin.cli.options import checkpoint_option, path_option, run_argument
+
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@run_argument
 @click.argument("image", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write to.")
+@path_option("--out", required=True, help="Folder to write to.")
 @click.option("--kernel", type=click.Choice(["mala", "hmc", "qsl", "ula"]), default="mala", show_default=True)
 @click.option("--chains", type=click.IntRange(min=1), default=4, show_default=True)
 @click.option("--draws", type=click.IntRange(min=4), default=500, show_default=True, help="Of each chain.")
 @click.option("--warmup", type=click.IntRange(min=1), default=200, show_default=True, help="Steps before the draws.")
 @click.option("--measured", type=click.IntRange(min=1), default=100, show_default=True, help="Draws to measure.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same draws.")
-@click.option("--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True)
-def posterior(
-    run: Path,
-    image: Path,
-    out: Path,
-    kernel: Literal["mala", "hmc", "qsl", "ula"],
-    chains: int,
-    draws: int,
-    warmup: int,
-    measured: int,
-    seed: int,
-    checkpoint: Literal["best", "last"],
-) -> None:
+@checkpoint_option
+def posterior(run: Path, image: Path, out: Path, **options: Any) -> None:
     """Tell what a scan leaves open: sample the latent of an ear's IMAGE under RUN, and measure the draws.
 
     Prints every shape measure as mean +- standard deviation given this scan, and writes the chains (ArviZ netCDF),
@@ -43,17 +34,6 @@ def posterior(
     from medlangevin.inference.posterior import posterior as sample
     from medlangevin.reports.shape_figure import draw_posterior
 
-    result = sample(
-        run,
-        image,
-        out,
-        kernel=kernel,
-        chains=chains,
-        draws=draws,
-        warmup=warmup,
-        measured=measured,
-        seed=seed,
-        checkpoint=checkpoint,
-    )
+    result = sample(run, image, out, **options)
     click.echo(format_posterior(result))
     click.echo(f"picture {draw_posterior(out)}")

@@ -1,26 +1,22 @@
 """medlangevin preprocess."""
 
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from medlangevin.cli.options import path_option, workers_option
+
 if TYPE_CHECKING:
     from medlangevin.imaging.cohort.summary import PreprocessSummary
-    from medlangevin.imaging.registration.register import Method
 
 
 @click.command()
-@click.option("--raw", type=click.Path(path_type=Path), help="Folder of the scans: DICOM, NIfTI, NRRD, any tree.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("data/cochlea"), show_default=True, help="Where crops go."
-)
-@click.option(
-    "--workers", type=click.IntRange(min=1), default=os.cpu_count() or 1, show_default="all cores", help="Processes."
-)
-@click.option("--reference", type=click.Path(path_type=Path), help="Reference ear, NIfTI in HU, instead of our own.")
-@click.option("--key", type=click.Path(path_type=Path), help="Key file of the pseudonyms [default: OUT.key].")
+@path_option("--raw", help="Folder of the scans: DICOM, NIfTI, NRRD, any tree.")
+@path_option("--out", default=Path("data/cochlea"), show_default=True, help="Where crops go.")
+@workers_option
+@path_option("--reference", help="Reference ear, NIfTI in HU, instead of our own.")
+@path_option("--key", help="Key file of the pseudonyms [default: OUT.key].")
 @click.option(
     "--registration",
     "method",
@@ -37,20 +33,17 @@ if TYPE_CHECKING:
 )
 @click.option("--shard", metavar="K/N", help="Do the K-th of N shares only, as one of N jobs on a cluster.")
 @click.option("--merge", is_flag=True, help="Finish OUT when all shards are done; needs no --raw.")
-@click.option(
-    "--build-reference", type=click.Path(path_type=Path), help="Only make a mean ear of --raw, for --reference."
-)
+@path_option("--build-reference", help="Only make a mean ear of --raw, for --reference.")
 def preprocess(
     raw: Path | None,
     out: Path,
     workers: int,
     reference: Path | None,
     key: Path | None,
-    method: "Method",
-    series: tuple[str, ...],
     shard: str | None,
     merge: bool,
     build_reference: Path | None,
+    **options: Any,
 ) -> None:
     """Find every cochlea in a folder of CT scans and write aligned, de-identified crops.
 
@@ -66,7 +59,7 @@ def preprocess(
     """
     from medlangevin.system.errors import MedlangevinError
 
-    if not all(name.strip() for name in series):
+    if not all(name.strip() for name in options["series"]):
         raise MedlangevinError("--series is empty; give it a SeriesInstanceUID, a series hash, or a folder or file")
     if merge:
         _refuse_others("--merge", "the shards have decided the rest", {"out"})
@@ -85,18 +78,7 @@ def preprocess(
     from medlangevin.imaging.cohort.status import parse_shard
 
     share = parse_shard(shard) if shard else None
-    _tell(
-        run(
-            raw,
-            out,
-            reference=reference,
-            key_file=key,
-            workers=workers,
-            method=method,
-            series=series,
-            shard=share,
-        )
-    )
+    _tell(run(raw, out, reference=reference, key_file=key, workers=workers, shard=share, **options))
 
 
 def _refuse_others(option: str, why: str, allowed: set[str]) -> None:
@@ -121,11 +103,7 @@ def _tell(summary: "PreprocessSummary") -> None:
 
 
 def _build_reference(raw: Path, target: Path, start: Path | None, workers: int) -> None:
-    from medlangevin.imaging.cohort.build_reference import (
-        build_reference_from_folder,
-        describe_built,
-        require_all_used,
-    )
+    from medlangevin.imaging.cohort.build_reference import build_reference_from_folder, describe_built, require_all_used
 
     built = build_reference_from_folder(raw, target, reference=start, workers=workers)
     click.echo(describe_built(built, raw, target))

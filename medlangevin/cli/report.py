@@ -1,31 +1,22 @@
 """medlangevin report."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
+from medlangevin.cli.options import path_option, run_argument
+
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The HTML file to write.")
-@click.option("--data", type=click.Path(path_type=Path), help="The crops, if not where the run's config says.")
-@click.option(
-    "--synthetic",
-    type=click.Path(path_type=Path),
-    help="A folder that generate wrote; with what shape --compare and audit found in it.",
-)
-@click.option("--posterior", type=click.Path(path_type=Path), help="A folder that posterior wrote, of one ear.")
+@run_argument
+@path_option("--out", required=True, help="The HTML file to write.")
+@path_option("--data", help="The crops, if not where the run's config says.")
+@path_option("--synthetic", help="A folder that generate wrote; with what shape --compare and audit found in it.")
+@path_option("--posterior", help="A folder that posterior wrote, of one ear.")
 @click.option("--without-real", is_flag=True, help="No picture or volume of a real ear, for a page that is passed on.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the synthetic volumes in the viewer.")
-def report(
-    run: Path,
-    out: Path,
-    data: Path | None,
-    synthetic: Path | None,
-    posterior: Path | None,
-    without_real: bool,
-    seed: int,
-) -> None:
+def report(run: Path, out: Path, data: Path | None, without_real: bool, **options: Any) -> None:
     """Write one HTML page on a trained RUN that opens anywhere, without a network.
 
     Data and quality of registration, learning curves, likelihood, samples beside real ears, shape comparison, what a
@@ -37,13 +28,5 @@ def report(
     """
     from medlangevin.reports.report import write_report
 
-    path = write_report(
-        run,
-        out,
-        data_root=data,
-        synthetic=synthetic,
-        posterior=posterior,
-        with_real=not without_real,
-        seed=seed,
-    )
+    path = write_report(run, out, data_root=data, with_real=not without_real, **options)
     click.echo(f"report {path} ({path.stat().st_size / 1e6:.1f} MB)")

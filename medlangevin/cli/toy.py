@@ -2,27 +2,26 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import click
 
+from medlangevin.cli.options import path_option
+
+_STEPS = click.option(
+    "--steps",
+    type=click.IntRange(min=30),
+    default=3000,
+    show_default=True,
+    help="Steps of each chain; the first third is dropped.",
+)
+_SEED = click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed, the same numbers."
+)
+
 
 def _options(command: Callable[..., None]) -> Callable[..., None]:
-    for option in (
-        click.option(
-            "--steps",
-            type=click.IntRange(min=30),
-            default=3000,
-            show_default=True,
-            help="Steps of each chain; the first third is dropped.",
-        ),
-        click.option(
-            "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed, the same numbers."
-        ),
-        click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write to."),
-    ):
-        command = option(command)
-    return command
+    return path_option("--out", required=True, help="Folder to write to.")(_SEED(_STEPS(command)))
 
 
 @click.group()
@@ -38,7 +37,7 @@ def toy() -> None:
 
 @toy.command()
 @_options
-def gaussian(out: Path, seed: int, steps: int) -> None:
+def gaussian(**options: Any) -> None:
     """Three Gaussian posteriors: amortized Langevin dynamics with 2, 3, 8 and 128 features.
 
     After Figure 2 of the Langevin autoencoder paper. Writes toy_gaussian.png, toy_gaussian_samples.csv,
@@ -48,12 +47,12 @@ def gaussian(out: Path, seed: int, steps: int) -> None:
     Example:
       medlangevin toy gaussian --out toys/ --steps 3000
     """
-    _report("gaussian", out, seed, steps)
+    _report("gaussian", **options)
 
 
 @toy.command()
 @_options
-def neural(out: Path, seed: int, steps: int) -> None:
+def neural(**options: Any) -> None:
     """Three posteriors under a neural likelihood: amortized Langevin dynamics, MALA, variational inference.
 
     After Figure 3 of the Langevin autoencoder paper. Writes toy_neural.png, toy_neural_samples.csv,
@@ -63,7 +62,7 @@ def neural(out: Path, seed: int, steps: int) -> None:
     Example:
       medlangevin toy neural --out toys/ --steps 3000
     """
-    _report("neural", out, seed, steps)
+    _report("neural", **options)
 
 
 def _report(name: Literal["gaussian", "neural"], out: Path, seed: int, steps: int) -> None:

@@ -37,9 +37,7 @@ def paired_differences(result: dict[str, Any], other: dict[str, Any]) -> dict[st
         )
     differences: dict[str, Figure] = {}
     for name in _COMPARED:
-        if name not in result or name not in other:
-            continue
-        if any(result.get(key) != other.get(key) for key in _MEASURE[name]):
+        if name not in result or name not in other or any(result.get(key) != other.get(key) for key in _MEASURE[name]):
             continue
         people: dict[str, list[float]] = defaultdict(list)
         for (subject, side), row in ours.items():
@@ -69,14 +67,10 @@ def read_evaluation(run_dir: Path, split: str) -> dict[str, Any]:
             f"--split {split} first"
         )
     found: dict[str, Any] = results[split]
-    if not isinstance(found.get("run"), str) or not all(_is_row(row, found) for row in _rows(found)):
+    rows = found.get("ears", [])
+    if not (isinstance(found.get("run"), str) and isinstance(rows, list) and all(_is_row(row, found) for row in rows)):
         raise MedlangevinError(f"{path} is damaged; delete it and evaluate again")
     return found
-
-
-def _rows(found: dict[str, Any]) -> list[Any]:
-    rows = found.get("ears", [])
-    return rows if isinstance(rows, list) else [rows]
 
 
 def _is_row(row: Any, found: dict[str, Any]) -> bool:

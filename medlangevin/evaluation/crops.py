@@ -1,22 +1,22 @@
 """How well a run of crops explains ears: its bound, its NLL with the encoder and, where chosen, without it."""
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
+
+import torch
 
 from medlangevin.config.evaluation import ImageEvaluation
 from medlangevin.datasets.crops import CropDataset, choose_splits
 from medlangevin.datasets.datalist import CropIndex, Ear
-from medlangevin.evaluation.decoder_likelihood import decoder_log_likelihood, reporter
-from medlangevin.evaluation.figure import Figure, figure_of, require_finite
+from medlangevin.evaluation.decoder_likelihood import ANNEALED, annealed_figures
+from medlangevin.evaluation.figure import Figure, figure_of, figures_of, require_finite
 from medlangevin.runs.randomness import generator
 from medlangevin.runs.run import Run
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.progress import progress
 
 ELBO_DRAWS = 10
-_ANNEALED = ("nll_ais", "ais_effective_sample_size", "ais_acceptance")
 SplitName = Literal["training", "validation", "test"]
 
 
@@ -56,9 +56,14 @@ def evaluate_crops(
             f"{len(known)} people of the test split of {index.root} (sub-{known[0]}, ...) were trained or validated on "
             f"by run {run.name}, so this is no test; evaluate with the data it was trained on, or train again"
         )
-    rows = _evaluate_ears(run, ears, index, samples=samples, elbo_draws=elbo_draws, seed=seed)
+    data = CropDataset(ears, index.shape, window_hu=run.config.data.window_hu, cache_mb=0)
+    rows = _evaluate_ears(run, ears, data, samples=samples, elbo_draws=elbo_draws, seed=seed)
     if annealing is not None:
-        rows = _anneal_ears(run, ears, index, rows, **annealing, seed=seed)
+        device = next(run.model.parameters()).device
+        noise = (generator(seed, "ais", f"{ear.subject}/{ear.side}") for ear in ears)
+        batches = ((data[position][None].to(device), own) for position, own in enumerate(noise))
+        found = annealed_figures(run.model, batches, len(ears), "temperature", **annealing)
+        rows = [row | {name: found[name][position].item() for name in ANNEALED} for position, row in enumerate(rows)]
     result: dict[str, Any] = {
         "ears_from": source,
         "samples": samples,
@@ -68,7 +73,7 @@ def evaluate_crops(
         "nll_per_voxel": figure_of([row["nll"] / math.prod(index.shape) for row in rows]).as_json(),
     }
     if annealing is not None:
-        result |= annealing | {name: figure_of([row[name] for row in rows]).as_json() for name in _ANNEALED}
+        result |= annealing | {name: figure_of([row[name] for row in rows]).as_json() for name in ANNEALED}
     return result | {"ears": rows}
 
 
@@ -98,18 +103,10 @@ def evaluate_ears(run: Run, settings: ImageEvaluation, *, seed: int) -> dict[str
         data_root=None,
         annealing=None if annealing is None else {"temperatures": annealing.temperatures, "chains": annealing.chains},
     )["ears"]
-    values = {"negative_elbo": [-ear["elbo"] for ear in ears]}
-    if settings.importance is not None:
-        values["nll"] = [ear["nll"] for ear in ears]
-    if annealing is not None:
-        values |= {name: [ear[name] for ear in ears] for name in _ANNEALED}
-    voxels = math.prod(run.image_shape)
-    per_voxel = {
-        f"{name}_per_dim": [value / voxels for value in values[name]]
-        for name in ("negative_elbo", "nll", "nll_ais")
-        if name in values
-    }
-    figures = {name: figure_of(value, keep=name in values) for name, value in (values | per_voxel).items()}
+    names = [*(["nll"] if settings.importance is not None else []), *(ANNEALED if annealing is not None else [])]
+    values = {name: torch.tensor([ear[name] for ear in ears], dtype=torch.float64) for name in ("elbo", *names)}
+    values = {"negative_elbo": -values.pop("elbo")} | values
+    figures = figures_of(values, math.prod(run.image_shape), kept=values)
     require_finite(figures, run.directory)
     return figures
 
@@ -124,14 +121,9 @@ def _ears(index: CropIndex, split: SplitName) -> tuple[tuple[Ear, ...], str]:
     return ears, f"the {split} split"
 
 
-def _dataset(run: Run, ears: Sequence[Ear], index: CropIndex) -> CropDataset:
-    return CropDataset(ears, index.shape, window_hu=run.config.data.window_hu, cache_mb=0)
-
-
 def _evaluate_ears(
-    run: Run, ears: tuple[Ear, ...], index: CropIndex, *, samples: int, elbo_draws: int, seed: int
+    run: Run, ears: tuple[Ear, ...], data: CropDataset, *, samples: int, elbo_draws: int, seed: int
 ) -> list[dict[str, Any]]:
-    data = _dataset(run, ears, index)
     device = next(run.model.parameters()).device
     rows: list[dict[str, Any]] = []
     with progress(len(ears), "ear") as track:
@@ -146,31 +138,3 @@ def _evaluate_ears(
     if not all(math.isfinite(row["elbo"]) and math.isfinite(row["nll"]) for row in rows):
         raise MedlangevinError(f"run {run.directory} gives NaN or infinite likelihoods; train it again")
     return rows
-
-
-def _anneal_ears(
-    run: Run,
-    ears: tuple[Ear, ...],
-    index: CropIndex,
-    rows: list[dict[str, Any]],
-    *,
-    temperatures: int,
-    chains: int,
-    seed: int,
-) -> list[dict[str, Any]]:
-    """``rows`` with the figures named in ``_ANNEALED``."""
-    data = _dataset(run, ears, index)
-    annealed: list[dict[str, Any]] = []
-    with progress(len(ears) * temperatures, "temperature") as track:
-        for position, row in enumerate(rows):
-            estimate = decoder_log_likelihood(
-                run.model,
-                data[position][None].to(next(run.model.parameters()).device),
-                generator(seed, "ais", f"{row['subject']}/{row['side']}"),
-                num_chains=chains,
-                num_temperatures=temperatures,
-                on_step=reporter(track, position, temperatures),
-            )
-            figures = (-estimate.log_likelihood, estimate.effective_sample_size, estimate.acceptance)
-            annealed.append(row | dict(zip(_ANNEALED, (figure.item() for figure in figures), strict=True)))
-    return annealed

@@ -1,8 +1,8 @@
 """log p(x) of a decoder, whatever the encoder: annealed importance sampling from the prior (Wu et al. 2017)."""
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,13 +10,15 @@ from torch import Tensor
 from medlangevin.models.base import LatentVariableModel, draws_at_once, repeat_images, standard_normal_log_prob
 from medlangevin.samplers import Potential, annealed_importance, standard_normal
 from medlangevin.system.errors import MedlangevinError
-from medlangevin.system.progress import Track
+from medlangevin.system.progress import progress
 
 # Chains of the preliminary run that chooses temperatures and step sizes (fewer where memory is short, at least 2).
 PLANNING_CHAINS = 8
 # Short trajectories and many temperatures: for the same gradients, 5 steps left 2 to 4 times the gap that 2 steps did.
 LEAPFROG_STEPS = 2
 DEFAULT_TEMPERATURES, DEFAULT_CHAINS = 500, 16
+# What is told of each image: the NLL in nats, and of its chains the effective number and the mean acceptance.
+ANNEALED = ("nll_ais", "ais_effective_sample_size", "ais_acceptance")
 
 
 class DecoderLikelihood(NamedTuple):
@@ -74,30 +76,22 @@ def decoder_log_likelihood(
     for images in x.split(room):
         energy = _energy(model, images)
         shape = (len(images), model.latent_dim)
-        planned = annealed_importance.plan(
-            standard_normal((planning_chains, *shape), like=x, generator=generator),
-            _prior,
-            energy,
-            generator,
-            num_temperatures=num_temperatures,
-            num_leapfrog_steps=LEAPFROG_STEPS,
-        )
+        start = standard_normal((planning_chains, *shape), like=x, generator=generator)
+        steps = {"num_leapfrog_steps": LEAPFROG_STEPS}
+        planned = annealed_importance.plan(start, _prior, energy, generator, num_temperatures=num_temperatures, **steps)
         num_gradients = max(num_gradients, planning_chains * planned.num_gradients)
         results = []
         for first in range(0, num_chains, at_once):
             count = min(at_once, num_chains - first)
-            results.append(
-                annealed_importance.annealed_importance_sampling(
-                    standard_normal((count, *shape), like=x, generator=generator),
-                    _prior,
-                    energy,
-                    generator,
-                    fractions=planned.fractions,
-                    step_sizes=planned.step_sizes,
-                    num_leapfrog_steps=LEAPFROG_STEPS,
-                    on_step=_counting_on(on_step, moved, total),
-                )
-            )
+
+            def count_on(done: int, before: int = moved) -> None:
+                if on_step is not None:
+                    on_step(before + done, total)
+
+            start = standard_normal((count, *shape), like=x, generator=generator)
+            path: dict[str, Any] = {"fractions": planned.fractions, "step_sizes": planned.step_sizes, **steps}
+            sample = annealed_importance.annealed_importance_sampling
+            results.append(sample(start, _prior, energy, generator, **path, on_step=count_on))
             moved += num_temperatures - 1
         log_weights.append(torch.cat([result.log_weight for result in results]))
         acceptances.append(torch.cat([result.acceptance for result in results]).mean(0))
@@ -114,24 +108,42 @@ def decoder_log_likelihood(
     )
 
 
-def reporter(track: Track, before: int, temperatures: int) -> Callable[[int, int], None]:
-    """The ``on_step`` that shows how many temperatures are done.
+def annealed_figures(
+    model: LatentVariableModel,
+    batches: Iterable[tuple[Tensor, torch.Generator]],
+    count: int,
+    label: str,
+    *,
+    chains: int,
+    temperatures: int,
+) -> dict[str, Tensor]:
+    """The decoder's NLL of batches of images, and how well its chains did.
 
     Args:
-        track: The progress to advance.
-        before: Whole paths of so many temperatures that are done already.
-        temperatures: Temperatures of a path.
+        model: The model.
+        batches: Images (N, C, *spatial) and the noise for them.
+        count: How many batches there are.
+        label: What the progress calls a temperature.
+        chains: Chains of each image.
+        temperatures: Temperatures between prior and posterior.
 
     Returns:
-        The function.
+        What ``ANNEALED`` names, each of all images, on the CPU.
+
+    Raises:
+        MedlangevinError: As for ``decoder_log_likelihood``.
     """
-    return lambda done, total: track.advance(before * temperatures + 1 + done * (temperatures - 1) // total)
+    found = []
+    with progress(count * temperatures, label) as track:
+        for position, (x, noise) in enumerate(batches):
 
+            def on_step(done: int, total: int, before: int = position * temperatures) -> None:
+                track.advance(before + 1 + done * (temperatures - 1) // total)
 
-def _counting_on(on_step: Callable[[int, int], None] | None, before: int, total: int) -> Callable[[int], None] | None:
-    if on_step is None:
-        return None
-    return lambda done: on_step(before + done, total)
+            named = {"num_chains": chains, "num_temperatures": temperatures}
+            found.append(decoder_log_likelihood(model, x, noise, **named, on_step=on_step))
+    columns = zip(*((-one.log_likelihood, one.effective_sample_size, one.acceptance) for one in found), strict=True)
+    return {name: torch.cat(parts).cpu() for name, parts in zip(ANNEALED, columns, strict=True)}
 
 
 def _prior(z: Tensor) -> Tensor:

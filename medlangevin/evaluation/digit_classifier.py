@@ -13,14 +13,14 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from medlangevin.datasets.images import ImageSource, ImageSplits, ModelImages, load_images, model_images
+from medlangevin.datasets.images import ImageSplits, ModelImages, load_images, model_images
 from medlangevin.datasets.images.model_images import bernoulli
 from medlangevin.runs.checkpoint import save_tensors
 from medlangevin.runs.randomness import derive_seed, generator
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import atomic_path, read_json, write_json
 from medlangevin.system.progress import progress
-from medlangevin.training.optimizer import learning_rate_factor
+from medlangevin.training.optimizer import learning_rate_factor, set_learning_rate
 from medlangevin.training.sources import EpochBatches
 
 WEIGHTS, RECORD = "digit_classifier.safetensors", "digit_classifier.json"
@@ -81,14 +81,8 @@ class DigitNetwork(nn.Module):
         super().__init__()
         first, second = channels
         self.features = nn.Sequential(
-            nn.Conv2d(1, first, 3, padding=1, bias=False),
-            nn.BatchNorm2d(first),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
-            nn.Conv2d(first, second, 3, padding=1, bias=False),
-            nn.BatchNorm2d(second),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
+            *_convolution(1, first),
+            *_convolution(first, second),
             nn.Flatten(),
             nn.Linear(second * 7 * 7, hidden),
             nn.ReLU(),
@@ -107,6 +101,11 @@ class DigitNetwork(nn.Module):
         """
         logits: Tensor = self.head(self.features(x))
         return logits
+
+
+def _convolution(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
+    convolution = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+    return convolution, nn.BatchNorm2d(outputs), nn.ReLU(), nn.MaxPool2d(2)
 
 
 class DigitClassifier(NamedTuple):
@@ -181,7 +180,8 @@ def load_or_train(folder: Path, root: Path, *, settings: ClassifierSettings = ST
     """
     weights, record = Path(folder) / WEIGHTS, Path(folder) / RECORD
     splits = load_images("mnist", root)
-    about = _identity(splits.source, settings)
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in settings._asdict().items()}
+    about = {"format": _FORMAT, "images_sha256": splits.source.sha256, "settings": plain}
     if weights.is_file() and record.is_file():
         kept = read_json(record)
         if isinstance(kept, dict) and all(kept.get(key) == value for key, value in about.items()):
@@ -193,11 +193,6 @@ def load_or_train(folder: Path, root: Path, *, settings: ClassifierSettings = ST
     # The record comes last: until it is there, or while it is an older one, the weights are not believed.
     write_json(record, about | {"accuracies": accuracies._asdict(), "weights_sha256": digest})
     return DigitClassifier(network, accuracies)
-
-
-def _identity(source: ImageSource, settings: ClassifierSettings) -> dict[str, Any]:
-    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in settings._asdict().items()}
-    return {"format": _FORMAT, "images_sha256": source.sha256, "settings": plain}
 
 
 def _load(weights: Path, record: Path, kept: dict[str, Any], settings: ClassifierSettings) -> DigitClassifier:
@@ -273,8 +268,7 @@ def _train_epoch(
     network.train()
     for step, positions in enumerate(batches, start=done):
         factor = learning_rate_factor(step, total_steps=total, warmup_steps=max(1, total // 10), schedule="cosine")
-        for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * factor
+        set_learning_rate(optimizer, settings.learning_rate * factor)
         x = augment(splits.train[positions], augmentation)
         optimizer.zero_grad()
         functional.cross_entropy(network(x), labels[positions]).backward()

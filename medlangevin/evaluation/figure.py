@@ -1,13 +1,16 @@
 """What a measurement comes to: a mean, its error and how many values it is of."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from torch import Tensor
 
 from medlangevin.system.errors import MedlangevinError
+
+_IN_NATS = ("negative_elbo", "nll", "nll_ais")
 
 
 class Figure(NamedTuple):
@@ -31,10 +34,7 @@ class Figure(NamedTuple):
         Returns:
             Its fields; no ``values`` where they are not kept.
         """
-        fields = self._asdict()
-        if self.values is None:
-            del fields["values"]
-        return fields
+        return {name: value for name, value in self._asdict().items() if name != "values" or value is not None}
 
 
 def require_finite(figures: dict[str, Figure], run_dir: Path) -> None:
@@ -64,3 +64,18 @@ def figure_of(values: Sequence[float], *, keep: bool = False) -> Figure:
     """
     error = float(np.std(values, ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else None
     return Figure(float(np.mean(values)), error, len(values), tuple(values) if keep else None)
+
+
+def figures_of(values: dict[str, Tensor], dimensions: int, *, kept: Collection[str]) -> dict[str, Figure]:
+    """The figures of images, and those in nats once more as ``..._per_dim``.
+
+    Args:
+        values: Of each figure the values of all images (N,).
+        dimensions: Of an image.
+        kept: The figures whose values are kept.
+
+    Returns:
+        The figures by name.
+    """
+    values = values | {f"{name}_per_dim": values[name] / dimensions for name in _IN_NATS if name in values}
+    return {name: figure_of(value.tolist(), keep=name in kept) for name, value in values.items()}

@@ -1,6 +1,7 @@
 """How well a run explains benchmark images: its bound, its NLL with and without the encoder, what it generates."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,9 @@ from torch import Tensor
 
 from medlangevin.config.evaluation import AnnealingEvaluation, ImageEvaluation, ImportanceEvaluation
 from medlangevin.datasets.images import ModelImages, load_splits, model_images
-from medlangevin.evaluation.decoder_likelihood import decoder_log_likelihood, reporter
+from medlangevin.evaluation.decoder_likelihood import annealed_figures
 from medlangevin.evaluation.digits import require_digits, score_digits
-from medlangevin.evaluation.figure import Figure, figure_of, require_finite
+from medlangevin.evaluation.figure import Figure, figures_of, require_finite
 from medlangevin.runs.folder import DATA
 from medlangevin.runs.precision import matmul_precision
 from medlangevin.runs.randomness import generator
@@ -26,19 +27,12 @@ from medlangevin.system.progress import progress
 ELBO_BATCH = 200
 IMPORTANCE_GROUP = {"cpu": 1, "cuda": 10}
 ANNEALING_GROUP = {"cpu": 10, "cuda": 50}
-_IN_NATS = ("negative_elbo", "nll", "nll_ais")
 # Of few images: kept one by one, as models differ by less than images do.
 _KEPT = ("nll", "nll_ais")
 
 
 def evaluate_image_run(
-    run: Run,
-    *,
-    split: str,
-    samples: int,
-    seed: int,
-    data_root: Path | str | None,
-    annealing: dict[str, int] | None,
+    run: Run, *, split: str, samples: int, seed: int, data_root: Path | str | None, annealing: dict[str, int] | None
 ) -> dict[str, Any]:
     """The figures of ``evaluate_images`` and what they were measured on, for evaluation.json.
 
@@ -129,9 +123,7 @@ def _figures(run: Run, settings: ImageEvaluation, seed: int, cache: Path) -> dic
         values["nll"] = _importance_sampled(run, images, settings.importance, seed)
     if settings.annealing is not None:
         values |= _annealed(run, images, settings.annealing, seed)
-    dimensions = math.prod(run.image_shape)
-    values |= {f"{name}_per_dim": values[name] / dimensions for name in _IN_NATS if name in values}
-    figures |= {name: figure_of(value.tolist(), keep=name in _KEPT) for name, value in values.items()}
+    figures |= figures_of(values, math.prod(run.image_shape), kept=_KEPT)
     require_finite(figures, run.directory)
     return figures
 
@@ -157,55 +149,45 @@ def _split(run: Run, settings: ImageEvaluation) -> ModelImages:
     return images.to(next(run.model.parameters()).device)
 
 
+def _groups(
+    images: ModelImages, count: int, size: int, seed: int, figure: str
+) -> Iterator[tuple[Tensor, torch.Generator]]:
+    """The first ``count`` images, ``size`` at a time, each group with its own noise."""
+    for first in range(0, count, size):
+        x = images.batch(slice(first, min(first + size, count)))
+        yield x, generator(seed, figure, first, device=x.device)
+
+
 def _negative_elbos(run: Run, images: ModelImages, draws: int, seed: int) -> Tensor:
     """Of each image, the mean of ``draws``: (N,)."""
-    batches = range(0, len(images), ELBO_BATCH)
-    results = []
-    with progress(len(batches), "ELBO, batch") as track:
-        for done, first in enumerate(batches, start=1):
-            x = images.batch(slice(first, first + ELBO_BATCH))
-            noise = generator(seed, "elbo", first, device=x.device)
+    results: list[Tensor] = []
+    with progress(math.ceil(len(images) / ELBO_BATCH), "ELBO, batch") as track:
+        for x, noise in _groups(images, len(images), ELBO_BATCH, seed, "elbo"):
             elbos = torch.stack([run.model.elbo(x, noise).double() for _ in range(draws)])
             results.append(-elbos.mean(0).cpu())
-            track.advance(done)
+            track.advance(len(results))
     return torch.cat(results)
 
 
 def _importance_sampled(run: Run, images: ModelImages, settings: ImportanceEvaluation, seed: int) -> Tensor:
     """-log p(x) of the first images, each group with its own noise: (n,)."""
     count = min(settings.images, len(images))
-    group = IMPORTANCE_GROUP[images.images.device.type]
-    results = []
+    results: list[Tensor] = []
     with progress(count, "NLL, image") as track:
-        for first in range(0, count, group):
-            x = images.batch(slice(first, min(first + group, count)))
-            noise = generator(seed, "nll", first, device=x.device)
+        for x, noise in _groups(images, count, IMPORTANCE_GROUP[images.images.device.type], seed, "nll"):
             results.append(-run.model.log_likelihood(x, settings.samples, noise).cpu())
-            track.advance(first + len(x))
+            track.advance(sum(map(len, results)))
     return torch.cat(results)
 
 
 def _annealed(run: Run, images: ModelImages, settings: AnnealingEvaluation, seed: int) -> dict[str, Tensor]:
     """The decoder's -log p(x) of the first images and how well its chains did, each (n,)."""
-    count = min(settings.images, len(images))
-    group = ANNEALING_GROUP[images.images.device.type]
-    groups = range(0, count, group)
-    estimates = []
-    with progress(len(groups) * settings.temperatures, "NLL of the decoder, temperature") as track:
-        for position, first in enumerate(groups):
-            x = images.batch(slice(first, min(first + group, count)))
-            estimates.append(
-                decoder_log_likelihood(
-                    run.model,
-                    x,
-                    generator(seed, "ais", first, device=x.device),
-                    num_chains=settings.chains,
-                    num_temperatures=settings.temperatures,
-                    on_step=reporter(track, position, settings.temperatures),
-                )
-            )
-    return {
-        "nll_ais": torch.cat([-estimate.log_likelihood for estimate in estimates]).cpu(),
-        "ais_effective_sample_size": torch.cat([estimate.effective_sample_size for estimate in estimates]).cpu(),
-        "ais_acceptance": torch.cat([estimate.acceptance for estimate in estimates]).cpu(),
-    }
+    count, group = min(settings.images, len(images)), ANNEALING_GROUP[images.images.device.type]
+    return annealed_figures(
+        run.model,
+        _groups(images, count, group, seed, "ais"),
+        math.ceil(count / group),
+        "NLL of the decoder, temperature",
+        chains=settings.chains,
+        temperatures=settings.temperatures,
+    )

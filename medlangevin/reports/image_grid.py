@@ -59,12 +59,10 @@ def tile(images: Tensor, columns: int) -> np.ndarray:
     pictures = images.detach().float().cpu().clamp(0, 1)
     pictures = pictures if channels == 3 else pictures[:, :1]
     rows = -(-count // columns)
-    canvas = torch.ones(pictures.shape[1], rows * (height + GAP) - GAP, columns * (width + GAP) - GAP)
-    for position, picture in enumerate(pictures):
-        row, column = divmod(position, columns)
-        top, left = row * (height + GAP), column * (width + GAP)
-        canvas[:, top : top + height, left : left + width] = picture
-    return canvas.permute(1, 2, 0).squeeze(-1).numpy()
+    places = torch.ones(rows * columns, pictures.shape[1], height + GAP, width + GAP)
+    places[:count, :, :height, :width] = pictures
+    canvas = places.unflatten(0, (rows, columns)).permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)
+    return canvas[:-GAP, :-GAP].squeeze(-1).numpy()
 
 
 def show_tiles(axes: Axes, tiles: np.ndarray) -> None:

@@ -101,12 +101,9 @@ def data(run: Run, index: CropIndex, *, with_real: bool) -> dict[str, Any]:
     Raises:
         MedlangevinError: Where the JSON file beside a crop is damaged.
     """
-    records = []
-    for name in SPLITS:
-        for ear in index.split(name):
-            sidecar = ear.image.with_name(ear.image.name.removesuffix(".nii.gz") + ".json")
-            if sidecar.is_file():
-                records.append((ear, _registration(sidecar)))
+    crops = [ear for name in SPLITS for ear in index.split(name)]
+    sidecars = [ear.image.with_name(ear.image.name.removesuffix(".nii.gz") + ".json") for ear in crops]
+    records = [(ear, _registration(path)) for ear, path in zip(crops, sidecars, strict=True) if path.is_file()]
     verdicts = Counter(str(record.get("verdict")) for _, record in records)
     listed = ", ".join(f"{count} {word}" for word, count in sorted(verdicts.items()))
     pictures = []

@@ -90,13 +90,10 @@ def _draw_images(run: Run, settings: ImagesConfig, reconstructions: Path, sample
     columns = IMAGE_COLUMNS if count % IMAGE_COLUMNS == 0 else count
     x = images.batch(slice(0, count), generator=noise)
     where = f"{run.name}, epoch {run.state.epoch}"
-    save_image_grid(
-        above_each_other(x, run.model.reconstruct(x, noise), columns),
-        reconstructions,
-        columns=columns,
-        title=f"{where}: {split} images and their reconstructions",
-        labels=["image", "reconstruction"] * (count // columns),
-    )
+    pairs = above_each_other(x, run.model.reconstruct(x, noise), columns)
+    title = f"{where}: {split} images and their reconstructions"
+    labels = ["image", "reconstruction"] * (count // columns)
+    save_image_grid(pairs, reconstructions, columns=columns, title=title, labels=labels)
     drawn = run.model.sample(IMAGE_SAMPLES, generator(run.config.seed, "samples"))
     save_image_grid(drawn, samples, columns=10, title=f"{where}: samples (mean images)")
 

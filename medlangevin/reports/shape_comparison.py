@@ -91,16 +91,10 @@ def report_shape(
     made = origin(folder)
     names = ["-".join([name, *some]) for name, some in zip(_distinct_names(folders), chosen, strict=True)]
     meshes = MeshExport(out / "meshes", mesh, mesh_space or "LPS") if mesh else None
-    populations = tuple(
-        measure_folder(
-            item,
-            splits=some,
-            workers=workers,
-            name=name,
-            meshes=meshes and meshes._replace(folder=meshes.folder / name),
-        )
-        for item, name, some in zip(folders, names, chosen, strict=True)
-    )
+    populations = []
+    for item, name, some in zip(folders, names, chosen, strict=True):
+        own = meshes and meshes._replace(folder=meshes.folder / name)
+        populations.append(measure_folder(item, splits=some, workers=workers, name=name, meshes=own))
     tables = tuple(write_population(population, out) for population in populations)
     tables += (write_sections(populations, out),)
     comparisons: tuple[Comparison, ...] = ()
@@ -119,7 +113,7 @@ def report_shape(
         write_tsv(listing, [("population", "volume", "reason"), *failures])
     else:
         listing.unlink(missing_ok=True)
-    return ShapeReport(populations, comparisons, sets, tables, figure, listing if failures else None, meshes)
+    return ShapeReport(tuple(populations), comparisons, sets, tables, figure, listing if failures else None, meshes)
 
 
 def _distinct_names(folders: list[Path]) -> list[str]:
@@ -141,8 +135,7 @@ def format_table(report: ShapeReport) -> str:
     Returns:
         Mean, standard deviation and count in every population, and how far two populations lie apart.
     """
-    width = max(len(population.name) for population in report.populations)
-    width = max(width, 26)
+    width = max(26, *(len(population.name) for population in report.populations))
     head = f"{'measure':<18}" + "".join(f"  {population.name:>{width}}" for population in report.populations)
     lines = [head + ("   Wasserstein     KS p" if report.comparisons else "")]
     for index, item in enumerate(measure_fields()):
@@ -150,17 +143,15 @@ def format_table(report: ShapeReport) -> str:
         for population in report.populations:
             line += f"  {_summary(population.column(item.name)):>{width}}"
         if report.comparisons:
-            row = report.comparisons[index]
-            line += f"  {three_digits(row.wasserstein):>12}  {three_digits(row.ks_p):>7}"
+            apart = report.comparisons[index]
+            line += f"  {three_digits(apart.wasserstein):>12}  {three_digits(apart.ks_p):>7}"
         lines.append(line)
     if report.comparisons and min(len(population.ears) for population in report.populations) < FEW:
         lines += ["", f"with fewer than {FEW} ears in a set, a high p does not say that the sets agree"]
     if report.sets:
         lines += ["", f"{'both sets':<24}  {'value':>10}  {'p':>7}"]
-        lines += [
-            f"{row.statistic:<24}  {three_digits(row.value):>10}  {three_digits(row.p):>7}"
-            for row in report.sets.statistics
-        ]
+        for row in report.sets.statistics:
+            lines.append(f"{row.statistic:<24}  {three_digits(row.value):>10}  {three_digits(row.p):>7}")
     return "\n".join(lines)
 
 

@@ -46,8 +46,9 @@ def draw_comparison(
         units = item.metadata["units"]
         _draw_panel(axes, [first.column(item.name), second.column(item.name)], [first.name, second.name], comparison)
         axes.set_title(f"{item.metadata['title']}\n{panel_caption(comparison, units)}", fontsize=9)
-        axes.set_xlabel(f"{item.metadata['title']} ({units})" if units else item.metadata["title"])
-        axes.set_ylabel("share per unit")
+        axes.set(
+            xlabel=f"{item.metadata['title']} ({units})" if units else item.metadata["title"], ylabel="share per unit"
+        )
     further = iter(panels[len(fields) :])
     _draw_sections(next(further), first, second)
     _draw_points(next(further), sets, [first.name, second.name])
@@ -108,8 +109,7 @@ def _draw_sections(axes: Axes, first: Population, second: Population) -> None:
         axes.plot(longest[on], mean, color=colour, label=f"{population.name} (n = {len(cuts)})")
         axes.fill_between(longest[on], mean - deviation, mean + deviation, color=colour, alpha=0.2, linewidth=0)
     axes.set_title("Cross-section along the duct\nmean and one standard deviation", fontsize=9)
-    axes.set_xlabel("angle from the round window (degrees)")
-    axes.set_ylabel("area (mm2)")
+    axes.set(xlabel="angle from the round window (degrees)", ylabel="area (mm2)")
     _legend(axes)
 
 
@@ -124,8 +124,7 @@ def _draw_points(axes: Axes, sets: SetComparison, names: list[str]) -> None:
     for values, name, colour in zip((sets.first_points, points), names, _COLOURS, strict=True):
         across, up = (values @ main.T).T
         axes.scatter(across, up, s=12, color=colour, alpha=0.6, label=f"{name} (n = {len(values)})")
-    axes.set_xlabel("first axis (standard deviations)")
-    axes.set_ylabel("second axis")
+    axes.set(xlabel="first axis (standard deviations)", ylabel="second axis")
     _legend(axes)
 
 
@@ -137,8 +136,7 @@ def _draw_modes(axes: Axes, sets: SetComparison, names: list[str]) -> None:
             count = np.arange(1, curves.compactness.size + 1)
             axes.plot(count, curves.generality_mm, color=colour, label=name)
             axes.plot(count, curves.specificity_mm, color=colour, linestyle="--")
-    axes.set_xlabel("modes")
-    axes.set_ylabel("error at the wall (mm)")
+    axes.set(xlabel="modes", ylabel="error at the wall (mm)")
     if sets.first_curves is None and sets.second_curves is None:
         axes.text(0.5, 0.5, "too few ears", ha="center", va="center", transform=axes.transAxes)
     _legend(axes)

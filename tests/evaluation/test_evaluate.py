@@ -159,7 +159,7 @@ def test_ears_are_taken_to_the_model_s_device(run: Path, monkeypatch: pytest.Mon
         seen.append(x.device.type)
         return estimate
 
-    monkeypatch.setattr("medlangevin.evaluation.crops.decoder_log_likelihood", anneal)
+    monkeypatch.setattr("medlangevin.evaluation.decoder_likelihood.decoder_log_likelihood", anneal)
     evaluate_crops(loaded, split="validation", samples=3, seed=0, data_root=None, annealing=ANNEALING)
     assert seen == ["meta"] * 6
 

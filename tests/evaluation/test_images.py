@@ -253,7 +253,7 @@ def test_each_batch_has_noise_of_its_own(write: Callable[..., Path], monkeypatch
     monkeypatch.setattr(images, "ELBO_BATCH", 1)
     monkeypatch.setitem(images.ANNEALING_GROUP, "cpu", 1)
     monkeypatch.setattr(run.model, "elbo", lambda x, noise: torch.randn(len(x), generator=noise))
-    monkeypatch.setattr(images, "decoder_log_likelihood", annealed)
+    monkeypatch.setattr("medlangevin.evaluation.decoder_likelihood.decoder_log_likelihood", annealed)
     figures = measure(run, elbo_draws=1, annealing={"temperatures": 2, "chains": 1})
     for name in ("negative_elbo", "nll_ais"):
         standard_error = figures[name].standard_error

@@ -77,15 +77,3 @@ def cell_lock(out: Path, cell_id: str) -> AbstractContextManager[bool]:
     """
     busy = "another process is working on it; left alone"
     return locked(out / RUNS / f"{cell_id}.lock", shared=False, busy=busy)
-
-
-def table_lock(out: Path) -> AbstractContextManager[bool]:
-    """Wait until no other process writes the table, so that the last one written has seen every cell.
-
-    Args:
-        out: The folder of the table.
-
-    Returns:
-        The lock.
-    """
-    return locked(out / LOCK, shared=False, busy=None)

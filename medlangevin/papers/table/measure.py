@@ -46,7 +46,8 @@ def measure(cell: Cell, evaluation: ImageEvaluation, *, out: Path, command: str)
     """
     _require_figures(cell.config, evaluation)
     run_dir = train(cell.config, resume=True)
-    run = load_run(run_dir, device=_device(cell.config))
+    on_gpu = cell.config.training.accelerator != "cpu" and torch.cuda.is_available()
+    run = load_run(run_dir, device="cuda" if on_gpu else "cpu")
     rows = read_metrics(run_dir / METRICS)
     if not rows:
         raise MedlangevinError(
@@ -117,7 +118,3 @@ def now() -> str:
         UTC, ISO 8601 to the second.
     """
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _device(config: Config) -> str:
-    return "cuda" if config.training.accelerator != "cpu" and torch.cuda.is_available() else "cpu"

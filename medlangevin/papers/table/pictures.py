@@ -1,6 +1,7 @@
 """The pictures of a table: learning curves and samples of its models, one of each for every data set."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -107,14 +108,8 @@ def _plot(axes: Axes, epochs: pd.DataFrame, x: str, what: str) -> None:
     first = known.drop_duplicates("label")["cell"].tolist()
     for cell, training in known.groupby("cell", sort=False):
         label, colour = training[["label", "colour"]].iloc[0]
-        axes.plot(
-            training[x].to_numpy(),
-            training[what].to_numpy(),
-            color=colour,
-            lw=1,
-            label=label if cell in first else None,
-            marker="." if len(training) < 3 else None,
-        )
+        style: dict[str, Any] = {"color": colour, "lw": 1, "marker": "." if len(training) < 3 else None}
+        axes.plot(training[x].to_numpy(), training[what].to_numpy(), label=label if cell in first else None, **style)
     axes.grid(alpha=0.3)
 
 

@@ -5,16 +5,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from medlangevin.config import load_config
-from medlangevin.papers.table import folder
+from medlangevin.papers.table import folder, records
 from medlangevin.papers.table.cells import Cell, make_cells, select
-from medlangevin.papers.table.records import (
-    described,
-    first_difference,
-    read_failures,
-    read_record,
-    record_path,
-    require_same,
-)
 from medlangevin.papers.table.schema import TableConfig, load_table
 from medlangevin.runs.checkpoint import load_state
 from medlangevin.runs.folder import CONFIG, checkpoint_folder
@@ -82,12 +74,18 @@ def states(table: Table) -> list[tuple[str, str]]:
     Returns:
         Each cell's id and state: measured, failed, trained to epoch k of n, not started, or what is wrong.
     """
-    failures = read_failures(table.out, table.selected)
+    failures = records.read_failures(table.out, table.selected)
     found = []
     for cell in table.selected:
         try:
             require_same_settings(cell, table)
-            state = _state(cell, table.out, failures.get(cell.id))
+            last = checkpoint_folder(cell.config.run_dir, "last")
+            if records.record_path(table.out, cell.id).is_file():
+                state = "measured"
+            else:
+                epoch = load_state(last).epoch if last.is_dir() else 0
+                trained = f"trained to epoch {epoch} of {cell.config.training.epochs}" if epoch else "not started"
+                state = f"failed: {failures[cell.id]}" if cell.id in failures else trained
         except MedlangevinError as error:
             state = f"cannot go on: {error}"
         found.append((cell.id, state))
@@ -106,9 +104,9 @@ def require_same_settings(cell: Cell, table: Table) -> None:
     Raises:
         MedlangevinError: When a setting differs; the error names it.
     """
-    path = record_path(table.out, cell.id)
+    path = records.record_path(table.out, cell.id)
     if path.is_file():
-        require_same(read_record(path), cell, table.config.evaluation, path)
+        records.require_same(records.read_record(path), cell, table.config.evaluation, path)
         return
     run_dir = cell.config.run_dir
     if not checkpoint_folder(run_dir, "last").is_dir():
@@ -118,22 +116,12 @@ def require_same_settings(cell: Cell, table: Table) -> None:
     if constant and before.training.epochs < wanted.training.epochs:
         longer = before.training.model_copy(update={"epochs": wanted.training.epochs})
         before = before.model_copy(update={"training": longer})
-    difference = first_difference(described(before), described(wanted))
+    difference = records.first_difference(records.described(before), records.described(wanted))
     if difference is not None:
-        key, old, new = difference
         raise MedlangevinError(
-            f"{run_dir} is being trained with {key} = {old}, the table has {new}; set it back, choose another --out, "
-            "or move the run away to train the cell again"
+            f"{run_dir} is being trained with {difference}; set it back, choose another --out, or "
+            "move the run away to train the cell again"
         )
-
-
-def _state(cell: Cell, out: Path, failure: str | None) -> str:
-    if record_path(out, cell.id).is_file():
-        return "measured"
-    last = checkpoint_folder(cell.config.run_dir, "last")
-    epoch = load_state(last).epoch if last.is_dir() else 0
-    trained = f"trained to epoch {epoch} of {cell.config.training.epochs}" if epoch else "not started"
-    return trained if failure is None else f"failed: {failure}"
 
 
 def _as_typed(path: Path) -> str:

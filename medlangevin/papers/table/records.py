@@ -98,12 +98,10 @@ def new_record(cell: Cell, evaluation: ImageEvaluation, figures: dict[str, Figur
     for name, figure in figures.items():
         if not all(math.isfinite(value) for value in (figure.mean, figure.standard_error or 0.0)):
             raise MedlangevinError(f"the figure {name} of {cell.id} is not finite; train it again")
+    named = {name: getattr(cell, name) for name in ("id", "row", "data_set", "seed")}
     return Record(
         format=1,
-        id=cell.id,
-        row=cell.row,
-        data_set=cell.data_set,
-        seed=cell.seed,
+        **named,
         figures={name: RecordedFigure(**figure._asdict()) for name, figure in figures.items()},
         configuration=described(cell.config),
         evaluation=evaluation.model_dump(mode="json"),
@@ -197,10 +195,9 @@ def require_same(record: Record, cell: Cell, evaluation: ImageEvaluation, path: 
     before = described(configuration) | {"evaluation": measured.model_dump(mode="json")}
     difference = first_difference(before, described(cell.config) | {"evaluation": evaluation.model_dump(mode="json")})
     if difference is not None:
-        key, old, new = difference
         raise MedlangevinError(
-            f"{path} was measured with {key} = {old}, the table has {new}; set it back, choose another --out, or "
-            f"move the file{'' if key.startswith('evaluation.') else ' and the run'} away to measure the cell again"
+            f"{path} was measured with {difference}; set it back, choose another --out, or move the "
+            f"file{'' if difference.startswith('evaluation.') else ' and the run'} away to measure the cell again"
         )
 
 
@@ -223,21 +220,19 @@ def described(config: Config) -> dict[str, Any]:
     return settings
 
 
-def first_difference(before: dict[str, Any], now: dict[str, Any]) -> tuple[str, Any, Any] | None:
+def first_difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:
     """Compare two configurations.
 
     Args:
-        before: One of them.
-        now: The other one.
+        before: The former one.
+        now: The one of the table.
 
     Returns:
-        The first key, dotted, in which they differ, and its two values (None where it is absent).
+        The first key, dotted, in which they differ, and its two values (None where it is absent), as errors say it.
     """
     old, new = flat(before), flat(now)
-    for key in dict.fromkeys((*new, *old)):
-        if old.get(key) != new.get(key):
-            return key, old.get(key), new.get(key)
-    return None
+    differing = (key for key in dict.fromkeys((*new, *old)) if old.get(key) != new.get(key))
+    return next((f"{key} = {old.get(key)}, the table has {new.get(key)}" for key in differing), None)
 
 
 def failure_path(out: Path, cell_id: str) -> Path:

@@ -14,7 +14,7 @@ from medlangevin.papers.table.records import failure_path, read_failures, read_r
 from medlangevin.papers.table.results import Results
 from medlangevin.system.errors import MedlangevinError, PartialFailureError
 from medlangevin.system.files import write_json, write_text
-from medlangevin.system.lock import BusyError
+from medlangevin.system.lock import BusyError, locked
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,8 @@ def write_table(table: Table) -> None:
         table: The table.
     """
     out, cells = table.out, table.cells
-    with folder.table_lock(out):
+    # Waits until no other process writes the table, so that the last one written has seen every cell.
+    with locked(out / folder.LOCK, shared=False, busy=None):
         results = Results(table.config, cells, read_records(out, cells), read_failures(out, cells))
         write_text(out / folder.TABLE, markdown(results))
         write_text(out / folder.ROWS, results.csv())
@@ -80,10 +81,8 @@ def require_no_failures(failed: dict[str, str]) -> None:
         PartialFailureError: When there are any; it lists them.
     """
     if failed:
-        cells: dict[str, list[str]] = {}
-        for name, reason in failed.items():
-            cells.setdefault(reason, []).append(name)
-        listed = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in cells.items())
+        reasons = dict.fromkeys(failed.values())
+        listed = "; ".join(f"{', '.join(name for name in failed if failed[name] == why)}: {why}" for why in reasons)
         raise PartialFailureError(f"{len(failed)} cell{'s' if len(failed) > 1 else ''} failed ({listed})")
 
 
@@ -108,15 +107,12 @@ def _measure_once(cell: Cell, table: Table) -> str | None:
 def _require_data(table: Table) -> None:
     """Raise MedlangevinError when none of the image sets and crops that the cells still need can be read."""
     wanted = [cell.config for cell in table.selected if not record_path(table.out, cell.id).is_file()]
-    problem: MedlangevinError | None = None
+    problems = []
     for data in dict.fromkeys(config.images or Path(config.data.root) for config in wanted):
         try:
-            if isinstance(data, Path):
-                read_index(data)
-            else:
-                load_splits(data)
+            _ = read_index(data) if isinstance(data, Path) else load_splits(data)
             return
         except MedlangevinError as error:
-            problem = problem or error
-    if problem is not None:
-        raise problem
+            problems.append(error)
+    if problems:
+        raise problems[0]

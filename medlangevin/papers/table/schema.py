@@ -1,5 +1,6 @@
 """The schema of a table: which models on which image sets or crops with which seeds, and what is measured."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -140,40 +141,37 @@ class TableConfig(Section):
         return tuple(dict.fromkeys((*self.data_sets, *published)))
 
     @model_validator(mode="after")
-    def _figures_are_measured(self) -> "TableConfig":
-        for name in self.figures:
-            needed = COLUMNS[name].needs
+    def _is_consistent(self) -> "TableConfig":
+        problem = next(self._problems(), None)
+        if problem is not None:
+            raise ValueError(problem)
+        return self
+
+    def _problems(self) -> Iterator[str]:
+        for figure in self.figures:
+            needed = COLUMNS[figure].needs
             if needed is not None and getattr(self.evaluation, needed) is None:
-                raise ValueError(f"figures: {name} needs a section evaluation.{needed}")
-        return self
-
-    @model_validator(mode="after")
-    def _controls_are_rows(self) -> "TableConfig":
-        unknown = next((name for name in self.controls if name not in self.rows), None)
-        if unknown is not None:
-            raise ValueError(f"controls: no row is called '{unknown}'; rows: {', '.join(self.rows)}")
-        return self
-
-    @model_validator(mode="after")
-    def _data_sets_are_known(self) -> "TableConfig":
+                yield f"figures: {figure} needs a section evaluation.{needed}"
+        for control in self.controls:
+            if control not in self.rows:
+                yield f"controls: no row is called '{control}'; rows: {', '.join(self.rows)}"
         known = ", ".join(self.data_sets)
         for name, row in self.rows.items():
-            for key, named in (("data_sets", row.data_sets), ("seeds", row.seeds)):
-                unknown = next((one for one in named if one not in self.data_sets), None)
-                if unknown is not None:
-                    raise ValueError(f"rows.{name}.{key}: no data set is called '{unknown}'; data_sets: {known}")
+            for key in ("data_sets", "seeds"):
+                for data_set in getattr(row, key):
+                    if data_set not in self.data_sets:
+                        yield f"rows.{name}.{key}: no data set is called '{data_set}'; data_sets: {known}"
             for data_set, figures in row.published.items():
                 if data_set not in (*self.data_sets, *IMAGE_SETS):
-                    raise ValueError(
+                    yield (
                         f"rows.{name}.published: no data set is called '{data_set}'; data_sets: {known}; "
                         f"or one that is not measured: {', '.join(IMAGE_SETS)}"
                     )
-                lost = next((figure for figure in figures if figure not in self.figures), None)
-                if lost is not None:
-                    raise ValueError(f"rows.{name}.published.{data_set}: {lost} is not among the figures")
+                for figure in figures:
+                    if figure not in self.figures:
+                        yield f"rows.{name}.published.{data_set}: {figure} is not among the figures"
         if not any(row.seeds for row in self.rows.values()):
-            raise ValueError("no row has seeds, so there is nothing to measure")
-        return self
+            yield "no row has seeds, so there is nothing to measure"
 
 
 def load_table(path: Path | str) -> TableConfig:

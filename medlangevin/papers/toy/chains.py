@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from medlangevin.samplers.adaptation import Adaptation
 from medlangevin.samplers.chain import sample
 from medlangevin.samplers.kernel import Kernel, StateT, Step
 from medlangevin.samplers.potential import Potential
+from medlangevin.system.progress import Track
 
 ENCODER_LAYERS = (128, 128)
 NUM_CHAINS = 4
@@ -101,9 +102,8 @@ def run_ald(
     generator: torch.Generator,
     budget: Budget,
     *,
-    step_size: float | Adaptation,
     preconditioned: bool = False,
-    on_step: Callable[[int], None] | None = None,
+    **stepping: Any,
 ) -> Draws:
     """Run amortized Langevin dynamics on an encoder's last layer.
 
@@ -115,9 +115,8 @@ def run_ald(
         features: Features (n, d_features) of the layers below.
         generator: The noise.
         budget: The length of the chains.
-        step_size: The step size, or how to find it.
         preconditioned: Kernel ALD: a decision for each data point; it needs at least n features.
-        on_step: Called with the number of steps done.
+        stepping: ``step_size``, or how to find it, and ``on_step``, called with the number of steps done.
 
     Returns:
         The draws of the latents. Kernel ALD is derived in docs/mathematics.md.
@@ -125,23 +124,13 @@ def run_ald(
     size = features.square().sum(-1).mean().sqrt()
     shape = (NUM_CHAINS, 2, features.shape[-1])
     weight = torch.randn(shape, dtype=features.dtype, generator=generator) / size
-    if preconditioned:
-        following = Kernel(
-            partial(kernel_amortized.init, features=features), partial(kernel_amortized.step, features=features)
-        )
-        return _run(following, weight, potential, generator, budget, step_size, on_step)
-    published = Kernel(partial(amortized.init, features=features), partial(amortized.step, features=features))
-    return _run(published, weight, potential, generator, budget, step_size, on_step)
+    method: Any = kernel_amortized if preconditioned else amortized
+    kernel = Kernel(partial(method.init, features=features), partial(method.step, features=features))
+    return _run(kernel, weight, potential, generator, budget, **stepping)
 
 
 def run_mala(
-    potential: Potential,
-    num_points: int,
-    generator: torch.Generator,
-    budget: Budget,
-    *,
-    step_size: float | Adaptation,
-    on_step: Callable[[int], None] | None = None,
+    potential: Potential, num_points: int, generator: torch.Generator, budget: Budget, **stepping: Any
 ) -> Draws:
     """Run MALA on each data point's latent, started from the prior N(0, I) in the plane.
 
@@ -150,14 +139,13 @@ def run_mala(
         num_points: The number n of data points.
         generator: The starts and the noise.
         budget: The length of the chains.
-        step_size: The step size, or how to find it.
-        on_step: Called with the number of steps done.
+        stepping: ``step_size``, or how to find it, and ``on_step``, called with the number of steps done.
 
     Returns:
         The draws of the latents.
     """
     start = torch.randn(NUM_CHAINS, num_points, 2, dtype=torch.float64, generator=generator)
-    return _run(Kernel(mala.init, mala.step), start, potential, generator, budget, step_size, on_step)
+    return _run(Kernel(mala.init, mala.step), start, potential, generator, budget, **stepping)
 
 
 def _run(
@@ -166,22 +154,30 @@ def _run(
     potential: Potential,
     generator: torch.Generator,
     budget: Budget,
+    *,
     step_size: float | Adaptation,
-    on_step: Callable[[int], None] | None,
+    on_step: Callable[[int], None] | None = None,
 ) -> Draws:
     adaptation = step_size if isinstance(step_size, Adaptation) else None
     step: Step[StateT] = kernel.step if adaptation else partial(kernel.step, step_size=step_size)
-    chains = sample(
-        step,
-        kernel.init(start, potential),
-        potential,
-        generator,
-        num_samples=budget.draws,
-        burn_in=budget.burn_in,
-        adaptation=adaptation,
-        on_step=on_step,
-    )
+    state = kernel.init(start, potential)
+    run = partial(sample, num_samples=budget.draws, burn_in=budget.burn_in, adaptation=adaptation, on_step=on_step)
+    chains = run(step, state, potential, generator)
     acceptance = torch.as_tensor(chains.acceptance).mean(dim=(0, 1))
     positions = chains.positions.numpy()
     used = step_size if chains.step_size is None else chains.step_size
     return Draws(positions, acceptance.expand(positions.shape[2]).numpy(), float(torch.as_tensor(used)))
+
+
+def reporter(track: Track, before: int, note: str) -> Callable[[int], None]:
+    """Report the progress of one chain among several.
+
+    Args:
+        track: The progress of all.
+        before: The steps that the chains before have done.
+        note: What is being done.
+
+    Returns:
+        What the chain calls after each of its steps.
+    """
+    return lambda done: track.advance(before + done, note)

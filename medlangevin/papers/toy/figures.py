@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -145,14 +146,8 @@ def _contours(axes: Axes, log_mass: np.ndarray, point: int) -> None:
     # Only where there is something to draw: the grid is far larger than the posterior.
     seen = [np.flatnonzero((mass > levels[0] / 2).any(axis=1 - axis)) for axis in (0, 1)]
     rows, columns = (slice(part[0], part[-1] + 1) for part in seen)
-    axes.contour(
-        centres()[rows],
-        centres()[columns],
-        mass[rows, columns].T,
-        levels=levels,
-        colors=DARK_COLOURS[point],
-        linewidths=0.8,
-    )
+    style: dict[str, Any] = {"levels": levels, "colors": DARK_COLOURS[point], "linewidths": 0.8}
+    axes.contour(centres()[rows], centres()[columns], mass[rows, columns].T, **style)
 
 
 def _label(grid: np.ndarray) -> None:

@@ -11,19 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medlangevin.papers.toy.chains import NUM_CHAINS, TARGET_ACCEPTANCE, Budget, random_features
+from medlangevin.papers.toy.chains import NUM_CHAINS, TARGET_ACCEPTANCE, Budget, random_features, reporter
 from medlangevin.papers.toy.distances import gaussian_wasserstein2
 from medlangevin.papers.toy.grid import grid_density
-from medlangevin.papers.toy.panels import (
-    COLUMNS,
-    Panel,
-    ToyResult,
-    measure,
-    one_thread,
-    over_chains,
-    reporter,
-    sample_ald,
-)
+from medlangevin.papers.toy.panels import COLUMNS, Panel, ToyResult, measure, one_thread, over_chains, sample_ald
 from medlangevin.runs.randomness import derive_seed, generator
 from medlangevin.samplers.adaptation import Adaptation
 from medlangevin.samplers.potential import Potential
@@ -35,9 +26,9 @@ OBSERVATIONS = ((-1.7, -1.2), (-0.3, 1.6), (1.9, 0.2))
 NUM_FEATURES = (2, 3, 8, 128)
 PUBLISHED_STEP_SIZE = 4e-4
 KERNEL_STEP_SIZE = 0.1
+LABELS = {"ald_published": "ALD, published step", "ald_adapted": "ALD, adapted step", "kernel_ald": "kernel ALD"}
 # Where the search for ALD's step size starts, in units of the latent: eta times the mean of K's diagonal.
 FIRST_LATENT_STEP_SIZE = 0.05
-LABELS = {"ald_published": "ALD, published step", "ald_adapted": "ALD, adapted step", "kernel_ald": "kernel ALD"}
 
 _W2 = (
     "Wasserstein-2 distance of the Gaussian with the sample's mean and covariance from the true posterior (closed "
@@ -124,19 +115,13 @@ def _sample(toy: GaussianToy, seed: int, budget: Budget) -> tuple[Panel, ...]:
     points = len(toy.observations)
     plan = [(method, d) for method in LABELS for d in NUM_FEATURES if method != "kernel_ald" or d >= points]
     with progress(len(plan) * budget.steps, "step") as track:
-        panels = [
-            sample_ald(
-                method,
-                LABELS[method],
-                toy.potential,
-                features[d],
-                generator=generator(seed, method, d),
-                budget=budget,
-                step_size=_step_size(method, features[d]),
-                on_step=reporter(track, number * budget.steps, f"{method}, {d} features"),
+        panels = []
+        for number, (method, d) in enumerate(plan):
+            on_step = reporter(track, number * budget.steps, f"{method}, {d} features")
+            how = {"generator": generator(seed, method, d), "step_size": _step_size(method, features[d])}
+            panels.append(
+                sample_ald(method, LABELS[method], toy.potential, features[d], budget=budget, on_step=on_step, **how)
             )
-            for number, (method, d) in enumerate(plan)
-        ]
     random = np.random.default_rng(derive_seed(seed, "truth"))
     noise = random.standard_normal((NUM_CHAINS, budget.draws, *toy.means.shape))
     positions = toy.means.numpy() + noise @ np.linalg.cholesky(toy.covariance.numpy()).T

@@ -16,19 +16,11 @@ import torch
 from torch import Tensor
 
 from medlangevin.papers.toy import grid, variational
-from medlangevin.papers.toy.chains import NUM_CHAINS, TARGET_ACCEPTANCE, Budget, random_features, run_mala
+from medlangevin.papers.toy.chains import NUM_CHAINS, TARGET_ACCEPTANCE, Budget, random_features, reporter, run_mala
 from medlangevin.papers.toy.distances import binned_kl, gaussian_kl, sample_wasserstein2
+from medlangevin.papers.toy.gaussian import LABELS, PUBLISHED_STEP_SIZE
 from medlangevin.papers.toy.grid import GridDensity
-from medlangevin.papers.toy.panels import (
-    COLUMNS,
-    Panel,
-    ToyResult,
-    measure,
-    one_thread,
-    over_chains,
-    reporter,
-    sample_ald,
-)
+from medlangevin.papers.toy.panels import COLUMNS, Panel, ToyResult, measure, one_thread, over_chains, sample_ald
 from medlangevin.papers.toy.variational import GaussianFit
 from medlangevin.runs.randomness import derive_seed, generator
 from medlangevin.samplers.adaptation import Adaptation
@@ -43,7 +35,6 @@ NUM_OBSERVATIONS = 3
 HIDDEN_LAYERS = (128, 128, 128)
 BIAS_SCALE = 0.3
 NUM_FEATURES = 128
-PUBLISHED_STEP_SIZE = 4e-4
 # Where the search for a step size starts, in units of the latent.
 FIRST_STEP_SIZE = 0.05
 VARIATIONAL_STEPS = 600
@@ -149,17 +140,11 @@ def _sample(
 ) -> tuple[dict[str, GaussianFit], tuple[Panel, ...]]:
     with progress(4 * budget.steps + 2 * VARIATIONAL_STEPS, "step") as track:
         chains = _sample_chains(toy, seed, budget, track)
-        fits, done = {}, 4 * budget.steps
-        for method, full in (("mean_field_vi", False), ("full_covariance_vi", True)):
-            fits[method] = variational.fit_gaussian(
-                toy.log_joint,
-                len(toy.observations),
-                generator(seed, "fit", method),
-                full_covariance=full,
-                num_steps=VARIATIONAL_STEPS,
-                on_step=reporter(track, done, method),
-            )
-            done += VARIATIONAL_STEPS
+        fits = {}
+        for number, (method, full) in enumerate((("mean_field_vi", False), ("full_covariance_vi", True))):
+            on_step = reporter(track, 4 * budget.steps + number * VARIATIONAL_STEPS, method)
+            run = partial(variational.fit_gaussian, full_covariance=full, num_steps=VARIATIONAL_STEPS, on_step=on_step)
+            fits[method] = run(toy.log_joint, len(toy.observations), generator(seed, "fit", method))
     shape = (NUM_CHAINS, budget.draws, *toy.observations.shape)
     random = np.random.default_rng(derive_seed(seed, "truth"))
     independent = Panel("truth", "independent draws", grid.draw(truth, shape[0] * shape[1], random).reshape(shape))
@@ -176,33 +161,16 @@ def _sample_chains(toy: NeuralToy, seed: int, budget: Budget, track: Track) -> l
 
     features = random_features(toy.observations, NUM_FEATURES, generator(seed, "features"))
     size = float(features.square().sum(-1).mean())
-    plan: tuple[tuple[str, str, float | Adaptation], ...] = (
-        ("ald_published", "ALD, published step", PUBLISHED_STEP_SIZE),
-        ("ald_adapted", "ALD, adapted step", Adaptation(FIRST_STEP_SIZE / size, TARGET_ACCEPTANCE)),
-        ("kernel_ald", "kernel ALD", Adaptation(FIRST_STEP_SIZE, TARGET_ACCEPTANCE)),
-    )
-    panels = [
-        sample_ald(
-            method,
-            label,
-            potential,
-            features,
-            generator=generator(seed, method),
-            budget=budget,
-            step_size=step_size,
-            on_step=reporter(track, number * budget.steps, method),
-        )
-        for number, (method, label, step_size) in enumerate(plan)
-    ]
-    draws = run_mala(
-        potential,
-        len(toy.observations),
-        generator(seed, "mala"),
-        budget,
-        step_size=Adaptation(FIRST_STEP_SIZE, TARGET_ACCEPTANCE),
-        on_step=reporter(track, 3 * budget.steps, "mala"),
-    )
-    panels.append(Panel("mala", "MALA", draws.positions, step_size=draws.step_size, acceptance=draws.acceptance))
+    adapted = Adaptation(FIRST_STEP_SIZE, TARGET_ACCEPTANCE)
+    step_sizes = (PUBLISHED_STEP_SIZE, Adaptation(FIRST_STEP_SIZE / size, TARGET_ACCEPTANCE), adapted)
+    panels = []
+    for number, ((method, label), step_size) in enumerate(zip(LABELS.items(), step_sizes, strict=True)):
+        how = {"generator": generator(seed, method), "on_step": reporter(track, number * budget.steps, method)}
+        panels.append(sample_ald(method, label, potential, features, budget=budget, step_size=step_size, **how))
+    on_step = reporter(track, 3 * budget.steps, "mala")
+    noise = generator(seed, "mala")
+    draws = run_mala(potential, len(toy.observations), noise, budget, step_size=adapted, on_step=on_step)
+    panels.append(Panel("mala", "MALA", **draws._asdict()))
     return panels
 
 
@@ -232,12 +200,8 @@ def _distances(
 
 def _random_layers(sizes: tuple[int, ...], generator: torch.Generator) -> list[tuple[Tensor, Tensor]]:
     """He's normal weights, which keep the signal's size through ReLUs, and small biases, so that kinks lie anywhere."""
-    layers = []
-    for inputs, outputs in pairwise(sizes):
-        weight = torch.randn(outputs, inputs, dtype=torch.float64, generator=generator) * math.sqrt(2 / inputs)
-        bias = torch.randn(outputs, dtype=torch.float64, generator=generator) * BIAS_SCALE
-        layers.append((weight, bias))
-    return layers
+    draw = partial(torch.randn, dtype=torch.float64, generator=generator)
+    return [(draw(n, m) * math.sqrt(2 / m), draw(n) * BIAS_SCALE) for m, n in pairwise(sizes)]
 
 
 def _forward(layers: list[tuple[Tensor, Tensor]], z: Tensor) -> Tensor:

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
+from numpy.linalg import norm
 from torch import Tensor
 
 from medlangevin.papers.toy.chains import kernel_condition, run_ald
 from medlangevin.samplers.diagnostics import summary, to_inference_data
 from medlangevin.samplers.potential import Potential
-from medlangevin.system.progress import Track
 
 # What the common columns of the metrics mean; each experiment adds its own distances.
 COLUMNS = {
@@ -123,24 +123,20 @@ def _common_row(panel: Panel, point: int, mean: np.ndarray, covariance: np.ndarr
     """The COLUMNS of one panel and data ``point`` (from 0), whose true ``mean`` (2,) and ``covariance`` are given."""
     positions = panel.positions[:, :, point]
     is_chain = panel.step_size is not None
-    row: dict[str, Any] = {
+    table = summary(to_inference_data(positions), num_gradients=positions.shape[0] * positions.shape[1])
+    return {
         "method": panel.method,
         "num_features": panel.num_features,
         "data_point": point + 1,
         "step_size": panel.step_size,
         "acceptance_rate": None if panel.acceptance is None else float(panel.acceptance[point]),
         "condition_number": panel.condition_number,
-        "mean_error": over_chains(positions, lambda draws: float(np.linalg.norm(draws.mean(0) - mean))),
-        "covariance_error": over_chains(
-            positions,
-            lambda draws: float(np.linalg.norm(np.cov(draws.T) - covariance) / np.linalg.norm(covariance)),
-        ),
+        "mean_error": over_chains(positions, lambda draws: norm(draws.mean(0) - mean)),
+        "covariance_error": over_chains(positions, lambda draws: norm(np.cov(draws.T) - covariance) / norm(covariance)),
+        "ess_bulk": float(table["ess_bulk"].min(skipna=False)),
+        "r_hat": float(table["r_hat"].max(skipna=False)),
+        "gradients_per_effective_sample": float(table["gradients_per_effective_sample"][0]) if is_chain else None,
     }
-    table = summary(to_inference_data(positions), num_gradients=positions.shape[0] * positions.shape[1])
-    row["ess_bulk"] = float(table["ess_bulk"].min(skipna=False))
-    row["r_hat"] = float(table["r_hat"].max(skipna=False))
-    row["gradients_per_effective_sample"] = float(table["gradients_per_effective_sample"][0]) if is_chain else None
-    return row
 
 
 def rows_of(result: ToyResult, number: int) -> pd.DataFrame:
@@ -157,7 +153,7 @@ def rows_of(result: ToyResult, number: int) -> pd.DataFrame:
     return result.metrics.iloc[number * points : (number + 1) * points]
 
 
-def over_chains(positions: np.ndarray, measure: Callable[[np.ndarray], float]) -> float:
+def over_chains(positions: np.ndarray, measure: Callable[[np.ndarray], Any]) -> float:
     """Measure each chain alone and average.
 
     Args:
@@ -168,20 +164,6 @@ def over_chains(positions: np.ndarray, measure: Callable[[np.ndarray], float]) -
         The mean over the chains.
     """
     return float(np.mean([measure(chain) for chain in positions]))
-
-
-def reporter(track: Track, before: int, note: str) -> Callable[[int], None]:
-    """Report the progress of one chain among several.
-
-    Args:
-        track: The progress of all.
-        before: The steps that the chains before have done.
-        note: What is being done.
-
-    Returns:
-        What the chain calls after each of its steps.
-    """
-    return lambda done: track.advance(before + done, note)
 
 
 @contextmanager

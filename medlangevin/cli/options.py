@@ -1,0 +1,29 @@
+"""The arguments and options that several commands share."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+run_argument = click.argument("run", type=click.Path(path_type=Path))
+checkpoint_option = click.option("--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True)
+workers_option = click.option(
+    "--workers", type=click.IntRange(min=1), default=os.cpu_count() or 1, show_default="all cores", help="Processes."
+)
+
+
+def path_option(*names: str, **given: Any) -> Callable[[Command], Command]:
+    """Declare an option that takes a path.
+
+    Args:
+        names: What the option is called.
+        given: The other arguments of ``click.option``.
+
+    Returns:
+        The decorator of the command.
+    """
+    return click.option(*names, type=click.Path(path_type=Path), **given)
