@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from medlangevin.shape.columns import COLUMNS
 from medlangevin.shape.diversity import pair_similarity
 from medlangevin.shape.modes import Curves, Maps, model_curves
 from medlangevin.shape.population import Population
@@ -77,34 +78,6 @@ class SetComparison(NamedTuple):
     second_points: Array
     first_curves: Curves | None
     second_curves: Curves | None
-
-
-_DEFINITIONS = {
-    "mmd2": "Unbiased squared maximum mean discrepancy of the features, Gaussian kernel with the median distance as "
-    "bandwidth; p by permutation of subjects (Gretton et al. 2012)",
-    "precision": "Share of the first set inside the manifold of the second, balls to the 5th neighbour "
-    "(Kynkäänniemi et al. 2019)",
-    "recall": "Share of the second set inside the manifold of the first (Kynkäänniemi et al. 2019)",
-    "density": "Mean number of the second set's balls that hold an ear of the first, over 5; 1 for equal distributions "
-    "(Naeem et al. 2020)",
-    "coverage": "Share of the second set's balls that hold an ear of the first; about 0.97 for equal distributions and "
-    "sizes (Naeem et al. 2020)",
-    "classifier_accuracy": "Share of ears whose set k nearest neighbours tell right in 5-fold cross-validation with "
-    "subjects kept whole, sets cut to one size; 0.5 where they are not to be told apart; p by permutation of subjects "
-    "(Lopez-Paz and Oquab 2017)",
-    "ms_ssim_first": "Mean multi-scale structural similarity over 50 random pairs of different subjects of the first "
-    "set, grey values between -1000 and 2500 HU, 3 scales; lower is more varied (Wang et al. 2003)",
-    "ms_ssim_second": "The same in the second set",
-    "compactness5_first": "Share of the variance of the first set's signed distance maps in 5 principal components "
-    "(Davies et al. 2008)",
-    "compactness5_second": "The same in the second set",
-    "generality5_mm_first": "Error in mm at the wall of ears of the first set described by 5 modes of the others, "
-    "subjects left out in 10 folds (Davies et al. 2008)",
-    "generality5_mm_second": "The same in the second set",
-    "specificity5_mm_first": "Distance in mm at the wall from shapes drawn from a Gaussian model of 5 modes to the "
-    "nearest ear of the first set (Davies et al. 2008)",
-    "specificity5_mm_second": "The same in the second set",
-}
 
 
 def compare_sets(first: Population, second: Population) -> SetComparison:
@@ -224,20 +197,12 @@ def write_set_comparison(found: SetComparison, folder: Path, *, first: str, seco
     Raises:
         MedlangevinError: The folder cannot be written.
     """
-    columns = {
-        "statistic": "Which number about the two sets; defined under statistics",
-        "value": "The number; empty where there are too few ears (fewer than 10 in a set)",
-        "standard_error": "Its standard error, pairs taken as independent; empty where none is worked out",
-        "p": "p value where there is a test",
-        "first_count": "Ears of the first set that went into it",
-        "second_count": "Ears of the second set that went into it",
-    }
     described = {
         "first": first,
         "second": second,
         "features": list(found.features),
         "feature_scaling": "mean 0 and standard deviation 1 in the second set; ears with a missing feature left out",
-        "columns": {key: {"Description": text} for key, text in columns.items()},
-        "statistics": {key: {"Description": text} for key, text in _DEFINITIONS.items()},
+        "columns": COLUMNS["comparison_sets"],
+        "statistics": COLUMNS["set_statistics"],
     }
     return write_table(folder / TABLE, SetStatistic._fields, found.statistics, described, number=".6g")
