@@ -1,6 +1,7 @@
 """Training, validation and test images, and the record of where they came from."""
 
 import hashlib
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -56,6 +57,22 @@ class ImageSource(NamedTuple):
             The fields by name.
         """
         return self._asdict() | {"shape": list(self.shape)}
+
+
+class Found(NamedTuple):
+    """What the files of a set hold, checked.
+
+    Attributes:
+        images: uint8 (N, C, H, W) by split.
+        labels: int64 (N,) by split.
+        location: Where they lie.
+        validation: In words where the validation images come from; empty where none are given.
+    """
+
+    images: dict[str, Tensor]
+    labels: dict[str, Tensor]
+    location: Path
+    validation: str = ""
 
 
 class ImageSplits(NamedTuple):
@@ -142,11 +159,13 @@ def first_images(splits: ImageSplits, count: int) -> ImageSplits:
         New splits with a digest of their own.
     """
     source = splits.source
-    present = {name: part for name in SPLITS if (part := getattr(splits, name)) is not None}
-    labels = {name: part for name in SPLITS if (part := getattr(splits.labels, name)) is not None}
+    images, labels = (
+        {name: part[:count] for name in SPLITS if (part := getattr(parts, name)) is not None}
+        for parts in (splits, splits.labels)
+    )
     return make_splits(
-        {name: part[:count] for name, part in present.items()},
-        {name: part[:count] for name, part in labels.items()},
+        images,
+        labels,
         name=source.name,
         origin=source.origin,
         location=source.location,
