@@ -1,6 +1,5 @@
 """Two populations as whole sets: all measures at once, whole volumes, and shapes as distance maps."""
 
-import itertools
 import math
 from pathlib import Path
 from typing import NamedTuple
@@ -92,19 +91,13 @@ def compare_sets(first: Population, second: Population) -> SetComparison:
     """
     names, points, subjects = _features(first, second)
     curves = _curves(first), _curves(second)
-    return SetComparison(
-        (
-            *_point_statistics(points, subjects),
-            *(
-                row._replace(first_count=len(first.ears), second_count=len(second.ears))
-                for row in (_similarity(first, "ms_ssim_first"), _similarity(second, "ms_ssim_second"))
-            ),
-            *_shape_statistics(curves, len(_mapped(first)), len(_mapped(second))),
-        ),
-        names,
-        *points,
-        *curves,
+    alike = _similarity(first, "ms_ssim_first"), _similarity(second, "ms_ssim_second")
+    statistics = (
+        *_point_statistics(points, subjects),
+        *(row._replace(first_count=len(first.ears), second_count=len(second.ears)) for row in alike),
+        *_shape_statistics(curves, first_count=len(_mapped(first)), second_count=len(_mapped(second))),
     )
+    return SetComparison(statistics, names, *points, *curves)
 
 
 def _features(
@@ -129,16 +122,16 @@ def _features(
 
 
 def _point_statistics(points: tuple[Array, Array], subjects: tuple[list[str], list[str]]) -> list[SetStatistic]:
-    count, other_count = len(points[0]), len(points[1])
-    if min(count, other_count) < _MIN_EARS or points[0].shape[1] == 0:
+    counts = {"first_count": len(points[0]), "second_count": len(points[1])}
+    if min(counts.values()) < _MIN_EARS or points[0].shape[1] == 0:
         names = "mmd2", *ManifoldScores._fields, "classifier_accuracy"
-        return [SetStatistic(name, first_count=count, second_count=other_count) for name in names]
+        return [SetStatistic(name, **counts) for name in names]
     mmd = discrepancy(*points, *subjects)
     scores = manifold_scores(*points, neighbours=_NEIGHBOURS)
     told = classifier_test(*points, *subjects)
-    rows = [SetStatistic("mmd2", mmd.squared, p=mmd.p), *itertools.starmap(SetStatistic, scores._asdict().items())]
     return [
-        *(row._replace(first_count=count, second_count=other_count) for row in rows),
+        SetStatistic("mmd2", mmd.squared, p=mmd.p, **counts),
+        *(SetStatistic(name, value, **counts) for name, value in scores._asdict().items()),
         SetStatistic("classifier_accuracy", told.accuracy, p=told.p, first_count=told.ears, second_count=told.ears),
     ]
 
@@ -165,18 +158,11 @@ def _curves(population: Population) -> Curves | None:
     return model_curves(np.stack([item for _, item in mapped]), [subject for subject, _ in mapped], most=_MODES)
 
 
-def _shape_statistics(
-    curves: tuple[Curves | None, Curves | None], first_count: int, second_count: int
-) -> list[SetStatistic]:
+def _shape_statistics(curves: tuple[Curves | None, Curves | None], **counts: int) -> list[SetStatistic]:
     # Each curve at five modes.
     labels = {"compactness": "compactness5", "generality_mm": "generality5_mm", "specificity_mm": "specificity5_mm"}
     return [
-        SetStatistic(
-            f"{label}_{place}",
-            math.nan if curve is None else float(getattr(curve, name)[4]),
-            first_count=first_count,
-            second_count=second_count,
-        )
+        SetStatistic(f"{label}_{place}", math.nan if curve is None else float(getattr(curve, name)[4]), **counts)
         for name, label in labels.items()
         for place, curve in zip(("first", "second"), curves, strict=True)
     ]
