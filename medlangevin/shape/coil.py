@@ -8,14 +8,12 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
 from medlangevin.cochlear_frame import ROUND_WINDOW_ANGLE_DEG, SPIRAL_CENTRE_UV
 from medlangevin.shape import coordinates
+from medlangevin.shape.coordinates import Array
 from medlangevin.shape.segment import Lumen
-
-Array = NDArray[np.float64]
 
 _RADIUS_STEP_MM = 0.05
 _MAX_RADIUS_MM = 6.8

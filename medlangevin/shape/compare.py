@@ -5,17 +5,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
 from medlangevin.shape.columns import COLUMNS
+from medlangevin.shape.coordinates import Array
 from medlangevin.shape.measure import measure_fields
 from medlangevin.shape.population import Population
 from medlangevin.shape.resampling import bootstrap_interval, permutation_test
 from medlangevin.shape.tables import write_table
 
 TABLE, ABOUT = "comparison.tsv", "comparison.json"
-Array = NDArray[np.float64]
 
 _MIN_COUNT = 2
 _PERMUTATIONS = 2000

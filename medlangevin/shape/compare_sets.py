@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from medlangevin.shape.columns import COLUMNS
 from medlangevin.shape.diversity import pair_similarity
+from medlangevin.shape.measure import measure_fields
 from medlangevin.shape.modes import Curves, Maps, model_curves
 from medlangevin.shape.population import Population
 from medlangevin.shape.tables import write_table
@@ -18,21 +19,10 @@ from medlangevin.system.nifti import read_volume
 
 Array = NDArray[np.float64]
 
-# Measures that are not worked out from the others, so that none counts twice.
 TABLE = "comparison_sets.tsv"
-FEATURES = (
-    "volume_mm3",
-    "surface_mm2",
-    "extent_1_mm",
-    "extent_2_mm",
-    "extent_3_mm",
-    "a_mm",
-    "b_mm",
-    "height_mm",
-    "turns",
-    "lateral_wall_mm",
-    "mean_area_mm2",
-)
+# Measures that are not worked out from the others, so that none counts twice.
+_WORKED_OUT = {"b_over_a", "cdl_corti_a_mm", "cdl_insertion_a_mm", "cdl_wall_ab_mm"}
+FEATURES = tuple(item.name for item in measure_fields() if item.name not in _WORKED_OUT)
 _MIN_FOUND = 0.8  # a measure missing more often than this in either set would cost too many ears
 _NEIGHBOURS = 5
 _MIN_EARS = 2 * _NEIGHBOURS

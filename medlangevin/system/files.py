@@ -146,17 +146,16 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     with _told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=PARTIAL, suffix=ending)
-    os.close(descriptor)
-    temporary = Path(name)
-    try:
-        with _told(path):
+        os.close(descriptor)
+        temporary = Path(name)
+        try:
             yield temporary
             _make_ordinary(temporary, 0o666)
             _fsync(temporary)
             temporary.replace(path)
             _fsync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -178,8 +177,7 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
     with _told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f"{PARTIAL}{path.name}-new-"))
-    try:
-        with _told(path):
+        try:
             yield temporary
             _make_ordinary(temporary, 0o777)
             for file in temporary.rglob("*"):
@@ -193,8 +191,8 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
             else:
                 temporary.replace(path)
             _fsync(path.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def recover_folder(path: Path | str) -> None:

@@ -129,23 +129,13 @@ def make_splits(
     Returns:
         The splits.
     """
-    source = ImageSource(
-        name=name,
-        origin=origin,
-        location=location,
-        shape=(images["train"].shape[1], images["train"].shape[2], images["train"].shape[3]),
-        counts={split: len(images[split]) for split in SPLITS if split in images},
-        is_binary=all(int(part.max()) <= 1 for part in images.values()),
-        validation=validation,
-        sha256=_digest(images),
-    )
-    return ImageSplits(
-        images["train"],
-        images["valid"],
-        images.get("test"),
-        source,
-        Labels(*(labels.get(split) for split in SPLITS)),
-    )
+    channels, height, width = images["train"].shape[1:]
+    counts = {split: len(images[split]) for split in SPLITS if split in images}
+    is_binary = all(int(part.max()) <= 1 for part in images.values())
+    shape = channels, height, width
+    source = ImageSource(name, origin, location, shape, counts, is_binary, validation, _digest(images))
+    classes = Labels(*(labels.get(split) for split in SPLITS))
+    return ImageSplits(images["train"], images["valid"], images.get("test"), source, classes)
 
 
 def first_images(splits: ImageSplits, count: int) -> ImageSplits:
@@ -158,19 +148,12 @@ def first_images(splits: ImageSplits, count: int) -> ImageSplits:
     Returns:
         New splits with a digest of their own.
     """
-    source = splits.source
     images, labels = (
         {name: part[:count] for name in SPLITS if (part := getattr(parts, name)) is not None}
         for parts in (splits, splits.labels)
     )
-    return make_splits(
-        images,
-        labels,
-        name=source.name,
-        origin=source.origin,
-        location=source.location,
-        validation=source.validation,
-    )
+    same = {key: getattr(splits.source, key) for key in ("name", "origin", "location", "validation")}
+    return make_splits(images, labels, **same)
 
 
 def hold_out_last(parts: dict[str, Tensor], count: int) -> dict[str, Tensor]:
