@@ -5,8 +5,6 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from medlangevin._version import __version__
 from medlangevin.inference import latents as sources
 from medlangevin.inference.latents import Latents
@@ -128,12 +126,6 @@ def write_volumes(
     if replaced:
         logger.info(f"{replaced} volumes in {out}, drawn with other settings, are replaced")
     write_json(out / GENERATED, about | {"count": latents.count, "window_hu": list(run.config.data.window_hu)})
-    return _write(run, out, latents, about, affine, seed=seed, noise=noise)
-
-
-def _write(
-    run: Run, out: Path, latents: Latents, about: dict[str, Any], affine: np.ndarray, *, seed: int, noise: bool
-) -> list[Path]:
     paths = []
     with progress(latents.count, "volume") as track:
         for index in range(1, latents.count + 1):
@@ -159,10 +151,9 @@ def _make_room(out: Path, about: dict[str, Any], count: int) -> int:
     Returns how many volumes of other settings there were.
     """
     before = read_json(out / GENERATED) if (out / GENERATED).is_file() else {}
-    same = {key: value for key, value in before.items() if key not in ("count", "window_hu")}
-    mine = {key: value for key, value in about.items() if key != "count"}
     # Where the count is a setting, as of a path, whose points depend on it, it has to agree as well.
-    is_same = same == mine and ("count" not in about or before.get("count") == count)
+    ignored = {"count", "window_hu"} - about.keys()
+    is_same = {key: value for key, value in before.items() if key not in ignored} == about
     kept = {path for index in range(1, count + 1) for path in _names(out, index)} if is_same else set()
     volumes = list(out.glob("synthetic-*_ct.nii.gz"))
     for stale in [*volumes, *out.glob("synthetic-*_ct.json"), out / PICTURE]:

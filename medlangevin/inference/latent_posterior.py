@@ -137,15 +137,12 @@ def laplace_approximation(model: LatentVariableModel, x: Tensor) -> Laplace:
         for _ in range(_NEWTON_STEPS):
             gradient, factor = _curvature(model, x, z)
             direction = factor @ (factor.T @ gradient)
-            scale, better = 1.0, False
-            for _ in range(_HALVINGS):
-                candidate = z - scale * direction
+            for halvings in range(_HALVINGS):
+                candidate = z - 0.5**halvings * direction
                 there = potential(candidate[None])[0]
-                better = bool(there < value)
-                if better:
+                if there < value:
                     break
-                scale /= 2
-            if not better:
+            else:
                 return Laplace(z, factor)
             gain, z, value = value - there, candidate, there
             if gain < _CLOSE_NATS:
@@ -157,17 +154,15 @@ def _curvature(model: LatentVariableModel, x: Tensor, z: Tensor) -> tuple[Tensor
     """The gradient (d,) of U at z (d,), and L (d, d): L L^T inverts its Hessian, eigenvalues raised to 1 at least."""
     identity = torch.eye(len(z), dtype=z.dtype, device=z.device)
     rows = []
-    gradient = torch.zeros_like(z)
     for block in identity.split(_ROWS_AT_ONCE):
         with torch.enable_grad():
             points = z.detach().expand(len(block), -1).clone().requires_grad_()
             energy = model.potential(repeat_images(x, len(block)))(points)
             (gradients,) = torch.autograd.grad(energy.sum(), points, create_graph=True)
             (part,) = torch.autograd.grad((gradients * block).sum(), points)
-        gradient = gradients[0].detach()
         rows.append(part)
     hessian = torch.cat(rows).double()
     if not hessian.isfinite().all():
         raise MedlangevinError("the potential of this image has no finite curvature; train the model again")
     curvatures, axes = torch.linalg.eigh(0.5 * (hessian + hessian.T))
-    return gradient, (axes * curvatures.clamp(min=1).rsqrt()).to(z.dtype)
+    return gradients[0].detach(), (axes * curvatures.clamp(min=1).rsqrt()).to(z.dtype)

@@ -148,23 +148,14 @@ def between(run: Run, first: Path, second: Path, *, count: int) -> Latents:
     """
     if count < 2:
         raise MedlangevinError(f"--count {count}: a path between two ears has at least its two ends")
-    ends = [run.encode(image) for image in (first, second)]
+    start, end = run.encode(first), run.encode(second)
 
     def fraction(index: int) -> float:
         return (index - 1) / (count - 1)
 
-    return Latents(
-        count,
-        lambda i: spherical(ends[0], ends[1], fraction(i)),
-        {
-            "mode": "between",
-            "images": [first.name, second.name],
-            "path": "spherical",
-            "count": count,
-            **_conditioned_on(first, second),
-        },
-        lambda i: {"fraction": fraction(i)},
-    )
+    about = {"mode": "between", "images": [first.name, second.name], "path": "spherical", "count": count}
+    about |= _conditioned_on(first, second)
+    return Latents(count, lambda i: spherical(start, end, fraction(i)), about, lambda i: {"fraction": fraction(i)})
 
 
 def _conditioned_on(*images: Path) -> dict[str, Any]:
@@ -226,23 +217,19 @@ def traverse(
             "traversal has at least 2 steps"
         )
     mean, deviations, axes = aggregate or aggregated_posterior(run, data_root)
-    positions = torch.linspace(-TRAVERSE_SD, TRAVERSE_SD, steps)
+    positions = torch.linspace(-TRAVERSE_SD, TRAVERSE_SD, steps).tolist()
 
-    def place(index: int) -> tuple[int, float]:
+    def note(index: int) -> dict[str, Any]:
         direction, step = divmod(index - 1, steps)
-        return direction, float(positions[step])
+        return {"direction": direction + 1, "position_sd": positions[step]}
 
     def at(index: int) -> Tensor:
-        direction, position = place(index)
-        return (mean + position * deviations[direction] * axes[direction]).float()
+        direction, step = divmod(index - 1, steps)
+        return (mean + positions[step] * deviations[direction] * axes[direction]).float()
 
     about = {"mode": "traverse", "directions": directions, "steps": steps}
-    return Latents(
-        directions * steps,
-        at,
-        about | {"standard_deviations": deviations[:directions].tolist()},
-        lambda i: {"direction": place(i)[0] + 1, "position_sd": place(i)[1]},
-    )
+    about["standard_deviations"] = deviations[:directions].tolist()
+    return Latents(directions * steps, at, about, note)
 
 
 def aggregated_posterior(run: Run, data_root: Path | None = None) -> Aggregate:

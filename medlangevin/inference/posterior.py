@@ -142,9 +142,7 @@ def _diagnostics(table: pd.DataFrame) -> dict[str, Any]:
         "r_hat_max": table["r_hat"].max(skipna=False),
         "ess_bulk_min": table["ess_bulk"].min(skipna=False),
         "ess_tail_min": table["ess_tail"].min(skipna=False),
-        "acceptance_rate": table["acceptance_rate"][0],
-        "divergences": table["divergences"][0],
-        "gradients_per_effective_sample": table["gradients_per_effective_sample"][0],
+        **{name: table[name][0] for name in ("acceptance_rate", "divergences", "gradients_per_effective_sample")},
     }
     converged = bool(worst["r_hat_max"] <= R_HAT_LIMIT and worst["ess_bulk_min"] >= ESS_LIMIT)
     return {name: _finite_or_none(value) for name, value in worst.items()} | {"converged": converged}

@@ -94,18 +94,12 @@ def save_checkpoint(
     """
     with atomic_folder(folder) as temporary:
         save_tensors(weights, temporary / WEIGHTS)
-        record: dict[str, Any] = {
-            "format": FORMAT,
-            "epoch": state.epoch,
-            "step": state.step,
-            "best_elbo": state.early_stopping.best_elbo,
-            "best_epoch": state.early_stopping.best_epoch,
-        }
         if optimizer is not None:
             save_tensors(pack_optimizer(optimizer), temporary / OPTIMIZER)
         if average:
             save_tensors(average, temporary / AVERAGE)
-        write_json(temporary / STATE, record)
+        record = {"format": FORMAT, "epoch": state.epoch, "step": state.step}
+        write_json(temporary / STATE, record | state.early_stopping._asdict())
 
 
 def save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
@@ -134,12 +128,11 @@ def load_weights(folder: Path, model: torch.nn.Module) -> None:
     Raises:
         MedlangevinError: They are damaged or another model's.
     """
-    path = folder / WEIGHTS
-    weights = _load_tensors(path)
+    weights = _load_tensors(folder / WEIGHTS)
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
-        raise _another_model(path) from error
+        raise _another_model(folder) from error
 
 
 def load_state(folder: Path) -> TrainingState:
@@ -182,11 +175,10 @@ def require_weights(folder: Path, model: torch.nn.Module) -> None:
     Raises:
         MedlangevinError: Its weights have other names or shapes, or are damaged.
     """
-    path = folder / WEIGHTS
-    with _readable(path), safe_open(path, framework="pt") as file:
+    with _readable(folder / WEIGHTS), safe_open(folder / WEIGHTS, framework="pt") as file:
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     if shapes != {name: tuple(value.shape) for name, value in model.state_dict().items()}:
-        raise _another_model(path)
+        raise _another_model(folder)
 
 
 def load_training(
@@ -207,9 +199,9 @@ def load_training(
         MedlangevinError: One line that names the file, where it is damaged or does not fit.
     """
     state = load_state(folder)
-    tensors = _load_tensors(folder / OPTIMIZER)
-    load_weights(folder, model)
     path = folder / OPTIMIZER
+    tensors = _load_tensors(path)
+    load_weights(folder, model)
     try:
         unpack_optimizer(tensors, optimizer)
         if average is not None and average.state():
@@ -222,10 +214,9 @@ def load_training(
     return state
 
 
-def _another_model(path: Path) -> MedlangevinError:
-    return MedlangevinError(
-        f"{path} holds the weights of another model than config.yaml describes; restore the run's own config.yaml"
-    )
+def _another_model(folder: Path) -> MedlangevinError:
+    what = f"{folder / WEIGHTS} holds the weights of another model than config.yaml describes"
+    return MedlangevinError(f"{what}; restore the run's own config.yaml")
 
 
 def _load_tensors(path: Path) -> dict[str, torch.Tensor]:

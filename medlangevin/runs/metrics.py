@@ -91,17 +91,15 @@ def read_metrics(path: Path) -> list[Row]:
         raise MedlangevinError(f"{path} is not a text file; delete it to go on without the earlier epochs") from error
     rows: list[Row] = []
     lines = csv.DictReader(io.StringIO(text))
-    while True:
-        try:
-            raw = next(lines, None)
-            if raw is None:
-                return rows
+    try:
+        for raw in lines:
             row = {name: float(value) for name, value in raw.items() if value != ""}
             row["epoch"] = int(row["epoch"])
             if "step" in row:
                 row["step"] = int(row["step"])
-        except (KeyError, TypeError, ValueError, OverflowError, csv.Error) as error:
-            raise MedlangevinError(
-                f"{path}, line {lines.line_num} is damaged; mend it or delete the file to go on without earlier epochs"
-            ) from error
-        rows.append(row)
+            rows.append(row)
+    except (KeyError, TypeError, ValueError, OverflowError, csv.Error) as error:
+        raise MedlangevinError(
+            f"{path}, line {lines.line_num} is damaged; mend it or delete the file to go on without earlier epochs"
+        ) from error
+    return rows

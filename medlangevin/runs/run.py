@@ -118,19 +118,16 @@ class Run:
         Raises:
             MedlangevinError: It cannot be read, or does not lie on the grid that the run was trained on.
         """
-        grid = self.crop_grid()
+        grid, crops = self.crop_grid(), f"the crops of run {self.name}"
         if isinstance(ear, Path | str):
             hu, affine = read_volume(ear)
-            advice = "give a crop that medlangevin preprocess wrote for the same reference"
+            hint = "give a crop that medlangevin preprocess wrote for the same reference"
             if hu.shape != grid.shape:
-                raise MedlangevinError(
-                    f"{ear} has {sizes(hu.shape)} voxels, "
-                    f"the crops of run {self.name} have {sizes(grid.shape)}; {advice}"
-                )
+                raise MedlangevinError(f"{ear} has {sizes(hu.shape)} voxels, {crops} have {sizes(grid.shape)}; {hint}")
             if not np.allclose(affine, grid.affine, atol=_SAME_GRID_MM):
-                raise MedlangevinError(f"{ear} lies on another grid than the crops of run {self.name}; {advice}")
+                raise MedlangevinError(f"{ear} lies on another grid than {crops}; {hint}")
         elif ear.shape != grid.shape:
-            raise MedlangevinError(f"an ear of shape {ear.shape}; the crops of run {self.name} have {grid.shape}")
+            raise MedlangevinError(f"an ear of shape {ear.shape}; {crops} have {grid.shape}")
         else:
             hu = ear.astype(np.float32)
         return to_unit(torch.from_numpy(np.array(hu)), self.window_hu)[None, None]

@@ -8,14 +8,12 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
 from medlangevin.cochlear_frame import ROUND_WINDOW_ANGLE_DEG, SPIRAL_CENTRE_UV
 from medlangevin.shape import coordinates
+from medlangevin.shape.coordinates import Array
 from medlangevin.shape.segment import Lumen
-
-Array = NDArray[np.float64]
 
 _RADIUS_STEP_MM = 0.05
 _MAX_RADIUS_MM = 6.8
@@ -126,12 +124,11 @@ def wall_from_round_window(lumen: Lumen, angle_deg: Array) -> Array:
     """
     walls = np.array([lateral_wall_radius(lumen, angle) for angle in _CONTINUED_DEG])
     found = np.isfinite(walls)
-    if found.mean() < 0.8:
-        return np.full(angle_deg.shape, np.nan)
-    fit = np.polynomial.Polynomial.fit(_CONTINUED_DEG[found], walls[found], 2)
-    if np.abs(fit(_CONTINUED_DEG[found]) - walls[found]).mean() > _ROUGHEST_WALL_MM:
-        return np.full(angle_deg.shape, np.nan)
-    return np.asarray(fit(angle_deg))
+    if found.mean() >= 0.8:
+        fit = np.polynomial.Polynomial.fit(_CONTINUED_DEG[found], walls[found], 2)
+        if np.abs(fit(_CONTINUED_DEG[found]) - walls[found]).mean() <= _ROUGHEST_WALL_MM:
+            return np.asarray(fit(angle_deg))
+    return np.full(angle_deg.shape, np.nan)
 
 
 def b_value(lumen: Lumen) -> float:
@@ -207,20 +204,20 @@ def trace(lumen: Lumen) -> Path:
     radii, heights, level = sample_half_plane(lumen, _START_DEG)
     basal = (radii[:, None] > 2.5) & (np.abs(heights)[None, :] < 1.5)
     depth = np.where(basal, np.clip(level, 0, None), 0.0)
+    angles = np.arange(_START_DEG, _START_DEG + 4 * 360, _STEP_DEG)
     points: list[tuple[float, float]] = []
     ended = False
     if depth.sum() > 0:
         found = (float((depth * radii[:, None]).sum() / depth.sum()), float((depth * heights).sum() / depth.sum()))
-        while len(points) * _STEP_DEG < 4 * 360:
-            moved = _follow(lumen, _START_DEG + len(points) * _STEP_DEG, *found)
+        for angle in angles:
+            moved = _follow(lumen, float(angle), *found)
             ended = moved is None
-            if moved is None or _circles(points, moved, round(360 / _STEP_DEG)):
+            if moved is None or _circles(points, moved):
                 break
             points.append(moved)
             found = moved
     table = np.array(points, dtype=float).reshape(-1, 2)
-    angles = np.asarray(_START_DEG + _STEP_DEG * np.arange(len(points)), dtype=np.float64)
-    return Path(angles, table[:, 0], table[:, 1], ended)
+    return Path(angles[: len(points)], table[:, 0], table[:, 1], ended)
 
 
 def _follow(lumen: Lumen, angle_deg: float, radius: float, height_mm: float) -> tuple[float, float] | None:
@@ -238,9 +235,7 @@ def _follow(lumen: Lumen, angle_deg: float, radius: float, height_mm: float) -> 
     return (radius, height_mm) if radius >= 0.3 else None
 
 
-def _circles(points: list[tuple[float, float]], found: tuple[float, float], per_turn: int) -> bool:
+def _circles(points: list[tuple[float, float]], found: tuple[float, float]) -> bool:
     """Whether the path has come back to where it was one turn before: it goes round in an unresolved apex."""
-    if len(points) < per_turn + 1:
-        return False
-    before = points[len(points) - per_turn]
-    return bool(np.hypot(found[0] - before[0], found[1] - before[1]) < 0.03)
+    per_turn = round(360 / _STEP_DEG)
+    return len(points) > per_turn and bool(np.hypot(*np.subtract(found, points[-per_turn])) < 0.03)

@@ -5,16 +5,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
+from medlangevin.shape.columns import COLUMNS
+from medlangevin.shape.coordinates import Array
 from medlangevin.shape.measure import measure_fields
 from medlangevin.shape.population import Population
 from medlangevin.shape.resampling import bootstrap_interval, permutation_test
 from medlangevin.shape.tables import write_table
 
 TABLE, ABOUT = "comparison.tsv", "comparison.json"
-Array = NDArray[np.float64]
 
 _MIN_COUNT = 2
 _PERMUTATIONS = 2000
@@ -40,26 +40,6 @@ class Comparison(NamedTuple):
     ks_low: float
     ks_high: float
     ks_p: float
-
-
-_INTERVAL = "of its 95 % interval (percentiles of 500 bootstrap samples of subjects)"
-_DEFINITIONS = {
-    "measure": "Column of the population tables",
-    "first_count": "Values in the first population (missing ones left out)",
-    "first_mean": "Mean in the first population",
-    "first_sd": "Standard deviation in the first population (n - 1)",
-    "second_count": "Values in the second population (missing ones left out)",
-    "second_mean": "Mean in the second population",
-    "second_sd": "Standard deviation in the second population (n - 1)",
-    "wasserstein": "Wasserstein-1 distance between the two samples, in the measure's units",
-    "wasserstein_low": f"Lower end {_INTERVAL}. A distance is never below 0, so this is not a test of 0",
-    "wasserstein_high": f"Upper end {_INTERVAL}",
-    "ks_statistic": "Two-sample Kolmogorov-Smirnov statistic",
-    "ks_low": f"Lower end {_INTERVAL}",
-    "ks_high": f"Upper end {_INTERVAL}",
-    "ks_p": "Its two-sided p value; where a subject has several volumes, by 2000 permutations of whole subjects. Not "
-    "corrected for the number of measures",
-}
 
 
 def compare(first: Population, second: Population) -> list[Comparison]:
@@ -189,6 +169,5 @@ def write_comparison(
     Raises:
         MedlangevinError: The folder cannot be written.
     """
-    columns = {key: {"Description": text} for key, text in _DEFINITIONS.items()}
-    described = {"first": first, "second": second, "first_origin": first_origin, "columns": columns}
+    described = {"first": first, "second": second, "first_origin": first_origin, "columns": COLUMNS["comparison"]}
     return write_table(folder / TABLE, Comparison._fields, comparisons, described, number=".6g")

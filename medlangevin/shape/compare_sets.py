@@ -1,6 +1,5 @@
 """Two populations as whole sets: all measures at once, whole volumes, and shapes as distance maps."""
 
-import itertools
 import math
 from pathlib import Path
 from typing import NamedTuple
@@ -8,7 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from medlangevin.shape.columns import COLUMNS
 from medlangevin.shape.diversity import pair_similarity
+from medlangevin.shape.measure import measure_fields
 from medlangevin.shape.modes import Curves, Maps, model_curves
 from medlangevin.shape.population import Population
 from medlangevin.shape.tables import write_table
@@ -18,21 +19,10 @@ from medlangevin.system.nifti import read_volume
 
 Array = NDArray[np.float64]
 
-# Measures that are not worked out from the others, so that none counts twice.
 TABLE = "comparison_sets.tsv"
-FEATURES = (
-    "volume_mm3",
-    "surface_mm2",
-    "extent_1_mm",
-    "extent_2_mm",
-    "extent_3_mm",
-    "a_mm",
-    "b_mm",
-    "height_mm",
-    "turns",
-    "lateral_wall_mm",
-    "mean_area_mm2",
-)
+# Measures that are not worked out from the others, so that none counts twice.
+_WORKED_OUT = {"b_over_a", "cdl_corti_a_mm", "cdl_insertion_a_mm", "cdl_wall_ab_mm"}
+FEATURES = tuple(item.name for item in measure_fields() if item.name not in _WORKED_OUT)
 _MIN_FOUND = 0.8  # a measure missing more often than this in either set would cost too many ears
 _NEIGHBOURS = 5
 _MIN_EARS = 2 * _NEIGHBOURS
@@ -79,34 +69,6 @@ class SetComparison(NamedTuple):
     second_curves: Curves | None
 
 
-_DEFINITIONS = {
-    "mmd2": "Unbiased squared maximum mean discrepancy of the features, Gaussian kernel with the median distance as "
-    "bandwidth; p by permutation of subjects (Gretton et al. 2012)",
-    "precision": "Share of the first set inside the manifold of the second, balls to the 5th neighbour "
-    "(Kynkäänniemi et al. 2019)",
-    "recall": "Share of the second set inside the manifold of the first (Kynkäänniemi et al. 2019)",
-    "density": "Mean number of the second set's balls that hold an ear of the first, over 5; 1 for equal distributions "
-    "(Naeem et al. 2020)",
-    "coverage": "Share of the second set's balls that hold an ear of the first; about 0.97 for equal distributions and "
-    "sizes (Naeem et al. 2020)",
-    "classifier_accuracy": "Share of ears whose set k nearest neighbours tell right in 5-fold cross-validation with "
-    "subjects kept whole, sets cut to one size; 0.5 where they are not to be told apart; p by permutation of subjects "
-    "(Lopez-Paz and Oquab 2017)",
-    "ms_ssim_first": "Mean multi-scale structural similarity over 50 random pairs of different subjects of the first "
-    "set, grey values between -1000 and 2500 HU, 3 scales; lower is more varied (Wang et al. 2003)",
-    "ms_ssim_second": "The same in the second set",
-    "compactness5_first": "Share of the variance of the first set's signed distance maps in 5 principal components "
-    "(Davies et al. 2008)",
-    "compactness5_second": "The same in the second set",
-    "generality5_mm_first": "Error in mm at the wall of ears of the first set described by 5 modes of the others, "
-    "subjects left out in 10 folds (Davies et al. 2008)",
-    "generality5_mm_second": "The same in the second set",
-    "specificity5_mm_first": "Distance in mm at the wall from shapes drawn from a Gaussian model of 5 modes to the "
-    "nearest ear of the first set (Davies et al. 2008)",
-    "specificity5_mm_second": "The same in the second set",
-}
-
-
 def compare_sets(first: Population, second: Population) -> SetComparison:
     """All set-level statistics of two populations.
 
@@ -119,19 +81,13 @@ def compare_sets(first: Population, second: Population) -> SetComparison:
     """
     names, points, subjects = _features(first, second)
     curves = _curves(first), _curves(second)
-    return SetComparison(
-        (
-            *_point_statistics(points, subjects),
-            *(
-                row._replace(first_count=len(first.ears), second_count=len(second.ears))
-                for row in (_similarity(first, "ms_ssim_first"), _similarity(second, "ms_ssim_second"))
-            ),
-            *_shape_statistics(curves, len(_mapped(first)), len(_mapped(second))),
-        ),
-        names,
-        *points,
-        *curves,
+    alike = _similarity(first, "ms_ssim_first"), _similarity(second, "ms_ssim_second")
+    statistics = (
+        *_point_statistics(points, subjects),
+        *(row._replace(first_count=len(first.ears), second_count=len(second.ears)) for row in alike),
+        *_shape_statistics(curves, first_count=len(_mapped(first)), second_count=len(_mapped(second))),
     )
+    return SetComparison(statistics, names, *points, *curves)
 
 
 def _features(
@@ -156,16 +112,16 @@ def _features(
 
 
 def _point_statistics(points: tuple[Array, Array], subjects: tuple[list[str], list[str]]) -> list[SetStatistic]:
-    count, other_count = len(points[0]), len(points[1])
-    if min(count, other_count) < _MIN_EARS or points[0].shape[1] == 0:
+    counts = {"first_count": len(points[0]), "second_count": len(points[1])}
+    if min(counts.values()) < _MIN_EARS or points[0].shape[1] == 0:
         names = "mmd2", *ManifoldScores._fields, "classifier_accuracy"
-        return [SetStatistic(name, first_count=count, second_count=other_count) for name in names]
+        return [SetStatistic(name, **counts) for name in names]
     mmd = discrepancy(*points, *subjects)
     scores = manifold_scores(*points, neighbours=_NEIGHBOURS)
     told = classifier_test(*points, *subjects)
-    rows = [SetStatistic("mmd2", mmd.squared, p=mmd.p), *itertools.starmap(SetStatistic, scores._asdict().items())]
     return [
-        *(row._replace(first_count=count, second_count=other_count) for row in rows),
+        SetStatistic("mmd2", mmd.squared, p=mmd.p, **counts),
+        *(SetStatistic(name, value, **counts) for name, value in scores._asdict().items()),
         SetStatistic("classifier_accuracy", told.accuracy, p=told.p, first_count=told.ears, second_count=told.ears),
     ]
 
@@ -192,18 +148,11 @@ def _curves(population: Population) -> Curves | None:
     return model_curves(np.stack([item for _, item in mapped]), [subject for subject, _ in mapped], most=_MODES)
 
 
-def _shape_statistics(
-    curves: tuple[Curves | None, Curves | None], first_count: int, second_count: int
-) -> list[SetStatistic]:
+def _shape_statistics(curves: tuple[Curves | None, Curves | None], **counts: int) -> list[SetStatistic]:
     # Each curve at five modes.
     labels = {"compactness": "compactness5", "generality_mm": "generality5_mm", "specificity_mm": "specificity5_mm"}
     return [
-        SetStatistic(
-            f"{label}_{place}",
-            math.nan if curve is None else float(getattr(curve, name)[4]),
-            first_count=first_count,
-            second_count=second_count,
-        )
+        SetStatistic(f"{label}_{place}", math.nan if curve is None else float(getattr(curve, name)[4]), **counts)
         for name, label in labels.items()
         for place, curve in zip(("first", "second"), curves, strict=True)
     ]
@@ -224,20 +173,12 @@ def write_set_comparison(found: SetComparison, folder: Path, *, first: str, seco
     Raises:
         MedlangevinError: The folder cannot be written.
     """
-    columns = {
-        "statistic": "Which number about the two sets; defined under statistics",
-        "value": "The number; empty where there are too few ears (fewer than 10 in a set)",
-        "standard_error": "Its standard error, pairs taken as independent; empty where none is worked out",
-        "p": "p value where there is a test",
-        "first_count": "Ears of the first set that went into it",
-        "second_count": "Ears of the second set that went into it",
-    }
     described = {
         "first": first,
         "second": second,
         "features": list(found.features),
         "feature_scaling": "mean 0 and standard deviation 1 in the second set; ears with a missing feature left out",
-        "columns": {key: {"Description": text} for key, text in columns.items()},
-        "statistics": {key: {"Description": text} for key, text in _DEFINITIONS.items()},
+        "columns": COLUMNS["comparison_sets"],
+        "statistics": COLUMNS["set_statistics"],
     }
     return write_table(folder / TABLE, SetStatistic._fields, found.statistics, described, number=".6g")

@@ -1,5 +1,6 @@
 """How alike the volumes of one set are: mean multi-scale structural similarity over pairs of different subjects."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
@@ -38,12 +39,8 @@ def choose_pairs(subjects: Sequence[str], count: int, *, seed: int = 0) -> list[
     Returns:
         The pairs; all of them when there are not more than ``count``.
     """
-    rows = [
-        (first, second)
-        for first in range(len(subjects))
-        for second in range(first + 1, len(subjects))
-        if subjects[first] != subjects[second]
-    ]
+    pairs = itertools.combinations(range(len(subjects)), 2)
+    rows = [(first, second) for first, second in pairs if subjects[first] != subjects[second]]
     chosen = np.random.default_rng(seed).permutation(len(rows))[:count]
     return [rows[index] for index in chosen]
 
@@ -66,7 +63,7 @@ def ms_ssim(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
         for item in (first, second)
     ]
     value = compute_ms_ssim(
-        scaled[0], scaled[1], spatial_dims=3, kernel_size=_KERNEL_VOXELS, kernel_sigma=1.5, weights=SCALE_WEIGHTS
+        *scaled, spatial_dims=3, kernel_size=_KERNEL_VOXELS, kernel_sigma=1.5, weights=SCALE_WEIGHTS
     )
     return float(value)
 

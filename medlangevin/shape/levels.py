@@ -3,12 +3,10 @@
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from skimage.filters import threshold_otsu
 
+from medlangevin.shape.coordinates import Array
 from medlangevin.system.errors import MedlangevinError
-
-Array = NDArray[np.float64]
 
 _RING_MM3 = 0.67 * 2.0 * np.pi * (4.8**2 - 1.8**2)  # what the ring of estimate_levels holds in full
 

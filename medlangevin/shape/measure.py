@@ -1,4 +1,4 @@
-"""The shape measures of one ear, each with its definition; what cannot be found is missing and says why.
+"""The shape measures of one ear; what cannot be found is missing and says why.
 
 Published estimates of the duct's length from the A and B value are the last functions.
 """
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medlangevin.shape import coil, coordinates, sections, surface
+from medlangevin.shape.columns import COLUMNS
 from medlangevin.shape.levels import NoLumenError
 from medlangevin.shape.sections import Sections
 from medlangevin.shape.segment import Lumen, segment_lumen
@@ -19,83 +20,34 @@ from medlangevin.shape.segment import Lumen, segment_lumen
 NAN = float("nan")
 
 
-def _measure(title: str, units: str, definition: str) -> Any:
-    return field(default=NAN, metadata={"title": title, "units": units, "definition": definition})
+def _measure(name: str) -> Any:
+    about = COLUMNS["measures"][name]
+    described = {"title": about["LongName"], "units": about.get("Units", ""), "definition": about["Description"]}
+    return field(default=NAN, metadata=described)
 
 
 @dataclass(frozen=True)
 class Measures:
-    """Shape measures of a cochlear lumen; NaN where one could not be found, with the reason in ``note``."""
+    """Shape measures of a cochlear lumen, defined in ``columns.json``.
 
-    volume_mm3: float = _measure(
-        "Volume", "mm3", "Volume inside the wall of the cochlear lumen, up to the cut that parts it from the vestibule"
-    )
-    surface_mm2: float = _measure(
-        "Surface", "mm2", "Area of the wall of the cochlear lumen, without the cut that parts it from the vestibule"
-    )
-    extent_1_mm: float = _measure(
-        "Longest extent", "mm", "Length of the wall along the first principal axis of its surface"
-    )
-    extent_2_mm: float = _measure(
-        "Middle extent", "mm", "Length of the wall along the second principal axis of its surface"
-    )
-    extent_3_mm: float = _measure(
-        "Shortest extent", "mm", "Length of the wall along the third principal axis of its surface"
-    )
-    a_mm: float = _measure(
-        "A value",
-        "mm",
-        "Basal diameter, perpendicular to the modiolar axis: lateral wall at the round window's angle (continued from "
-        "the wall 10 to 60 degrees on), through the axis, to the opposite lateral wall of the first turn. A from the "
-        "centre of the round window, as read by hand, is shorter",
-    )
-    b_mm: float = _measure(
-        "B value",
-        "mm",
-        "Width, perpendicular to A and to the modiolar axis, through the axis: lateral wall to lateral wall of the "
-        "first turn",
-    )
-    b_over_a: float = _measure("B / A", "", "B value divided by A value")
-    height_mm: float = _measure(
-        "Height", "mm", "Extent of the lumen along the modiolar axis, floor of the first turn to apex, without the hook"
-    )
-    turns: float = _measure(
-        "Turns",
-        "turns",
-        "Turns of the duct's centre about the modiolar axis, from the round window to the end of the lumen",
-    )
-    lateral_wall_mm: float = _measure(
-        "Lateral wall",
-        "mm",
-        "Length in space of the lateral wall, from the round window's angle to the end of the duct: the outermost "
-        "points of the cross-sections every 5 degrees, smoothed over 75 degrees; before 30 degrees the wall's radius "
-        "is continued as for A",
-    )
-    cdl_corti_a_mm: float = _measure(
-        "Duct length (organ of Corti) from A",
-        "mm",
-        "4.16 A - 4: CDL(oc) of Alexiades et al. 2015 (Otol Neurotol 36:904), with A as defined here; with A from the "
-        "centre of the round window, as in that paper, it is shorter",
-    )
-    cdl_insertion_a_mm: float = _measure(
-        "Duct length (electrode path) from A",
-        "mm",
-        "4.16 A - 2.7: CDL(i), along the lateral wall where an electrode lies, of Alexiades et al. 2015 (Otol Neurotol "
-        "36:904), with A as defined here",
-    )
-    cdl_wall_ab_mm: float = _measure(
-        "Lateral wall from A and B",
-        "mm",
-        "1.71 (1.18 A + 2.69 B - sqrt(0.72 A B)) + 0.18: the elliptic-circular approximation of Schurzig et al. 2018 "
-        "(OTO Open 2(4), doi 10.1177/2473974X18800238), with A and B as defined here",
-    )
-    mean_area_mm2: float = _measure(
-        "Mean cross-section, first turn",
-        "mm2",
-        "Mean area of the duct's cross-sections by half-planes through the modiolar axis, every 5 degrees from 30 "
-        "(clear of the round window) to 360 degrees from the round window (cylindrical coordinates of Verbist et al. "
-        "2010, Otol Neurotol 31:722)",
-    )
+    One that could not be found is NaN, with the reason in ``note``.
+    """
+
+    volume_mm3: float = _measure("volume_mm3")
+    surface_mm2: float = _measure("surface_mm2")
+    extent_1_mm: float = _measure("extent_1_mm")
+    extent_2_mm: float = _measure("extent_2_mm")
+    extent_3_mm: float = _measure("extent_3_mm")
+    a_mm: float = _measure("a_mm")
+    b_mm: float = _measure("b_mm")
+    b_over_a: float = _measure("b_over_a")
+    height_mm: float = _measure("height_mm")
+    turns: float = _measure("turns")
+    lateral_wall_mm: float = _measure("lateral_wall_mm")
+    cdl_corti_a_mm: float = _measure("cdl_corti_a_mm")
+    cdl_insertion_a_mm: float = _measure("cdl_insertion_a_mm")
+    cdl_wall_ab_mm: float = _measure("cdl_wall_ab_mm")
+    mean_area_mm2: float = _measure("mean_area_mm2")
     note: str = ""
 
 
@@ -164,14 +116,12 @@ def analyse_lumen(lumen: Lumen) -> Analysis:
     """
     mesh = surface.mesh_of(lumen.level, lumen.affine)
     volume, _ = surface.volume_and_centroid(mesh)
-    extents = surface.principal_extents(mesh)
+    extents = enumerate(surface.principal_extents(mesh), start=1)
     notes = list(lumen.notes)
     values = {
         "volume_mm3": volume,
         "surface_mm2": float(mesh.face_areas[~surface.is_cap(mesh)].sum()),
-        "extent_1_mm": float(extents[0]),
-        "extent_2_mm": float(extents[1]),
-        "extent_3_mm": float(extents[2]),
+        **{f"extent_{number}_mm": float(extent) for number, extent in extents},
     }
     path = coil.trace(lumen)
     cuts = None

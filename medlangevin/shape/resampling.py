@@ -107,11 +107,9 @@ def permuted_labels(labels: NDArray[np.bool_], subjects: Sequence[str], count: i
     """
     rng = np.random.default_rng(seed)
     keys = [f"{int(label)} {subject}" for label, subject in zip(labels, subjects, strict=True)]
-    groups = rows_of_subjects(keys)
-    in_first = np.array([bool(labels[group[0]]) for group in groups])
-    group_of = np.empty(labels.size, dtype=np.int64)
-    for number, group in enumerate(groups):
-        group_of[group] = number
+    numbers: dict[str, int] = {}
+    group_of = np.array([numbers.setdefault(key, len(numbers)) for key in keys])
+    in_first = np.array([key.startswith("1 ") for key in numbers])
     return np.stack([rng.permutation(in_first)[group_of] for _ in range(count)], axis=1).astype(np.float64)
 
 

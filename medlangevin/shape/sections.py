@@ -7,14 +7,12 @@ Sections are cut by half-planes through the modiolar axis, in the consensus cyli
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from skimage.measure import find_contours
 from skimage.segmentation import watershed
 
 from medlangevin.shape import coil
+from medlangevin.shape.coordinates import Array
 from medlangevin.shape.segment import Lumen
-
-Array = NDArray[np.float64]
 
 _WINDOW_DEG = 75.0  # the wall is smoothed over this: longer than noise, shorter than a turn's own curves
 _NEAR_MM = 0.3

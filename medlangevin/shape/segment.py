@@ -76,10 +76,8 @@ def segment_lumen(hu: NDArray[np.generic], affine: Array) -> Lumen:
     level = np.minimum(level, coordinates.vestibule_cut_distance(uvh))
     level = np.minimum(level, coordinates.canal_distance(uvh))
     level = _largest_component(level)
-    notes = []
-    if _touches_border(level):
-        notes.append("the lumen reaches the edge of the volume and is cut there")
-    return Lumen(level=level, affine=affine, levels=levels, notes=tuple(notes))
+    notes = ("the lumen reaches the edge of the volume and is cut there",) if _touches_border(level) else ()
+    return Lumen(level, affine, levels, notes)
 
 
 def lumen_region(values: Array, uvh: Array, levels: Levels, spacing: Array) -> Mask:

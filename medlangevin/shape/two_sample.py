@@ -12,13 +12,9 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.distance import cdist, pdist
 
-from medlangevin.shape.resampling import permutation_test, rows_of_subjects
-
-Array = NDArray[np.float64]
-Indices = NDArray[np.int64]
+from medlangevin.shape.resampling import Array, Indices, permutation_test, rows_of_subjects
 
 
 class Discrepancy(NamedTuple):

@@ -20,16 +20,14 @@ MOST_JSON_BYTES = 100 * 1024**2
 _WINDOWS = os.name == "nt"
 
 
-def _numbers(*names: str) -> frozenset[int]:
+def _numbers(names: str) -> frozenset[int]:
     """The error numbers of this system; not every system has them all."""
-    return frozenset(getattr(errno, name) for name in names if hasattr(errno, name))
+    return frozenset(getattr(errno, name) for name in names.split() if hasattr(errno, name))
 
 
-FULL_DISK = _numbers("ENOSPC", "EDQUOT", "EFBIG")
+FULL_DISK = _numbers("ENOSPC EDQUOT EFBIG")
 # Faults of the user's disk rather than of the program: worth one line, not a traceback.
-DISK_FAULTS = FULL_DISK | _numbers(
-    *("EACCES", "EPERM", "EROFS", "EIO", "ESTALE", "ENAMETOOLONG", "ENOTDIR", "EISDIR", "ELOOP")
-)
+DISK_FAULTS = FULL_DISK | _numbers("EACCES EPERM EROFS EIO ESTALE ENAMETOOLONG ENOTDIR EISDIR ELOOP")
 
 
 def cannot_write(path: Path | str, error: OSError) -> MedlangevinError:
@@ -42,10 +40,8 @@ def cannot_write(path: Path | str, error: OSError) -> MedlangevinError:
     Returns:
         The error to raise.
     """
-    if error.errno in FULL_DISK:
-        advice = "make room, and run the same command again"
-    else:
-        advice = "choose a folder you can write to"
+    full = error.errno in FULL_DISK
+    advice = "make room, and run the same command again" if full else "choose a folder you can write to"
     return MedlangevinError(f"cannot write {path}: {error.strerror or error}; {advice}")
 
 
@@ -88,11 +84,9 @@ def require_own_folder(out: Path, ours: set[str], command: str) -> None:
         MedlangevinError: It is a file, or holds anything but ``ours``.
     """
     require_folder(out)
-    foreign = sorted(foreign_files(out, ours))
-    if foreign:
-        raise MedlangevinError(
-            f"{out} holds {foreign[0]}, which {command} did not write; choose an empty folder with --out"
-        )
+    if foreign := sorted(foreign_files(out, ours)):
+        what = f"{out} holds {foreign[0]}, which {command} did not write"
+        raise MedlangevinError(f"{what}; choose an empty folder with --out")
 
 
 def sweep(folder: Path | str) -> None:
@@ -152,17 +146,16 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     with _told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=PARTIAL, suffix=ending)
-    os.close(descriptor)
-    temporary = Path(name)
-    try:
-        with _told(path):
+        os.close(descriptor)
+        temporary = Path(name)
+        try:
             yield temporary
             _make_ordinary(temporary, 0o666)
             _fsync(temporary)
             temporary.replace(path)
             _fsync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -184,8 +177,7 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
     with _told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f"{PARTIAL}{path.name}-new-"))
-    try:
-        with _told(path):
+        try:
             yield temporary
             _make_ordinary(temporary, 0o777)
             for file in temporary.rglob("*"):
@@ -199,8 +191,8 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
             else:
                 temporary.replace(path)
             _fsync(path.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def recover_folder(path: Path | str) -> None:
@@ -301,9 +293,8 @@ def read_json(path: Path | str) -> Any:
     """
     path = Path(path)
     try:
-        return json.loads(
-            read_bounded(path, MOST_JSON_BYTES), parse_constant=_finite, parse_float=_finite, parse_int=_integer
-        )
+        text = read_bounded(path, MOST_JSON_BYTES)
+        return json.loads(text, parse_constant=_finite, parse_float=_finite, parse_int=_integer)
     except FileNotFoundError as error:
         raise MedlangevinError(f"{path} does not exist") from error
     except OSError as error:

@@ -64,9 +64,6 @@ def _take(file: Path, shared: bool, *, wait: bool) -> tuple[int, bool]:
             # The holder before may have removed the file while we waited for it: then we hold a lock on nothing.
             if _same_file(descriptor, file):
                 return descriptor, True
-        except BlockingIOError:
-            os.close(descriptor)
-            raise
         except OSError as error:
             if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL):
                 return descriptor, False

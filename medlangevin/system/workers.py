@@ -112,11 +112,36 @@ def _share(job: _Job, items: Sequence[Any], size: int) -> Generator[_Outcome, No
     """Every item once, as they finish; closed, it waits for the running ones and for all processes to end."""
     todo, told, closed = deque(items), SimpleQueue[_Outcome | Exception](), threading.Event()
     false_starts = count(1)
+
+    def serve() -> None:
+        """Do items with one process at a time; a process that is gone is replaced."""
+        process: _Process | None = None
+        try:
+            while todo and not closed.is_set():
+                if process is None:
+                    process = _Process(job)
+                    loss, _ = process.answer(None)
+                    if loss is not None and next(false_starts) > MAX_FALSE_STARTS:
+                        text = "worker processes are killed as they start (out of memory?)"
+                        raise MedlangevinError(f"{text}; run again with fewer --workers")
+                else:
+                    try:
+                        item = todo.popleft()
+                    except IndexError:  # another thread took the last one
+                        break
+                    loss, result = process.do(item, job.limit_s)
+                    told.put(_Outcome(item, result, loss))
+                if loss is not None:
+                    process.end()
+                    process = None
+        except Exception as error:
+            told.put(error)
+        finally:
+            if process is not None:
+                process.end()
+
     # Daemons, so that a second Ctrl-C does not wait for them.
-    threads = [
-        threading.Thread(target=_serve, args=(job, todo, told.put, closed, false_starts), daemon=True)
-        for _ in range(size)
-    ]
+    threads = [threading.Thread(target=serve, daemon=True) for _ in range(size)]
     for thread in threads:
         thread.start()
     try:
@@ -129,40 +154,6 @@ def _share(job: _Job, items: Sequence[Any], size: int) -> Generator[_Outcome, No
         closed.set()
         for thread in threads:
             thread.join()
-
-
-def _serve(
-    job: _Job,
-    todo: deque[Any],
-    tell: Callable[[_Outcome | Exception], None],
-    closed: threading.Event,
-    false_starts: "count[int]",
-) -> None:
-    """Do items with one process at a time; a process that is gone is replaced."""
-    process: _Process | None = None
-    try:
-        while todo and not closed.is_set():
-            if process is None:
-                process = _Process(job)
-                loss, _ = process.answer(None)
-                if loss is not None and next(false_starts) > MAX_FALSE_STARTS:
-                    text = "worker processes are killed as they start (out of memory?); run again with fewer --workers"
-                    raise MedlangevinError(text)
-            else:
-                try:
-                    item = todo.popleft()
-                except IndexError:  # another thread took the last one
-                    break
-                loss, result = process.do(item, job.limit_s)
-                tell(_Outcome(item, result, loss))
-            if loss is not None:
-                process.end()
-                process = None
-    except Exception as error:
-        tell(error)
-    finally:
-        if process is not None:
-            process.end()
 
 
 class _Process:

@@ -3,32 +3,19 @@
 import zipfile
 import zlib
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from medlangevin.datasets.images.splits import SPLITS
+from medlangevin.datasets.images.splits import SPLITS, Found
 from medlangevin.system.errors import MedlangevinError, sizes
 
 KEYS = tuple(f"{kind}_{split}" for kind in "xy" for split in SPLITS)
 DAMAGE = (OSError, EOFError, ValueError, KeyError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
 
-class Archive(NamedTuple):
-    """What a file holds, by split.
-
-    Attributes:
-        images: uint8 (N, C, H, W).
-        labels: int64 (N,).
-    """
-
-    images: dict[str, Tensor]
-    labels: dict[str, Tensor]
-
-
-def read_archive(path: Path, *, shape: tuple[int, int, int] | None = None, binary: bool = False) -> Archive:
+def read_archive(path: Path, *, shape: tuple[int, int, int] | None = None, binary: bool = False) -> Found:
     """Read x_train, x_valid, x_test (uint8, N x C x H x W) and, where present, labels y_* of any integer type.
 
     Only x_train must be there.
@@ -39,7 +26,7 @@ def read_archive(path: Path, *, shape: tuple[int, int, int] | None = None, binar
         binary: Values other than 0 and 1 are refused.
 
     Returns:
-        Its images and labels.
+        What it holds.
 
     Raises:
         MedlangevinError: One line that names the file, the array and the remedy.
@@ -60,7 +47,7 @@ def read_archive(path: Path, *, shape: tuple[int, int, int] | None = None, binar
         for split in SPLITS
         if f"y_{split}" in arrays
     }
-    return Archive(images, labels)
+    return Found(images, labels, path, "x_valid of the file" if "valid" in images else "")
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:

@@ -1,6 +1,7 @@
 """CelebA's aligned pictures, cropped and made small, kept in one file so that it is done once."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +40,8 @@ def read_celeba(folder: Path, open_split: Callable[[str], Any]) -> dict[str, Ten
     if kept.is_file():
         return read_archive(kept, shape=(3, SIZE, SIZE)).images
     faces = {split: _faces(folder / "img_align_celeba", open_split(split).filename, split) for split in SPLITS}
-    try:
-        with atomic_path(kept) as temporary:
-            np.savez(temporary, x_train=faces["train"], x_valid=faces["valid"], x_test=faces["test"])
-    except MedlangevinError:
-        pass  # a data folder shared by many is often read-only
+    with suppress(MedlangevinError), atomic_path(kept) as temporary:  # a data folder shared by many is often read-only
+        np.savez(temporary, x_train=faces["train"], x_valid=faces["valid"], x_test=faces["test"])
     return {split: torch.from_numpy(part) for split, part in faces.items()}
 
 

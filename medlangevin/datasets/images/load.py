@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from medlangevin.config import ImagesConfig
-from medlangevin.datasets.images.archive import Archive, read_archive
-from medlangevin.datasets.images.splits import ImageSplits, first_images, held_out_positions, make_splits
+from medlangevin.datasets.images.archive import read_archive
+from medlangevin.datasets.images.splits import Found, ImageSplits, first_images, held_out_positions, make_splits
 from medlangevin.datasets.images.torchvision_sets import READERS, DownloadError
 from medlangevin.system.errors import MedlangevinError
 
@@ -100,7 +100,7 @@ def load_images(
     root = Path(root)
     if str(name_or_path).endswith(".npz"):
         path = _find(Path(name_or_path).expanduser(), root)
-        return _from_archive(str(name_or_path), path, read_archive(path), valid_share)
+        return _splits(str(name_or_path), "npz", read_archive(path), valid_share)
     name = str(name_or_path)
     if name not in _KNOWN:
         raise MedlangevinError(f"no image set is called '{name}'; choose {', '.join(NAMES)} or a path ending in .npz")
@@ -119,15 +119,15 @@ def _named(name: str, root: Path, download: bool, valid_share: float) -> ImageSp
     path = root / f"{name}.npz"
     failure = ""
     if name in READERS:
+        read, files = READERS[name]
         try:
-            found = READERS[name](root, download)
+            if download or (root / files).exists():
+                return _splits(name, "torchvision", read(root, download, root / files), valid_share)
         except DownloadError as error:
-            found, failure = None, f" and cannot be downloaded ({error})"
-        if found is not None:
-            archive = Archive(found.images, found.labels)
-            return _splits(name, "torchvision", found.location, archive, found.validation, valid_share)
+            failure = f" and cannot be downloaded ({error})"
     if known.as_npz and path.is_file():
-        return _from_archive(name, path, read_archive(path, shape=known.shape, binary=known.binary), valid_share)
+        found = read_archive(path, shape=known.shape, binary=known.binary)
+        return _splits(name, "npz", found, valid_share)
     places = ([f"{root} (torchvision's files)"] if name in READERS else []) + ([str(path)] if known.as_npz else [])
     raise MedlangevinError(
         f"the image set {name} is missing{failure}: looked for it in {' and '.join(places)}; "
@@ -135,15 +135,9 @@ def _named(name: str, root: Path, download: bool, valid_share: float) -> ImageSp
     )
 
 
-def _from_archive(name: str, path: Path, archive: Archive, valid_share: float) -> ImageSplits:
-    validation = "x_valid of the file" if "valid" in archive.images else ""
-    return _splits(name, "npz", path, archive, validation, valid_share)
-
-
-def _splits(
-    name: str, origin: str, location: Path, archive: Archive, validation: str, valid_share: float
-) -> ImageSplits:
-    images, labels = dict(archive.images), dict(archive.labels)
+def _splits(name: str, origin: str, found: Found, valid_share: float) -> ImageSplits:
+    images, labels = dict(found.images), dict(found.labels)
+    validation = found.validation
     if "valid" not in images:
         count = len(images["train"])
         train, valid = held_out_positions(count, valid_share)
@@ -151,4 +145,4 @@ def _splits(
             if "train" in parts:
                 parts["train"], parts["valid"] = parts["train"][train], parts["train"][valid]
         validation = f"{len(valid)} of {count} training images, drawn with a fixed seed"
-    return make_splits(images, labels, name=name, origin=origin, location=str(location), validation=validation)
+    return make_splits(images, labels, name=name, origin=origin, location=str(found.location), validation=validation)

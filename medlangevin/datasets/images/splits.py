@@ -1,6 +1,7 @@
 """Training, validation and test images, and the record of where they came from."""
 
 import hashlib
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -58,6 +59,22 @@ class ImageSource(NamedTuple):
         return self._asdict() | {"shape": list(self.shape)}
 
 
+class Found(NamedTuple):
+    """What the files of a set hold, checked.
+
+    Attributes:
+        images: uint8 (N, C, H, W) by split.
+        labels: int64 (N,) by split.
+        location: Where they lie.
+        validation: In words where the validation images come from; empty where none are given.
+    """
+
+    images: dict[str, Tensor]
+    labels: dict[str, Tensor]
+    location: Path
+    validation: str = ""
+
+
 class ImageSplits(NamedTuple):
     """Images by split. Models are chosen on ``valid``; ``test`` is for the final figures alone.
 
@@ -112,23 +129,13 @@ def make_splits(
     Returns:
         The splits.
     """
-    source = ImageSource(
-        name=name,
-        origin=origin,
-        location=location,
-        shape=(images["train"].shape[1], images["train"].shape[2], images["train"].shape[3]),
-        counts={split: len(images[split]) for split in SPLITS if split in images},
-        is_binary=all(int(part.max()) <= 1 for part in images.values()),
-        validation=validation,
-        sha256=_digest(images),
-    )
-    return ImageSplits(
-        images["train"],
-        images["valid"],
-        images.get("test"),
-        source,
-        Labels(*(labels.get(split) for split in SPLITS)),
-    )
+    channels, height, width = images["train"].shape[1:]
+    counts = {split: len(images[split]) for split in SPLITS if split in images}
+    is_binary = all(int(part.max()) <= 1 for part in images.values())
+    shape = channels, height, width
+    source = ImageSource(name, origin, location, shape, counts, is_binary, validation, _digest(images))
+    classes = Labels(*(labels.get(split) for split in SPLITS))
+    return ImageSplits(images["train"], images["valid"], images.get("test"), source, classes)
 
 
 def first_images(splits: ImageSplits, count: int) -> ImageSplits:
@@ -141,17 +148,12 @@ def first_images(splits: ImageSplits, count: int) -> ImageSplits:
     Returns:
         New splits with a digest of their own.
     """
-    source = splits.source
-    present = {name: part for name in SPLITS if (part := getattr(splits, name)) is not None}
-    labels = {name: part for name in SPLITS if (part := getattr(splits.labels, name)) is not None}
-    return make_splits(
-        {name: part[:count] for name, part in present.items()},
-        {name: part[:count] for name, part in labels.items()},
-        name=source.name,
-        origin=source.origin,
-        location=source.location,
-        validation=source.validation,
+    images, labels = (
+        {name: part[:count] for name in SPLITS if (part := getattr(parts, name)) is not None}
+        for parts in (splits, splits.labels)
     )
+    same = {key: getattr(splits.source, key) for key in ("name", "origin", "location", "validation")}
+    return make_splits(images, labels, **same)
 
 
 def hold_out_last(parts: dict[str, Tensor], count: int) -> dict[str, Tensor]:

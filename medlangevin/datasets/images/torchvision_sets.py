@@ -9,13 +9,12 @@ import zipfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from medlangevin.datasets.images.splits import hold_out_last
+from medlangevin.datasets.images.splits import Found, hold_out_last
 from medlangevin.system.errors import MedlangevinError
 
 MNIST_VALIDATION = 10_000
@@ -32,22 +31,6 @@ class DownloadError(Exception):
     """torchvision could not fetch a set; the message is one line."""
 
 
-class Found(NamedTuple):
-    """What torchvision's files hold.
-
-    Attributes:
-        images: uint8 (N, C, H, W) by split.
-        labels: int64 (N,) by split.
-        location: Where they lie.
-        validation: In words where the validation images come from; empty where none are given.
-    """
-
-    images: dict[str, Tensor]
-    labels: dict[str, Tensor]
-    location: Path
-    validation: str = ""
-
-
 def _open(make: Callable[[], Any], location: Path, download: bool) -> Any:
     """Call torchvision; its errors become DownloadError or one line about the damaged files."""
     try:
@@ -61,10 +44,7 @@ def _open(make: Callable[[], Any], location: Path, download: bool) -> Any:
         ) from error
 
 
-def _mnist(root: Path, download: bool) -> Found | None:
-    location = root / "MNIST"
-    if not (download or location.is_dir()):
-        return None
+def _mnist(root: Path, download: bool, location: Path) -> Found:
     from torchvision.datasets import MNIST
 
     images, labels = {}, {}
@@ -76,18 +56,11 @@ def _mnist(root: Path, download: bool) -> Found | None:
                 f"{location} does not hold MNIST's {split} images unchanged; remove it and copy or download it anew"
             )
         images[split], labels[split] = part.data.unsqueeze(1), part.targets.long()
-    return Found(
-        hold_out_last(images, MNIST_VALIDATION),
-        hold_out_last(labels, MNIST_VALIDATION),
-        location,
-        f"the last {MNIST_VALIDATION} training images",
-    )
+    images, labels = hold_out_last(images, MNIST_VALIDATION), hold_out_last(labels, MNIST_VALIDATION)
+    return Found(images, labels, location, f"the last {MNIST_VALIDATION} training images")
 
 
-def _cifar10(root: Path, download: bool) -> Found | None:
-    location = root / "cifar-10-batches-py"
-    if not (download or location.is_dir()):
-        return None
+def _cifar10(root: Path, download: bool, location: Path) -> Found:
     from torchvision.datasets import CIFAR10
 
     images, labels = {}, {}
@@ -98,26 +71,21 @@ def _cifar10(root: Path, download: bool) -> Found | None:
     return Found(images, labels, location)
 
 
-def _svhn(root: Path, download: bool) -> Found | None:
+def _svhn(root: Path, download: bool, location: Path) -> Found:
     """The 73,257 training and 26,032 test images, without the extra ones; the test file may be absent."""
-    if not (download or (root / "train_32x32.mat").is_file()):
-        return None
     from torchvision.datasets import SVHN
 
     images, labels = {}, {}
     for split in ("train", "test"):
-        location = root / f"{split}_32x32.mat"
-        if download or location.is_file():
-            part = _open(partial(SVHN, root, split=split, download=download), location, download)
+        file = root / f"{split}_32x32.mat"
+        if download or file.is_file():
+            part = _open(partial(SVHN, root, split=split, download=download), file, download)
             images[split] = torch.from_numpy(np.ascontiguousarray(part.data))
             labels[split] = torch.from_numpy(part.labels)
-    return Found(images, labels, root / "train_32x32.mat")
+    return Found(images, labels, location)
 
 
-def _celeba(root: Path, download: bool) -> Found | None:
-    location = root / "celeba"
-    if not (download or location.is_dir()):
-        return None
+def _celeba(root: Path, download: bool, location: Path) -> Found:
     from torchvision.datasets import CelebA
 
     from medlangevin.datasets.images.celeba import read_celeba
@@ -128,9 +96,10 @@ def _celeba(root: Path, download: bool) -> Found | None:
     return Found(read_celeba(location, open_split), {}, location, "the published partition")
 
 
-READERS: dict[str, Callable[[Path, bool], Found | None]] = {
-    "mnist": _mnist,
-    "svhn": _svhn,
-    "cifar10": _cifar10,
-    "celeba": _celeba,
+# The reader of each set, and what its files lie in.
+READERS: dict[str, tuple[Callable[[Path, bool, Path], Found], str]] = {
+    "mnist": (_mnist, "MNIST"),
+    "svhn": (_svhn, "train_32x32.mat"),
+    "cifar10": (_cifar10, "cifar-10-batches-py"),
+    "celeba": (_celeba, "celeba"),
 }

@@ -1,11 +1,12 @@
 """Writing a run as a MONAI bundle: whole or not at all, and with nothing of the ears that it was trained on."""
 
 import shutil
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from medlangevin._version import __version__
-from medlangevin.inference.bundle.load import METADATA, MODELS, SECTION
-from medlangevin.inference.bundle.metadata import inference, metadata
+from medlangevin.inference.bundle.load import FORMAT, METADATA, MODELS, SECTION
 from medlangevin.runs.checkpoint import WEIGHTS
 from medlangevin.runs.folder import CheckpointName, checkpoint_folder
 from medlangevin.runs.load import load_run
@@ -15,33 +16,12 @@ from medlangevin.system.files import PARTIAL, atomic_folder, read_json, recover_
 
 INFERENCE = Path("configs/inference.json")
 README, LICENSE = Path("docs/README.md"), Path("LICENSE")
+# Of ``python -m monai.bundle``, which MONAI does not install by itself.
+FIRE = "0.5.0"
 FILES = {METADATA, INFERENCE, MODELS / WEIGHTS, README, LICENSE}
 
-_README = """\
-# Synthetic cochlea CT: {name}
-
-A {kind} of aligned cochlea crops from temporal-bone CT, trained with medlangevin. {grid} voxels, CT numbers from
-{low:g} to {high:g} HU. In this folder, with medlangevin {version} or later and fire installed:
-
-    python -m monai.bundle run --config_file configs/inference.json --count 10 --seed 0 --output_dir out
-    python -m monai.bundle run encode --config_file configs/inference.json --image ear_ct.nii.gz --output_dir out
-
-The first writes out/samples/synthetic-0001_ct.nii.gz and so on: HU on the grid of the training crops, each with a JSON
-file that says SYNTHETIC. The second writes out/latents.tsv: the posterior mean of the latent of a crop (or of each crop
-in a folder) that medlangevin preprocess wrote for the same reference. Elsewhere than in this folder add --bundle_root.
-
-In Python: `medlangevin.load_bundle("FOLDER").sample(10)`.
-
-The weights are safetensors; the configuration holds no expressions. There is no model.pt, as nothing here is unpickled.
-Not a medical device. Who trained the model knows the data; metadata.json has room for authors and copyright.
-"""
-_LICENSE = """\
-The configuration and the text of this bundle come from medlangevin {version}, under the Apache License, Version 2.0:
-https://www.apache.org/licenses/LICENSE-2.0
-
-That licence does not cover the weights in models/. They were made by whoever trained the model, from their own data.
-Their terms: not stated.
-"""
+# What is the same in every bundle: null in metadata.json, and names in braces, stand for what is not.
+_TEMPLATES = Path(__file__).with_name("files")
 
 
 def export(run_dir: Path | str, bundle: Path | str, *, checkpoint: CheckpointName = "best") -> Path:
@@ -56,20 +36,56 @@ def export(run_dir: Path | str, bundle: Path | str, *, checkpoint: CheckpointNam
     _require_ours(bundle)
     run = load_run(run_dir, checkpoint=checkpoint)
     about = metadata(run, checkpoint)
+    low, high = run.config.data.window_hu
+    grid = sizes(run.crop_grid().shape)
+    words = {"name": run.name, "kind": run.config.model.kind, "grid": grid, "low": low, "high": high}
+    words["version"] = __version__
     with atomic_folder(bundle) as folder:
         write_json(folder / METADATA, about)
-        write_json(folder / INFERENCE, inference())
-        write_text(folder / README, _readme(run))
-        write_text(folder / LICENSE, _LICENSE.format(version=__version__))
+        write_json(folder / INFERENCE, read_json(_TEMPLATES / INFERENCE.name))
+        for path in (README, LICENSE):
+            write_text(folder / path, (_TEMPLATES / path.name).read_text(encoding="utf-8").format(**words))
         (folder / MODELS).mkdir()
         shutil.copyfile(checkpoint_folder(run.directory, checkpoint) / WEIGHTS, folder / MODELS / WEIGHTS)
     return bundle
 
 
-def _readme(run: Run) -> str:
-    low, high = run.config.data.window_hu
-    grid = sizes(run.crop_grid().shape)
-    return _README.format(name=run.name, kind=run.config.model.kind, grid=grid, low=low, high=high, version=__version__)
+def metadata(run: Run, checkpoint: CheckpointName) -> dict[str, Any]:
+    """The content of metadata.json: MONAI's keys, and ours in a section of their own. Nothing of a person."""
+    grid, window, size = run.crop_grid(), run.config.data.window_hu, run.model.latent_dim
+    about = read_json(_TEMPLATES / METADATA.name)
+    image, latent = about["network_data_format"]["inputs"]["image"], about["network_data_format"]["outputs"]["pred"]
+    meaning = f"HU from {window[0]:g} to {window[1]:g}, clipped, mapped linearly to 0 to 1"
+    image.update(spatial_shape=list(grid.shape), channel_def={"0": meaning})
+    latent.update(num_channels=size, channel_def={str(index): f"z{index + 1}" for index in range(size)})
+    return about | {
+        "changelog": {about["version"]: f"exported by medlangevin {__version__}"},
+        "monai_version": version("monai"),
+        "pytorch_version": version("torch").split("+")[0],
+        "numpy_version": version("numpy"),
+        "required_packages_version": {
+            "medlangevin": __version__,
+            "fire": FIRE,
+            **{name: version(name) for name in ("nibabel", "safetensors")},
+        },
+        "name": f"Synthetic cochlea CT ({run.name})",
+        "description": (
+            f"A latent-variable model ({run.config.model.kind}, {size} latent dimensions) of aligned cochlea crops "
+            "from temporal-bone CT, trained with medlangevin. It draws new crops from its prior and gives the "
+            "posterior mean of the latent of a crop on the same grid."
+        ),
+        "decoder_data_format": {"inputs": {"latent": latent}, "outputs": {"pred": image}},
+        SECTION: {
+            "format": FORMAT,
+            "name": run.name,
+            "checkpoint": checkpoint,
+            "epoch": run.state.epoch,
+            "window_hu": list(window),
+            "affine": grid.affine.tolist(),
+            "shape": list(grid.shape),
+            "model": run.config.model.model_dump(mode="json"),
+        },
+    }
 
 
 def _require_ours(bundle: Path) -> None:
