@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pydicom
@@ -21,7 +21,7 @@ PLACE = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
 # Anonymisers write such birth dates, the same for everybody.
 LAST_PLACEHOLDER_YEAR = "1900"
 
-Tags = pydicom.Dataset | Mapping[str, Any]
+Tags: TypeAlias = pydicom.Dataset | Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ def make_header(common: dict[str, Any], tags: Tags, **further: Any) -> SliceHead
     return SliceHeader(
         **common,
         **further,
-        **dict(zip(("position", "orientation", "spacing_mm"), place, strict=True)),
+        **place,
         acquisition=tag_text(tags, "AcquisitionNumber"),
         slope=slope,
         intercept=intercept,
@@ -183,8 +183,8 @@ def _thickness_mm(value: Any) -> float:
     return found if math.isfinite(found) and found > 0 else 0.0
 
 
-def _placement(tags: Tags) -> list[tuple[float, ...]]:
-    """Where a slice lies: position (3), orientation (6) and spacing (2)."""
+def _placement(tags: Tags) -> dict[str, Any]:
+    """The fields that say where a slice lies."""
     place = [tuple(float(value) for value in tags.get(name) or ()) for name in PLACE]
     if [len(values) for values in place] != [3, 6, 2] or not np.isfinite(np.concatenate(place)).all():
         raise UnusableSeriesError(rejection.NO_GEOMETRY)
@@ -195,7 +195,7 @@ def _placement(tags: Tags) -> list[tuple[float, ...]]:
     products = np.array([row @ row, column @ column, row @ column])
     if np.abs(products - [1, 1, 0]).max() >= 1e-3:
         raise UnusableSeriesError(rejection.ORIENTATION)
-    return place
+    return dict(zip(("position", "orientation", "spacing_mm"), place, strict=True))
 
 
 def _person_key(data: pydicom.Dataset) -> str:
