@@ -256,8 +256,7 @@ def _saved_persons(out: Path) -> dict[str, Any]:
     file = out / STATUS
     saved = read_json(file) if file.is_file() else {"persons": {}}
     with _damage_as(f"{file} is damaged; delete it, and its ears are made again"):
-        persons: dict[str, Any] = dict(saved["persons"].items())
-    return persons
+        return dict(saved["persons"].items())
 
 
 def _is_whole(out: Path, outcome: Outcome) -> bool:
