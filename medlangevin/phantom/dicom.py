@@ -36,31 +36,23 @@ class HeaderVariant:
     side_in_header: bool = False
 
 
-@dataclass(frozen=True)
-class Patient:
-    """An invented patient: what the headers say of them."""
-
-    name: str
-    patient_id: str
-    birth_date: str
-    sex: str
-    address: str
-    accession_number: str
-    study_date: str
-
-    def identifying_strings(self) -> list[str]:
-        """List what a de-identified copy must not contain.
-
-        Returns:
-            The strings, sorted.
-        """
-        return sorted(
-            [self.name, self.patient_id, self.birth_date, self.address, self.accession_number, _REFERRER, _HOSPITAL]
-        )
-
-
+# An invented patient: what the headers say of them, by keyword.
+Patient = dict[str, str]
 _HOSPITAL = "TEST HOSPITAL (INVENTED)"
 _REFERRER = "REFERRER^TEST^DR"
+
+
+def identifying_strings(patient: Patient) -> list[str]:
+    """List what a de-identified copy must not contain.
+
+    Args:
+        patient: What the headers say of the patient.
+
+    Returns:
+        The strings, sorted.
+    """
+    told = (value for tag, value in patient.items() if tag not in ("PatientSex", "StudyDate"))
+    return sorted([*told, _REFERRER, _HOSPITAL])
 
 
 def make_uid(*parts: object) -> str:
@@ -87,15 +79,15 @@ def invent_patient(index: int, rng: np.random.Generator) -> Patient:
         The patient.
     """
     family, given = rng.choice(["MUSTERMANN", "SAMPLE", "TESTER", "DOE"]), rng.choice(["ERIKA", "ALEX", "JO", "KIM"])
-    return Patient(
-        name=f"{family}^{given}^{index:04d}",
-        patient_id=f"TEST{rng.integers(10**6):06d}",
-        birth_date=f"19{rng.integers(30, 99)}{rng.integers(1, 13):02d}{rng.integers(1, 28):02d}",
-        sex=str(rng.choice(["F", "M", "O"])),
-        address=f"{rng.integers(1, 99)} INVENTED ROAD, TESTVILLE",
-        accession_number=f"ACC{rng.integers(10**7):07d}",
-        study_date=f"20{rng.integers(10, 24)}{rng.integers(1, 13):02d}{rng.integers(1, 28):02d}",
-    )
+    return {
+        "PatientName": f"{family}^{given}^{index:04d}",
+        "PatientID": f"TEST{rng.integers(10**6):06d}",
+        "PatientBirthDate": f"19{rng.integers(30, 99)}{rng.integers(1, 13):02d}{rng.integers(1, 28):02d}",
+        "PatientSex": str(rng.choice(["F", "M", "O"])),
+        "PatientAddress": f"{rng.integers(1, 99)} INVENTED ROAD, TESTVILLE",
+        "AccessionNumber": f"ACC{rng.integers(10**7):07d}",
+        "StudyDate": f"20{rng.integers(10, 24)}{rng.integers(1, 13):02d}{rng.integers(1, 28):02d}",
+    }
 
 
 def choose_variant(rng: np.random.Generator) -> HeaderVariant:
@@ -126,9 +118,10 @@ def _study_header(patient: Patient, variant: HeaderVariant, side: str, series_ui
     header.SpecificCharacterSet = "ISO_IR 100"
     header.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
     header.SOPClassUID = CTImageStorage
-    header.StudyDate = header.SeriesDate = header.AcquisitionDate = header.ContentDate = patient.study_date
+    for tag, value in patient.items():
+        setattr(header, tag, value)
+    header.SeriesDate = header.AcquisitionDate = header.ContentDate = patient["StudyDate"]
     header.StudyTime = header.SeriesTime = header.AcquisitionTime = header.ContentTime = "120000"
-    header.AccessionNumber = patient.accession_number
     header.Modality = "CT"
     header.Manufacturer = "medlangevin digital phantom"
     header.InstitutionName = _HOSPITAL
@@ -136,11 +129,6 @@ def _study_header(patient: Patient, variant: HeaderVariant, side: str, series_ui
     header.StudyDescription = "TEST DATA digital cochlea phantom"
     told = {"R": " RIGHT", "L": " LEFT"}[side] if variant.side_in_header else ""
     header.SeriesDescription = f"TEMPORAL BONE{told}"
-    header.PatientName = patient.name
-    header.PatientID = patient.patient_id
-    header.PatientBirthDate = patient.birth_date
-    header.PatientSex = patient.sex
-    header.PatientAddress = patient.address
     header.BodyPartExamined = "HEAD"
     header.KVP = "120"
     header.ConvolutionKernel = "U75u"

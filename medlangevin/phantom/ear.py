@@ -5,7 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from medlangevin.phantom.dicom import HeaderVariant, Patient, choose_variant, invent_patient, make_uid
+from medlangevin.phantom.dicom import (
+    HeaderVariant,
+    Patient,
+    choose_variant,
+    identifying_strings,
+    invent_patient,
+    make_uid,
+)
 from medlangevin.phantom.frame import FloatArray, apply, rotation_matrix
 from medlangevin.phantom.measures import cochlea_points, cochlear_measures, landmarks, reference_to_ear
 from medlangevin.phantom.render import Anatomy, Tissues
@@ -200,6 +207,6 @@ def truth(ear: PhantomEar) -> dict[str, Any]:
             "head_rotation_deg": _rounded(ear.rotation_deg),
         },
         "dicom": asdict(ear.variant),
-        "identifying_strings_in_headers": ear.patient.identifying_strings(),
+        "identifying_strings_in_headers": identifying_strings(ear.patient),
         "ears": [_ear_truth(ear)],
     }

@@ -8,17 +8,8 @@ from typing import NamedTuple
 
 import SimpleITK as sitk
 
-from medlangevin.imaging.cohort.groupwise import (
-    ENOUGH_EARS,
-    Ears,
-    MeanEar,
-    PersonEars,
-    PersonScan,
-    Places,
-    Round,
-    iterate,
-    person_ears,
-)
+from medlangevin.imaging.cohort import groupwise
+from medlangevin.imaging.cohort.groupwise import ENOUGH_EARS, PersonEars, PersonScan, Round
 from medlangevin.imaging.cohort.person import volumes
 from medlangevin.imaging.cohort.preprocess import single_threaded
 from medlangevin.imaging.cohort.summary import Problem
@@ -62,12 +53,12 @@ class Task(NamedTuple):
 
     number: int
     series: tuple[Series, ...]
-    known: Places
+    known: groupwise.Places
 
 
 def build_reference(
     scans: Sequence[sitk.Image], start: Reference, *, anchor: Reference | None = None, iterations: int = ITERATIONS
-) -> MeanEar:
+) -> groupwise.MeanEar:
     """Average the ears in scans into a reference.
 
     Stops when the ears move by less than 0.05 mm on average.
@@ -86,13 +77,13 @@ def build_reference(
             result is blurred.
     """
 
-    def one_round(now: Round, known: dict[int, Places]) -> Ears:
+    def one_round(now: Round, known: dict[int, groupwise.Places]) -> groupwise.Ears:
         matcher = Matcher(now.reference)
         for number, scan in enumerate(scans):
             volumes = [PersonScan(0, 0, scan, 1)]
-            yield number, person_ears(volumes, known.get(number, {}), matcher, now)
+            yield number, groupwise.person_ears(volumes, known.get(number, {}), matcher, now)
 
-    return iterate(one_round, start, anchor or start, iterations)
+    return groupwise.iterate(one_round, start, anchor or start, iterations)
 
 
 def build_reference_from_folder(
@@ -136,7 +127,7 @@ def build_reference_from_folder(
         raise MedlangevinError(f"no CT series in {raw}; give a folder with CT of the temporal bone")
     rounds = 0
 
-    def one_round(now: Round, known: dict[int, Places]) -> Ears:
+    def one_round(now: Round, known: dict[int, groupwise.Places]) -> groupwise.Ears:
         nonlocal rounds
         rounds += 1
         tasks = [Task(number, group, known.get(number, {})) for number, group in enumerate(groups)]
@@ -148,7 +139,7 @@ def build_reference_from_folder(
                     yield task.number, found
 
     single_threaded()
-    built = iterate(one_round, start, start if reference is None else anchor, iterations)
+    built = groupwise.iterate(one_round, start, start if reference is None else anchor, iterations)
     _write(built.reference, out_file)
     failures = [
         Problem(groups[person][number].folder, "", reason.text, reason.advice)
@@ -205,7 +196,7 @@ def _find(task: Task) -> PersonEars:
     now, matcher = _prepared
     problems: list[tuple[int, Reason]] = []
     try:
-        found, refused = person_ears(_read(task, problems), task.known, matcher, now)
+        found, refused = groupwise.person_ears(_read(task, problems), task.known, matcher, now)
     except Exception as error:
         # One odd scan must not end the work. The message could hold a path: only its kind is told.
         text = f"it could not be processed ({type(error).__name__})"

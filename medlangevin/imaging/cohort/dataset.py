@@ -11,6 +11,7 @@ from medlangevin.system.files import write_json, write_text, write_tsv
 
 SPLIT_SHARES = {"test": 0.15, "validation": 0.15}
 FEWEST_PEOPLE = 3
+FAILURE_COLUMNS = ("study", "subject", "code", "reason", "what_to_do")
 DESCRIPTION = (
     "Cochlea crops, 60 x 50 x 50 voxels of 0.2 mm, int16 HU, in the reference frame; left ears mirrored to right"
 )
@@ -55,7 +56,9 @@ def write_index_files(out: Path, outcomes: list[Outcome], other_failures: list[d
     outcomes = sorted(outcomes, key=lambda item: item.subject)
     ears = [ear for outcome in outcomes for ear in outcome.ears]
     splits = split_by_person([ear["subject"] for ear in ears])
-    _write_failures(out, outcomes, other_failures)
+    failures = [{**row, "subject": outcome.subject} for outcome in outcomes for row in outcome.failures]
+    failures += [{**row, "subject": ""} for row in other_failures]
+    write_tsv(out / "failures.tsv", [FAILURE_COLUMNS, *([row[name] for name in FAILURE_COLUMNS] for row in failures)])
     write_text(out / "qc" / "index.html", page(outcomes, other_failures))
     rows = [
         (f"sub-{outcome.subject}", "".join(sorted(ear["side"] for ear in outcome.ears)), splits[outcome.subject])
@@ -69,10 +72,3 @@ def write_index_files(out: Path, outcomes: list[Outcome], other_failures: list[d
         image = f"crops/{ear_name(ear['subject'], ear['side'])}.nii.gz"
         entries[split].append({"image": image, "subject": ear["subject"], "side": ear["side"], "split": split})
     write_json(out / "dataset.json", entries)
-
-
-def _write_failures(out: Path, outcomes: list[Outcome], other: list[dict[str, str]]) -> None:
-    rows = [{**row, "subject": outcome.subject} for outcome in outcomes for row in outcome.failures]
-    rows += [{**row, "subject": ""} for row in other]
-    columns = ("study", "subject", "code", "reason", "what_to_do")
-    write_tsv(out / "failures.tsv", [columns, *([row[name] for name in columns] for row in rows)])

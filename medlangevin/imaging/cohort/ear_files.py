@@ -120,7 +120,7 @@ def write_failed(subject: str, ear: CroppedEar, out: Path, reference: Reference)
 
 
 def _record(subject: str, ear: CroppedEar) -> dict[str, Any]:
-    figures, verdict = ear.found.figures, ear.found.verdict
+    verdict = ear.found.verdict
     return {
         "subject": subject,
         "side": ear.side,
@@ -128,19 +128,9 @@ def _record(subject: str, ear: CroppedEar) -> dict[str, Any]:
         "verdict": verdict.word,
         "code": verdict.code,
         "why": verdict.why,
-        "ncc": _finite_or_none(figures.fit.ncc),
-        "labyrinth_ncc": _finite_or_none(figures.fit.labyrinth_ncc),
-        "mirror_ncc": _finite_or_none(figures.mirror_ncc),
-        "runner_up_ncc": _finite_or_none(figures.fit.runner_up_ncc),
-        "coil_ncc": _finite_or_none(figures.coil.ncc),
-        "coil_weakest_ncc": _finite_or_none(figures.coil.weakest_ncc),
-        "agreement_mm": _finite_or_none(figures.fit.agreement_mm),
-        "residual_mm": _finite_or_none(figures.fit.residual_mm),
-        "coverage": _finite_or_none(figures.coverage),
-        "step_ratio": _finite_or_none(figures.step_ratio),
+        # JSON has no infinity (no second start led anywhere) and no NaN (no blocks were matched).
+        **{
+            name: round(float(value), 4) if np.isfinite(value) else None
+            for name, value in ear.found.figures.values.items()
+        },
     }
-
-
-def _finite_or_none(value: float) -> float | None:
-    """Rounded for JSON, which has no infinity (no second start led anywhere) and no NaN (no blocks were matched)."""
-    return round(float(value), 4) if np.isfinite(value) else None

@@ -33,10 +33,7 @@ def mean_image(total: NDArray[np.integer], count: NDArray[np.integer], grid: Gri
     """
     mean = np.rint(total / np.maximum(count, 1))
     nearest = distance_transform_edt(count == 0, return_distances=False, return_indices=True)
-    image = sitk.GetImageFromArray(mean[tuple(nearest)].astype(np.float32))
-    image.SetOrigin(grid.origin_mm)
-    image.SetSpacing([grid.spacing_mm] * 3)
-    return image
+    return grid.image(mean[tuple(nearest)].astype(np.float32))
 
 
 def detail_hu(hu: NDArray[np.number], grid: Grid) -> float:

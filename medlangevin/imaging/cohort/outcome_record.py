@@ -26,25 +26,22 @@ def read_outcome(record: Any) -> Outcome:
         ValueError: Likewise.
     """
     outcome = Outcome(**record)
-    if not PSEUDONYM.fullmatch(outcome.subject) or not isinstance(outcome.inputs, str):
-        raise ValueError("no pseudonym")
-    if any(not isinstance(getattr(outcome, item.name), list) for item in fields(Outcome)[2:]):
+    if not all(isinstance(getattr(outcome, item.name), list) for item in fields(Outcome)[2:]):
         raise ValueError("no lists")
     require_rows([*outcome.failures, *outcome.notes])
-    for ear in outcome.ears:
-        if not isinstance(ear["sha256"], str):
-            raise ValueError("no digest")
-    for ear in (*outcome.ears, *outcome.failed):
-        words = [ear[name] for name in ("series", "code", "why")]
-        sound = ear["subject"] == outcome.subject and ear["side"] in ("L", "R") and ear["verdict"] in VERDICTS
-        numbers = [ear.get(key) for key, _, _ in FIGURES]
-        if (
-            not sound
-            or not all(isinstance(word, str) for word in words)
-            or not isinstance(ear["ncc"], int | float)
-            or not all(isinstance(number, int | float | None) for number in numbers)
-        ):
-            raise ValueError("no record of an ear")
+    ears = [*outcome.ears, *outcome.failed]
+    words = [outcome.inputs, *(ear["sha256"] for ear in outcome.ears)]
+    words += [ear[name] for ear in ears for name in ("series", "code", "why")]
+    numbers = [ear.get(key) for ear in ears for key, _, _ in FIGURES]
+    if not (
+        PSEUDONYM.fullmatch(outcome.subject)
+        and all(isinstance(word, str) for word in words)
+        and all(isinstance(number, int | float | None) for number in numbers)
+        and all(isinstance(ear["ncc"], int | float) for ear in ears)
+        and all(ear["subject"] == outcome.subject for ear in ears)
+        and all(ear["side"] in ("L", "R") and ear["verdict"] in VERDICTS for ear in ears)
+    ):
+        raise ValueError("not what preprocess writes of a person")
     return outcome
 
 

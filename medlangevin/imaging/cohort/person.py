@@ -96,11 +96,12 @@ def process_person(person: Person, out: Path, matcher: Matcher) -> Outcome:
             best[ear.side] = taken
             if other.found.verdict.word != "failed":
                 notes.append(_other_series(taken, other))
-    usable = {side: ear for side, ear in sorted(best.items()) if ear.found.verdict.word != "failed"}
-    written = [write_ear(person.subject, ear, out, matcher.reference, person.provenance) for ear in usable.values()]
-    failed = [
-        write_failed(person.subject, best[side], out, matcher.reference) for side in sorted(best) if side not in usable
-    ]
+    written, failed = [], []
+    for _, ear in sorted(best.items()):
+        if ear.found.verdict.word == "failed":
+            failed.append(write_failed(person.subject, ear, out, matcher.reference))
+        else:
+            written.append(write_ear(person.subject, ear, out, matcher.reference, person.provenance))
     if written:
         notes += [item for item in failures if item["code"] in BESIDE_A_GOOD_SERIES]
         failures = [item for item in failures if item["code"] not in BESIDE_A_GOOD_SERIES]

@@ -106,6 +106,10 @@ def preprocess(
         new = _work_through(todo, out, workers, (reference, method), finished_before=len(done))
         outcomes = done | new
         removed = finish(out, outcomes, failures, alone=alone) if shard is None else 0
+    passed_over: Counter[str] = Counter()
+    for item in found.passed_over:
+        if not item.reason.failure:
+            passed_over[item.reason.text] += item.files
     unused = [(item, DUPLICATE.text, DUPLICATE.advice) for item in copies]
     unused += [(item, *NOT_NAMED) for item in chosen.left_out]
     return PreprocessSummary(
@@ -119,7 +123,7 @@ def preprocess(
         files=found.files,
         series=sum(len(person.series) for person in persons),
         resumed=len(done),
-        passed_over=_passed_over_counts(found),
+        passed_over=dict(passed_over.most_common()),
         shard=shard,
         removed=removed,
     )
@@ -223,12 +227,4 @@ def _note(outcome: Outcome) -> str:
 
 def _passed_over_entry(item: PassedOver, key: bytes) -> dict[str, str]:
     text = f"{item.reason.text} ({item.files} file{'s' if item.files > 1 else ''})"
-    return failure_row(series_hash(key, item.series_uid), Reason(item.reason.code, text, item.reason.advice))
-
-
-def _passed_over_counts(found: Ingest) -> dict[str, int]:
-    counts: Counter[str] = Counter()
-    for item in found.passed_over:
-        if not item.reason.failure:
-            counts[item.reason.text] += item.files
-    return dict(counts.most_common())
+    return failure_row(series_hash(key, item.series_uid), item.reason.with_text(text))

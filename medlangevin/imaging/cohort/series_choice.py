@@ -93,17 +93,11 @@ def why_better(taken: RankedEar, other: RankedEar) -> str:
     Returns:
         The first difference between their ranks, as the end of a sentence.
     """
-    for first, second, text in zip(
-        taken.rank,
-        other.rank,
-        (
-            f"its registration is trusted more ({taken.found.verdict.word}, here {other.found.verdict.word})",
-            "its reconstruction kernel is sharper",
-            f"its voxels are finer ({taken.spacing_mm:.2g} mm, here {other.spacing_mm:.2g} mm)",
-            f"it fits the reference better (correlation {taken.found.fit.ncc:.3f}, here {other.found.fit.ncc:.3f})",
-        ),
-        strict=True,
-    ):
-        if first != second:
-            return text
-    return "both are equally good, and it comes first"
+    texts = (
+        f"its registration is trusted more ({taken.found.verdict.word}, here {other.found.verdict.word})",
+        "its reconstruction kernel is sharper",
+        f"its voxels are finer ({taken.spacing_mm:.2g} mm, here {other.spacing_mm:.2g} mm)",
+        f"it fits the reference better (correlation {taken.found.fit.ncc:.3f}, here {other.found.fit.ncc:.3f})",
+    )
+    differences = (text for first, second, text in zip(taken.rank, other.rank, texts, strict=True) if first != second)
+    return next(differences, "both are equally good, and it comes first")

@@ -6,7 +6,7 @@ time, and a killed one loses only the person that it worked on. Parts become ``s
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -128,7 +128,9 @@ def finished(out: Path, persons: dict[str, str]) -> dict[str, Outcome]:
         MedlangevinError: A record is damaged.
     """
     done = {}
-    for file, record in _records(out, persons):
+    saved, parts = _saved_persons(out), [_part(out, subject) for subject in persons]
+    records = [(out / STATUS, saved[subject]) for subject in persons if subject in saved]
+    for file, record in records + [(part, read_json(part)) for part in parts if part.is_file()]:
         with _damage_as(f"{file} is damaged; delete it, and its ears are made again"):
             outcome = read_outcome(record)
             retried = any(row["code"] in RETRIED_CODES for row in outcome.failures)
@@ -243,21 +245,12 @@ def _damage_as(message: str) -> Iterator[None]:
         raise MedlangevinError(message) from error
 
 
-def _records(out: Path, persons: Iterable[str]) -> Iterator[tuple[Path, Any]]:
-    saved = _saved_persons(out)
-    yield from ((out / STATUS, saved[subject]) for subject in persons if subject in saved)
-    for part in (_part(out, subject) for subject in persons):
-        if part.is_file():
-            yield part, read_json(part)
-
-
 def _saved_persons(out: Path) -> dict[str, Any]:
     """The records in ``status.json`` by pseudonym, as they are there; none without the file."""
     file = out / STATUS
     saved = read_json(file) if file.is_file() else {"persons": {}}
     with _damage_as(f"{file} is damaged; delete it, and its ears are made again"):
-        persons: dict[str, Any] = dict(saved["persons"].items())
-    return persons
+        return dict(saved["persons"].items())
 
 
 def _is_whole(out: Path, outcome: Outcome) -> bool:

@@ -156,11 +156,9 @@ def frame_shape(code: bytes, syntax: str) -> tuple[int, int]:
     Raises:
         ValueError: There is no grey image, or the codec is another.
     """
-    if syntax in JPEG_2000:
-        return _jpeg_2000_shape(code)
-    if syntax in JPEG:
-        return _jpeg_shape(code)
-    raise ValueError("unknown compression")
+    if syntax not in JPEG_2000 | JPEG:
+        raise ValueError("unknown compression")
+    return _jpeg_2000_shape(code) if syntax in JPEG_2000 else _jpeg_shape(code)
 
 
 def _jpeg_2000_shape(code: bytes) -> tuple[int, int]:

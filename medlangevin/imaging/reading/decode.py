@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from medlangevin.imaging.reading import rejection
 from medlangevin.imaging.reading.consistency import continuity_problem, odd_slices
-from medlangevin.imaging.reading.geometry import Geometry, Stack, grid_problem, shear_problem
+from medlangevin.imaging.reading.geometry import Geometry, Stack, grid_problems
 from medlangevin.imaging.reading.rejection import UnusableSeriesError
 from medlangevin.imaging.reading.slice_pixels import AIR_HU, read_slices, whole_hu
 from medlangevin.imaging.reading.volume_file import load_volume
@@ -37,8 +37,7 @@ def read_stack(stack: Stack) -> sitk.Image:
     for index, values in enumerate(chain([first], slices)):
         volume[index] = values
     volume, geometry = _without_odd_ends(volume, stack.geometry)
-    problem = continuity_problem(volume) or grid_problem(geometry)
-    if problem is not None:
+    for problem in filter(None, (continuity_problem(volume), *grid_problems(geometry))):
         raise UnusableSeriesError(problem)
     return _image(volume, geometry)
 
@@ -56,9 +55,8 @@ def read_volume_file(path: Path) -> sitk.Image:
         UnusableSeriesError: The file cannot be read, or its grid or values are not those of a temporal bone.
     """
     values, geometry = load_volume(path)
-    for problem in (grid_problem(geometry), shear_problem(geometry)):
-        if problem is not None:
-            raise UnusableSeriesError(problem)
+    for problem in grid_problems(geometry):
+        raise UnusableSeriesError(problem)
     return _image(whole_hu(np.nan_to_num(values, nan=AIR_HU, posinf=AIR_HU, neginf=AIR_HU)), geometry)
 
 
@@ -75,13 +73,9 @@ def _image(volume: NDArray[np.int16], geometry: Geometry) -> sitk.Image:
     image.SetOrigin(geometry.origin.tolist())
     image.SetSpacing(geometry.spacing_mm.tolist())
     image.SetDirection(geometry.direction.ravel().tolist())
-    _check_hu(image)
-    return image
-
-
-def _check_hu(image: sitk.Image) -> None:
-    """Temporal bone always holds bone; values that never reach it are not HU (or not of a head)."""
-    high = float(np.percentile(sitk.GetArrayViewFromImage(image), 99.9))
+    # Temporal bone always holds bone; values that never reach it are not HU (or not of a head).
+    high = float(np.percentile(volume, 99.9))
     if high < 600:
         text = f"no bone in it (99.9 % of the values lie below {high:.0f}): not HU, or not a temporal bone"
         raise UnusableSeriesError(rejection.NO_BONE.with_text(text))
+    return image

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import product
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -116,10 +117,6 @@ def _without_copies(slices: Iterable[SliceHeader], identity: Callable[[SliceHead
     return list(kept.values())
 
 
-def _acquisition(item: SliceHeader) -> Any:
-    return item.acquisition
-
-
 def _field_of_view(item: SliceHeader) -> Any:
     return tuple(np.round(np.reshape(item.orientation, (2, 3)) @ item.position, 1) + 0.0)
 
@@ -129,7 +126,11 @@ def _file_of_frames(item: SliceHeader) -> Any:
 
 
 # What tells volumes at the same heights apart.
-VOLUME_KEYS = [_acquisition, _field_of_view, lambda item: (_acquisition(item), _field_of_view(item))]
+VOLUME_KEYS: list[Callable[[SliceHeader], Any]] = [
+    attrgetter("acquisition"),
+    _field_of_view,
+    lambda item: (item.acquisition, _field_of_view(item)),
+]
 
 
 def _parted(ordered: list[SliceHeader], rules: list[Callable[[SliceHeader], Any]]) -> list[list[SliceHeader]] | None:
@@ -174,7 +175,7 @@ def _even_parts(ordered: list[SliceHeader]) -> list[tuple[tuple[SliceHeader, ...
 def _problems(stack: Stack | None) -> list[Reason]:
     if stack is None:
         return [rejection.TOO_FEW_SLICES]
-    found = [problem for problem in (grid_problem(stack.geometry), shear_problem(stack.geometry)) if problem]
+    found = grid_problems(stack.geometry)
     positions = np.array([item.position for item in stack.slices])
     even = np.linspace(positions[0], positions[-1], len(positions))
     if np.abs(positions - even).max() > 0.1:
@@ -182,41 +183,31 @@ def _problems(stack: Stack | None) -> list[Reason]:
     return found
 
 
-def shear_problem(geometry: Geometry) -> Reason | None:
-    """Refuse slices sheared too far against each other, by a gantry tilt or in a volume file.
+def grid_problems(geometry: Geometry) -> list[Reason]:
+    """Refuse voxels that are too coarse, else a volume too small to hold a cochlea; and slices sheared too far.
 
     Args:
         geometry: The grid.
 
     Returns:
-        The reason; None up to 30 degrees.
+        The reasons; none for voxels up to 0.7 mm in at least 10 mm, sheared by up to 30 degrees (by a gantry tilt or
+        in a volume file).
     """
-    if geometry.tilt_deg <= MAX_TILT_DEG:
-        return None
-    text = f"the slices are sheared by {geometry.tilt_deg:.0f} degrees (limit {MAX_TILT_DEG:.0f})"
-    return rejection.TILT.with_text(text)
-
-
-def grid_problem(geometry: Geometry) -> Reason | None:
-    """Refuse voxels that are too coarse, or a volume that is too small to hold a cochlea.
-
-    Args:
-        geometry: The grid.
-
-    Returns:
-        The reason; None for voxels up to 0.7 mm in at least 10 mm.
-    """
+    found = []
     spacing = geometry.spacing_mm
+    extent = spacing * geometry.size
     if spacing.max() > MAX_SPACING_MM or spacing.min() <= 0:
         shown = " x ".join(f"{value:.3g}" for value in spacing)
         text = f"voxels of {shown} mm are too coarse (limit {MAX_SPACING_MM} mm)"
-        return rejection.TOO_COARSE.with_text(text)
-    extent = spacing * geometry.size
-    if extent.min() < MIN_EXTENT_MM:
+        found.append(rejection.TOO_COARSE.with_text(text))
+    elif extent.min() < MIN_EXTENT_MM:
         shown = " x ".join(f"{value:.0f}" for value in extent)
         text = f"a volume of {shown} mm is too small to hold a cochlea ({MIN_EXTENT_MM:.0f} mm needed)"
-        return rejection.TOO_SMALL.with_text(text)
-    return None
+        found.append(rejection.TOO_SMALL.with_text(text))
+    if geometry.tilt_deg > MAX_TILT_DEG:
+        text = f"the slices are sheared by {geometry.tilt_deg:.0f} degrees (limit {MAX_TILT_DEG:.0f})"
+        found.append(rejection.TILT.with_text(text))
+    return found
 
 
 def affine_geometry(affine: NDArray[np.float64], size: tuple[int, int, int]) -> Geometry:

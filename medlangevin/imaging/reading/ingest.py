@@ -1,6 +1,7 @@
 """Find the CT series in any folder tree: headers by pydicom, grouped by series; all else is named and passed over."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -98,7 +99,7 @@ def ingest(raw: Path, *, workers: int = 0) -> Ingest:
     """
     slices: list[SliceHeader] = []
     common: dict[Any, Any] = {}
-    rejected: dict[tuple[Path, Reason, str], int] = {}
+    rejected: Counter[tuple[Path, Reason, str]] = Counter()
     volumes: list[Series] = []
     others: list[Path] = []
     closed: list[Path] = []
@@ -112,9 +113,8 @@ def ingest(raw: Path, *, workers: int = 0) -> Ingest:
     for path, headers in read_many(others, workers=workers):
         slices += (_sharing(header, common) for header in headers.slices)
         if headers.reason is not None:
-            key = (path.parent, headers.reason, headers.series_uid)
-            rejected[key] = rejected.get(key, 0) + 1
-    rejected |= {(folder, rejection.CLOSED_FOLDER, ""): 1 for folder in closed}
+            rejected[path.parent, headers.reason, headers.series_uid] += 1
+    rejected.update((folder, rejection.CLOSED_FOLDER, "") for folder in closed)
     series = [Series(group[0].person, group[0].series_uid, tuple(group)) for group in _grouped(slices)]
     return Ingest(
         series=tuple(sorted(series + volumes, key=lambda item: (item.person, item.series_uid, str(item.folder)))),
@@ -138,11 +138,10 @@ def _grouped(headers: list[SliceHeader]) -> list[list[SliceHeader]]:
         # Some archives use a series UID again in another study.
         key = (header.person, header.study_uid, series, header.shape, header.sharpness)
         alike = groups.setdefault(key, [])
-        group = next((members for members in alike if _parallel(members[0], header)), None)
-        if group is None:
-            alike.append([header])
-        else:
-            group.append(header)
+        group = next((members for members in alike if _parallel(members[0], header)), [])
+        if not group:
+            alike.append(group)
+        group.append(header)
     return [group for alike in groups.values() for group in alike]
 
 

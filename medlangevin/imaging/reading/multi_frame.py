@@ -1,18 +1,25 @@
 """Enhanced (multi-frame) CT: every frame's functional groups to the header that a file of its own would have."""
 
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import pydicom
 from pydicom.uid import EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage
 
 from medlangevin.imaging.reading import rejection, slice_header
-from medlangevin.imaging.reading.reconstruction_kernel import sharpness
 from medlangevin.imaging.reading.rejection import Reason
 from medlangevin.imaging.reading.slice_header import SliceHeader
 
 ENHANCED_CT = {EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage}
 GROUPS = ["SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"]
+# Where a frame's tags stand that a classic file has in its header.
+KEPT = {
+    "PlanePositionSequence": ("ImagePositionPatient",),
+    "PlaneOrientationSequence": ("ImageOrientationPatient",),
+    "PixelMeasuresSequence": ("PixelSpacing", "SliceThickness"),
+    "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept", "RescaleType"),
+}
 
 
 def frame_headers(path: Path, data: pydicom.Dataset) -> tuple[list[SliceHeader], Reason | None]:
@@ -27,6 +34,9 @@ def frame_headers(path: Path, data: pydicom.Dataset) -> tuple[list[SliceHeader],
 
     Returns:
         The headers, and why other frames are not slices (or the whole file cannot be used); None without such frames.
+
+    Raises:
+        UnusableSeriesError: It is not known where a slice lies or what its values mean.
     """
     frames = data.get("PerFrameFunctionalGroupsSequence") or []
     if not frames or len(frames) != int(data.get("NumberOfFrames", 0) or 0):
@@ -42,29 +52,10 @@ def frame_headers(path: Path, data: pydicom.Dataset) -> tuple[list[SliceHeader],
         if problem is not None:
             beside = problem
             continue
-        measures = _first(groups, "PixelMeasuresSequence")
-        place = slice_header.placement(
-            _first(groups, "PlanePositionSequence").get("ImagePositionPatient"),
-            _first(groups, "PlaneOrientationSequence").get("ImageOrientationPatient"),
-            measures.get("PixelSpacing"),
-        )
-        if isinstance(place, Reason):
-            return [], place
-        scale = slice_header.rescale(_first(groups, "PixelValueTransformationSequence"))
-        if isinstance(scale, Reason):
-            return [], scale
-        found.append(
-            SliceHeader(
-                **common,
-                **place._asdict(),
-                acquisition=slice_header.tag_text(_first(groups, "FrameContentSequence"), "FrameAcquisitionNumber"),
-                slope=scale[0],
-                intercept=scale[1],
-                sharpness=sharpness("\\".join(_reconstruction_kernels(groups))),
-                frame=index,
-                thickness_mm=slice_header.thickness_mm(measures.get("SliceThickness")),
-            )
-        )
+        tags = {tag: _first(groups, name).get(tag) for name, kept in KEPT.items() for tag in kept}
+        tags["AcquisitionNumber"] = _first(groups, "FrameContentSequence").get("FrameAcquisitionNumber")
+        tags["ConvolutionKernel"] = list(_reconstruction_kernels(groups))
+        found.append(slice_header.make_header(common, tags, frame=index))
     if found and beside is not None:
         beside = rejection.other_frames(beside)
     return found, beside
@@ -77,17 +68,11 @@ def _reconstruction_kernels(groups: list[pydicom.Dataset]) -> Iterator[str]:
         "UnassignedPerFrameConvertedAttributesSequence",
         "UnassignedSharedConvertedAttributesSequence",
     )
-    for tag in ("ConvolutionKernel", "ConvolutionKernelGroup"):
-        for name in sequences:
-            value = _first(groups, name).get(tag)
-            if value:
-                yield slice_header.joined_values(value)
+    for tag, name in product(("ConvolutionKernel", "ConvolutionKernelGroup"), sequences):
+        if value := _first(groups, name).get(tag):
+            yield slice_header.joined_values(value)
 
 
 def _first(groups: list[pydicom.Dataset], name: str) -> pydicom.Dataset:
     """The one item of a functional group, a frame's own before the shared one; empty where there is none."""
-    for group in groups:
-        sequence = group.get(name)
-        if sequence:
-            return sequence[0]
-    return pydicom.Dataset()
+    return next((group[name][0] for group in groups if group.get(name)), pydicom.Dataset())

@@ -12,9 +12,8 @@ from pydicom.uid import CTImageStorage, DeflatedExplicitVRLittleEndian, Secondar
 from medlangevin.imaging.reading import rejection, slice_header
 from medlangevin.imaging.reading.bounded_file import open_dicom, pixel_problem
 from medlangevin.imaging.reading.multi_frame import ENHANCED_CT, GROUPS, frame_headers
-from medlangevin.imaging.reading.reconstruction_kernel import sharpness
-from medlangevin.imaging.reading.rejection import Reason
-from medlangevin.imaging.reading.slice_header import SliceHeader, tag_text
+from medlangevin.imaging.reading.rejection import Reason, UnusableSeriesError
+from medlangevin.imaging.reading.slice_header import PLACE, SliceHeader, tag_text
 from medlangevin.system.progress import progress
 from medlangevin.system.workers import run_all
 
@@ -29,7 +28,6 @@ MODALITIES = {
     *("RTDOSE", "RTPLAN", "RTSTRUCT", "RWV", "SC", "SEG", "SR", "US", "XA"),
 }
 BITS = ("BitsStored", "HighBit", "PixelRepresentation")
-PLACE = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
 # No other tag of a header is ever read. The person's name, id and birth date only become a keyed hash.
 TAGS = [
     *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality", "ImageType"),
@@ -111,34 +109,18 @@ def _read_chunk(chunk: tuple[int, Sequence[Path]]) -> list[FileHeaders]:
 
 
 def _interpret(path: Path, stream: BinaryIO, data: pydicom.Dataset) -> FileHeaders:
-    series_uid = tag_text(data, "SeriesInstanceUID")
+    slices: list[SliceHeader] = []
     reason = _refusal(data) or _pixel_refusal(stream, data)
-    if reason is not None:
-        return FileHeaders((), reason, series_uid)
-    if str(data.get("SOPClassUID", "")) in ENHANCED_CT:
-        slices, reason = frame_headers(path, data)
-        return FileHeaders(tuple(slices), reason, series_uid)
-    found = _classic(path, data)
-    return FileHeaders((), found, series_uid) if isinstance(found, Reason) else FileHeaders((found,), None, series_uid)
-
-
-def _classic(path: Path, data: pydicom.Dataset) -> SliceHeader | Reason:
-    place = slice_header.placement(*(data.get(tag) for tag in PLACE))
-    if isinstance(place, Reason):
-        return place
-    scale = slice_header.rescale(data)
-    if isinstance(scale, Reason):
-        return scale
-    return SliceHeader(
-        **slice_header.fields_of_file(path, data),
-        **place._asdict(),
-        acquisition=tag_text(data, "AcquisitionNumber"),
-        slope=scale[0],
-        intercept=scale[1],
-        sharpness=sharpness(slice_header.joined_values(data.get("ConvolutionKernel"))),
-        bits=tuple(str(data.get(tag)) for tag in BITS),
-        thickness_mm=slice_header.thickness_mm(data.get("SliceThickness")),
-    )
+    if reason is None:
+        try:
+            if str(data.get("SOPClassUID", "")) in ENHANCED_CT:
+                slices, reason = frame_headers(path, data)
+            else:
+                bits = tuple(str(data.get(tag)) for tag in BITS)
+                slices = [slice_header.make_header(slice_header.fields_of_file(path, data), data, bits=bits)]
+        except UnusableSeriesError as error:
+            reason = error.reason
+    return FileHeaders(tuple(slices), reason, tag_text(data, "SeriesInstanceUID"))
 
 
 def _refusal(data: pydicom.Dataset) -> Reason | None:

@@ -5,6 +5,7 @@ each vendor's own naming: no standard orders reconstruction kernels across vendo
 """
 
 import re
+from itertools import product
 
 SHARP, UNKNOWN, SOFT = 2, 1, 0
 
@@ -41,26 +42,18 @@ def sharpness(convolution_kernel: str) -> int:
     Returns:
         2 sharp (bone), 1 in between or unknown, 0 soft.
     """
-    for value in convolution_kernel.upper().split("\\"):
-        known = _class_of(value.strip())
-        if known is not None:
-            return known
-    return UNKNOWN
+    classes = (_class_of(value.strip()) for value in convolution_kernel.upper().split("\\"))
+    return next((known for known in classes if known is not None), UNKNOWN)
 
 
 def _class_of(value: str) -> int | None:
     compact = re.sub(r"[\s_-]+", "", value)
-    canon = CANON.match(compact)
-    if canon:
+    if canon := CANON.match(compact):
         return {"3": SHARP, "8": SHARP, "5": UNKNOWN, "7": UNKNOWN}.get(canon.group(1), SOFT)
-    siemens = SIEMENS.fullmatch(compact)
-    if siemens:
+    if siemens := SIEMENS.fullmatch(compact):
         number = int(siemens.group(1))
         return SHARP if number >= SIEMENS_BONE else SOFT if number <= SIEMENS_SOFT else UNKNOWN
     # "BONE" is sharp wherever it stands; "SHARP" outweighs the "BODY" that it is meant for; the rest decides after.
     words = {word for word in re.split(r"[\s_()/-]+", value) if len(word) > 2}
-    for named in ({compact}, words):
-        for known, kind in ((SHARP_WORDS, SHARP), (IN_BETWEEN_WORDS, UNKNOWN), (SOFT_WORDS, SOFT)):
-            if named & known:
-                return kind
-    return None
+    kinds = ((SHARP_WORDS, SHARP), (IN_BETWEEN_WORDS, UNKNOWN), (SOFT_WORDS, SOFT))
+    return next((kind for named, (known, kind) in product(({compact}, words), kinds) if named & known), None)

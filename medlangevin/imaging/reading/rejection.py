@@ -1,5 +1,7 @@
 """Every reason why something in a raw folder is not used: a code, a sentence and what to do. No patient data in any."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 
@@ -42,6 +44,27 @@ class UnusableSeriesError(Exception):
     def __init__(self, reason: Reason) -> None:
         super().__init__(reason.text)
         self.reason = reason
+
+
+@contextmanager
+def refused_as(reason: Reason) -> Iterator[None]:
+    """Turn whatever a reader raises over a damaged file into one reason.
+
+    Args:
+        reason: Why the file is not used.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        UnusableSeriesError: Of another reason, as raised inside; of ``reason`` for all other errors.
+    """
+    try:
+        yield
+    except UnusableSeriesError:
+        raise
+    except Exception as error:
+        raise UnusableSeriesError(reason) from error
 
 
 # Passed over: not a CT series.

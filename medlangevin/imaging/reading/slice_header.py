@@ -2,37 +2,26 @@
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 import numpy as np
 import pydicom
 
 from medlangevin.imaging.reading import rejection
-from medlangevin.imaging.reading.reconstruction_kernel import UNKNOWN
-from medlangevin.imaging.reading.rejection import Reason
+from medlangevin.imaging.reading.reconstruction_kernel import UNKNOWN, sharpness
+from medlangevin.imaging.reading.rejection import Reason, UnusableSeriesError
 
 # Values of ImageType that belong to pages and renderings, which some scanners send as CT images.
 REPORT_PAGES = {"SCREEN SAVE", "DOSE_INFO", "PATIENT_INFO", "RESULTS", "REF_SURVIEW"}
 PROJECTIONS = {"MIP", "MINIP", "MAX_IP", "MIN_IP", "MAXIMUM", "MINIMUM", "VRT", "VOLUME_RENDER", "SURFACE_RENDER"}
+PLACE = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
 # Anonymisers write such birth dates, the same for everybody.
 LAST_PLACEHOLDER_YEAR = "1900"
 
-
-class Placement(NamedTuple):
-    """Where a slice lies.
-
-    Attributes:
-        position: LPS of its first pixel, mm.
-        orientation: Its row and column directions in LPS, (6,).
-        spacing_mm: Between rows, between columns.
-    """
-
-    position: tuple[float, ...]
-    orientation: tuple[float, ...]
-    spacing_mm: tuple[float, ...]
+Tags: TypeAlias = pydicom.Dataset | Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +88,35 @@ def fields_of_file(path: Path, data: pydicom.Dataset) -> dict[str, Any]:
     }
 
 
-def tag_text(data: pydicom.Dataset, tag: str) -> str:
+def make_header(common: dict[str, Any], tags: Tags, **further: Any) -> SliceHeader:
+    """Make the header of one slice from the values of its tags.
+
+    Args:
+        common: As ``fields_of_file`` gives it.
+        tags: The values of the slice by keyword: place, rescale, acquisition, reconstruction kernel, thickness.
+        **further: Other fields of the slice.
+
+    Returns:
+        The header.
+
+    Raises:
+        UnusableSeriesError: It is not known where the slice lies or what its values mean.
+    """
+    place = _placement(tags)
+    slope, intercept = _rescale(tags)
+    return SliceHeader(
+        **common,
+        **further,
+        **place,
+        acquisition=tag_text(tags, "AcquisitionNumber"),
+        slope=slope,
+        intercept=intercept,
+        sharpness=sharpness(joined_values(tags.get("ConvolutionKernel"))),
+        thickness_mm=_thickness_mm(tags.get("SliceThickness")),
+    )
+
+
+def tag_text(data: Tags, tag: str) -> str:
     """Read a tag as text.
 
     Args:
@@ -143,35 +160,22 @@ def image_type_problem(image_type: str | Iterable[Any] | None) -> Reason | None:
     return rejection.PROJECTION if words & PROJECTIONS else None
 
 
-def rescale(data: pydicom.Dataset) -> tuple[float, float] | Reason:
-    """Read the line that turns stored values into HU. A negative slope is legal.
-
-    Args:
-        data: A header, or a frame's group.
-
-    Returns:
-        Slope and intercept, or why there are none.
-    """
+def _rescale(data: Tags) -> tuple[float, float]:
+    """Slope and intercept of the line that turns stored values into HU. A negative slope is legal."""
     slope, intercept = data.get("RescaleSlope"), data.get("RescaleIntercept")
     if slope in (None, "") or intercept in (None, ""):
-        return rejection.NO_RESCALE
+        raise UnusableSeriesError(rejection.NO_RESCALE)
     slope, intercept = float(slope), float(intercept)
     if slope == 0 or not math.isfinite(slope) or not math.isfinite(intercept):
-        return rejection.BAD_RESCALE
+        raise UnusableSeriesError(rejection.BAD_RESCALE)
     # US: unspecified. Anything else is a map of something (iodine, effective atomic number) in CT's clothes.
-    kind = tag_text(data, "RescaleType").upper().strip()
-    return (slope, intercept) if kind in ("", "HU", "HU_MOD", "US") else rejection.NOT_HU
+    if tag_text(data, "RescaleType").upper().strip() not in ("", "HU", "HU_MOD", "US"):
+        raise UnusableSeriesError(rejection.NOT_HU)
+    return slope, intercept
 
 
-def thickness_mm(value: Any) -> float:
-    """Read a SliceThickness.
-
-    Args:
-        value: The value of the tag, or None.
-
-    Returns:
-        mm; 0 where it is absent or not a length.
-    """
+def _thickness_mm(value: Any) -> float:
+    """The value of SliceThickness; 0 where it is absent or not a length."""
     try:
         found = float(value)
     except (TypeError, ValueError):
@@ -179,28 +183,19 @@ def thickness_mm(value: Any) -> float:
     return found if math.isfinite(found) and found > 0 else 0.0
 
 
-def placement(position: Any, orientation: Any, spacing: Any) -> Placement | Reason:
-    """Read where a slice lies.
-
-    Args:
-        position: The value of ImagePositionPatient, or None.
-        orientation: The value of ImageOrientationPatient, or None.
-        spacing: The value of PixelSpacing, or None.
-
-    Returns:
-        The place, or what is wrong with it.
-    """
-    if not position or not orientation or not spacing:
-        return rejection.NO_GEOMETRY
-    place = Placement(*(tuple(float(value) for value in values) for values in (position, orientation, spacing)))
+def _placement(tags: Tags) -> dict[str, Any]:
+    """The fields that say where a slice lies."""
+    place = [tuple(float(value) for value in tags.get(name) or ()) for name in PLACE]
     if [len(values) for values in place] != [3, 6, 2] or not np.isfinite(np.concatenate(place)).all():
-        return rejection.NO_GEOMETRY
-    if min(place.spacing_mm) <= 0:
-        return rejection.NO_GEOMETRY
-    row, column = np.reshape(place.orientation, (2, 3))
+        raise UnusableSeriesError(rejection.NO_GEOMETRY)
+    if min(place[2]) <= 0:
+        raise UnusableSeriesError(rejection.NO_GEOMETRY)
+    row, column = np.reshape(place[1], (2, 3))
     # Unit vectors at right angles, to the digits that writers give.
     products = np.array([row @ row, column @ column, row @ column])
-    return place if np.abs(products - [1, 1, 0]).max() < 1e-3 else rejection.ORIENTATION
+    if np.abs(products - [1, 1, 0]).max() >= 1e-3:
+        raise UnusableSeriesError(rejection.ORIENTATION)
+    return dict(zip(("position", "orientation", "spacing_mm"), place, strict=True))
 
 
 def _person_key(data: pydicom.Dataset) -> str:

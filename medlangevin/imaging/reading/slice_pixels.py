@@ -13,21 +13,14 @@ import numpy as np
 import pydicom
 import SimpleITK as sitk
 from numpy.typing import NDArray
+from pydicom import uid
 from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels import iter_pixels
-from pydicom.uid import (
-    UID,
-    CTImageStorage,
-    ExplicitVRBigEndian,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-    RLELossless,
-)
 
 from medlangevin.imaging.reading import rejection
 from medlangevin.imaging.reading.bounded_file import frame_shape, open_dicom
-from medlangevin.imaging.reading.rejection import UnusableSeriesError
+from medlangevin.imaging.reading.rejection import UnusableSeriesError, refused_as
 from medlangevin.imaging.reading.slice_header import SliceHeader
 
 AIR_HU = -1024
@@ -98,26 +91,21 @@ def _hu(stored: NDArray[np.float64], item: SliceHeader) -> NDArray[np.int16]:
 
 def _stored(path: Path, frames: list[int]) -> Iterator[NDArray[np.float64]]:
     """Frames of a file, in the given order. Only the pixel data of one file are in memory at once."""
-    try:
-        with open_dicom(path) as stream:
-            data = pydicom.dcmread(stream, force=True, specific_tags=[*PIXEL_TAGS, "NumberOfFrames", "PixelData"])
-            syntax = _syntax(data)
-            if data.Rows * data.Columns > MAX_PIXELS:
-                raise UnusableSeriesError(rejection.OTHER_MATRIX)
-            if syntax == RLELossless and not _may_hold_run_lengths(data):
-                raise UnusableSeriesError(rejection.UNDECODABLE)
-            if not syntax.is_encapsulated or syntax == RLELossless:
-                for values in iter_pixels(data, indices=frames, raw=True):
-                    yield values.astype(np.float64)
-                return
-            count = int(data.get("NumberOfFrames", 1) or 1)
-            compressed = list(generate_frames(data.PixelData, number_of_frames=count))
-            for frame in frames:
-                yield _compressed_frame(data, compressed[frame])
-    except UnusableSeriesError:
-        raise
-    except Exception as error:  # damaged pixel data makes decoders raise almost anything
-        raise UnusableSeriesError(rejection.UNDECODABLE) from error
+    with refused_as(rejection.UNDECODABLE), open_dicom(path) as stream:
+        data = pydicom.dcmread(stream, force=True, specific_tags=[*PIXEL_TAGS, "NumberOfFrames", "PixelData"])
+        syntax = _syntax(data)
+        if data.Rows * data.Columns > MAX_PIXELS:
+            raise UnusableSeriesError(rejection.OTHER_MATRIX)
+        if syntax == uid.RLELossless and not _may_hold_run_lengths(data):
+            raise UnusableSeriesError(rejection.UNDECODABLE)
+        if not syntax.is_encapsulated or syntax == uid.RLELossless:
+            for values in iter_pixels(data, indices=frames, raw=True):
+                yield values.astype(np.float64)
+            return
+        count = int(data.get("NumberOfFrames", 1) or 1)
+        compressed = list(generate_frames(data.PixelData, number_of_frames=count))
+        for frame in frames:
+            yield _compressed_frame(data, compressed[frame])
 
 
 def _may_hold_run_lengths(data: pydicom.Dataset) -> bool:
@@ -126,13 +114,13 @@ def _may_hold_run_lengths(data: pydicom.Dataset) -> bool:
     return frames * data.Rows * data.Columns * data.BitsAllocated // 8 <= 64 * len(data.PixelData)
 
 
-def _syntax(data: pydicom.Dataset) -> UID:
+def _syntax(data: pydicom.Dataset) -> uid.UID:
     """The transfer syntax; without a file meta group, what the first bytes told pydicom."""
     if "TransferSyntaxUID" not in data.file_meta:
         implicit, little_endian = data.original_encoding
-        explicit = ExplicitVRLittleEndian if little_endian else ExplicitVRBigEndian
-        data.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
-    return UID(data.file_meta.TransferSyntaxUID)
+        explicit = uid.ExplicitVRLittleEndian if little_endian else uid.ExplicitVRBigEndian
+        data.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else explicit
+    return uid.UID(data.file_meta.TransferSyntaxUID)
 
 
 def _compressed_frame(source: pydicom.Dataset, code: bytes) -> NDArray[np.float64]:
@@ -143,7 +131,7 @@ def _compressed_frame(source: pydicom.Dataset, code: bytes) -> NDArray[np.float6
     data = pydicom.Dataset()
     for tag in PIXEL_TAGS:
         setattr(data, tag, source.get(tag))
-    data.SOPClassUID, data.SOPInstanceUID = CTImageStorage, FRAME_UID
+    data.SOPClassUID, data.SOPInstanceUID = uid.CTImageStorage, FRAME_UID
     data.PixelData = encapsulate([code])
     data["PixelData"].VR = "OB"
     data.file_meta = FileMetaDataset()
@@ -152,15 +140,6 @@ def _compressed_frame(source: pydicom.Dataset, code: bytes) -> NDArray[np.float6
         path = Path(folder) / "frame.dcm"
         data.save_as(path, enforce_file_format=True)
         try:
-            return _by_gdcm(path)
-        except RuntimeError:
+            return sitk.GetArrayFromImage(sitk.ReadImage(str(path), sitk.sitkFloat64, "GDCMImageIO"))[0]
+        except RuntimeError:  # GDCM cannot read the pixels
             return pydicom.dcmread(path).pixel_array.astype(np.float64)
-
-
-def _by_gdcm(path: Path) -> NDArray[np.float64]:
-    """Raises RuntimeError for pixels that GDCM cannot read."""
-    reader = sitk.ImageFileReader()
-    reader.SetImageIO("GDCMImageIO")
-    reader.SetFileName(str(path))
-    reader.SetOutputPixelType(sitk.sitkFloat64)
-    return sitk.GetArrayFromImage(reader.Execute())[0]

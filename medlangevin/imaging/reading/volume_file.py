@@ -1,7 +1,6 @@
 """NIfTI and NRRD files to values and a grid in LPS. Where the file leaves left and right open, it is refused."""
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import nibabel
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from medlangevin.imaging.reading import rejection
 from medlangevin.imaging.reading.geometry import Geometry, affine_geometry, corner_indices
-from medlangevin.imaging.reading.rejection import UnusableSeriesError
+from medlangevin.imaging.reading.rejection import UnusableSeriesError, refused_as
 from medlangevin.system.nifti import can_hold, open_nifti
 
 # Two matrices in one NIfTI header that put a voxel this far apart do not mean the same volume.
@@ -43,12 +42,8 @@ def load_volume(path: Path) -> tuple[NDArray[np.float32], Geometry]:
     Raises:
         UnusableSeriesError: The file cannot be read, is not one grey volume, or leaves open which way is left.
     """
-    try:
+    with refused_as(rejection.UNREADABLE_VOLUME):
         values, affine = _nrrd(path) if path.name.lower().endswith(".nrrd") else _nifti(path)
-    except UnusableSeriesError:
-        raise
-    except Exception as error:  # a damaged file makes either reader raise almost anything
-        raise UnusableSeriesError(rejection.UNREADABLE_VOLUME) from error
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
         raise UnusableSeriesError(rejection.BAD_AFFINE)
     columns, rows, count = values.shape[::-1]
@@ -67,13 +62,9 @@ def volume_shape(path: Path) -> tuple[int, ...]:
     Raises:
         UnusableSeriesError: The header cannot be read.
     """
-    try:
-        if path.name.lower().endswith(".nrrd"):
-            size: Sequence[int] = [int(word) for word in _nrrd_fields(path)["sizes"].split()]
-        else:
-            size = open_nifti(path).shape
-    except Exception as error:  # a damaged file makes either reader raise almost anything
-        raise UnusableSeriesError(rejection.UNREADABLE_VOLUME) from error
+    with refused_as(rejection.UNREADABLE_VOLUME):
+        nrrd = path.name.lower().endswith(".nrrd")
+        size = [int(word) for word in _nrrd_fields(path)["sizes"].split()] if nrrd else open_nifti(path).shape
     return (*size[:3], *(length for length in size[3:] if length != 1))
 
 
@@ -86,9 +77,8 @@ def _nifti(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     _check_claim(path, shape, image.get_data_dtype().itemsize)
     # get_fdata applies scl_slope and scl_inter; SimpleITK would do the same but refuses any shear.
     values = np.asarray(image.get_fdata(dtype=np.float32)).reshape(shape[:3])
-    affine = _nifti_affine(image)
     scale = NIFTI_UNITS.get(image.header.get_xyzt_units()[0], 1.0)
-    return values.T, _in_lps(affine, NIFTI_SPACE, scale)
+    return values.T, _in_lps(_nifti_affine(image), NIFTI_SPACE, scale)
 
 
 def _check_claim(path: Path, shape: tuple[int, ...], bytes_a_voxel: int) -> None:
@@ -108,17 +98,13 @@ def _nifti_affine(image: nibabel.Nifti1Image) -> NDArray[np.float64]:
         # A tilted gantry's shear cannot be said by a qform: there the sform alone tells it. It leaves the pixels' size
         # as it is, which a fit to a template does not.
         pixel = voxel_sizes(sform)[:2] / image.header.get_zooms()[:2]
-        tilted = _sheared(sform) and np.abs(pixel - 1).max() < PIXEL_SIZE_TOLERANCE
+        axes = sform[:3, :3] / voxel_sizes(sform)
+        tilted = np.abs(axes.T @ axes - np.eye(3)).max() > 1e-3 and np.abs(pixel - 1).max() < PIXEL_SIZE_TOLERANCE
         extent = float(np.linalg.norm(np.ptp(by_sform, axis=0)))
         if apart > DISAGREEMENT_MM + ITK_LEAVES_OUT_RAD * extent and not tilted:
             text = f"its two orientations (sform and qform) disagree by up to {apart:.1f} mm"
             raise UnusableSeriesError(rejection.TWO_ORIENTATIONS.with_text(text))
     return np.asarray(sform if s_code else qform, dtype=np.float64)
-
-
-def _sheared(affine: NDArray[np.float64]) -> bool:
-    axes = affine[:3, :3] / voxel_sizes(affine)
-    return bool(np.abs(axes.T @ axes - np.eye(3)).max() > 1e-3)
 
 
 def _nrrd(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
@@ -134,13 +120,13 @@ def _nrrd(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     reader.SetOutputPixelType(sitk.sitkFloat32)
     values = sitk.GetArrayFromImage(reader.Execute())
     space = fields.get("space", "").lower()
-    vectors = [_vector(word) for word in re.findall(r"\(([^)]*)\)", fields.get("space directions", ""))]
+    vectors = [_vector(word) for word in re.findall(r"\([^)]*\)", fields.get("space directions", ""))]
     if space not in SPACES or len(vectors) != 3:
         raise UnusableSeriesError(rejection.NO_ORIENTATION)
     scale = NRRD_UNITS.get(fields.get("space units", '"mm"').split()[0], 1.0)
     affine = np.eye(4)
     affine[:3, :3] = np.transpose(vectors)
-    affine[:3, 3] = _vector(fields.get("space origin", "0,0,0").strip("()"))
+    affine[:3, 3] = _vector(fields.get("space origin", "0,0,0"))
     # SimpleITK would drop what is not a rotation; the header's own vectors keep it.
     return values.reshape(values.shape[-3:]), _in_lps(affine, SPACES[space], scale)
 
@@ -163,4 +149,4 @@ def _nrrd_fields(path: Path) -> dict[str, str]:
 
 
 def _vector(word: str) -> list[float]:
-    return [float(part) for part in word.split(",")]
+    return [float(part) for part in word.strip("()").split(",")]

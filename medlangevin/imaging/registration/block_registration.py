@@ -9,11 +9,12 @@ from typing import NamedTuple
 import numpy as np
 import SimpleITK as sitk
 import torch
+from numpy.typing import NDArray
 
 from medlangevin.imaging.registration.block_matching import Blocks, choose_blocks, least_trimmed_squares, match_blocks
 from medlangevin.imaging.registration.correlation import squared_correlation
 from medlangevin.imaging.registration.crop import Array
-from medlangevin.imaging.registration.levels import OUTSIDE, FixedImage, Level, fixed_image, offsets, posed
+from medlangevin.imaging.registration.levels import OUTSIDE, Level, fixed_image, offsets, posed
 from medlangevin.imaging.registration.localise import BALL_CENTRE_MM, BALL_RADIUS_MM, SEARCH_SIGMA_MM
 from medlangevin.imaging.registration.reference import Reference
 
@@ -54,13 +55,15 @@ class PreparedLevel(NamedTuple):
     Attributes:
         step: The level of the pyramid.
         grid: What it looks at.
-        fixed: The image with the mask of what counts.
+        image: The reference there, (z, y, x).
+        inside: Which of its voxels count.
         blocks: The image's blocks.
     """
 
     step: BlockLevel
     grid: Level
-    fixed: FixedImage
+    image: NDArray[np.float32]
+    inside: NDArray[np.bool_]
     blocks: Blocks
 
 
@@ -80,10 +83,9 @@ def prepare_blocks(reference: Reference, step: BlockLevel) -> PreparedLevel:
     grid = Level(BALL_CENTRE_MM, half, step.spacing_mm, SEARCH_SIGMA_MM, False)
     image = fixed_image(reference, grid).image
     inside = np.linalg.norm(offsets(image, BALL_CENTRE_MM), axis=-1) <= BALL_RADIUS_MM
-    mask = sitk.GetImageFromArray(inside.astype(np.uint8))
-    mask.CopyInformation(image)
+    values = sitk.GetArrayFromImage(image)
     blocks = choose_blocks(
-        torch.from_numpy(sitk.GetArrayFromImage(image)),
+        torch.from_numpy(values),
         torch.from_numpy(inside),
         np.array(image.GetOrigin()),
         step.spacing_mm,
@@ -91,7 +93,7 @@ def prepare_blocks(reference: Reference, step: BlockLevel) -> PreparedLevel:
         stride=step.stride,
         keep=BLOCKS_KEPT,
     )
-    return PreparedLevel(step, grid, FixedImage(image, mask), blocks)
+    return PreparedLevel(step, grid, values, inside, blocks)
 
 
 def refine(prepared: PreparedLevel, smooth: sitk.Image, pose: Array) -> tuple[Array, float, float]:
@@ -123,9 +125,8 @@ def refine(prepared: PreparedLevel, smooth: sitk.Image, pose: Array) -> tuple[Ar
         if np.linalg.norm((change - np.eye(4))[:3] @ BALL_ENDS, axis=0).max() < CONVERGED_MM:
             break
     moving, seen = _seen(prepared.grid, smooth, pose)
-    wanted = sitk.GetArrayViewFromImage(prepared.fixed.mask) > 0
-    image = sitk.GetArrayViewFromImage(prepared.fixed.image)
-    return pose, squared_correlation(image, moving.numpy(), wanted & seen.numpy(), wanted), residual
+    both = prepared.inside & seen.numpy()
+    return pose, squared_correlation(prepared.image, moving.numpy(), both, prepared.inside), residual
 
 
 def _seen(grid: Level, smooth: sitk.Image, pose: Array) -> tuple[torch.Tensor, torch.Tensor]:

@@ -61,6 +61,20 @@ class Grid(NamedTuple):
         z, y, x = np.meshgrid(*axes, indexing="ij")
         return np.stack([x, y, z], axis=-1)
 
+    def image(self, values: NDArray[np.generic]) -> sitk.Image:
+        """Make the image of values on the grid.
+
+        Args:
+            values: (z, y, x).
+
+        Returns:
+            The image.
+        """
+        image = sitk.GetImageFromArray(values)
+        image.SetOrigin(self.origin_mm)
+        image.SetSpacing([self.spacing_mm] * 3)
+        return image
+
 
 CROP_GRID = Grid(CROP_ORIGIN_MM, CROP_SIZE, CROP_SPACING_MM)
 WIDE_GRID = Grid(
@@ -96,10 +110,7 @@ def extract(scan: sitk.Image, matrix: Array) -> Crop:
     """
     hu, inside = resample(scan, matrix, CROP_GRID)
     # A new image: nothing of the source's metadata can follow it to disk.
-    image = sitk.GetImageFromArray(hu)
-    image.SetOrigin(CROP_ORIGIN_MM)
-    image.SetSpacing([CROP_SPACING_MM] * 3)
-    return Crop(image, float(inside.mean()))
+    return Crop(CROP_GRID.image(hu), float(inside.mean()))
 
 
 def resample(scan: sitk.Image, matrix: Array, grid: Grid) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
@@ -184,18 +195,9 @@ def on_grid(
     Returns:
         float32.
     """
-    transform = sitk.AffineTransform(3)
-    transform.SetMatrix(matrix[:3, :3].ravel().tolist())
-    transform.SetTranslation(matrix[:3, 3].tolist())
-    resampler = sitk.ResampleImageFilter()
-    resampler.SetSize(grid.size)
-    resampler.SetOutputOrigin(grid.origin_mm)
-    resampler.SetOutputSpacing([grid.spacing_mm] * 3)
-    resampler.SetTransform(transform)
-    resampler.SetInterpolator(interpolator)
-    resampler.SetDefaultPixelValue(outside)
-    resampler.SetOutputPixelType(sitk.sitkFloat32)
-    return resampler.Execute(scan)
+    transform = sitk.AffineTransform(matrix[:3, :3].ravel().tolist(), matrix[:3, 3].tolist())
+    like = (grid.origin_mm, [grid.spacing_mm] * 3, np.eye(3).ravel().tolist())
+    return sitk.Resample(scan, grid.size, transform, interpolator, *like, outside, sitk.sitkFloat32)
 
 
 def _without_aliases(region: sitk.Image, spacing_mm: float) -> sitk.Image:

@@ -6,6 +6,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from medlangevin.imaging.reading.consistency import step_ratio
+from medlangevin.imaging.registration import register
 from medlangevin.imaging.registration.coil_check import CoilCheck
 from medlangevin.imaging.registration.correlation import align
 from medlangevin.imaging.registration.crop import Array, Grid, inside_scan, region_of_grid
@@ -13,14 +14,7 @@ from medlangevin.imaging.registration.levels import LABYRINTH, LABYRINTH_COARSE
 from medlangevin.imaging.registration.localise import BALL_CENTRE_MM, SEARCH_SIGMA_MM, search, unmirrored
 from medlangevin.imaging.registration.quality import COVERAGE_FAILED, Figures, Verdict, cut_off, is_candidate, judge
 from medlangevin.imaging.registration.reference import CLIP_HU, clipped
-from medlangevin.imaging.registration.register import (
-    COARSE_DESCENT,
-    MIDDLE_DESCENT,
-    Fit,
-    Matcher,
-    distinct_ears,
-    mirror_rival,
-)
+from medlangevin.imaging.registration.register import Fit, Matcher, distinct_ears, mirror_rival
 
 # What is looked at again around one fit: the template's ball, wherever it turns, and what the registration may move.
 AROUND_MM = 30.0
@@ -82,7 +76,9 @@ def surroundings(scan: sitk.Image, matrix: Array) -> sitk.Image:
 
 
 def _judged(scan: sitk.Image, fit: Fit, fits: list[Fit], matcher: Matcher, check: CoilCheck) -> FoundEar:
-    figures = _figures(scan, fit, mirror_rival(fit, fits), check)
+    coverage = float(inside_scan(scan, fit.matrix).mean())
+    step = step_ratio(sitk.GetArrayFromImage(surroundings(scan, fit.matrix)))
+    figures = Figures(fit, mirror_rival(fit, fits), check.figures(scan, fit.matrix), coverage, step)
     verdict = judge(figures.values)
     if verdict.word != "failed" and figures.mirror_ncc == -1.0:
         # The best mirrored fit lies elsewhere, as the other ear of a head does: ask again at this place alone.
@@ -90,12 +86,6 @@ def _judged(scan: sitk.Image, fit: Fit, fits: list[Fit], matcher: Matcher, check
         figures = figures._replace(mirror_ncc=rival)
         verdict = judge(figures.values)
     return FoundEar(figures, verdict)
-
-
-def _figures(scan: sitk.Image, fit: Fit, mirror_ncc: float, check: CoilCheck) -> Figures:
-    coverage = float(inside_scan(scan, fit.matrix).mean())
-    step = step_ratio(sitk.GetArrayFromImage(surroundings(scan, fit.matrix)))
-    return Figures(fit, mirror_ncc, check.figures(scan, fit.matrix), coverage, step)
 
 
 def _cut_ears(scan: sitk.Image, matcher: Matcher, check: CoilCheck) -> list[FoundEar]:
@@ -110,8 +100,8 @@ def _cut_ears(scan: sitk.Image, matcher: Matcher, check: CoilCheck) -> list[Foun
     for candidate in search(clipped(longer, SEARCH_SIGMA_MM), matcher.templates):
         # From afar what lies beyond the edge keeps the overlap from shrinking; then only what was scanned counts.
         level = LABYRINTH_COARSE
-        pose, _ = align(matcher.fixed_image(level), longer, candidate.pose, level, COARSE_DESCENT)
-        pose, labyrinth_ncc = align(matcher.fixed_image(LABYRINTH), scan, pose, LABYRINTH, MIDDLE_DESCENT)
+        pose, _ = align(matcher.fixed_image(level), longer, candidate.pose, level, register.COARSE_DESCENT)
+        pose, labyrinth_ncc = align(matcher.fixed_image(LABYRINTH), scan, pose, LABYRINTH, register.MIDDLE_DESCENT)
         ncc = check.crop_ncc(scan, pose)
         coverage = float(inside_scan(scan, pose).mean())
         if coverage < COVERAGE_FAILED and ncc > CUT_NCC:

@@ -31,6 +31,10 @@ CANDIDATES, CANDIDATE_DISTANCE_MM = 4, 4.0
 # An ear and its mirror image share vestibule and cochlea when their balls have one centre, more or less.
 ABOUT_MM = 10.0
 OUTSIDE = -32000.0
+_HALF = int(np.ceil(BALL_RADIUS_MM / SEARCH_SPACING_MM))
+# Offsets from the ball's centre on the search grid, (side, side, side, 3) in (z, y, x) order of (x, y, z).
+_OFFSETS = Grid((-_HALF * SEARCH_SPACING_MM,) * 3, (2 * _HALF + 1,) * 3, SEARCH_SPACING_MM).centres_mm
+_BALL = torch.from_numpy((np.linalg.norm(_OFFSETS, axis=-1) <= BALL_RADIUS_MM).astype(np.float32))
 
 
 class Candidate(NamedTuple):
@@ -191,35 +195,22 @@ def _mirror(volume: _Volume) -> _Volume:
     return _Volume(volume.values.flip(2), volume.valid.flip(2), origin)
 
 
-def _offsets() -> Array:
-    """Offsets from the ball's centre on the search grid, (side, side, side, 3) in (z, y, x) order of (x, y, z)."""
-    half = int(np.ceil(BALL_RADIUS_MM / SEARCH_SPACING_MM))
-    return Grid((-half * SEARCH_SPACING_MM,) * 3, (2 * half + 1,) * 3, SEARCH_SPACING_MM).centres_mm
-
-
-def _ball() -> torch.Tensor:
-    return torch.from_numpy((np.linalg.norm(_offsets(), axis=-1) <= BALL_RADIUS_MM).astype(np.float32))
-
-
 def _template(image: sitk.Image, rotation: Array) -> torch.Tensor:
     """The turned reference inside the ball: zero mean, unit norm, zero outside."""
     # What the scan shows at offset v from the ball's centre is the reference at centre + R^T v.
-    points = np.array(BALL_CENTRE_MM) + _offsets() @ rotation
+    points = np.array(BALL_CENTRE_MM) + _OFFSETS @ rotation
     index = (points - np.array(image.GetOrigin())) / np.array(image.GetSpacing())
     unit = 2 * index / (np.array(image.GetSize()) - 1) - 1
     values = torch.from_numpy(sitk.GetArrayFromImage(image))[None, None]
     grid = torch.from_numpy(unit.astype(np.float32))[None]
     sampled = torch.nn.functional.grid_sample(values, grid, align_corners=True, padding_mode="border")[0, 0]
-    ball = _ball()
-    centred = (sampled - (sampled * ball).sum() / ball.sum()) * ball
+    centred = (sampled - (sampled * _BALL).sum() / _BALL.sum()) * _BALL
     return centred / centred.norm()
 
 
 def _score(volume: _Volume, templates: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
     """Best correlation over the templates for the ball's centre at each voxel, and which template; -1 where cut off."""
-    ball = _ball()
-    half = ball.shape[0] // 2
-    shape = [size + 2 * half for size in volume.values.shape]
+    shape = [size + 2 * _HALF for size in volume.values.shape]
 
     def spectrum(values: torch.Tensor) -> torch.Tensor:
         return torch.fft.rfftn(values, s=shape)
@@ -227,9 +218,9 @@ def _score(volume: _Volume, templates: list[torch.Tensor]) -> tuple[torch.Tensor
     def correlate(image: torch.Tensor, template: torch.Tensor) -> torch.Tensor:
         product = torch.fft.irfftn(image * template.conj(), s=shape)
         depth, height, width = volume.values.shape
-        return torch.roll(product, (half, half, half), (0, 1, 2))[:depth, :height, :width]
+        return torch.roll(product, (_HALF,) * 3, (0, 1, 2))[:depth, :height, :width]
 
-    values, valid, whole = spectrum(volume.values), spectrum(volume.valid), spectrum(ball)
+    values, valid, whole = spectrum(volume.values), spectrum(volume.valid), spectrum(_BALL)
     weight = correlate(valid, whole).clamp(min=1.0)
     mean = correlate(values, whole) / weight
     squares = correlate(spectrum(volume.values**2), whole)
@@ -243,7 +234,7 @@ def _score(volume: _Volume, templates: list[torch.Tensor]) -> tuple[torch.Tensor
         better = score > best
         best = torch.where(better, score, best)
         which = torch.where(better, number, which)
-    return torch.where(weight >= MIN_OVERLAP * ball.sum(), best, -1.0), which
+    return torch.where(weight >= MIN_OVERLAP * _BALL.sum(), best, -1.0), which
 
 
 def _peaks(score: torch.Tensor, which: torch.Tensor, origin: Array) -> list[tuple[float, int, Array]]:
@@ -264,10 +255,9 @@ def _peaks(score: torch.Tensor, which: torch.Tensor, origin: Array) -> list[tupl
 
 def _second_best(volume: _Volume, templates: list[torch.Tensor], centre: Array, best: int) -> int:
     """The template other than ``best`` that correlates most where the ball's centre lies at ``centre``."""
-    half = templates[0].shape[0] // 2
     low = np.rint((centre - volume.origin) / SEARCH_SPACING_MM).astype(int)[::-1]
-    padded = torch.nn.functional.pad(volume.values, (half,) * 6)
-    k, j, i = (slice(start, start + 2 * half + 1) for start in low.tolist())
+    padded = torch.nn.functional.pad(volume.values, (_HALF,) * 6)
+    k, j, i = (slice(start, start + 2 * _HALF + 1) for start in low.tolist())
     # One place, so one variance: the products alone rank the templates.
     score = torch.stack([(template * padded[k, j, i]).sum() for template in templates])
     score[best] = -torch.inf

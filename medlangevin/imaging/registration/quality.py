@@ -128,16 +128,10 @@ class Figures(NamedTuple):
 
     @property
     def values(self) -> dict[str, float]:
-        """Each figure by its key in ``status.json``."""
-        names = ("ncc", "labyrinth_ncc", "runner_up_ncc", "agreement_mm", "residual_mm")
-        return {
-            **{name: getattr(self.fit, name) for name in names},
-            "mirror_ncc": self.mirror_ncc,
-            "coil_ncc": self.coil.ncc,
-            "coil_weakest_ncc": self.coil.weakest_ncc,
-            "coverage": self.coverage,
-            "step_ratio": self.step_ratio,
-        }
+        """Each figure by its key in ``status.json``, in the order of ``LIMITS``."""
+        further = {"coil_ncc": self.coil.ncc, "coil_weakest_ncc": self.coil.weakest_ncc}
+        known = {**self.fit._asdict(), **self._asdict(), **further}
+        return {item.figure: known[item.figure] for item in LIMITS if item is not THICKNESS}
 
 
 class Verdict(NamedTuple):
@@ -224,15 +218,11 @@ def refusal(refused: list[Verdict]) -> Reason:
     Returns:
         The gravest reason.
     """
-    for verdict in refused:
-        if verdict.code == CUT_OFF.code:
-            return CUT_OFF.with_text(verdict.why)
-    for verdict in refused:
-        if is_candidate(verdict):
-            return Reason(verdict.code, verdict.why, COIL_IN_DOUBT.advice)
-    if refused:
-        return NO_EAR.with_text(f"{NO_EAR.text}: best {refused[0].why}")
-    return NO_EAR
+    gravest = min(filter(is_candidate, refused), key=lambda verdict: verdict.code != CUT_OFF.code, default=None)
+    if gravest is not None:
+        advice = CUT_OFF.advice if gravest.code == CUT_OFF.code else COIL_IN_DOUBT.advice
+        return Reason(gravest.code, gravest.why, advice)
+    return NO_EAR.with_text(f"{NO_EAR.text}: best {refused[0].why}") if refused else NO_EAR
 
 
 def _failures(values: Mapping[str, float]) -> dict[str, str]:

@@ -9,20 +9,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 import SimpleITK as sitk
 
-from medlangevin.imaging.registration import levels
+from medlangevin.imaging.registration import levels, localise
 from medlangevin.imaging.registration.block_registration import LEVELS, BlockLevel, prepare_blocks, refine
 from medlangevin.imaging.registration.correlation import Descent, align, correlation_at
 from medlangevin.imaging.registration.crop import Array
 from medlangevin.imaging.registration.levels import Level
-from medlangevin.imaging.registration.localise import (
-    BALL_CENTRE_MM,
-    SEARCH_SIGMA_MM,
-    Candidate,
-    pose_matrix,
-    prepare,
-    search,
-    unmirrored,
-)
+from medlangevin.imaging.registration.localise import BALL_CENTRE_MM, SEARCH_SIGMA_MM, Candidate, search
 from medlangevin.imaging.registration.reference import Reference, clipped
 
 Method = Literal["block", "correlation"]
@@ -68,7 +60,7 @@ class Fit(NamedTuple):
     @property
     def matrix(self) -> Array:
         """(4, 4): from the reference frame to LPS of the scan itself; determinant -1 for a left ear."""
-        return pose_matrix(self.rotation, self.translation, self.mirrored)
+        return localise.pose_matrix(self.rotation, self.translation, self.mirrored)
 
 
 class _Scan(NamedTuple):
@@ -101,7 +93,7 @@ class Matcher:
     def __init__(self, reference: Reference, *, method: Method = "block") -> None:
         self.reference = reference
         self.method = method
-        self.templates = prepare(reference)
+        self.templates = localise.prepare(reference)
         self.fixed_image = cache(partial(levels.fixed_image, reference))
         self._prepared = cache(partial(prepare_blocks, reference))
 
@@ -142,13 +134,11 @@ class Matcher:
         best, fine, coarse = self._descend(scan, [item.pose for item in candidates])
         hopeful = best.ncc >= MIN_REFINED_NCC
         mirrored = candidates[0].mirrored
-        rotation, translation = unmirrored(fine.pose, mirrored)
         return Fit(
-            ncc=self._correlation(scan, fine.pose),
-            labyrinth_ncc=best.ncc,
-            mirrored=mirrored,
-            rotation=rotation,
-            translation=translation,
+            self._correlation(scan, fine.pose),
+            best.ncc,
+            mirrored,
+            *localise.unmirrored(fine.pose, mirrored),
             agreement_mm=self._agreement(scan, fine, candidates) if hopeful else np.inf,
             residual_mm=best.residual_mm,
             runner_up_ncc=self._runner_up(scan, fine, coarse),
