@@ -21,7 +21,8 @@ import click
 def benchmark(
     config: Path, out: Path, data_root: Path | None, download: bool, only: tuple[str, ...], list_only: bool
 ) -> None:
-    """Train and evaluate every cell (model, image set, seed) of the table that CONFIG (a YAML file) describes.
+    """Train and evaluate every cell (model, image set, seed) of the table that CONFIG describes: a YAML file,
+    or the name of one of the package's, such as smoke.
 
     Writes OUT/table.md and OUT/table.csv after each cell, with published figures beside the measured ones, and
     learning curves and samples at the end. Started again, it goes on where it stopped and measures nothing twice.
