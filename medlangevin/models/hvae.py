@@ -1,6 +1,7 @@
 """The Hamiltonian VAE (Caterini, Doucet & Sejdinovic 2018): leapfrog steps with tempering of the velocity."""
 
 import math
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from medlangevin.models.refined import Refinement, SteppedModel, inverse_softplus
-from medlangevin.samplers import FlowResult, PhaseState, Potential, leapfrog_flow
+from medlangevin.samplers import leapfrog_flow
 from medlangevin.samplers.tempering import initial_temperature as temperature_of
 from medlangevin.samplers.tempering import quadratic_schedule
 from medlangevin.system.errors import MedlangevinError
@@ -76,18 +77,14 @@ class HVAE(SteppedModel):
 
     def _refine(self, x: Tensor, generator: torch.Generator | None, *, create_graph: bool) -> Refinement:
         temperature = self.initial_temperature
-
-        def flow(start: PhaseState, potential: Potential) -> FlowResult:
-            return leapfrog_flow(
-                start,
-                potential,
-                num_steps=self.num_steps,
-                step_size=self.step_size,
-                velocity_scales=self.velocity_scales,
-                create_graph=create_graph,
-                checkpoint_steps=self.checkpoint_steps,
-            )
-
+        flow = partial(
+            leapfrog_flow,
+            num_steps=self.num_steps,
+            step_size=self.step_size,
+            velocity_scales=self.velocity_scales,
+            create_graph=create_graph,
+            checkpoint_steps=self.checkpoint_steps,
+        )
         refinement = self._refine_by_flow(x, generator, flow, initial_temperature=temperature)
         settings = {"step_size": self.step_size.mean(), "temperature": temperature}
         return refinement._replace(parts={**refinement.parts, **settings})

@@ -5,6 +5,7 @@ Source: Wang & Delingette (2021), Eqs. 9 to 13 and 21, corrected: log |det J| = 
 """
 
 import math
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -14,7 +15,7 @@ from torch.nn import functional
 from medlangevin.models.base import standard_normal_log_prob
 from medlangevin.models.refined import Frame, Refinement, SteppedModel, inverse_softplus
 from medlangevin.models.vae import EncoderDraw
-from medlangevin.samplers import FlowResult, PhaseState, Potential, annealed_flow, quasi_symplectic_flow, scalar_like
+from medlangevin.samplers import annealed_flow, quasi_symplectic_flow, scalar_like
 from medlangevin.system.errors import MedlangevinError
 
 
@@ -59,8 +60,7 @@ class QSLVAE(SteppedModel):
         # draws z where they are a hundred times as long.
         self.max_kick = self.latent_dim**0.5 if step_unit == "posterior" else math.inf
         self.bound = bound
-        self.noise_scale = noise_scale
-        self.initial_temperature = initial_temperature
+        self.noise_scale, self.initial_temperature = noise_scale, initial_temperature
         self._damping = damping
         self.raw_damping: nn.Parameter | None = None
         shape: tuple[int, ...] = (self.latent_dim,)
@@ -94,21 +94,17 @@ class QSLVAE(SteppedModel):
         if self.bound == "annealed":
             refinement = self._refine_by_annealing(x, generator, create_graph=create_graph)
         else:
-
-            def flow(start: PhaseState, potential: Potential) -> FlowResult:
-                return quasi_symplectic_flow(
-                    start,
-                    potential,
-                    num_steps=self.num_steps,
-                    step_size=self.step_size,
-                    damping=self.damping,
-                    noise_scale=self.noise_scale,
-                    max_kick=self.max_kick,
-                    generator=generator,
-                    create_graph=create_graph,
-                    checkpoint_steps=self.checkpoint_steps,
-                )
-
+            flow = partial(
+                quasi_symplectic_flow,
+                num_steps=self.num_steps,
+                step_size=self.step_size,
+                damping=self.damping,
+                noise_scale=self.noise_scale,
+                max_kick=self.max_kick,
+                generator=generator,
+                create_graph=create_graph,
+                checkpoint_steps=self.checkpoint_steps,
+            )
             refinement = self._refine_by_flow(x, generator, flow, initial_temperature=self.initial_temperature)
         damping = scalar_like(self.damping, refinement.bound)
         settings = {"step_size": self.step_size.mean(), "damping": damping}
