@@ -16,7 +16,8 @@ from medlangevin.cli.options import path_option
 @click.option("--only", multiple=True, metavar="PATTERN", help="Only cells like this, e.g. 'lae-*-seed0'; repeatable.")
 @click.option("--list", "list_only", is_flag=True, help="Show every cell and its state, and do nothing.")
 def benchmark(config: Path, out: Path, list_only: bool, **options: Any) -> None:
-    """Train and evaluate every cell (model, image set, seed) of the table that CONFIG (a YAML file) describes.
+    """Train and evaluate every cell (model, image set, seed) of the table that CONFIG describes: a YAML file,
+    or the name of one of the package's, such as smoke.
 
     Writes OUT/table.md and OUT/table.csv after each cell, with published figures beside the measured ones, and
     learning curves and samples at the end. Started again, it goes on where it stopped and measures nothing twice.

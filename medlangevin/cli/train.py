@@ -14,7 +14,8 @@ import click
 @click.option("--nodes", type=click.IntRange(1), help="Machines, by torchrun or SLURM.  [default: 1]")
 @click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint; start if there is none.")
 def train(config: Path, overrides: tuple[str, ...], devices: int | None, nodes: int | None, resume: bool) -> None:
-    """Train a generative model on the crops that preprocess wrote, as CONFIG (a YAML file) says.
+    """Train a generative model on the crops that preprocess wrote, as CONFIG says: a YAML file,
+    or the name of one of the package's, such as cochlea_qsl.
 
     Writes a run to runs/NAME: the resolved configuration, metrics.csv, TensorBoard events, the last and the best
     checkpoint, learning curves, reconstructions and samples. Stops early when the validation ELBO stops gaining.

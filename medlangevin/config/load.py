@@ -1,5 +1,6 @@
 """Reading and writing a configuration. Unknown keys are errors that name the nearest right key."""
 
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,10 +17,10 @@ Checked = TypeVar("Checked", bound=BaseModel)
 
 
 def load_config(path: Path | str, overrides: tuple[str, ...] = (), *, aliases: bool = False) -> Config:
-    """Read and check a YAML file: one that a user wrote, or the config.yaml of a run.
+    """Read and check a YAML file: one that a user wrote, the config.yaml of a run, or one of the package's own.
 
     Args:
-        path: The file.
+        path: The file, or where there is none the name of a packaged configuration, such as cochlea_qsl.
         overrides: ``section.key=value`` with the value as YAML; they win over the file.
         aliases: Whether the file may hold YAML aliases, as one that the user wrote may.
 
@@ -35,13 +36,16 @@ def load_config(path: Path | str, overrides: tuple[str, ...] = (), *, aliases: b
     return parse_config(raw, source=str(path))
 
 
-def read_mapping(path: Path, schema: type[BaseModel] = Config, *, aliases: bool = False) -> dict[str, Any]:
+def read_mapping(
+    path: Path, schema: type[BaseModel] = Config, *, aliases: bool = False, packaged: str = "configs"
+) -> dict[str, Any]:
     """Read a YAML file, not yet checked, without the known keys that have no value.
 
     Args:
-        path: The file.
+        path: The file, or where there is none the name of a packaged one.
         schema: What the file is for.
         aliases: Whether the file may hold YAML aliases.
+        packaged: The folder of the packaged files.
 
     Returns:
         The mapping.
@@ -50,7 +54,7 @@ def read_mapping(path: Path, schema: type[BaseModel] = Config, *, aliases: bool 
         MedlangevinError: It cannot be read or is not a mapping, or as ``parse_yaml`` does.
     """
     try:
-        values = read_yaml(path, aliases=aliases)
+        values = read_yaml(_find(path, packaged), aliases=aliases)
     except FileNotFoundError as error:
         raise MedlangevinError(f"config {path} does not exist; see configs/ for examples") from error
     except (OSError, UnicodeDecodeError) as error:
@@ -59,6 +63,18 @@ def read_mapping(path: Path, schema: type[BaseModel] = Config, *, aliases: bool 
     if not isinstance(raw, dict):
         raise MedlangevinError(f"config {path} is not a mapping of keys to values; see configs/ for examples")
     return raw
+
+
+def _find(path: Path, packaged: str) -> Path:
+    """The file itself, or the packaged one that is called so where there is no such file."""
+    if path.is_file() or path.suffix or len(path.parts) != 1:
+        return path
+    package = Path(str(files("medlangevin")))
+    folder = package / packaged if (package / packaged).is_dir() else package.parent / packaged  # in a checkout
+    found = {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+    if path.name not in found:
+        raise MedlangevinError(f"config {path} does not exist; give a YAML file, or one of {', '.join(found)}")
+    return found[path.name]
 
 
 def parse_config(raw: dict[str, Any], *, source: str) -> Config:

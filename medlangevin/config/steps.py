@@ -40,28 +40,30 @@ class FlowSection(Section):
         return self
 
 
-class UntemperedFlow(FlowSection):
-    """The Hamiltonian steps of the HVAE, with T0 = 1."""
+class HamiltonianFlow(FlowSection):
+    """What the flows of the HVAE share."""
 
-    initial_temperature: ClassVar[float] = 1.0
-    tempering: Annotated[Literal["none"], Field(description="No tempering of the velocity.")] = "none"
+    tempering: str
     steps: FlowSteps = 5
     step_size: FlowStepSize = 0.001
     max_step_size: MaxStepSize = 0.05
     learn_step_size: LearnStepSize = True
+
+
+class UntemperedFlow(HamiltonianFlow):
+    """The Hamiltonian steps of the HVAE, with T0 = 1."""
+
+    initial_temperature: ClassVar[float] = 1.0
+    tempering: Annotated[Literal["none"], Field(description="No tempering of the velocity.")] = "none"
     checkpoint_steps: CheckpointSteps = False
 
 
-class TemperedFlow(FlowSection):
+class TemperedFlow(HamiltonianFlow):
     """The Hamiltonian steps of the HVAE, with a learned T0 > 1."""
 
     tempering: Annotated[
         Literal["fixed", "free"], Field(description="The quadratic schedule (fixed), or learned factors (free).")
     ]
-    steps: FlowSteps = 5
-    step_size: FlowStepSize = 0.001
-    max_step_size: MaxStepSize = 0.05
-    learn_step_size: LearnStepSize = True
     initial_temperature: Annotated[
         Float, Field(ge=0.01, le=100, description="T0 of the velocity at first, 1.001 to 100; it is learned.")
     ] = 1.5
@@ -76,8 +78,22 @@ class TemperedFlow(FlowSection):
         return self
 
 
+StepUnit = Annotated[
+    Literal["latent", "posterior"],
+    Field(description="Steps in units of z (latent), or of the standard deviations of the encoder's q (posterior)."),
+]
+
+
 class QSLFlow(FlowSection):
-    """What the two flows of the QSL-VAE share: the default step sizes of a ``step_unit``."""
+    """What the flows of the QSL-VAE share, with the default step sizes of a ``step_unit``."""
+
+    bound: str
+    steps: FlowSteps = 5
+    step_unit: StepUnit = "latent"
+    step_size: FlowStepSize = 0.001
+    max_step_size: MaxStepSize = 0.05
+    learn_step_size: LearnStepSize = True
+    damping: Damping = 0.1
 
     @model_validator(mode="before")
     @classmethod
@@ -87,24 +103,12 @@ class QSLFlow(FlowSection):
         return raw
 
 
-StepUnit = Annotated[
-    Literal["latent", "posterior"],
-    Field(description="Steps in units of z (latent), or of the standard deviations of the encoder's q (posterior)."),
-]
-
-
 class AnnealedFlow(QSLFlow):
     """The Langevin steps of the QSL-VAE with our annealed bound."""
 
     noise: ClassVar[float] = 0.0
     initial_temperature: ClassVar[float] = 1.0
     bound: Annotated[Literal["annealed"], Field(description="Our bound.")] = "annealed"
-    steps: FlowSteps = 5
-    step_unit: StepUnit = "latent"
-    step_size: FlowStepSize = 0.001
-    max_step_size: MaxStepSize = 0.05
-    learn_step_size: LearnStepSize = True
-    damping: Damping = 0.1
     checkpoint_steps: CheckpointSteps = False
 
 
@@ -112,12 +116,6 @@ class PublishedFlow(QSLFlow):
     """The Langevin steps of the QSL-VAE as published."""
 
     bound: Annotated[Literal["flow"], Field(description="The bound of the paper.")]
-    steps: FlowSteps = 5
-    step_unit: StepUnit = "latent"
-    step_size: FlowStepSize = 0.001
-    max_step_size: MaxStepSize = 0.05
-    learn_step_size: LearnStepSize = True
-    damping: Damping = 0.1
     noise: Annotated[Float, Field(ge=0, le=1000, description="sigma, 0 to 1,000.")] = 0.0
     initial_temperature: Annotated[Float, Field(ge=0.01, le=100, description="T0 of the velocity, 0.01 to 100.")] = 1.0
     checkpoint_steps: CheckpointSteps = False

@@ -26,6 +26,19 @@ class Loss(NamedTuple):
     loss: Tensor
     parts: dict[str, Tensor]
 
+    @classmethod
+    def of(cls, loss: Tensor, /, **parts: Tensor) -> "Loss":
+        """A loss with parts that are not detached yet.
+
+        Args:
+            loss: What is minimised.
+            parts: The named figures.
+
+        Returns:
+            It, with the parts detached.
+        """
+        return cls(loss, {name: part.detach() for name, part in parts.items()})
+
 
 def standard_normal_log_prob(z: Tensor) -> Tensor:
     """log N(z; 0, I) of each row.
@@ -70,11 +83,9 @@ class LatentVariableModel(nn.Module, ABC):
             The loss, its parts plus ``penalty`` and the likelihood's settings.
         """
         loss, parts = self.training_loss(x, generator)
-        parts = parts | {name: value.detach() for name, value in self.likelihood.settings().items()}
+        parts = parts | self.likelihood.settings()
         penalty = self.likelihood.penalty()
-        if penalty is None:
-            return Loss(loss, parts)
-        return Loss(loss + penalty, parts | {"penalty": penalty.detach()})
+        return Loss.of(loss, **parts) if penalty is None else Loss.of(loss + penalty, **parts, penalty=penalty)
 
     @abstractmethod
     def training_loss(self, x: Tensor, generator: torch.Generator | None = None) -> Loss:

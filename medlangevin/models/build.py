@@ -1,10 +1,12 @@
 """Assemble a model from the configuration; the models themselves never read one."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 from torch import Tensor, nn
 
+from medlangevin import networks
 from medlangevin.config.fields import Section
 from medlangevin.config.model import (
     AEConfig,
@@ -18,13 +20,7 @@ from medlangevin.config.model import (
     VAEFlowConfig,
     add_kind,
 )
-from medlangevin.config.networks import (
-    BernoulliLikelihood,
-    ContinuousBernoulliLikelihood,
-    GaussianLikelihood,
-    LikelihoodConfig,
-    LogisticLikelihood,
-)
+from medlangevin.config.networks import LikelihoodConfig
 from medlangevin.likelihoods import Bernoulli, ContinuousBernoulli, DiscretizedLogistic, Gaussian, Likelihood
 from medlangevin.models.base import LatentVariableModel
 from medlangevin.models.hoffman import Hoffman
@@ -34,17 +30,6 @@ from medlangevin.models.lae import LAE
 from medlangevin.models.qsl_vae import QSLVAE
 from medlangevin.models.refined import VAEFlow
 from medlangevin.models.vae import VAE
-from medlangevin.networks import (
-    Conv5Decoder,
-    Conv5Encoder,
-    Conv5Features,
-    ConvDecoder,
-    ConvEncoder,
-    ConvFeatures,
-    MLPDecoder,
-    MLPEncoder,
-    MLPFeatures,
-)
 from medlangevin.networks.ends import Output
 from medlangevin.system.errors import MedlangevinError
 
@@ -53,16 +38,11 @@ Factory = Callable[[Any, tuple[int, ...], Tensor | None, int | None], LatentVari
 _FACTORIES: dict[type[ModelConfig], Factory] = {}
 
 
-class _Networks(NamedTuple):
-    features: type[nn.Module]
-    encoder: type[nn.Module]
-    decoder: type[nn.Module]
-
-
-_NETWORKS = {
-    "conv": _Networks(ConvFeatures, ConvEncoder, ConvDecoder),
-    "conv5": _Networks(Conv5Features, Conv5Encoder, Conv5Decoder),
-    "mlp": _Networks(MLPFeatures, MLPEncoder, MLPDecoder),
+# Features, encoder and decoder of each kind.
+_NETWORKS: dict[str, tuple[type[nn.Module], type[nn.Module], type[nn.Module]]] = {
+    "conv": (networks.ConvFeatures, networks.ConvEncoder, networks.ConvDecoder),
+    "conv5": (networks.Conv5Features, networks.Conv5Encoder, networks.Conv5Decoder),
+    "mlp": (networks.MLPFeatures, networks.MLPEncoder, networks.MLPDecoder),
 }
 # What each likelihood takes the decoder's output for.
 _OUTPUTS: dict[str, Output] = {
@@ -136,45 +116,36 @@ def autoencoder(
         data_size: As in ``build``.
 
     Returns:
-        ``encoder``, ``decoder``, ``likelihood`` and ``latent_dim``.
+        ``encoder``, ``decoder``, ``likelihood`` and ``latent_dim``; ``features`` and ``num_features`` in place of
+            ``encoder`` where the model has a last layer of its own (lae, ae).
     """
-    return _parts(config, image_shape, mean_image, data_size, of_features=False)
-
-
-def _parts(
-    config: ModelConfig,
-    image_shape: tuple[int, ...],
-    mean_image: Tensor | None,
-    data_size: int | None,
-    *,
-    of_features: bool,
-) -> dict[str, Any]:
-    """``features`` in place of ``encoder`` where the model has a last layer of its own."""
-    networks, kind = _NETWORKS[config.network.kind], config.likelihood.kind
+    kind, latent_dim = config.likelihood.kind, config.latent_dim
+    features, encoder, decoder = _NETWORKS[config.network.kind]
     layers: dict[str, Any] = _settings(config.network) | {"mean_image": mean_image}
     del layers["kind"]
     # Differences from the mean, in units of the decoder's initial standard deviation, are of order one.
     scaled = layers | {"input_scale": getattr(config.likelihood, "initial_scale", _SPREAD.get(kind))}
-    if of_features:
-        first = {"features": networks.features(image_shape, **scaled)}
+    if isinstance(config, LAEConfig | AEConfig):
+        first: dict[str, Any] = {"features": features(image_shape, **scaled)}
+        first["num_features"] = first["features"].num_features
     else:
-        first = {"encoder": networks.encoder(image_shape, config.latent_dim, **scaled)}
+        first = {"encoder": encoder(image_shape, latent_dim, **scaled)}
     return first | {
-        "decoder": networks.decoder(image_shape, config.latent_dim, output=_OUTPUTS[kind], **layers),
+        "decoder": decoder(image_shape, latent_dim, output=_OUTPUTS[kind], **layers),
         "likelihood": _likelihood(config.likelihood, data_size),
-        "latent_dim": config.latent_dim,
+        "latent_dim": latent_dim,
     }
 
 
 def _likelihood(config: LikelihoodConfig, data_size: int | None) -> Likelihood:
-    match config:
-        case GaussianLikelihood():
+    match config.kind:
+        case "gaussian":
             return Gaussian(config.initial_scale)
-        case BernoulliLikelihood():
+        case "bernoulli":
             return Bernoulli()
-        case ContinuousBernoulliLikelihood():
+        case "continuous_bernoulli":
             return ContinuousBernoulli()
-        case LogisticLikelihood():
+        case "discretized_logistic":
             return DiscretizedLogistic(config.initial_scale, data_size=data_size)
 
 
@@ -183,36 +154,21 @@ def _settings(section: Section, **renamed: str) -> dict[str, Any]:
     return {renamed.get(name, name): value for name, value in section}
 
 
-def _lae(
-    config: LAEConfig | AEConfig, image_shape: tuple[int, ...], mean_image: Tensor | None, data_size: int | None
-) -> LAE:
-    parts = _parts(config, image_shape, mean_image, data_size, of_features=True)
-    langevin = _settings(config.langevin, steps="num_updates") | {"update": config.langevin.update}
-    return LAE(**parts, **langevin, num_features=parts["features"].num_features)
+def _assembled(model: Callable[..., LatentVariableModel], section: str = "", **renamed: str) -> Factory:
+    """Makes a model of its parts and of the settings in a section of its kind."""
+
+    def factory(config: ModelConfig, *images: Any) -> LatentVariableModel:
+        settings = _settings(getattr(config, section), **renamed) if section else {}
+        return model(**autoencoder(config, *images), **settings)
+
+    return factory
 
 
-register(VAEConfig, lambda config, *images: VAE(**autoencoder(config, *images)))
-register(
-    VAEFlowConfig,
-    lambda config, *images: VAEFlow(**autoencoder(config, *images), num_layers=config.planar.layers),
-)
-register(
-    IWAEConfig,
-    lambda config, *images: IWAE(**autoencoder(config, *images), num_samples=config.importance.samples),
-)
-register(
-    HVAEConfig,
-    lambda config, *images: HVAE(**autoencoder(config, *images), **_settings(config.flow, steps="num_steps")),
-)
-register(
-    QSLVAEConfig,
-    lambda config, *images: QSLVAE(
-        **autoencoder(config, *images), **_settings(config.flow, steps="num_steps", noise="noise_scale")
-    ),
-)
-register(
-    HoffmanConfig,
-    lambda config, *images: Hoffman(**autoencoder(config, *images), **_settings(config.langevin, steps="num_steps")),
-)
-register(LAEConfig, _lae)
-register(AEConfig, _lae)
+register(VAEConfig, _assembled(VAE))
+register(VAEFlowConfig, _assembled(VAEFlow, "planar", layers="num_layers"))
+register(IWAEConfig, _assembled(IWAE, "importance", samples="num_samples"))
+register(HVAEConfig, _assembled(HVAE, "flow", steps="num_steps"))
+register(QSLVAEConfig, _assembled(QSLVAE, "flow", steps="num_steps", noise="noise_scale"))
+register(HoffmanConfig, _assembled(Hoffman, "langevin", steps="num_steps"))
+register(LAEConfig, _assembled(LAE, "langevin", steps="num_updates"))
+register(AEConfig, _assembled(partial(LAE, update="gradient"), "langevin"))

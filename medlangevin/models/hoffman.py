@@ -1,9 +1,10 @@
 """A deep latent Gaussian model whose decoder learns from Langevin chains (Hoffman 2017)."""
 
-import torch
-from torch import Tensor, nn
+from typing import Any
 
-from medlangevin.likelihoods import Likelihood
+import torch
+from torch import Tensor
+
 from medlangevin.models.base import Loss, standard_normal_log_prob
 from medlangevin.models.vae import VAE, gaussian_kl
 from medlangevin.samplers import mala, ula
@@ -17,32 +18,17 @@ class Hoffman(VAE):
     end of the chain.
 
     Args:
-        encoder: x -> mean and scale of q(z | x), each (N, d).
-        decoder: z (N, d) -> what the likelihood is of.
-        likelihood: p(x | z).
-        latent_dim: d.
         num_steps: Langevin steps of a chain; 2 in the baseline of the LAE paper.
         step_size: eta; 0.005 there.
         metropolis: Whether each step has an accept/reject test per image; not there.
+        parts: The encoder, decoder, likelihood and latent_dim of ``AmortizedModel``.
 
     Source: Hoffman (2017), with Langevin steps as in the LAE paper's baseline.
     """
 
-    def __init__(
-        self,
-        *,
-        encoder: nn.Module,
-        decoder: nn.Module,
-        likelihood: Likelihood,
-        latent_dim: int,
-        num_steps: int,
-        step_size: float,
-        metropolis: bool = True,
-    ) -> None:
-        super().__init__(encoder=encoder, decoder=decoder, likelihood=likelihood, latent_dim=latent_dim)
-        self.num_steps = num_steps
-        self.step_size = step_size
-        self.metropolis = metropolis
+    def __init__(self, *, num_steps: int, step_size: float, metropolis: bool = True, **parts: Any) -> None:
+        super().__init__(**parts)
+        self.num_steps, self.step_size, self.metropolis = num_steps, step_size, metropolis
 
     def training_loss(self, x: Tensor, generator: torch.Generator | None = None) -> Loss:
         """Its value is minus the ELBO of q, averaged over the batch; its gradient is that only in the encoder.
@@ -67,26 +53,23 @@ class Hoffman(VAE):
         divergence = gaussian_kl(draw.mean, draw.scale)
         elbo = (log_likelihood - divergence).mean().detach()
         objective = (divergence - (slope * draw.z).sum(-1) - chain_log_likelihood).mean()
-        parts = {
-            "elbo": elbo,
-            "log_likelihood": log_likelihood.mean(),
-            "kl": divergence.mean(),
-            "chain_log_likelihood": chain_log_likelihood.mean(),
-            "acceptance": acceptance,
-        }
-        return Loss(objective - objective.detach() - elbo, {name: part.detach() for name, part in parts.items()})
+        return Loss.of(
+            objective - objective.detach() - elbo,
+            elbo=elbo,
+            log_likelihood=log_likelihood.mean(),
+            kl=divergence.mean(),
+            chain_log_likelihood=chain_log_likelihood.mean(),
+            acceptance=acceptance,
+        )
 
     def _run(self, chain: ula.State, x: Tensor, generator: torch.Generator | None) -> tuple[ula.State, Tensor]:
         """The end of the chain, and the mean acceptance probability (1 without the test)."""
         potential = self.potential(x)
         acceptance = torch.zeros_like(chain.value)
         for _ in range(self.num_steps):
-            if self.metropolis:
-                chain, info = mala.step(chain, potential, generator, step_size=self.step_size)
-                acceptance += info.acceptance_probability / self.num_steps
-            else:
-                chain, _ = ula.step(chain, potential, generator, step_size=self.step_size)
-                acceptance += 1 / self.num_steps
+            kernel = mala.step if self.metropolis else ula.step
+            chain, info = kernel(chain, potential, generator, step_size=self.step_size)
+            acceptance += (1 if info.acceptance_probability is None else info.acceptance_probability) / self.num_steps
         return chain, acceptance.mean()
 
     def _draw_posterior(self, x: Tensor, generator: torch.Generator | None) -> Tensor:

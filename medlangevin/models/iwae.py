@@ -1,11 +1,11 @@
 """The importance-weighted autoencoder (Burda, Grosse & Salakhutdinov 2016)."""
 
 import math
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from medlangevin.likelihoods import Likelihood
 from medlangevin.models.base import Loss, draws_at_once, repeat_images, standard_normal_log_prob
 from medlangevin.models.vae import VAE
 from medlangevin.samplers import standard_normal, uniform
@@ -18,19 +18,14 @@ class IWAE(VAE):
     Its approximate posterior is not q but what q becomes when one of K draws is kept in proportion to its weight.
 
     Args:
-        encoder: x -> mean and scale of q(z | x), each (N, d).
-        decoder: z (N, d) -> what the likelihood is of.
-        likelihood: p(x | z).
-        latent_dim: d.
         num_samples: K.
+        parts: The encoder, decoder, likelihood and latent_dim of ``AmortizedModel``.
 
     Source: Burda, Grosse & Salakhutdinov (2016), Eq. 8.
     """
 
-    def __init__(
-        self, *, encoder: nn.Module, decoder: nn.Module, likelihood: Likelihood, latent_dim: int, num_samples: int
-    ) -> None:
-        super().__init__(encoder=encoder, decoder=decoder, likelihood=likelihood, latent_dim=latent_dim)
+    def __init__(self, *, num_samples: int, **parts: Any) -> None:
+        super().__init__(**parts)
         self.num_samples = num_samples
 
     def training_loss(self, x: Tensor, generator: torch.Generator | None = None) -> Loss:
@@ -64,13 +59,8 @@ class IWAE(VAE):
         elbo = (log_weights.logsumexp(0) - math.log(self.num_samples)).mean()
         weights = log_weights.softmax(0)
         weighted = (weights * log_likelihood).sum(0).mean()
-        parts = {
-            "elbo": elbo,
-            "log_likelihood": weighted,
-            "kl": weighted - elbo,
-            "effective_samples": (1 / weights.square().sum(0)).mean(),
-        }
-        return Loss(-elbo, {name: part.detach() for name, part in parts.items()})
+        effective = (1 / weights.square().sum(0)).mean()
+        return Loss.of(-elbo, elbo=elbo, log_likelihood=weighted, kl=weighted - elbo, effective_samples=effective)
 
     def elbo(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """One draw of the K-sample bound for each image.

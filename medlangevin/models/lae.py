@@ -3,12 +3,11 @@
 Source: Taniguchi et al. (2022), Alg. 2; docs/mathematics.md, "Amortized Langevin dynamics".
 """
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from medlangevin.likelihoods import Likelihood
 from medlangevin.models.base import Loss, standard_normal_log_prob
 from medlangevin.models.energies import Energies, Visit, mean_energy, mean_energy_of_shares
 from medlangevin.models.vae import VAE
@@ -86,8 +85,6 @@ class LAE(VAE):
 
     Args:
         features: g, x -> (N, ``num_features``).
-        decoder: z (N, d) -> what the likelihood is of.
-        likelihood: p(x | z).
         latent_dim: d.
         num_features: The number of features.
         num_updates: T.
@@ -97,6 +94,7 @@ class LAE(VAE):
         scale: The standard deviation of q(z | x).
         posterior_steps: Steps of the chain of a posterior sample, at least 2.
         posterior_step_size: Their size at first.
+        parts: The decoder and likelihood of ``LatentVariableModel``.
 
     Attributes:
         running_acceptance: The share of accepted proposals in recent mini-batches.
@@ -114,8 +112,6 @@ class LAE(VAE):
         self,
         *,
         features: nn.Module,
-        decoder: nn.Module,
-        likelihood: Likelihood,
         latent_dim: int,
         num_features: int,
         num_updates: int = 2,
@@ -125,6 +121,7 @@ class LAE(VAE):
         scale: float = 0.05,
         posterior_steps: int = 200,
         posterior_step_size: float = 0.01,
+        **parts: Any,
     ) -> None:
         if update not in get_args(Update):
             raise MedlangevinError(f"LAE: update is {update!r}; it can be langevin, mala, gradient or frozen")
@@ -137,20 +134,14 @@ class LAE(VAE):
             raise MedlangevinError(
                 f"LAE: scale {scale}, posterior_steps {posterior_steps}; give a positive scale and 2 steps or more"
             )
+        learned = update in ("gradient", "mala")
         encoder = LinearEncoder(
-            features,
-            latent_dim=latent_dim,
-            num_features=num_features,
-            learned=update in ("gradient", "mala"),
-            scale=scale,
+            features, latent_dim=latent_dim, num_features=num_features, learned=learned, scale=scale
         )
-        super().__init__(encoder=encoder, decoder=decoder, likelihood=likelihood, latent_dim=latent_dim)
-        self.num_updates = num_updates
-        self.step_size = step_size
-        self.metropolis = metropolis
+        super().__init__(encoder=encoder, latent_dim=latent_dim, **parts)
+        self.num_updates, self.step_size, self.metropolis = num_updates, step_size, metropolis
         self.update: Update = update
-        self.posterior_steps = posterior_steps
-        self.posterior_step_size = posterior_step_size
+        self.posterior_steps, self.posterior_step_size = posterior_steps, posterior_step_size
         self.register_buffer("running_acceptance", torch.ones(()))
         if update == "mala":
             self.register_buffer("latent_step_size", torch.tensor(step_size))
@@ -204,7 +195,7 @@ class LAE(VAE):
             parts["acceptance"] = acceptance
         if self.update == "mala":
             parts["step_size"] = self.latent_step_size.clone()
-        return Loss(loss, {name: part.detach() for name, part in parts.items()})
+        return Loss.of(loss, **parts)
 
     def _langevin(self, x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The loss; energies and latents of the last state, (N,) and (N, d_z); the share of accepted proposals."""

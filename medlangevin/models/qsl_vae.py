@@ -5,39 +5,25 @@ Source: Wang & Delingette (2021), Eqs. 9 to 13 and 21, corrected: log |det J| = 
 """
 
 import math
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from medlangevin.likelihoods import Likelihood
 from medlangevin.models.base import standard_normal_log_prob
-from medlangevin.models.refined import (
-    Frame,
-    RefinedModel,
-    Refinement,
-    bounded_step_size,
-    halve_step_size,
-    inverse_softplus,
-    step_size_logit,
-)
+from medlangevin.models.refined import Frame, Refinement, SteppedModel, inverse_softplus
 from medlangevin.models.vae import EncoderDraw
-from medlangevin.samplers import FlowResult, PhaseState, Potential, annealed_flow, quasi_symplectic_flow, scalar_like
+from medlangevin.samplers import annealed_flow, quasi_symplectic_flow, scalar_like
 from medlangevin.system.errors import MedlangevinError
 
 
-class QSLVAE(RefinedModel):
+class QSLVAE(SteppedModel):
     """phi_0 ~ q(z | x), then quasi-symplectic Langevin steps; ``bound`` says towards what.
 
     Args:
-        encoder: x -> mean and scale of q(z | x), each (N, d).
-        decoder: z (N, d) -> what the likelihood is of.
-        likelihood: p(x | z).
-        latent_dim: d.
-        num_steps: K.
         step_size: t at first.
-        max_step_size: t lies inside (0, ``max_step_size``).
         learn_step_size: Whether t is learned.
         step_unit: Steps in units of z (``latent``), or (``posterior``) of the standard deviations of q(z | x), where
             one t suits all likelihoods and the flow follows the posterior as it narrows; there no force changes the
@@ -50,8 +36,7 @@ class QSLVAE(RefinedModel):
             never refreshed.
         noise_scale: sigma >= 0.
         initial_temperature: T0 > 0.
-        checkpoint_steps: Compute each step again in the backward pass, for memory that does not grow with
-            ``num_steps``.
+        parts: Those of ``SteppedModel``.
 
     Raises:
         MedlangevinError: A setting that ``annealed`` has no use for.
@@ -60,54 +45,37 @@ class QSLVAE(RefinedModel):
     def __init__(
         self,
         *,
-        encoder: nn.Module,
-        decoder: nn.Module,
-        likelihood: Likelihood,
-        latent_dim: int,
-        num_steps: int,
         step_size: float,
-        max_step_size: float,
         learn_step_size: bool = True,
         step_unit: Literal["latent", "posterior"] = "latent",
         bound: Literal["annealed", "flow"] = "annealed",
         damping: float | Tensor = 0.0,
         noise_scale: float | Tensor = 0.0,
         initial_temperature: float | Tensor = 1.0,
-        checkpoint_steps: bool = False,
+        **parts: Any,
     ) -> None:
-        super().__init__(encoder=encoder, decoder=decoder, likelihood=likelihood, latent_dim=latent_dim)
-        self.num_steps = num_steps
-        self.max_step_size = max_step_size
+        super().__init__(**parts)
         self.step_unit = step_unit
         # Velocities are about as long, and so are forces where q fits; an encoder that has not learned its width yet
         # draws z where they are a hundred times as long.
-        self.max_kick = latent_dim**0.5 if step_unit == "posterior" else math.inf
+        self.max_kick = self.latent_dim**0.5 if step_unit == "posterior" else math.inf
         self.bound = bound
-        self.noise_scale = noise_scale
-        self.initial_temperature = initial_temperature
-        self.checkpoint_steps = checkpoint_steps
+        self.noise_scale, self.initial_temperature = noise_scale, initial_temperature
         self._damping = damping
         self.raw_damping: nn.Parameter | None = None
-        shape: tuple[int, ...] = (latent_dim,)
+        shape: tuple[int, ...] = (self.latent_dim,)
         if bound == "annealed":
             if noise_scale != 0 or initial_temperature != 1:
                 raise MedlangevinError(
                     f"noise {float(noise_scale):g} and initial temperature {float(initial_temperature):g} are settings "
                     "of bound: flow; the annealed bound takes its noise from the damping, so leave them at 0 and 1"
                 )
-            shape = (num_steps, latent_dim)
-            self.fraction_logits = nn.Parameter(torch.zeros(num_steps))
+            shape = (self.num_steps, self.latent_dim)
+            self.fraction_logits = nn.Parameter(torch.zeros(self.num_steps))
             # A single step is never damped, so there is nothing to learn.
-            if damping > 0 and num_steps > 1:
+            if damping > 0 and self.num_steps > 1:
                 self.raw_damping = nn.Parameter(inverse_softplus(float(damping)))
-        self.step_size_logit = nn.Parameter(
-            step_size_logit(step_size, max_step_size, shape), requires_grad=learn_step_size
-        )
-
-    @property
-    def step_size(self) -> Tensor:
-        """t of each dimension, (d,); of each step and dimension, (num_steps, d), for the annealed bound."""
-        return bounded_step_size(self.step_size_logit, self.max_step_size)
+        self._start_steps(step_size, shape, learned=learn_step_size)
 
     @property
     def damping(self) -> float | Tensor:
@@ -119,15 +87,6 @@ class QSLVAE(RefinedModel):
         """b_k, (num_steps,): rising to 1, how far from q to p(x, .) each step of the annealed bound is."""
         return self.fraction_logits.softmax(0).cumsum(0)
 
-    def shorten_steps(self) -> bool:
-        """Halve t.
-
-        Returns:
-            True.
-        """
-        halve_step_size(self.step_size_logit)
-        return True
-
     def _frame(self, draw: EncoderDraw) -> Frame:
         return Frame(draw.mean, draw.scale) if self.step_unit == "posterior" else Frame()
 
@@ -135,21 +94,17 @@ class QSLVAE(RefinedModel):
         if self.bound == "annealed":
             refinement = self._refine_by_annealing(x, generator, create_graph=create_graph)
         else:
-
-            def flow(start: PhaseState, potential: Potential) -> FlowResult:
-                return quasi_symplectic_flow(
-                    start,
-                    potential,
-                    num_steps=self.num_steps,
-                    step_size=self.step_size,
-                    damping=self.damping,
-                    noise_scale=self.noise_scale,
-                    max_kick=self.max_kick,
-                    generator=generator,
-                    create_graph=create_graph,
-                    checkpoint_steps=self.checkpoint_steps,
-                )
-
+            flow = partial(
+                quasi_symplectic_flow,
+                num_steps=self.num_steps,
+                step_size=self.step_size,
+                damping=self.damping,
+                noise_scale=self.noise_scale,
+                max_kick=self.max_kick,
+                generator=generator,
+                create_graph=create_graph,
+                checkpoint_steps=self.checkpoint_steps,
+            )
             refinement = self._refine_by_flow(x, generator, flow, initial_temperature=self.initial_temperature)
         damping = scalar_like(self.damping, refinement.bound)
         settings = {"step_size": self.step_size.mean(), "damping": damping}

@@ -1,18 +1,17 @@
 """Models that move a sample of the encoder's q by a map before the decoder sees it; the simplest, a planar flow.
 
-The last functions are for their step sizes: numbers that have to stay positive or bounded, as parameters that an
-optimiser can move freely.
+Step sizes and temperatures, which have to stay positive or bounded, are parameters that an optimiser can move freely.
 """
 
 import math
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from medlangevin.likelihoods import LOG_TWO_PI, Likelihood
+from medlangevin.likelihoods import LOG_TWO_PI
 from medlangevin.models.base import Loss, standard_normal_log_prob
 from medlangevin.models.vae import AmortizedModel, EncoderDraw
 from medlangevin.networks.planar import PlanarFlow
@@ -108,8 +107,7 @@ class RefinedModel(AmortizedModel):
         log_likelihood = self.likelihood.log_prob(x, self.decoder(refinement.position)).mean()
         cost = -refinement.bound.mean()
         elbo = log_likelihood - cost
-        parts = {"elbo": elbo, "log_likelihood": log_likelihood, "kl": cost, **refinement.parts}
-        return Loss(-elbo, {name: part.detach() for name, part in parts.items()})
+        return Loss.of(-elbo, elbo=elbo, log_likelihood=log_likelihood, kl=cost, **refinement.parts)
 
     @torch.no_grad()
     def elbo(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -182,20 +180,15 @@ class VAEFlow(RefinedModel):
     L = log p(x, z_K) - log q(z_0 | x) + log |det d z_K / d z_0|, which is the bound as well.
 
     Args:
-        encoder: x -> mean and scale of q(z_0 | x).
-        decoder: z -> what the likelihood is of.
-        likelihood: p(x | z).
-        latent_dim: d.
         num_layers: K.
+        parts: The encoder, decoder, likelihood and latent_dim of ``AmortizedModel``.
 
     Source: Rezende & Mohamed (2015), Eq. 15.
     """
 
-    def __init__(
-        self, *, encoder: nn.Module, decoder: nn.Module, likelihood: Likelihood, latent_dim: int, num_layers: int
-    ) -> None:
-        super().__init__(encoder=encoder, decoder=decoder, likelihood=likelihood, latent_dim=latent_dim)
-        self.flow = PlanarFlow(latent_dim, num_layers)
+    def __init__(self, *, num_layers: int, **parts: Any) -> None:
+        super().__init__(**parts)
+        self.flow = PlanarFlow(self.latent_dim, num_layers)
 
     def _refine(self, x: Tensor, generator: torch.Generator | None, *, create_graph: bool) -> Refinement:
         draw = self._draw_initial(x, generator)
@@ -204,42 +197,41 @@ class VAEFlow(RefinedModel):
         return Refinement(end, log_weight, log_weight, {"log_det_jacobian": log_det.mean()})
 
 
-def step_size_logit(step_size: float, max_step_size: float, shape: tuple[int, ...]) -> Tensor:
-    """The unconstrained numbers that ``bounded_step_size`` maps to a step size.
+class SteppedModel(RefinedModel):
+    """A map made of K integrator steps, whose size t stays inside (0, ``max_step_size``).
 
     Args:
-        step_size: The step size.
-        max_step_size: What it stays below.
-        shape: Of the numbers.
-
-    Returns:
-        That number everywhere.
-    """
-    fraction = step_size / max_step_size
-    return torch.full(shape, math.log(fraction) - math.log1p(-fraction))
-
-
-def bounded_step_size(logit: Tensor, max_step_size: float) -> Tensor:
-    """t = ``max_step_size`` * sigmoid(``logit``), element by element.
-
-    Args:
-        logit: Unconstrained numbers.
+        num_steps: K.
         max_step_size: What t stays below.
-
-    Returns:
-        t, shaped like ``logit``.
+        checkpoint_steps: Compute each step again in the backward pass, for memory that does not grow with
+            ``num_steps``.
+        parts: The encoder, decoder, likelihood and latent_dim of ``AmortizedModel``.
     """
-    return max_step_size * torch.sigmoid(logit)
 
+    def __init__(self, *, num_steps: int, max_step_size: float, checkpoint_steps: bool = False, **parts: Any) -> None:
+        super().__init__(**parts)
+        self.num_steps, self.max_step_size, self.checkpoint_steps = num_steps, max_step_size, checkpoint_steps
 
-@torch.no_grad()
-def halve_step_size(logit: Tensor) -> None:
-    """Change unconstrained numbers in place so that ``bounded_step_size`` gives half of what it did.
+    def _start_steps(self, step_size: float, shape: tuple[int, ...], *, learned: bool) -> None:
+        """Make t, ``max_step_size`` times the sigmoid of numbers that an optimiser can move freely."""
+        fraction = step_size / self.max_step_size
+        logit = torch.full(shape, math.log(fraction) - math.log1p(-fraction))
+        self.step_size_logit = nn.Parameter(logit, requires_grad=learned)
 
-    Args:
-        logit: The numbers.
-    """
-    logit.copy_(torch.logit(0.5 * torch.sigmoid(logit)))
+    @property
+    def step_size(self) -> Tensor:
+        """t of each dimension, (d,); where each step has its own, (num_steps, d)."""
+        return self.max_step_size * torch.sigmoid(self.step_size_logit)
+
+    @torch.no_grad()
+    def shorten_steps(self) -> bool:
+        """Halve t.
+
+        Returns:
+            True.
+        """
+        self.step_size_logit.copy_(torch.logit(0.5 * torch.sigmoid(self.step_size_logit)))
+        return True
 
 
 def inverse_softplus(value: float) -> Tensor:

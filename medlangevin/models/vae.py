@@ -1,11 +1,11 @@
 """The variational autoencoder (Kingma & Welling 2014) with a diagonal Gaussian posterior."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from medlangevin.likelihoods import Likelihood, at_least_float32
+from medlangevin.likelihoods import at_least_float32
 from medlangevin.models.base import LatentVariableModel, Loss, standard_normal_log_prob
 from medlangevin.samplers import standard_normal
 
@@ -42,13 +42,11 @@ class AmortizedModel(LatentVariableModel):
 
     Args:
         encoder: x -> mean and scale of q(z | x), each (N, d).
-        decoder: z (N, d) -> what the likelihood is of.
-        likelihood: p(x | z).
-        latent_dim: d.
+        parts: The decoder, likelihood and latent_dim of ``LatentVariableModel``.
     """
 
-    def __init__(self, *, encoder: nn.Module, decoder: nn.Module, likelihood: Likelihood, latent_dim: int) -> None:
-        super().__init__(decoder=decoder, likelihood=likelihood, latent_dim=latent_dim)
+    def __init__(self, *, encoder: nn.Module, **parts: Any) -> None:
+        super().__init__(**parts)
         self.encoder = encoder
 
     def _encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -82,8 +80,7 @@ class VAE(AmortizedModel):
         """
         log_likelihood, divergence = self._bound(x, generator)
         elbo = (log_likelihood - divergence).mean()
-        parts = {"elbo": elbo, "log_likelihood": log_likelihood.mean(), "kl": divergence.mean()}
-        return Loss(-elbo, {name: part.detach() for name, part in parts.items()})
+        return Loss.of(-elbo, elbo=elbo, log_likelihood=log_likelihood.mean(), kl=divergence.mean())
 
     @torch.no_grad()
     def elbo(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:

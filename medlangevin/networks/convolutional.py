@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from medlangevin.networks.device_convolution import transposed_convolution
-from medlangevin.networks.ends import Features, GaussianHead, Output, image_output, mean_image_logit
+from medlangevin.networks.ends import Features, GaussianHead, ImageDecoder, image_output
 
 _CONVOLUTION: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
 _TRANSPOSED: dict[int, type[nn.ConvTranspose2d] | type[nn.ConvTranspose3d]] = {
@@ -99,9 +99,11 @@ class ConvFeatures(Features):
         image_shape: (C, *spatial).
         channels: The filters of each convolution.
         hidden: The units of the dense layer.
-        mean_image: As in ``Features``.
-        input_scale: As in ``Features``.
+        standardised: ``mean_image`` and ``input_scale``, as in ``Features``.
     """
+
+    kernel_size = 3
+    dense_layer: type[nn.Linear] = ScaledLinear
 
     def __init__(
         self,
@@ -109,17 +111,16 @@ class ConvFeatures(Features):
         *,
         channels: tuple[int, ...] = (16, 32, 64),
         hidden: int = 256,
-        mean_image: Tensor | None = None,
-        input_scale: float = 1.0,
+        **standardised: Any,
     ) -> None:
-        super().__init__(image_shape, hidden, mean_image, input_scale)
-        spatial_dims = len(image_shape) - 1
+        super().__init__(image_shape, hidden, **standardised)
+        convolution = _CONVOLUTION[len(image_shape) - 1]
         self.convolutions = nn.ModuleList(
-            _CONVOLUTION[spatial_dims](before, after, kernel_size=3, stride=2, padding=1)
+            convolution(before, after, kernel_size=self.kernel_size, stride=2, padding=self.kernel_size // 2)
             for before, after in itertools.pairwise((image_shape[0], *channels))
         )
         inputs = channels[-1] * math.prod(strided_shapes(image_shape[1:], len(channels))[-1])
-        self.dense = ScaledLinear(inputs, hidden)
+        self.dense = self.dense_layer(inputs, hidden)
         for layer in (*self.convolutions, self.dense):
             preserve_variance(layer)
 
@@ -167,7 +168,7 @@ class ConvEncoder(ConvFeatures):
         return mean, scale
 
 
-class ConvDecoder(nn.Module):
+class ConvDecoder(ImageDecoder):
     """z (N, ``latent_dim``) -> image (N, *``image_shape``): the mirror image of ``ConvEncoder``.
 
     Transposed convolutions with kernel 4 and stride 2, cropped by at most one element to the encoder's exact sizes.
@@ -179,14 +180,11 @@ class ConvDecoder(nn.Module):
         latent_dim: d.
         channels: The filters of each convolution, in the encoder's order.
         hidden: The units of the first dense layer.
-        output: See ``image_output``. ``probability``, a sigmoid, is right for windowed intensities: values clipped at
-            both ends of the window have means strictly inside it, samples cannot leave it, and the slope of at most 1/4
-            limits the force that a flow has to follow.
-        mean_image: (C, *spatial), in (0, 1): the decoder starts near it whatever z is, and learns the differences from
-            it. With aligned images that saves the hundreds of steps which learning the mean itself takes.
+        image: ``output`` and ``mean_image``, as in ``ImageDecoder``. ``probability``, a sigmoid, is right for windowed
+            intensities: values clipped at both ends of the window have means strictly inside it, samples cannot leave
+            it, and the slope of at most 1/4 limits the force that a flow has to follow. With aligned images to start
+            near their mean saves the hundreds of steps which learning the mean itself takes.
     """
-
-    mean_logit: Tensor
 
     def __init__(
         self,
@@ -195,28 +193,31 @@ class ConvDecoder(nn.Module):
         *,
         channels: tuple[int, ...] = (16, 32, 64),
         hidden: int = 256,
-        output: Output = "probability",
-        mean_image: Tensor | None = None,
+        **image: Any,
     ) -> None:
-        super().__init__()
-        self.register_buffer("mean_logit", mean_image_logit(mean_image, image_shape))
-        spatial_dims = len(image_shape) - 1
-        self.output: Output = output
+        super().__init__(image_shape, **image)
         self._shapes = strided_shapes(image_shape[1:], len(channels))[::-1]
         self._start = (channels[-1], *self._shapes[0])
-        widths = (*channels[::-1], image_shape[0])
         self.dense = nn.Linear(latent_dim, hidden)
         self.expand = nn.Linear(hidden, math.prod(self._start))
+        widths = itertools.pairwise((*channels[::-1], image_shape[0]))
         self.convolutions = nn.ModuleList(
-            _TRANSPOSED[spatial_dims](before, after, kernel_size=4, stride=2, padding=1)
-            for before, after in itertools.pairwise(widths)
+            self._transposed(*width, *sizes)
+            for width, sizes in zip(widths, itertools.pairwise(self._shapes), strict=True)
         )
-        for layer in (self.expand, *self.convolutions):
-            preserve_variance(layer, stride=2)
-        preserve_variance(self.dense, gain=1.0)
+        self._draw_weights()
         with torch.no_grad():
             # Start as small differences from the mean image.
             self.convolutions[-1].get_parameter("weight").mul_(0.1)
+
+    def _transposed(self, inputs: int, outputs: int, before: tuple[int, ...], after: tuple[int, ...]) -> nn.Module:
+        """The layer from size ``before`` to ``after``, 2 n - 1 or 2 n in each dimension; this one gives 2 n."""
+        return _TRANSPOSED[len(before)](inputs, outputs, kernel_size=4, stride=2, padding=1)
+
+    def _draw_weights(self) -> None:
+        for layer in (self.expand, *self.convolutions):
+            preserve_variance(layer, stride=2)
+        preserve_variance(self.dense, gain=1.0)
 
     def forward(self, z: Tensor) -> Tensor:
         """The image's mean, or logits, as ``output`` says.

@@ -26,7 +26,11 @@ class Features(nn.Module):
     mean_image: Tensor
 
     def __init__(
-        self, image_shape: tuple[int, ...], num_features: int, mean_image: Tensor | None, input_scale: float
+        self,
+        image_shape: tuple[int, ...],
+        num_features: int,
+        mean_image: Tensor | None = None,
+        input_scale: float = 1.0,
     ) -> None:
         super().__init__()
         self.num_features = num_features
@@ -103,6 +107,26 @@ class FeatureEncoder(nn.Module):
         """
         mean, scale = self.head(self.features(x))
         return mean, scale
+
+
+class ImageDecoder(nn.Module):
+    """z (N, ``latent_dim``) -> image (N, *``image_shape``); subclasses say by which layers.
+
+    Args:
+        image_shape: (C, *spatial).
+        output: See ``image_output``.
+        mean_image: (C, *spatial) in (0, 1), which the decoder starts near whatever z is, to learn the differences from
+            it; None: a half. Its logit, fixed, is added to each element.
+    """
+
+    mean_logit: Tensor
+
+    def __init__(
+        self, image_shape: tuple[int, ...], *, output: Output = "probability", mean_image: Tensor | None = None
+    ) -> None:
+        super().__init__()
+        self.register_buffer("mean_logit", mean_image_logit(mean_image, image_shape))
+        self.output: Output = output
 
 
 def mean_image_logit(mean_image: Tensor | None, image_shape: tuple[int, ...]) -> Tensor:

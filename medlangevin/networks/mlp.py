@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from medlangevin.networks.convolutional import centred_softplus
-from medlangevin.networks.ends import FeatureEncoder, Features, Output, image_output, mean_image_logit
+from medlangevin.networks.ends import FeatureEncoder, Features, ImageDecoder, Output, image_output
 
 Activation = Literal["relu", "softplus"]
 
@@ -30,11 +30,18 @@ class DenseLayers(nn.Module):
         layer_norm: Whether LayerNorm stands before each activation.
     """
 
-    def __init__(self, inputs: int, *, widths: tuple[int, ...], activation: Activation, layer_norm: bool) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        *,
+        widths: tuple[int, ...] = (1024, 1024, 1024),
+        activation: Activation = "relu",
+        layer_norm: bool = True,
+    ) -> None:
         super().__init__()
+        self.num_outputs = widths[-1]
         self.activation = torch.relu if activation == "relu" else centred_softplus
-        pairs = list(itertools.pairwise((inputs, *widths)))
-        self.layers = nn.ModuleList(nn.Linear(before, after) for before, after in pairs)
+        self.layers = nn.ModuleList(nn.Linear(*pair) for pair in itertools.pairwise((inputs, *widths)))
         self.norms = nn.ModuleList(nn.LayerNorm(width) if layer_norm else nn.Identity() for width in widths)
         for layer in self.layers:
             # Undoes what the activation takes from the signal's size; LayerNorm does that by itself.
@@ -60,25 +67,22 @@ class MLPFeatures(Features):
 
     Args:
         image_shape: (C, *spatial).
-        widths: The units of each layer.
-        activation: See ``DenseLayers``.
-        layer_norm: See ``DenseLayers``.
         mean_image: As in ``Features``.
         input_scale: As in ``Features``.
+        layers: The ``widths``, ``activation`` and ``layer_norm`` of ``DenseLayers``.
     """
 
     def __init__(
         self,
         image_shape: tuple[int, ...],
         *,
-        widths: tuple[int, ...] = (1024, 1024, 1024),
-        activation: Activation = "relu",
-        layer_norm: bool = True,
         mean_image: Tensor | None = None,
         input_scale: float = 1.0,
+        **layers: Any,
     ) -> None:
-        super().__init__(image_shape, widths[-1], mean_image, input_scale)
-        self.dense = DenseLayers(math.prod(image_shape), widths=widths, activation=activation, layer_norm=layer_norm)
+        dense = DenseLayers(math.prod(image_shape), **layers)
+        super().__init__(image_shape, dense.num_outputs, mean_image, input_scale)
+        self.dense = dense
 
     def forward(self, x: Tensor) -> Tensor:
         """The features.
@@ -108,37 +112,29 @@ class MLPEncoder(FeatureEncoder):
         super().__init__(MLPFeatures(image_shape, **layers), latent_dim, initial_scale)
 
 
-class MLPDecoder(nn.Module):
+class MLPDecoder(ImageDecoder):
     """z (N, ``latent_dim``) -> image (N, *``image_shape``).
 
     Args:
         image_shape: (C, *spatial).
         latent_dim: d.
-        widths: The units of each layer.
-        activation: See ``DenseLayers``.
-        layer_norm: See ``DenseLayers``.
-        output: See ``image_output``.
-        mean_image: (C, *spatial) in (0, 1), which the decoder starts near; None: a half.
+        output: As in ``ImageDecoder``.
+        mean_image: As in ``ImageDecoder``.
+        layers: The ``widths``, ``activation`` and ``layer_norm`` of ``DenseLayers``.
     """
-
-    mean_logit: Tensor
 
     def __init__(
         self,
         image_shape: tuple[int, ...],
         latent_dim: int,
         *,
-        widths: tuple[int, ...] = (1024, 1024, 1024),
-        activation: Activation = "relu",
-        layer_norm: bool = True,
         output: Output = "probability",
         mean_image: Tensor | None = None,
+        **layers: Any,
     ) -> None:
-        super().__init__()
-        self.register_buffer("mean_logit", mean_image_logit(mean_image, image_shape))
-        self.output: Output = output
-        self.dense = DenseLayers(latent_dim, widths=widths, activation=activation, layer_norm=layer_norm)
-        self.last = nn.Linear(widths[-1], math.prod(image_shape))
+        super().__init__(image_shape, output=output, mean_image=mean_image)
+        self.dense = DenseLayers(latent_dim, **layers)
+        self.last = nn.Linear(self.dense.num_outputs, math.prod(image_shape))
         _orthogonal(self.last, 0.1)  # start as small differences from the mean image
 
     def forward(self, z: Tensor) -> Tensor:

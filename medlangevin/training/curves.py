@@ -42,7 +42,7 @@ class Curves:
         """
         self.run_dir = run_dir
         self._metrics, self._mlflow = MetricsFile(run_dir / METRICS, rows), mlflow
-        self._events: EventLog | None = None
+        self._events: SummaryWriter | None = None
 
     def start(self, config: Config, epoch: int) -> None:
         """Forget what a killed run wrote after its last checkpoint, and get ready for more.
@@ -54,7 +54,9 @@ class Curves:
         self._metrics.drop_after(epoch)
         if self._mlflow is not None:
             self._mlflow.start(self.run_dir, config)
-        self._events = EventLog(self.run_dir / "tensorboard", epoch=epoch)
+        logging.getLogger("tensorboard").setLevel(logging.ERROR)
+        # Events that a killed run wrote after the checkpoint are hidden.
+        self._events = SummaryWriter(str(self.run_dir / "tensorboard"), purge_step=epoch + 1 if epoch else None)
 
     def append(self, epoch: int, row: Row) -> None:
         """Write the figures of an epoch.
@@ -64,12 +66,14 @@ class Curves:
             row: The figures by name, with ``epoch`` among them.
         """
         self._metrics.append(row)
-        for log in (self._events, self._mlflow):
-            if log is not None:
-                log.scalars(epoch, row)
+        for name, value in row.items():
+            if name != "epoch" and self._events is not None:
+                self._events.add_scalar(name, value, epoch)
+        if self._mlflow is not None:
+            self._mlflow.scalars(epoch, row)
 
     def draw(self, epoch: int, name: str, images: torch.Tensor) -> None:
-        """Show pictures in TensorBoard.
+        """Show pictures in TensorBoard: images side by side, or the middle slices of volumes, one row each.
 
         Args:
             epoch: The number of the epoch.
@@ -77,7 +81,11 @@ class Curves:
             images: (N, C, H, W) in [0, 1], or volumes (N, 1, i, j, k).
         """
         if self._events is not None:
-            self._events.pictures(epoch, name, images)
+            images = images.float().cpu().clamp(0, 1)
+            rows = (
+                torch.cat([strip(image[0]) for image in images])[None] if images.ndim > 4 else torch.cat([*images], 2)
+            )
+            self._events.add_image(name, rows, epoch)
 
     def close(self, *, finished: bool) -> None:
         """Write what is pending.
@@ -89,49 +97,6 @@ class Curves:
             self._events.close()
         if self._mlflow is not None:
             self._mlflow.close(finished=finished)
-
-
-class EventLog:
-    """TensorBoard events: every number of metrics.csv, and slices of reconstructions and samples."""
-
-    def __init__(self, folder: Path, *, epoch: int) -> None:
-        """Open them.
-
-        Args:
-            folder: Where they are written.
-            epoch: Events after it, which a killed run wrote, are hidden.
-        """
-        logging.getLogger("tensorboard").setLevel(logging.ERROR)
-        self._writer = SummaryWriter(str(folder), purge_step=epoch + 1 if epoch else None)
-
-    def scalars(self, epoch: int, row: Row) -> None:
-        """Every entry of a row of metrics.csv but the epoch.
-
-        Args:
-            epoch: The number of the epoch.
-            row: Its figures by name.
-        """
-        for name, value in row.items():
-            if name != "epoch":
-                self._writer.add_scalar(name, value, epoch)
-
-    def pictures(self, epoch: int, name: str, images: torch.Tensor) -> None:
-        """Images side by side, or the middle slices of volumes, one row each.
-
-        Args:
-            epoch: The number of the epoch.
-            name: What is shown.
-            images: (N, C, H, W) in [0, 1], or volumes (N, 1, i, j, k).
-        """
-        images = images.float().cpu().clamp(0, 1)
-        if images.ndim == 4:
-            self._writer.add_image(name, torch.cat(list(images), dim=2), epoch)
-            return
-        self._writer.add_image(name, torch.cat([strip(image[0]) for image in images])[None], epoch)
-
-    def close(self) -> None:
-        """Write what is pending."""
-        self._writer.close()
 
 
 class MlflowLog:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from medlangevin.config import Config, ModelConfig, dump_config, load_config, parse_config
 from medlangevin.config.model import HVAEConfig, QSLVAEConfig
 from medlangevin.config.networks import Conv5Network, ConvNetwork, MLPNetwork
+from medlangevin.papers.table.schema import load_table
 from medlangevin.system.errors import MedlangevinError
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -127,6 +128,27 @@ def test_absent_or_binary_file(tmp_path: Path) -> None:
         load_config(tmp_path / "binary.yaml")
     with pytest.raises(MedlangevinError, match="cannot be read"):
         load_config(tmp_path)
+
+
+def test_a_packaged_configuration_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load_config("cochlea_qsl") == load_config(CONFIGS / "cochlea_qsl.yaml")
+    assert load_table("smoke") == load_table(CONFIGS / "benchmarks" / "smoke.yaml")
+    for read, name in ((load_config, "cochlea_vae"), (load_table, "lae_adam")):
+        with pytest.raises(MedlangevinError, match=rf"config smoke2 does not exist; .* one of .*{name}") as error:
+            read("smoke2")
+        assert "\n" not in str(error.value)
+    with pytest.raises(MedlangevinError, match=r"config cochlea_qsl\.yaml does not exist; see configs/"):
+        load_config("cochlea_qsl.yaml")
+    write(tmp_path, MINIMAL).rename("cochlea_qsl")
+    assert load_config("cochlea_qsl").name == "a"
+
+
+def test_a_packaged_configuration_lies_inside_an_installed_package(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("medlangevin.config.load.files", lambda package: tmp_path / package)
+    (tmp_path / "medlangevin" / "configs").mkdir(parents=True)
+    write(tmp_path, MINIMAL).rename(tmp_path / "medlangevin" / "configs" / "small.yaml")
+    assert load_config("small").name == "a"
 
 
 def test_overrides_win_and_make_sections(tmp_path: Path) -> None:

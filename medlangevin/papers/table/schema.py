@@ -178,7 +178,7 @@ def load_table(path: Path | str) -> TableConfig:
     """Read and check the YAML file of a table.
 
     Args:
-        path: The file.
+        path: The file, or where there is none the name of a packaged table, such as smoke.
 
     Returns:
         The table.
@@ -186,4 +186,5 @@ def load_table(path: Path | str) -> TableConfig:
     Raises:
         MedlangevinError: One line with the file, the key and what is wrong.
     """
-    return check(TableConfig, read_mapping(Path(path), TableConfig, aliases=True), source=str(path))
+    raw = read_mapping(Path(path), TableConfig, aliases=True, packaged="configs/benchmarks")
+    return check(TableConfig, raw, source=str(path))
