@@ -79,4 +79,4 @@ lower-bounds:
 	$(LOWEST)/bin/python -m pytest -p no:cacheprovider $(LOWEST_TESTS)
 
 clean:
-	rm -rf $(VENV) $(LOWEST) site .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LOWEST) site .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -123,7 +123,7 @@ def two_starts(
     scans = [warped_reference(matrix) for matrix in cohort]
     turn = motion(5.0, (1, 2, 3), (0.6, -0.4, 0.5))
     starts = [moved(reference.image, turn @ motion(0, (1, 0, 0), (0, 0, 0), scale=size)) for size in (0.95, 1.05)]
-    return starts, [build_reference(scans, start, anchor=reference, iterations=2) for start in starts]
+    return starts, [build_reference(scans, start, anchor=reference, iterations=1) for start in starts]
 
 
 @pytest.mark.slow(seconds=40)
