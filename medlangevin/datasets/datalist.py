@@ -75,10 +75,8 @@ def read_index(root: Path | str) -> CropIndex:
     root = Path(root)
     listing = root / "dataset.json"
     if not listing.is_file():
-        raise MedlangevinError(
-            f"no crops in {root} (dataset.json is absent); "
-            f"run medlangevin preprocess --raw DICOM_FOLDER --out {root} first"
-        )
+        remedy = f"run medlangevin preprocess --raw DICOM_FOLDER --out {root} first"
+        raise MedlangevinError(f"no crops in {root} (dataset.json is absent); {remedy}")
     raw = read_json(listing)
     if not isinstance(raw, dict) or not any(raw.get(name) for name in SPLITS):
         raise MedlangevinError(f"{listing} lists no ears; run medlangevin preprocess again")
@@ -104,10 +102,8 @@ def _refuse_shared_people(ears: dict[str, tuple[Ear, ...]], listing: Path) -> No
     for name in SPLITS:
         for ear in ears[name]:
             if home.setdefault(ear.subject, name) != name:
-                raise MedlangevinError(
-                    f"{listing}: subject {ear.subject} is in both {home[ear.subject]} and {name}; "
-                    "split by person, not by ear"
-                )
+                both = f"subject {ear.subject} is in both {home[ear.subject]} and {name}"
+                raise MedlangevinError(f"{listing}: {both}; split by person, not by ear")
 
 
 def _common_grid(ears: list[Ear]) -> tuple[np.ndarray, tuple[int, int, int]]:
@@ -116,13 +112,11 @@ def _common_grid(ears: list[Ear]) -> tuple[np.ndarray, tuple[int, int, int]]:
     for ear in ears[1:]:
         other_affine, other_shape = _header(ear.image)
         if other_shape != shape:
-            raise MedlangevinError(
-                f"{ear.image} has shape {sizes(other_shape)} but {first.name} has {sizes(shape)}; run preprocess again"
-            )
+            differ = f"{ear.image} has shape {sizes(other_shape)} but {first.name} has {sizes(shape)}"
+            raise MedlangevinError(f"{differ}; run preprocess again")
         if not np.allclose(other_affine, affine, atol=1e-3):
-            raise MedlangevinError(
-                f"{ear.image} lies on another grid than {first.name} (affines differ); run preprocess again"
-            )
+            differ = f"{ear.image} lies on another grid than {first.name} (affines differ)"
+            raise MedlangevinError(f"{differ}; run preprocess again")
     return affine, shape
 
 
@@ -137,9 +131,8 @@ def _header(path: Path) -> tuple[np.ndarray, tuple[int, int, int]]:
         raise MedlangevinError(f"{path} is not a readable NIfTI file; run medlangevin preprocess again") from error
     shape = tuple(int(size) for size in image.shape)
     if not believable:
-        raise MedlangevinError(
-            f"{path} claims {sizes(shape)} voxels, more than it can hold or a crop has; make it again"
-        )
+        claim = f"{path} claims {sizes(shape)} voxels, more than it can hold or a crop has"
+        raise MedlangevinError(f"{claim}; make it again")
     if len(shape) != 3:
         raise MedlangevinError(f"{path} has {len(shape)} dimensions, a crop has 3; run medlangevin preprocess again")
     if not usable_affine(affine):

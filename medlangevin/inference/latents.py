@@ -212,10 +212,8 @@ def traverse(
         MedlangevinError: For more directions than latent dimensions, or fewer than 2 steps.
     """
     if directions > run.model.latent_dim or steps < 2:
-        raise MedlangevinError(
-            f"--directions {directions}, --steps {steps}: the run has {run.model.latent_dim} latent dimensions, and a "
-            "traversal has at least 2 steps"
-        )
+        given = f"--directions {directions}, --steps {steps}: the run has {run.model.latent_dim} latent dimensions"
+        raise MedlangevinError(f"{given}, and a traversal has at least 2 steps")
     mean, deviations, axes = aggregate or aggregated_posterior(run, data_root)
     positions = torch.linspace(-TRAVERSE_SD, TRAVERSE_SD, steps).tolist()
 

@@ -208,9 +208,8 @@ def load_training(
             path = folder / AVERAGE
             average.load(_load_tensors(path))
     except (KeyError, RuntimeError, ValueError) as error:
-        raise MedlangevinError(
-            f"{path} does not fit the model; restore the checkpoint or train again under another name"
-        ) from error
+        remedy = "restore the checkpoint or train again under another name"
+        raise MedlangevinError(f"{path} does not fit the model; {remedy}") from error
     return state
 
 
@@ -232,10 +231,9 @@ def _readable(path: Path) -> Iterator[None]:
         raise MedlangevinError(f"{path} is absent; the checkpoint is incomplete: restore it or train again") from error
     except (SafetensorError, OSError) as error:
         other = "best" if path.parent.name == "last" else "last"
-        raise MedlangevinError(
-            f"{path} is damaged or cut short; restore it from a copy or train again under another name "
-            f"(generate and evaluate can use --checkpoint {other})"
-        ) from error
+        remedy = "restore it from a copy or train again under another name "
+        remedy += f"(generate and evaluate can use --checkpoint {other})"
+        raise MedlangevinError(f"{path} is damaged or cut short; {remedy}") from error
 
 
 def pack_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:

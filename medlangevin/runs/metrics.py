@@ -65,10 +65,8 @@ def require_reaching(rows: list[Row], epoch: int, path: Path) -> None:
     """
     epochs = [row["epoch"] for row in rows]
     if epochs and (epochs[-1] < epoch or any(after - before != 1 for before, after in pairwise(epochs))):
-        raise MedlangevinError(
-            f"{path} lacks epochs that the checkpoint has seen; "
-            "restore it or delete it to go on without the earlier epochs"
-        )
+        remedy = "restore it or delete it to go on without the earlier epochs"
+        raise MedlangevinError(f"{path} lacks epochs that the checkpoint has seen; {remedy}")
 
 
 def read_metrics(path: Path) -> list[Row]:
@@ -99,7 +97,6 @@ def read_metrics(path: Path) -> list[Row]:
                 row["step"] = int(row["step"])
             rows.append(row)
     except (KeyError, TypeError, ValueError, OverflowError, csv.Error) as error:
-        raise MedlangevinError(
-            f"{path}, line {lines.line_num} is damaged; mend it or delete the file to go on without earlier epochs"
-        ) from error
+        remedy = "mend it or delete the file to go on without earlier epochs"
+        raise MedlangevinError(f"{path}, line {lines.line_num} is damaged; {remedy}") from error
     return rows

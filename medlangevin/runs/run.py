@@ -79,10 +79,8 @@ class Run:
             MedlangevinError: It was trained on 2D images.
         """
         if self.config.images is not None:
-            raise MedlangevinError(
-                f"run {self.directory} was trained on the images of {self.config.images.set}, not on crops of ears; "
-                "choose a run that was trained on crops"
-            )
+            images = f"run {self.directory} was trained on the images of {self.config.images.set}, not on crops of ears"
+            raise MedlangevinError(f"{images}; choose a run that was trained on crops")
         return read_grid(self.data, self.directory / DATA)
 
     def crops(self, data_root: Path | str | None) -> CropIndex:
@@ -100,10 +98,9 @@ class Run:
         index = read_index(data_root or self.config.data.root)
         shape = self.crop_grid().shape
         if index.shape != shape:
-            raise MedlangevinError(
-                f"the crops in {index.root} have {sizes(index.shape)} voxels, those of run {self.name} {sizes(shape)}; "
-                "give crops of the same reference with --data"
-            )
+            differ = f"have {sizes(index.shape)} voxels, those of run {self.name} {sizes(shape)}"
+            remedy = "give crops of the same reference with --data"
+            raise MedlangevinError(f"the crops in {index.root} {differ}; {remedy}")
         return index
 
     def image(self, ear: PathOrHU) -> Tensor:

@@ -124,9 +124,8 @@ def measure_folder(
     failures = tuple((key, value) for key, value in results if isinstance(value, str))
     ears = tuple(value for _, value in results if isinstance(value, MeasuredEar))
     if not ears:
-        raise MedlangevinError(
-            f"none of the {len(volumes)} volumes in {folder} can be read; the first: {failures[0][1]}"
-        )
+        none = f"none of the {len(volumes)} volumes in {folder} can be read"
+        raise MedlangevinError(f"{none}; the first: {failures[0][1]}")
     return Population(label, ears, failures)
 
 

@@ -55,9 +55,8 @@ def find_volumes(folder: Path | str, *, splits: Sequence[str] = ()) -> list[Volu
         if not paths:
             paths = [path for ending in _ENDINGS for path in place.glob(ending) if not path.name.startswith(".")]
     if not paths:
-        raise MedlangevinError(
-            f"no NIfTI volumes (*.nii, *.nii.gz) in {folder}; give the output of preprocess or generate"
-        )
+        remedy = "give the output of preprocess or generate"
+        raise MedlangevinError(f"no NIfTI volumes (*.nii, *.nii.gz) in {folder}; {remedy}")
     return sorted(Volume(_stem(path), path, subjects.get(path) or _subject(_stem(path))) for path in paths)
 
 

@@ -102,9 +102,8 @@ def run_all(
     for item, loss in given_up:
         if lost is None:
             what = "was killed (out of memory?)" if loss == "killed" else "took too long and was stopped"
-            raise MedlangevinError(
-                f"a worker process {what}; run the same command again to go on, with fewer --workers"
-            )
+            remedy = "run the same command again to go on, with fewer --workers"
+            raise MedlangevinError(f"a worker process {what}; {remedy}")
         yield item, lost(item, loss)
 
 

@@ -73,10 +73,8 @@ def crop_face(path: Path) -> np.ndarray:
     except (UnidentifiedImageError, OSError) as error:
         raise MedlangevinError(f"{path} is missing or cannot be read; unpack img_align_celeba.zip again") from error
     if min(image.size) < CROP:
-        raise MedlangevinError(
-            f"{path} is {image.width} x {image.height} pixels, smaller than the {CROP} pixel crop; "
-            "use the aligned 178 x 218 pictures"
-        )
+        small = f"{path} is {image.width} x {image.height} pixels, smaller than the {CROP} pixel crop"
+        raise MedlangevinError(f"{small}; use the aligned 178 x 218 pictures")
     left, top = (image.width - CROP) // 2, (image.height - CROP) // 2
     face = image.crop((left, top, left + CROP, top + CROP)).resize((SIZE, SIZE), Image.Resampling.BILINEAR)
     return np.asarray(face)

@@ -106,10 +106,8 @@ class ImageSplits(NamedTuple):
         """
         images: Tensor | None = getattr(self, name)
         if images is None:
-            raise MedlangevinError(
-                f"{self.source.name}: {self.source.location} holds no {name} images; "
-                f"use the full set for figures on {name} data"
-            )
+            missing = f"{self.source.name}: {self.source.location} holds no {name} images"
+            raise MedlangevinError(f"{missing}; use the full set for figures on {name} data")
         return images
 
 

@@ -52,9 +52,8 @@ def _mnist(root: Path, download: bool, location: Path) -> Found:
         part = _open(partial(MNIST, root, train=split == "train", download=download), location, download)
         digest = hashlib.sha256(part.data.numpy().tobytes() + part.targets.to(torch.uint8).numpy().tobytes())
         if digest.hexdigest() != MNIST_SHA256[split]:
-            raise MedlangevinError(
-                f"{location} does not hold MNIST's {split} images unchanged; remove it and copy or download it anew"
-            )
+            changed = f"{location} does not hold MNIST's {split} images unchanged"
+            raise MedlangevinError(f"{changed}; remove it and copy or download it anew")
         images[split], labels[split] = part.data.unsqueeze(1), part.targets.long()
     images, labels = hold_out_last(images, MNIST_VALIDATION), hold_out_last(labels, MNIST_VALIDATION)
     return Found(images, labels, location, f"the last {MNIST_VALIDATION} training images")
