@@ -102,10 +102,18 @@ def texts() -> tuple[str, ...]:
 
 
 def require_messages(markdown: str) -> None:
-    """Raise KeyError where the page explains a message that the program does not have."""
-    absent = [
-        row for row in re.findall(r"^\| `([^`]+)` \|", markdown, re.M) if not any(row in text for text in texts())
-    ]
+    """Raise KeyError where the page explains a message that the program does not have.
+
+    A message may be put together from several texts, so its parts between values and commas are looked for.
+    """
+    explained = markdown[: markdown.index("## Every message")]
+    parts = {
+        (row, part.strip())
+        for row in re.findall(r"^\| `([^`]+)` \|", explained, re.M)
+        for part in re.split(r"…|[;,()=]", row)
+        if len(part.strip()) > 3
+    }
+    absent = sorted(row for row, part in parts if not any(part in text for text in texts()))
     if absent:
         raise KeyError(f"messages that are not in the source: {absent}")
 

@@ -25,11 +25,21 @@ _TEMPLATES = Path(__file__).with_name("files")
 
 
 def export(run_dir: Path | str, bundle: Path | str, *, checkpoint: CheckpointName = "best") -> Path:
-    """Write a checkpoint of a run as a MONAI bundle; the folder.
+    """Write a checkpoint of a run as a MONAI bundle: weights, settings of the model and grid.
 
-    Weights, the settings of the model and the grid: no ear, no pseudonym, no path. A bundle that ``export`` wrote
-    before is replaced. Raises MedlangevinError before anything is written when the run cannot be loaded, was trained on
-    2D images, or ``bundle`` holds other files.
+    It holds no ear, no pseudonym and no path. A bundle that ``export`` wrote before is replaced.
+
+    Args:
+        run_dir: The folder of the run.
+        bundle: The folder to write.
+        checkpoint: Which checkpoint.
+
+    Returns:
+        The folder of the bundle.
+
+    Raises:
+        MedlangevinError: Before anything is written: the run cannot be loaded, was trained on 2D images, or
+            ``bundle`` holds other files.
     """
     bundle = Path(bundle)
     recover_folder(bundle)

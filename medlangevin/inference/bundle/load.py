@@ -18,10 +18,16 @@ FORMAT = 1
 
 
 def load_bundle(bundle: Path | str) -> Run:
-    """The run that ``medlangevin export`` made ``bundle`` of, without what it knew of its training data.
+    """Load the run that ``medlangevin export`` made a bundle of, without what it knew of its training data.
 
-    ``data`` holds the grid and ``checkpoint``. Raises MedlangevinError, one line, when the folder is no bundle of
-    medlangevin's or is damaged.
+    Args:
+        bundle: The folder.
+
+    Returns:
+        The run; its ``data`` holds the grid and ``checkpoint``.
+
+    Raises:
+        MedlangevinError: One line, when the folder is not a bundle of medlangevin's or is damaged.
     """
     bundle = Path(bundle)
     path = bundle / METADATA

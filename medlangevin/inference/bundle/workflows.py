@@ -22,9 +22,20 @@ SAMPLES, LATENTS = "samples", "latents.tsv"
 def sample(
     bundle: Path | str, output_dir: Path | str, *, count: int = 1, seed: int = 0, noise: bool = False
 ) -> list[Path]:
-    """Write ``count`` new ears into OUTPUT_DIR/samples, the files of ``medlangevin generate``; the volumes' paths.
+    """Write new ears into OUTPUT_DIR/samples: the files of ``medlangevin generate``.
 
-    Raises MedlangevinError, one line, before anything is written.
+    Args:
+        bundle: The folder of the bundle.
+        output_dir: OUTPUT_DIR.
+        count: How many, at least 1.
+        seed: Ear n depends on it and on n alone.
+        noise: Add the noise that the likelihood has learned.
+
+    Returns:
+        The paths of the volumes.
+
+    Raises:
+        MedlangevinError: One line, before anything is written.
     """
     if count < 1:
         raise MedlangevinError(f"count {count}: at least 1 volume has to be asked for")
@@ -37,9 +48,18 @@ def sample(
 
 
 def encode(bundle: Path | str, output_dir: Path | str, *, image: Path | str | None) -> Path:
-    """Write OUTPUT_DIR/latents.tsv: a row for each ear, its posterior mean z1 to zd; the path.
+    """Write OUTPUT_DIR/latents.tsv: a row for each ear with its posterior mean, z1 to zd.
 
-    ``image``: a crop on the grid of the training crops, or a folder of them. Raises MedlangevinError, one line.
+    Args:
+        bundle: The folder of the bundle.
+        output_dir: OUTPUT_DIR.
+        image: A crop on the grid of the training crops, or a folder of them.
+
+    Returns:
+        The path of the table.
+
+    Raises:
+        MedlangevinError: One line, for an image that is missing, cannot be read or lies on another grid.
     """
     if image is None:
         raise MedlangevinError("image is missing; give a crop, or a folder of crops, with --image")
@@ -65,5 +85,12 @@ class Encoder(nn.Module):
         self.model = load_bundle(bundle).model
 
     def forward(self, x: Tensor) -> Tensor:
-        """The latents of ``encode``."""
+        """The latents of ``encode``.
+
+        Args:
+            x: Images (n, 1, i, j, k) in [0, 1].
+
+        Returns:
+            (n, d).
+        """
         return torch.stack([posterior_mean(self.model, image[None]) for image in x])
