@@ -33,7 +33,11 @@ def reference_volume() -> tuple[NDArray[np.int16], NDArray[np.float64]]:
 
 
 def write_reference(path: Path) -> None:
-    """Write the reference as NIfTI (RAS on disk), byte for byte the same each time."""
+    """Write the reference as NIfTI (RAS on disk), byte for byte the same each time.
+
+    Args:
+        path: Where to, ``.nii`` or ``.nii.gz``.
+    """
     hu, lps = reference_volume()
     write_nifti(path, make_nifti(hu, np.diag([-1.0, -1.0, 1.0, 1.0]) @ lps))
 

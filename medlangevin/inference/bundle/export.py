@@ -61,7 +61,15 @@ def export(run_dir: Path | str, bundle: Path | str, *, checkpoint: CheckpointNam
 
 
 def metadata(run: Run, checkpoint: CheckpointName) -> dict[str, Any]:
-    """The content of metadata.json: MONAI's keys, and ours in a section of their own. Nothing of a person."""
+    """The content of metadata.json: MONAI's keys, and ours in a section of their own. Nothing of a person.
+
+    Args:
+        run: The run.
+        checkpoint: Which of its checkpoints the bundle holds.
+
+    Returns:
+        Plain values.
+    """
     grid, window, size = run.crop_grid(), run.config.data.window_hu, run.model.latent_dim
     about = read_json(_TEMPLATES / METADATA.name)
     image, latent = about["network_data_format"]["inputs"]["image"], about["network_data_format"]["outputs"]["pred"]
