@@ -17,6 +17,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 
 ROOT = Path(__file__).resolve().parents[1]
+# The keys that say which section of several stands there.
+CHOOSE = ("kind", "bound", "tempering", "update", "optimizer")
 MARK = re.compile(r"^<!-- table: ([\w-]+) -->$", re.M)
 # Errors that a user meets, by what raises them.
 ERRORS = ("MedlangevinError", "PartialFailureError", "BusyError")
@@ -174,21 +176,32 @@ def settings() -> str:
     from medlangevin.config import Config
 
     places: dict[type[BaseModel], list[str]] = {}
-    for section, place in sections_of(Config, ""):
-        places.setdefault(section, []).append(place)
+    for section, place in sections_of(Config, "", ""):
+        if place not in places.setdefault(section, []):
+            places[section].append(place)
     return "\n\n".join(
-        f"### {title_of(section, found)}\n\n{(section.__doc__ or '').splitlines()[0]}\n\n"
+        f"### {found[0]}\n\n{(section.__doc__ or '').splitlines()[0]}\n\n"
         + table(("key", "values", "default", "what it is"), map(row_of, section.model_fields.items()))
         for section, found in places.items()
     )
 
 
-def sections_of(section: type[BaseModel], place: str) -> Iterator[tuple[type[BaseModel], str]]:
-    """A section and all below it, each with its dotted place."""
-    yield section, place
+def sections_of(section: type[BaseModel], key: str, owner: str) -> Iterator[tuple[type[BaseModel], str]]:
+    """A section and all below it, each with its key and, in words, the kind that it belongs to."""
+    kind = next((f"`{name}: {choices(section, name)}`" for name in CHOOSE if choices(section, name)), "")
+    yield section, ", ".join(part for part in (f"`{key}`" if key else "the top level", owner, kind) if part)
     for name, field in section.model_fields.items():
+        # What the encoder, the decoder and the likelihood are made of is the same for several kinds of model.
+        own = "" if name in ("network", "likelihood") else kind
         for inner in sections_in(field.annotation):
-            yield from sections_of(inner, f"{place}.{name}".lstrip("."))
+            yield from sections_of(inner, f"{key}.{name}".lstrip("."), own)
+
+
+def choices(section: type[BaseModel], name: str) -> str:
+    """The values of a key that chooses the section; none where it has no such key, or any text will do."""
+    field = section.model_fields.get(name)
+    values = get_args(field.annotation) if field and get_origin(field.annotation) is Literal else ()
+    return " or ".join(map(str, values))
 
 
 def sections_in(annotation: Any) -> Iterator[type[BaseModel]]:
@@ -202,13 +215,6 @@ def sections_in(annotation: Any) -> Iterator[type[BaseModel]]:
     else:
         for part in get_args(annotation):
             yield from sections_in(part)
-
-
-def title_of(section: type[BaseModel], places: list[str]) -> str:
-    """For example ``model.network, kind: conv``."""
-    place = ", ".join(f"`{place}`" for place in dict.fromkeys(places) if place) or "the top level"
-    kind = section.model_fields.get("kind")
-    return place + (f", kind `{get_args(kind.annotation)[0]}`" if kind and get_args(kind.annotation) else "")
 
 
 def row_of(item: tuple[str, Any]) -> tuple[str, str, str, str]:
