@@ -5,6 +5,7 @@ the paper's integrator, drift, kick, drift between damping steps (docs/mathemati
 """
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -64,6 +65,8 @@ def annealed_flow(
     Returns:
         The end of the path and the log weights.
     """
+    integrate = partial(quasi_symplectic.step, damping=0.0, max_kick=max_kick, create_graph=create_graph)
+    step = partial(recomputed, integrate) if create_graph and checkpoint_steps else integrate
     velocity = standard_normal(tuple(position.shape), like=position, generator=generator)
     log_weight = torch.zeros(position.shape[:-1], dtype=torch.float64, device=position.device)
     for k, fraction in enumerate(fractions):
@@ -76,14 +79,7 @@ def annealed_flow(
         def bridge(z: Tensor, b: Tensor = fraction) -> Tensor:
             return (1 - b) * initial(z) + b * target(z)
 
-        def step(position: Tensor, velocity: Tensor, t: Tensor = t, potential: Potential = bridge) -> PhaseState:
-            start = PhaseState(position, velocity)
-            return quasi_symplectic.step(
-                start, potential, step_size=t, damping=0.0, max_kick=max_kick, create_graph=create_graph
-            )
-
         before = velocity
-        recompute = create_graph and checkpoint_steps
-        position, velocity = recomputed(step, position, velocity) if recompute else step(position, velocity)
+        position, velocity = step(PhaseState(position, velocity), bridge, step_size=t)
         log_weight = log_weight + 0.5 * (before.double().square() - velocity.double().square()).sum(-1)
     return AnnealedFlowResult(PhaseState(position, velocity), log_weight)

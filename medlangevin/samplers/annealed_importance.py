@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from medlangevin.samplers import hmc
+from medlangevin.samplers.metropolis import choose
 from medlangevin.samplers.potential import Evaluation, Potential, evaluate
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.random import uniform
@@ -227,11 +228,7 @@ def _move(
     after = evaluate(initial, end.position)
     there = Evaluation((end.value - after.value) / fraction, (end.gradient - after.gradient) / fraction)
     # A chain that stayed keeps what it had: taking it out again would add up rounding errors.
-    kept = (
-        torch.where(info.is_accepted, there.value, here.value),
-        torch.where(info.is_accepted[..., None], there.gradient, here.gradient),
-    )
-    return end.position, Evaluation(*kept), info.acceptance_probability
+    return end.position, choose(info.is_accepted, there, here), info.acceptance_probability
 
 
 def _deviation(energies: Tensor) -> float:

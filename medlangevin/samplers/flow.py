@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -62,28 +63,18 @@ def quasi_symplectic_flow(
         The end and the log-determinant. QSL-VAE paper, Algorithm 1, corrected (docs/mathematics.md, corrections 2 to
         4).
     """
+    integrate = partial(quasi_symplectic.step, max_kick=max_kick, create_graph=create_graph)
+    step = partial(recomputed, integrate) if create_graph and checkpoint_steps else integrate
     log_det = _tempering_log_det(state.position, velocity_scales)
     for k in range(num_steps):
         t = step_size_at(step_size, k)
         noise = None
         if isinstance(noise_scale, Tensor) or noise_scale > 0:
             noise = standard_normal(tuple(state.position.shape), like=state.position, generator=generator)
-
-        def step(position: Tensor, velocity: Tensor, t: Scalar = t, noise: Tensor | None = noise) -> PhaseState:
-            return quasi_symplectic.step(
-                PhaseState(position, velocity),
-                potential,
-                step_size=t,
-                damping=damping,
-                noise_scale=noise_scale,
-                noise=noise,
-                max_kick=max_kick,
-                create_graph=create_graph,
-            )
-
         log_det = log_det + quasi_symplectic.log_det_jacobian(state, step_size=t, damping=damping)
-        position, velocity = recomputed(step, *state) if create_graph and checkpoint_steps else step(*state)
-        state = PhaseState(position, velocity if velocity_scales is None else velocity_scales[k] * velocity)
+        state = step(state, potential, step_size=t, damping=damping, noise_scale=noise_scale, noise=noise)
+        if velocity_scales is not None:
+            state = state._replace(velocity=velocity_scales[k] * state.velocity)
     return FlowResult(state, log_det.expand(state.position.shape[:-1]))
 
 
@@ -112,20 +103,12 @@ def leapfrog_flow(
     Returns:
         The end and the log-determinant. Hamiltonian VAE (Caterini et al. 2018), Algorithm 1.
     """
-
-    def begin(position: Tensor, velocity: Tensor) -> leapfrog.State:
-        return leapfrog.init(position, velocity, potential, create_graph=create_graph)
-
-    recompute = create_graph and checkpoint_steps
-    current = recomputed(begin, *state) if recompute else begin(*state)
+    begin, step = (partial(function, create_graph=create_graph) for function in (leapfrog.init, leapfrog.step))
+    if create_graph and checkpoint_steps:
+        begin, step = partial(recomputed, begin), partial(recomputed, step)
+    current = begin(*state, potential)
     for k in range(num_steps):
-        t = step_size_at(step_size, k)
-
-        def step(position: Tensor, velocity: Tensor, value: Tensor, gradient: Tensor, t: Scalar = t) -> leapfrog.State:
-            start = leapfrog.State(position, velocity, value, gradient)
-            return leapfrog.step(start, potential, step_size=t, create_graph=create_graph)
-
-        current = recomputed(step, *current) if recompute else step(*current)
+        current = step(current, potential, step_size=step_size_at(step_size, k))
         if velocity_scales is not None:
             current = current._replace(velocity=velocity_scales[k] * current.velocity)
     log_det = _tempering_log_det(state.position, velocity_scales)
@@ -145,17 +128,18 @@ def step_size_at(step_size: Scalar, k: int) -> Scalar:
     return step_size[k] if isinstance(step_size, Tensor) and step_size.ndim == 2 else step_size
 
 
-def recomputed(function: Callable[..., Result], *arguments: Tensor) -> Result:
+def recomputed(function: Callable[..., Result], *arguments: Any, **options: Any) -> Result:
     """Call a function, drop its graph, and make the graph again in the backward pass.
 
     Args:
         function: What to call. It must be deterministic: noise is drawn before and passed in.
-        arguments: Its arguments.
+        arguments: Its arguments by position.
+        options: Its arguments by name.
 
     Returns:
         What the function returns.
     """
-    return checkpoint(function, *arguments, use_reentrant=False, preserve_rng_state=False)
+    return checkpoint(function, *arguments, use_reentrant=False, preserve_rng_state=False, **options)
 
 
 def _tempering_log_det(position: Tensor, velocity_scales: Tensor | None) -> Tensor:

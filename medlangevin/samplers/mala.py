@@ -35,13 +35,9 @@ def step(
     """
     eta = scalar_like(step_size, state.position)
     proposal, _ = ula.step(state, potential, generator, step_size=step_size)
-    log_ratio = (
-        state.value
-        - proposal.value
-        + _log_transition(proposal, state.position, eta)
-        - _log_transition(state, proposal.position, eta)
-    )
-    info = decide(log_ratio, proposal.value, generator)
+    forward = _log_transition(state, proposal.position, eta)
+    backward = _log_transition(proposal, state.position, eta)
+    info = decide(state.value - proposal.value + backward - forward, proposal.value, generator)
     return choose(info.is_accepted, proposal, state), info
 
 
