@@ -18,8 +18,7 @@ from typing import BinaryIO, Literal
 from pydicom import uid
 from pydicom.filereader import read_dataset
 
-from medlangevin.imaging.reading import rejection
-from medlangevin.imaging.reading.rejection import Reason
+from medlangevin.imaging.reading.rejection import NO_PIXELS, TRUNCATED, Reason
 
 PYDICOM_LOG = logging.getLogger("pydicom")
 PREAMBLE = 132
@@ -124,21 +123,21 @@ def pixel_problem(stream: BinaryIO, *, explicit: bool, little_endian: bool, expe
     """
     order: Literal["little", "big"] = "little" if little_endian else "big"
     if stream.read(4) != PIXEL_DATA[order]:
-        return rejection.NO_PIXELS
+        return NO_PIXELS
     if explicit and stream.read(2) in LONG_VRS:
         stream.read(2)
     length = int.from_bytes(stream.read(4), order)
     size = os.fstat(stream.fileno()).st_size
     if length != UNDEFINED_LENGTH:
         complete = length >= expected_bytes and stream.tell() + length <= size
-        return None if complete else rejection.TRUNCATED
+        return None if complete else TRUNCATED
     # Compressed: a row of items, closed by a delimiter that some writers leave out at the end of the file.
     while stream.tell() < size:
         kind, length = stream.read(4), int.from_bytes(stream.read(4), "little")
         if kind == DELIMITER:
             return None
         if kind != ITEM or stream.tell() + length > size:
-            return rejection.TRUNCATED
+            return TRUNCATED
         stream.seek(length, os.SEEK_CUR)
     return None
 

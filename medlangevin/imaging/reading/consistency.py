@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter
 
-from medlangevin.imaging.reading import rejection
-from medlangevin.imaging.reading.rejection import Reason
+from medlangevin.imaging.reading.rejection import MIXED_SCALE, ODD_SLICE, Reason
 from medlangevin.imaging.reading.slice_header import SliceHeader
 
 # From this share on, one scale is that of the series and another one is a damaged header. Below it, scales vary.
@@ -16,8 +16,8 @@ USUAL_SHARE = 0.75
 ODD_RATIO = 1.5
 # An end has one neighbour only: how much larger the first step may be than the next. Real scans: at most 1.2.
 ODD_END_RATIO = 2.0
-# How many differences between slices, to each side, one is compared with: repeated slices have none at every other.
-STEP_WINDOW = 2
+# One difference between slices is compared with two to each side: repeated slices have none at every other.
+BESIDE = (1, 1, 0, 1, 1)
 # About as many rows and columns of a slice are looked at.
 SAMPLES = 128
 
@@ -40,7 +40,7 @@ def with_usual_scale(slices: Sequence[SliceHeader]) -> tuple[list[SliceHeader], 
         return list(slices), None
     text = f"{odd} slice{'s have' if odd > 1 else ' has'} another rescale, padding or bit depth than the others"
     kept = [item for item, scale in zip(slices, scales, strict=True) if scale == usual]
-    return kept, rejection.MIXED_SCALE.with_text(text)
+    return kept, MIXED_SCALE.with_text(text)
 
 
 def odd_slices(volume: NDArray[np.int16]) -> list[int]:
@@ -84,7 +84,7 @@ def continuity_problem(volume: NDArray[np.int16]) -> Reason | None:
     if not odd:
         return None
     text = f"{len(odd)} of {len(volume)} slices do not fit their neighbours (damaged, wrongly scaled or out of place)"
-    return rejection.ODD_SLICE.with_text(text)
+    return ODD_SLICE.with_text(text)
 
 
 def step_ratio(volume: NDArray[np.int16]) -> float:
@@ -106,11 +106,8 @@ def _step_ratio(volume: NDArray[np.int16]) -> float:
     if len(filled) < 4:
         return 1.0
     steps = np.maximum(_mean_size(np.diff(values[filled[0] : filled[-1] + 1], axis=0)), 1)
-    ratios = []
-    for k in range(1, len(steps) - 1):
-        beside = np.r_[steps[max(0, k - STEP_WINDOW) : k], steps[k + 1 : k + 1 + STEP_WINDOW]]
-        ratios.append(float(steps[k] / beside.max()))
-    return max(ratios)
+    ratios = steps / maximum_filter(steps, footprint=BESIDE, mode="constant")
+    return float(ratios[1:-1].max())
 
 
 def _sampled(volume: NDArray[np.int16]) -> NDArray[np.float32]:

@@ -7,10 +7,9 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from medlangevin.imaging.reading import rejection
 from medlangevin.imaging.reading.consistency import continuity_problem, odd_slices
 from medlangevin.imaging.reading.geometry import Geometry, Stack, grid_problems
-from medlangevin.imaging.reading.rejection import UnusableSeriesError
+from medlangevin.imaging.reading.rejection import NO_BONE, UnusableSeriesError
 from medlangevin.imaging.reading.slice_pixels import AIR_HU, read_slices, whole_hu
 from medlangevin.imaging.reading.volume_file import load_volume
 
@@ -77,5 +76,5 @@ def _image(volume: NDArray[np.int16], geometry: Geometry) -> sitk.Image:
     high = float(np.percentile(volume, 99.9))
     if high < 600:
         text = f"no bone in it (99.9 % of the values lie below {high:.0f}): not HU, or not a temporal bone"
-        raise UnusableSeriesError(rejection.NO_BONE.with_text(text))
+        raise UnusableSeriesError(NO_BONE.with_text(text))
     return image

@@ -90,7 +90,7 @@ def _separate_volumes(slices: tuple[SliceHeader, ...]) -> list[list[SliceHeader]
     if parts is None:
         # Some archives send an image again under a new id, or a whole series again as one file.
         ordered = _sorted(_without_copies(ordered, lambda item: None))
-        parts = _parted(ordered, [*VOLUME_KEYS, _file_of_frames])
+        parts = _parted(ordered, [*VOLUME_KEYS, lambda item: item.path if item.frame is not None else None])
     if parts is not None:
         return parts
     reason = rejection.DUPLICATE_POSITION
@@ -119,10 +119,6 @@ def _without_copies(slices: Iterable[SliceHeader], identity: Callable[[SliceHead
 
 def _field_of_view(item: SliceHeader) -> Any:
     return tuple(np.round(np.reshape(item.orientation, (2, 3)) @ item.position, 1) + 0.0)
-
-
-def _file_of_frames(item: SliceHeader) -> Any:
-    return item.path if item.frame is not None else None
 
 
 # What tells volumes at the same heights apart.
@@ -167,8 +163,7 @@ def _even_parts(ordered: list[SliceHeader]) -> list[tuple[tuple[SliceHeader, ...
     else:
         text = f"the slice distance varies from {steps.min():.3g} to {steps.max():.3g} mm"
         reason = rejection.UNEVEN_SLICES.with_text(text)
-    cuts = np.flatnonzero(uneven) + 1
-    parts = np.split(np.arange(len(ordered)), cuts)
+    parts = np.split(np.arange(len(ordered)), np.flatnonzero(uneven) + 1)
     return [(tuple(ordered[index] for index in part), reason) for part in parts]
 
 

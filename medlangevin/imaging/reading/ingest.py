@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from medlangevin.imaging.reading import rejection
 from medlangevin.imaging.reading.read_headers import read_many
 from medlangevin.imaging.reading.reconstruction_kernel import UNKNOWN
-from medlangevin.imaging.reading.rejection import Reason
+from medlangevin.imaging.reading.rejection import CLOSED_FOLDER, Reason
 from medlangevin.imaging.reading.slice_header import SliceHeader
 
 VOLUME_ENDINGS = (".nii", ".nii.gz", ".nrrd")
@@ -114,7 +113,7 @@ def ingest(raw: Path, *, workers: int = 0) -> Ingest:
         slices += (_sharing(header, common) for header in headers.slices)
         if headers.reason is not None:
             rejected[path.parent, headers.reason, headers.series_uid] += 1
-    rejected.update((folder, rejection.CLOSED_FOLDER, "") for folder in closed)
+    rejected.update((folder, CLOSED_FOLDER, "") for folder in closed)
     series = [Series(group[0].person, group[0].series_uid, tuple(group)) for group in _grouped(slices)]
     return Ingest(
         series=tuple(sorted(series + volumes, key=lambda item: (item.person, item.series_uid, str(item.folder)))),

@@ -7,8 +7,8 @@ from pathlib import Path
 import pydicom
 from pydicom.uid import EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage
 
-from medlangevin.imaging.reading import rejection, slice_header
-from medlangevin.imaging.reading.rejection import Reason
+from medlangevin.imaging.reading import slice_header
+from medlangevin.imaging.reading.rejection import FRAME_COUNT, Reason, other_frames
 from medlangevin.imaging.reading.slice_header import SliceHeader
 
 ENHANCED_CT = {EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage}
@@ -40,7 +40,7 @@ def frame_headers(path: Path, data: pydicom.Dataset) -> tuple[list[SliceHeader],
     """
     frames = data.get("PerFrameFunctionalGroupsSequence") or []
     if not frames or len(frames) != int(data.get("NumberOfFrames", 0) or 0):
-        return [], rejection.FRAME_COUNT
+        return [], FRAME_COUNT
     shared = (data.get("SharedFunctionalGroupsSequence") or [pydicom.Dataset()])[0]
     common = slice_header.fields_of_file(path, data)
     found: list[SliceHeader] = []
@@ -57,7 +57,7 @@ def frame_headers(path: Path, data: pydicom.Dataset) -> tuple[list[SliceHeader],
         tags["ConvolutionKernel"] = list(_reconstruction_kernels(groups))
         found.append(slice_header.make_header(common, tags, frame=index))
     if found and beside is not None:
-        beside = rejection.other_frames(beside)
+        beside = other_frames(beside)
     return found, beside
 
 

@@ -67,6 +67,9 @@ def refused_as(reason: Reason) -> Iterator[None]:
         raise UnusableSeriesError(reason) from error
 
 
+# Advice that several reasons share.
+AGAIN, ORIGINAL, AXIAL = "export the series again", "export the original series", "export the original axial series"
+FROM_DICOM = "convert it again from DICOM"
 # Passed over: not a CT series.
 NOT_DICOM = Reason("not-dicom", "no DICOM, NIfTI or NRRD file", "nothing", failure=False)
 NO_IMAGE = Reason("no-image", "DICOM, but no image (such as the directory of a disc)", "nothing", failure=False)
@@ -87,9 +90,7 @@ MULTI_FRAME = Reason(
     "several frames in one classic CT file, without a position for each",
     "export as enhanced CT, or as classic CT with one file per slice",
 )
-FRAME_COUNT = Reason(
-    "frame-count", "an enhanced CT file that does not describe each of its frames", "export the series again"
-)
+FRAME_COUNT = Reason("frame-count", "an enhanced CT file that does not describe each of its frames", AGAIN)
 UNDECODABLE = Reason(
     "decode",
     "the pixels of a slice cannot be decoded (truncated, damaged or of an unknown compression)",
@@ -102,22 +103,18 @@ NO_RESCALE = Reason(
     "the header lacks rescale slope or intercept: what the values mean is unknown",
     "export the original series, or convert it to NIfTI in HU",
 )
-BAD_RESCALE = Reason("bad-rescale", "the rescale slope is 0 or no number: no HU", "export the original series")
+BAD_RESCALE = Reason("bad-rescale", "the rescale slope is 0 or no number: no HU", ORIGINAL)
 NOT_HU = Reason("not-hu", "the values are no HU (a map of something else)", "export the CT series itself")
 LOSSY = Reason(
     "lossy-8-bit", "lossy JPEG compression: the values are no HU", "export with lossless or without compression"
 )
-EIGHT_BIT = Reason("eight-bit", "8 bits a pixel: the values are no HU", "export the original series")
-MIXED_SCALE = Reason("mixed-scale", "slices of another rescale, padding or bit depth", "export the series again")
-ODD_SLICE = Reason("odd-slice", "slices that do not fit their neighbours", "export the series again")
+EIGHT_BIT = Reason("eight-bit", "8 bits a pixel: the values are no HU", ORIGINAL)
+MIXED_SCALE = Reason("mixed-scale", "slices of another rescale, padding or bit depth", AGAIN)
+ODD_SLICE = Reason("odd-slice", "slices that do not fit their neighbours", AGAIN)
 NO_BONE = Reason("no-bone", "no bone: not HU, or another part", "give the CT series of the temporal bone")
 # Where the slices lie.
-NO_GEOMETRY = Reason(
-    "no-geometry", "the header lacks slice position, orientation or pixel spacing", "export the original axial series"
-)
-ORIENTATION = Reason(
-    "orientation", "the slice orientation in the header is no rotation", "export the original axial series"
-)
+NO_GEOMETRY = Reason("no-geometry", "the header lacks slice position, orientation or pixel spacing", AXIAL)
+ORIENTATION = Reason("orientation", "the slice orientation in the header is no rotation", AXIAL)
 DUPLICATE_POSITION = Reason(
     "duplicate-position", "different slices lie at the same position", "export one reconstruction per series"
 )
@@ -126,7 +123,7 @@ UNEVEN_SLICES = Reason(
     "uneven-slices", "the slice distance varies", "export one evenly spaced reconstruction per series"
 )
 TOO_FEW_SLICES = Reason("too-few-slices", "one slice only, no volume", "export the whole series")
-CROOKED_STACK = Reason("crooked-stack", "the slices do not lie on one line", "export the original axial series")
+CROOKED_STACK = Reason("crooked-stack", "the slices do not lie on one line", AXIAL)
 TILT = Reason("tilt", "the slices are sheared too far against each other", "export an untilted reconstruction")
 TOO_COARSE = Reason("too-coarse", "voxels too coarse to show the turns", "use the thin-slice bone reconstruction")
 TOO_SMALL = Reason("too-small", "the volume is too small to hold a cochlea", "export the whole series")
@@ -134,12 +131,10 @@ TOO_SMALL = Reason("too-small", "the volume is too small to hold a cochlea", "ex
 UNREADABLE_VOLUME = Reason("decode", "the volume file cannot be read", "write it again as NIfTI or NRRD in HU")
 NOT_A_VOLUME = Reason("not-a-volume", "no three-dimensional grey volume", "give one CT volume")
 NO_ORIENTATION = Reason(
-    "no-orientation",
-    "the header does not say which way is left (no sform, qform or space)",
-    "convert it again from DICOM",
+    "no-orientation", "the header does not say which way is left (no sform, qform or space)", FROM_DICOM
 )
 BAD_AFFINE = Reason("orientation", "the orientation in the header is no invertible matrix", "convert it again")
-TWO_ORIENTATIONS = Reason("orientation", "sform and qform disagree", "convert it again from DICOM")
+TWO_ORIENTATIONS = Reason("orientation", "sform and qform disagree", FROM_DICOM)
 DUPLICATE = Reason("duplicate-volume", "another file holds the same values at the same place, and is used", "nothing")
 # Ears.
 NO_EAR = Reason(

@@ -18,9 +18,8 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels import iter_pixels
 
-from medlangevin.imaging.reading import rejection
 from medlangevin.imaging.reading.bounded_file import frame_shape, open_dicom
-from medlangevin.imaging.reading.rejection import UnusableSeriesError, refused_as
+from medlangevin.imaging.reading.rejection import OTHER_MATRIX, UNDECODABLE, UnusableSeriesError, refused_as
 from medlangevin.imaging.reading.slice_header import SliceHeader
 
 AIR_HU = -1024
@@ -66,7 +65,7 @@ def read_slices(items: Sequence[SliceHeader]) -> Iterator[NDArray[np.int16]]:
         stored = _stored(path, [item.frame or 0 for item in part])
         for item, values in zip(part, stored, strict=True):
             if values.shape != item.shape:
-                raise UnusableSeriesError(rejection.OTHER_MATRIX)
+                raise UnusableSeriesError(OTHER_MATRIX)
             yield _hu(values, item)
 
 
@@ -91,13 +90,13 @@ def _hu(stored: NDArray[np.float64], item: SliceHeader) -> NDArray[np.int16]:
 
 def _stored(path: Path, frames: list[int]) -> Iterator[NDArray[np.float64]]:
     """Frames of a file, in the given order. Only the pixel data of one file are in memory at once."""
-    with refused_as(rejection.UNDECODABLE), open_dicom(path) as stream:
+    with refused_as(UNDECODABLE), open_dicom(path) as stream:
         data = pydicom.dcmread(stream, force=True, specific_tags=[*PIXEL_TAGS, "NumberOfFrames", "PixelData"])
         syntax = _syntax(data)
         if data.Rows * data.Columns > MAX_PIXELS:
-            raise UnusableSeriesError(rejection.OTHER_MATRIX)
+            raise UnusableSeriesError(OTHER_MATRIX)
         if syntax == uid.RLELossless and not _may_hold_run_lengths(data):
-            raise UnusableSeriesError(rejection.UNDECODABLE)
+            raise UnusableSeriesError(UNDECODABLE)
         if not syntax.is_encapsulated or syntax == uid.RLELossless:
             for values in iter_pixels(data, indices=frames, raw=True):
                 yield values.astype(np.float64)
@@ -127,7 +126,7 @@ def _compressed_frame(source: pydicom.Dataset, code: bytes) -> NDArray[np.float6
     """One frame, decoded as a file of its own: what GDCM makes of the file's rescale does not matter then."""
     syntax = source.file_meta.TransferSyntaxUID
     if frame_shape(code, syntax) != (source.Rows, source.Columns):
-        raise UnusableSeriesError(rejection.OTHER_MATRIX)
+        raise UnusableSeriesError(OTHER_MATRIX)
     data = pydicom.Dataset()
     for tag in PIXEL_TAGS:
         setattr(data, tag, source.get(tag))

@@ -1,6 +1,7 @@
 """NIfTI and NRRD files to values and a grid in LPS. Where the file leaves left and right open, it is refused."""
 
 import re
+from itertools import takewhile
 from pathlib import Path
 
 import nibabel
@@ -136,16 +137,10 @@ def _in_lps(affine: NDArray[np.float64], flips: tuple[int, int, int], scale: flo
 
 
 def _nrrd_fields(path: Path) -> dict[str, str]:
-    fields = {}
     with path.open("rb") as stream:
-        for line in iter(lambda: stream.readline(4096), b""):
-            text = line.decode("latin-1").strip()
-            if not text:
-                break
-            name, colon, value = text.partition(": ")
-            if colon and not name.startswith("#"):
-                fields[name.strip().lower()] = value.strip()
-    return fields
+        lines = (line.decode("latin-1").strip() for line in iter(lambda: stream.readline(4096), b""))
+        parts = [line.partition(": ") for line in takewhile(bool, lines) if not line.startswith("#")]
+    return {name.strip().lower(): value.strip() for name, colon, value in parts if colon}
 
 
 def _vector(word: str) -> list[float]:
