@@ -1,6 +1,6 @@
 """The schema of a model: for each kind a section with the settings of that kind; kinds of one's own can be added."""
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import Field, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -30,8 +30,8 @@ from medlangevin.system.errors import MedlangevinError
 class ModelConfig(Section):
     """What the settings of every kind of model begin with; checking a mapping gives the section of its ``kind``."""
 
-    kind: Annotated[str, Field(description="Which latent-variable model.")]
-    latent_dim: Annotated[Width, Field(description="Dimensions of the latent z, 1 to 16,384.")] = 32
+    kind: str = Field(description="Which latent-variable model.")
+    latent_dim: Width = Field(default=32, description="Dimensions of the latent z, 1 to 16,384.")
     network: NetworkConfig = ConvNetwork()
     likelihood: LikelihoodConfig = GaussianLikelihood()
 
@@ -55,39 +55,39 @@ class ModelConfig(Section):
 class VAEConfig(ModelConfig):
     """A variational autoencoder."""
 
-    kind: Annotated[Literal["vae"], Field(description="VAE.")] = "vae"
+    kind: Literal["vae"] = Field(default="vae", description="VAE.")
 
 
 class PlanarConfig(Section):
     """The planar flow of vae_flow."""
 
-    layers: Annotated[Repeats, Field(description="Number of maps, the same for every image, 1 to 10,000.")] = 10
+    layers: Repeats = Field(default=10, description="Number of maps, the same for every image, 1 to 10,000.")
 
 
 class VAEFlowConfig(ModelConfig):
     """A VAE with a planar flow."""
 
-    kind: Annotated[Literal["vae_flow"], Field(description="VAE with a planar flow.")] = "vae_flow"
-    planar: Annotated[PlanarConfig, Field(description="The planar flow.")] = PlanarConfig()
+    kind: Literal["vae_flow"] = Field(default="vae_flow", description="VAE with a planar flow.")
+    planar: PlanarConfig = Field(default=PlanarConfig(), description="The planar flow.")
 
 
 class ImportanceConfig(Section):
     """The bound of iwae."""
 
-    samples: Annotated[Repeats, Field(description="Draws of z for each image, 1 to 10,000.")] = 5
+    samples: Repeats = Field(default=5, description="Draws of z for each image, 1 to 10,000.")
 
 
 class IWAEConfig(ModelConfig):
     """An importance-weighted autoencoder."""
 
-    kind: Annotated[Literal["iwae"], Field(description="Importance-weighted autoencoder.")] = "iwae"
-    importance: Annotated[ImportanceConfig, Field(description="The bound.")] = ImportanceConfig()
+    kind: Literal["iwae"] = Field(default="iwae", description="Importance-weighted autoencoder.")
+    importance: ImportanceConfig = Field(default=ImportanceConfig(), description="The bound.")
 
 
 class HVAEConfig(ModelConfig):
     """A Hamiltonian VAE."""
 
-    kind: Annotated[Literal["hvae"], Field(description="Hamiltonian VAE.")] = "hvae"
+    kind: Literal["hvae"] = Field(default="hvae", description="Hamiltonian VAE.")
     network: SmoothNetworkConfig = ConvNetwork()
     flow: HVAEFlowConfig = UntemperedFlow()
 
@@ -95,7 +95,7 @@ class HVAEConfig(ModelConfig):
 class QSLVAEConfig(ModelConfig):
     """A quasi-symplectic Langevin VAE."""
 
-    kind: Annotated[Literal["qsl_vae"], Field(description="Quasi-symplectic Langevin VAE.")] = "qsl_vae"
+    kind: Literal["qsl_vae"] = Field(default="qsl_vae", description="Quasi-symplectic Langevin VAE.")
     network: SmoothNetworkConfig = ConvNetwork()
     flow: QSLFlowConfig = AnnealedFlow()
 
@@ -103,22 +103,22 @@ class QSLVAEConfig(ModelConfig):
 class HoffmanConfig(ModelConfig):
     """A VAE whose decoder learns from Langevin chains."""
 
-    kind: Annotated[Literal["hoffman"], Field(description="VAE whose decoder learns from Langevin chains.")] = "hoffman"
-    langevin: Annotated[LatentChain, Field(description="The chains.")] = LatentChain()
+    kind: Literal["hoffman"] = Field(default="hoffman", description="VAE whose decoder learns from Langevin chains.")
+    langevin: LatentChain = Field(default=LatentChain(), description="The chains.")
 
 
 class LAEConfig(ModelConfig):
     """A Langevin autoencoder."""
 
-    kind: Annotated[Literal["lae"], Field(description="Langevin autoencoder.")] = "lae"
+    kind: Literal["lae"] = Field(default="lae", description="Langevin autoencoder.")
     langevin: LAELangevinConfig = LastLayerChain()
 
 
 class AEConfig(ModelConfig):
     """An autoencoder, the control of the LAE."""
 
-    kind: Annotated[Literal["ae"], Field(description="Autoencoder, the control of the LAE.")] = "ae"
-    langevin: Annotated[LearnedLastLayer, Field(description="How z is sampled.")] = LearnedLastLayer()
+    kind: Literal["ae"] = Field(default="ae", description="Autoencoder, the control of the LAE.")
+    langevin: LearnedLastLayer = Field(default=LearnedLastLayer(), description="How z is sampled.")
 
 
 _BUILT_IN = (VAEConfig, VAEFlowConfig, IWAEConfig, HVAEConfig, QSLVAEConfig, HoffmanConfig, LAEConfig, AEConfig)

@@ -23,7 +23,7 @@ Activation = Annotated[
 class ConvNetwork(Section):
     """Strided convolutions, softplus, and a dense layer; 2D or 3D."""
 
-    kind: Annotated[Literal["conv"], Field(description="Convolutions with kernels of 3, in 2D or 3D.")] = "conv"
+    kind: Literal["conv"] = Field(default="conv", description="Convolutions with kernels of 3, in 2D or 3D.")
     channels: Channels = (16, 32, 64)
     hidden: Hidden = 256
 
@@ -31,7 +31,7 @@ class ConvNetwork(Section):
 class Conv5Network(Section):
     """The same with kernels of 5 x 5, as published for 28 x 28 digits (HVAE, QSL-VAE); 2D only."""
 
-    kind: Annotated[Literal["conv5"], Field(description="Convolutions with kernels of 5 x 5, in 2D.")] = "conv5"
+    kind: Literal["conv5"] = Field(default="conv5", description="Convolutions with kernels of 5 x 5, in 2D.")
     channels: Channels = (16, 32, 32)
     hidden: Hidden = 450
 
@@ -39,13 +39,15 @@ class Conv5Network(Section):
 class MLPNetwork(Section):
     """Fully connected layers."""
 
-    kind: Annotated[Literal["mlp"], Field(description="Fully connected layers.")] = "mlp"
-    widths: Annotated[
-        tuple[Width, ...],
-        Field(min_length=1, max_length=8, description="Units of each layer: 1 to 8 numbers of 1 to 16,384."),
-    ] = (1024, 1024, 1024)
+    kind: Literal["mlp"] = Field(default="mlp", description="Fully connected layers.")
+    widths: tuple[Width, ...] = Field(
+        default=(1024, 1024, 1024),
+        min_length=1,
+        max_length=8,
+        description="Units of each layer: 1 to 8 numbers of 1 to 16,384.",
+    )
     activation: Activation = "relu"
-    layer_norm: Annotated[bool, Field(description="Whether LayerNorm stands before each activation.")] = True
+    layer_norm: bool = Field(default=True, description="Whether LayerNorm stands before each activation.")
 
 
 class SmoothMLPNetwork(MLPNetwork):
@@ -69,7 +71,7 @@ SmoothNetworkConfig = Annotated[
 class GaussianLikelihood(Section):
     """A Gaussian about the mean image; one scale for all elements is learned."""
 
-    kind: Annotated[Literal["gaussian"], Field(description="A Gaussian of windowed HU or grey values.")] = "gaussian"
+    kind: Literal["gaussian"] = Field(default="gaussian", description="A Gaussian of windowed HU or grey values.")
     initial_scale: Annotated[
         Float, Field(ge=1e-4, le=100, description="The scale at first, in units of x, 0.0001 to 100.")
     ] = 0.1
@@ -78,22 +80,22 @@ class GaussianLikelihood(Section):
 class BernoulliLikelihood(Section):
     """For zeros and ones."""
 
-    kind: Annotated[Literal["bernoulli"], Field(description="A Bernoulli of zeros and ones.")] = "bernoulli"
+    kind: Literal["bernoulli"] = Field(default="bernoulli", description="A Bernoulli of zeros and ones.")
 
 
 class ContinuousBernoulliLikelihood(Section):
     """For grey values."""
 
-    kind: Annotated[Literal["continuous_bernoulli"], Field(description="A continuous Bernoulli of grey values.")] = (
-        "continuous_bernoulli"
+    kind: Literal["continuous_bernoulli"] = Field(
+        default="continuous_bernoulli", description="A continuous Bernoulli of grey values."
     )
 
 
 class LogisticLikelihood(Section):
     """A logistic over 256 grey levels; one scale for all elements is learned."""
 
-    kind: Annotated[Literal["discretized_logistic"], Field(description="A logistic over 256 grey levels.")] = (
-        "discretized_logistic"
+    kind: Literal["discretized_logistic"] = Field(
+        default="discretized_logistic", description="A logistic over 256 grey levels."
     )
     initial_scale: Annotated[
         Float, Field(ge=1e-4, le=100, description="The scale at first, in units of 2 x - 1, 0.0001 to 100.")

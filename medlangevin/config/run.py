@@ -23,17 +23,18 @@ class DataConfig(Section):
     Training crops are changed a little each time they are seen: moved, and with white noise added.
     """
 
-    root: Annotated[Path, Field(description="A folder that medlangevin preprocess wrote.")] = Path("data/cochlea")
-    window_hu: Annotated[
-        tuple[Float, Float], Field(description="HU are clipped to this range, [low, high], and mapped to [0, 1].")
-    ] = (-1000.0, 2500.0)
-    cache_mb: Annotated[
-        Integer,
-        Field(ge=0, description="Memory for decoded crops, in MB (0.6 each); those beyond are read again every epoch."),
-    ] = 2048
-    num_workers: Annotated[
-        Integer, Field(ge=0, le=64, description="Processes that read crops, 0 to 64; 0: the training itself reads.")
-    ] = 0
+    root: Path = Field(default=Path("data/cochlea"), description="A folder that medlangevin preprocess wrote.")
+    window_hu: tuple[Float, Float] = Field(
+        default=(-1000.0, 2500.0), description="HU are clipped to this range, [low, high], and mapped to [0, 1]."
+    )
+    cache_mb: Integer = Field(
+        default=2048,
+        ge=0,
+        description="Memory for decoded crops, in MB (0.6 each); those beyond are read again every epoch.",
+    )
+    num_workers: Integer = Field(
+        default=0, ge=0, le=64, description="Processes that read crops, 0 to 64; 0: the training itself reads."
+    )
     shift_voxels: Annotated[
         Float, Field(ge=0, lt=1, description="How far training crops are moved along each axis, at most, in voxels.")
     ] = 0.0
@@ -55,37 +56,29 @@ IMAGE_SETS = ("mnist", "svhn", "cifar10", "celeba", "binarized_mnist")
 class ImagesConfig(Section):
     """The 2D images of a benchmark, in place of crops."""
 
-    set: Annotated[
-        str,
-        Field(
-            min_length=1,
-            description="mnist, svhn, cifar10, celeba, binarized_mnist, or the path of an .npz with x_train, x_valid "
-            "and x_test (uint8, N x C x H x W).",
-        ),
-    ]
-    root: Annotated[
-        Path | None,
-        Field(description="The folder of the sets; left out, the variable MEDLANGEVIN_DATA or data/images."),
-    ] = None
-    download: Annotated[
-        bool, Field(description="Whether a set that is not there is fetched, where torchvision can.")
-    ] = False
-    binarization: Annotated[
-        Literal["none", "dynamic", "static"],
-        Field(
-            description="none: grey levels; dynamic: training images are drawn anew each time they are seen, "
-            "validation and test images once; static: the images are 0 and 1 in the file."
-        ),
-    ] = "none"
-    train_on: Annotated[
-        Literal["training", "all"],
-        Field(
-            description="all: also on the validation images, for a fixed number of epochs; the last epoch is the model."
-        ),
-    ] = "training"
-    first: Annotated[
-        Count | None, Field(description="Of each split only so many images, at least 1, for quick trials.")
-    ] = None
+    set: str = Field(
+        min_length=1,
+        description="mnist, svhn, cifar10, celeba, binarized_mnist, or the path of an .npz with x_train, x_valid "
+        "and x_test (uint8, N x C x H x W).",
+    )
+    root: Path | None = Field(
+        default=None, description="The folder of the sets; left out, the variable MEDLANGEVIN_DATA or data/images."
+    )
+    download: bool = Field(
+        default=False, description="Whether a set that is not there is fetched, where torchvision can."
+    )
+    binarization: Literal["none", "dynamic", "static"] = Field(
+        default="none",
+        description="none: grey levels; dynamic: training images are drawn anew each time they are seen, "
+        "validation and test images once; static: the images are 0 and 1 in the file.",
+    )
+    train_on: Literal["training", "all"] = Field(
+        default="training",
+        description="all: also on the validation images, for a fixed number of epochs; the last epoch is the model.",
+    )
+    first: Count | None = Field(
+        default=None, description="Of each split only so many images, at least 1, for quick trials."
+    )
 
     @field_validator("set")
     @classmethod
@@ -98,53 +91,46 @@ class ImagesConfig(Section):
 class TrainingConfig(Section):
     """The optimisation, and early stopping on the validation ELBO."""
 
-    epochs: Annotated[Count, Field(description="Passes over the training data, at least 1.")] = 200
-    batch_size: Annotated[Count, Field(description="Images of a gradient step, at least 1.")] = 10
-    optimizer: Annotated[
-        Literal["adam", "adamax", "sgd"],
-        Field(description="adam or adamax (Kingma & Ba 2015), or sgd, plain gradient descent."),
-    ] = "adam"
+    epochs: Count = Field(default=200, description="Passes over the training data, at least 1.")
+    batch_size: Count = Field(default=10, description="Images of a gradient step, at least 1.")
+    optimizer: Literal["adam", "adamax", "sgd"] = Field(
+        default="adam", description="adam or adamax (Kingma & Ba 2015), or sgd, plain gradient descent."
+    )
     epsilon: Annotated[
         Float, Field(gt=0, le=1, description="What is added to the denominators of adam and adamax, above 0, up to 1.")
     ] = 1e-8
-    learning_rate: Annotated[Positive, Field(description="The learning rate after the warm-up, above 0.")] = 1e-3
-    learning_rate_schedule: Annotated[
-        Literal["constant", "cosine"],
-        Field(
-            description="After the warm-up the rate stays (constant) or falls to zero along half a cosine at the last "
-            "epoch (cosine)."
-        ),
-    ] = "constant"
-    warmup_epochs: Annotated[
-        Integer, Field(ge=0, description="Epochs over which the learning rate rises linearly, 0 or more.")
-    ] = 0
-    gradient_clip: Annotated[
-        Positive, Field(description="The norm that the gradient of all parameters together is clipped to, above 0.")
-    ] = 100.0
-    patience: Annotated[
-        Count, Field(description="Epochs without a gain of the validation ELBO after which training stops, at least 1.")
-    ] = 30
-    validate_every: Annotated[
-        Count,
-        Field(description="Epochs between two looks at the validation data, at least 1; the last epoch in any case."),
-    ] = 1
-    accelerator: Annotated[
-        Literal["auto", "cpu", "cuda"], Field(description="Where it runs; auto: on a CUDA device if there is one.")
-    ] = "auto"
-    matmul_precision: Annotated[
-        Literal["highest", "high", "medium"],
-        Field(
-            description="torch's float32 matrix products (and CUDA's convolutions); below highest a device may round "
-            "their factors to fewer bits."
-        ),
-    ] = "highest"
-    precision: Annotated[
-        Literal["float32", "bf16"],
-        Field(
-            description="bf16: the networks run in bfloat16 while training; densities, energies and accept tests stay "
-            "in float32 and float64."
-        ),
-    ] = "float32"
+    learning_rate: Positive = Field(default=1e-3, description="The learning rate after the warm-up, above 0.")
+    learning_rate_schedule: Literal["constant", "cosine"] = Field(
+        default="constant",
+        description="After the warm-up the rate stays (constant) or falls to zero along half a cosine at the last "
+        "epoch (cosine).",
+    )
+    warmup_epochs: Integer = Field(
+        default=0, ge=0, description="Epochs over which the learning rate rises linearly, 0 or more."
+    )
+    gradient_clip: Positive = Field(
+        default=100.0, description="The norm that the gradient of all parameters together is clipped to, above 0."
+    )
+    patience: Count = Field(
+        default=30, description="Epochs without a gain of the validation ELBO after which training stops, at least 1."
+    )
+    validate_every: Count = Field(
+        default=1,
+        description="Epochs between two looks at the validation data, at least 1; the last epoch in any case.",
+    )
+    accelerator: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="Where it runs; auto: on a CUDA device if there is one."
+    )
+    matmul_precision: Literal["highest", "high", "medium"] = Field(
+        default="highest",
+        description="torch's float32 matrix products (and CUDA's convolutions); below highest a device may round "
+        "their factors to fewer bits.",
+    )
+    precision: Literal["float32", "bf16"] = Field(
+        default="float32",
+        description="bf16: the networks run in bfloat16 while training; densities, energies and accept tests stay "
+        "in float32 and float64.",
+    )
     weight_averaging: Annotated[
         Float,
         Field(
@@ -154,37 +140,29 @@ class TrainingConfig(Section):
             "validated and kept as best; 0: none.",
         ),
     ] = 0.0
-    cuda_graphs: Annotated[
-        bool,
-        Field(
-            description="On one GPU, a step is recorded once and launched as a whole: the same numbers, many times "
-            "faster for small networks."
-        ),
-    ] = True
-    tune_kernels: Annotated[
-        bool,
-        Field(
-            description="On GPUs, volumes have their channels last in memory, and cuDNN tries which kernels are "
-            "fastest: seconds at the start, and about a fifth less time for every step after them."
-        ),
-    ] = True
-    devices: Annotated[
-        Integer,
-        Field(
-            ge=1,
-            le=1024,
-            description="Processes on each machine, one a GPU (on a CPU as well), 1 to 1,024; they share every batch, "
-            "and the result is that of one, up to rounding.",
-        ),
-    ] = 1
-    nodes: Annotated[Integer, Field(ge=1, le=1024, description="Machines, 1 to 1,024.")] = 1
-    mlflow: Annotated[
-        Annotated[str, Field(min_length=1)] | None,
-        Field(
-            description="The address of an MLflow tracking server that gets the curves as well, such as "
-            "http://localhost:5000."
-        ),
-    ] = None
+    cuda_graphs: bool = Field(
+        default=True,
+        description="On one GPU, a step is recorded once and launched as a whole: the same numbers, many times "
+        "faster for small networks.",
+    )
+    tune_kernels: bool = Field(
+        default=True,
+        description="On GPUs, volumes have their channels last in memory, and cuDNN tries which kernels are "
+        "fastest: seconds at the start, and about a fifth less time for every step after them.",
+    )
+    devices: Integer = Field(
+        default=1,
+        ge=1,
+        le=1024,
+        description="Processes on each machine, one a GPU (on a CPU as well), 1 to 1,024; they share every batch, "
+        "and the result is that of one, up to rounding.",
+    )
+    nodes: Integer = Field(default=1, ge=1, le=1024, description="Machines, 1 to 1,024.")
+    mlflow: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None,
+        description="The address of an MLflow tracking server that gets the curves as well, such as "
+        "http://localhost:5000.",
+    )
 
     @field_validator("mlflow")
     @classmethod
@@ -199,13 +177,13 @@ class TrainingConfig(Section):
 class AdamTraining(TrainingConfig):
     """The optimisation by Adam or Adamax."""
 
-    optimizer: Annotated[Literal["adam", "adamax"], Field(description="Adam or Adamax (Kingma & Ba 2015).")] = "adam"
+    optimizer: Literal["adam", "adamax"] = Field(default="adam", description="Adam or Adamax (Kingma & Ba 2015).")
 
 
 class SGDTraining(TrainingConfig):
     """The optimisation by plain gradient descent, which has no ``epsilon``."""
 
-    optimizer: Annotated[Literal["sgd"], Field(description="Plain gradient descent.")]
+    optimizer: Literal["sgd"] = Field(description="Plain gradient descent.")
     epsilon: ClassVar[float] = 0.0  # type: ignore[misc]
 
 
@@ -229,20 +207,17 @@ PLACES = (
 class Config(Section):
     """A whole run: it lives in ``output_dir/name``. It trains on the crops of ``data`` or on ``images``."""
 
-    name: Annotated[
-        str,
-        Field(
-            min_length=1,
-            max_length=100,
-            pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
-            description="What the run is called: 1 to 100 letters, digits, points, underscores and hyphens.",
-        ),
-    ]
-    output_dir: Annotated[Path, Field(description="The folder of all runs.")] = Path("runs")
-    seed: Annotated[Integer, Field(ge=0, lt=2**32, description="Where all randomness starts, 0 to 4,294,967,295.")] = 0
-    data: Annotated[DataConfig, Field(description="The crops to train on.")] = DataConfig()
-    images: Annotated[ImagesConfig | None, Field(description="The 2D images to train on, in place of crops.")] = None
-    model: Annotated[SerializeAsAny[ModelConfig], Field(description="The model.")]
+    name: str = Field(
+        min_length=1,
+        max_length=100,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description="What the run is called: 1 to 100 letters, digits, points, underscores and hyphens.",
+    )
+    output_dir: Path = Field(default=Path("runs"), description="The folder of all runs.")
+    seed: Integer = Field(default=0, ge=0, lt=2**32, description="Where all randomness starts, 0 to 4,294,967,295.")
+    data: DataConfig = Field(default=DataConfig(), description="The crops to train on.")
+    images: ImagesConfig | None = Field(default=None, description="The 2D images to train on, in place of crops.")
+    model: SerializeAsAny[ModelConfig] = Field(description="The model.")
     training: Annotated[
         AdamTraining | SGDTraining,
         Field(discriminator="optimizer", description="The optimisation."),

@@ -54,16 +54,16 @@ class UntemperedFlow(HamiltonianFlow):
     """The Hamiltonian steps of the HVAE, with T0 = 1."""
 
     initial_temperature: ClassVar[float] = 1.0
-    tempering: Annotated[Literal["none"], Field(description="No tempering of the velocity.")] = "none"
+    tempering: Literal["none"] = Field(default="none", description="No tempering of the velocity.")
     checkpoint_steps: CheckpointSteps = False
 
 
 class TemperedFlow(HamiltonianFlow):
     """The Hamiltonian steps of the HVAE, with a learned T0 > 1."""
 
-    tempering: Annotated[
-        Literal["fixed", "free"], Field(description="The quadratic schedule (fixed), or learned factors (free).")
-    ]
+    tempering: Literal["fixed", "free"] = Field(
+        description="The quadratic schedule (fixed), or learned factors (free)."
+    )
     initial_temperature: Annotated[
         Float, Field(ge=0.01, le=100, description="T0 of the velocity at first, 1.001 to 100; it is learned.")
     ] = 1.5
@@ -108,14 +108,14 @@ class AnnealedFlow(QSLFlow):
 
     noise: ClassVar[float] = 0.0
     initial_temperature: ClassVar[float] = 1.0
-    bound: Annotated[Literal["annealed"], Field(description="Our bound.")] = "annealed"
+    bound: Literal["annealed"] = Field(default="annealed", description="Our bound.")
     checkpoint_steps: CheckpointSteps = False
 
 
 class PublishedFlow(QSLFlow):
     """The Langevin steps of the QSL-VAE as published."""
 
-    bound: Annotated[Literal["flow"], Field(description="The bound of the paper.")]
+    bound: Literal["flow"] = Field(description="The bound of the paper.")
     noise: Annotated[Float, Field(ge=0, le=1000, description="sigma, 0 to 1,000.")] = 0.0
     initial_temperature: Annotated[Float, Field(ge=0.01, le=100, description="T0 of the velocity, 0.01 to 100.")] = 1.0
     checkpoint_steps: CheckpointSteps = False
@@ -153,16 +153,16 @@ class LatentChain(Section):
     """Langevin steps of each image's z while training (hoffman)."""
 
     steps: ChainSteps = 2
-    step_size: Annotated[
-        Scale, Field(description="Step size on each image's z, 1e-12 to 1,000; stable below 2 / curvature.")
-    ] = 1e-5
+    step_size: Scale = Field(
+        default=1e-5, description="Step size on each image's z, 1e-12 to 1,000; stable below 2 / curvature."
+    )
     metropolis: Metropolis = True
 
 
 class LastLayerChain(Section):
     """Langevin steps of the encoder's last layer while training, and posterior sampling (lae)."""
 
-    update: Annotated[Literal["langevin"], Field(description="The last layer follows Langevin steps.")] = "langevin"
+    update: Literal["langevin"] = Field(default="langevin", description="The last layer follows Langevin steps.")
     steps: ChainSteps = 2
     step_size: LastLayerStepSize = 1e-5
     metropolis: Metropolis = True
@@ -174,11 +174,11 @@ class LastLayerChain(Section):
 class RefinedLatents(Section):
     """MALA steps of each image's z, which the encoder learns to predict, and posterior sampling (lae)."""
 
-    update: Annotated[Literal["mala"], Field(description="Each image's z is refined, and the encoder predicts it.")]
+    update: Literal["mala"] = Field(description="Each image's z is refined, and the encoder predicts it.")
     steps: ChainSteps = 2
-    step_size: Annotated[
-        Scale, Field(description="Step size on each image's z at first, 1e-12 to 1,000; it follows the acceptance.")
-    ] = 1e-5
+    step_size: Scale = Field(
+        default=1e-5, description="Step size on each image's z at first, 1e-12 to 1,000; it follows the acceptance."
+    )
     scale: PosteriorScale = 0.05
     posterior_steps: PosteriorSteps = 200
     posterior_step_size: PosteriorStepSize = 0.01
@@ -187,7 +187,7 @@ class RefinedLatents(Section):
 class FrozenLastLayer(Section):
     """The control with the last layer as it was drawn, and posterior sampling (lae)."""
 
-    update: Annotated[Literal["frozen"], Field(description="The last layer stays as it was drawn.")]
+    update: Literal["frozen"] = Field(description="The last layer stays as it was drawn.")
     scale: PosteriorScale = 0.05
     posterior_steps: PosteriorSteps = 200
     posterior_step_size: PosteriorStepSize = 0.01
