@@ -64,11 +64,9 @@ class GradientStep:
         """
         if weight != 1 or not self._record_make.takes(x):
             return self._make(x, weight)
-        replayed = self._record_make.is_recorded
-        if replayed:
+        if self._record_make.is_recorded:
             for parameter, gradient in zip(self._model.parameters(), self._recorded_gradients, strict=True):
                 parameter.grad = gradient  # a smaller batch has put others there
-            return self._record_make(x)
         gradients = self._record_make(x)
         if self._record_make.is_recorded:
             self._recorded_gradients = self._parameter_gradients()
@@ -86,18 +84,13 @@ class GradientStep:
         self._optimizer.zero_grad()
         loss, parts = self._wrapped(x, self._generator)
         self._fabric.backward(weight * loss)
-        norm = self._clip()
-        self.names = ("loss", *parts, "gradient_norm")
-        figures = torch.stack([value.detach().double() for value in (loss, *parts.values(), norm)])
-        return Gradients(figures, figures[0].isfinite() & figures[-1].isfinite())
-
-    def _clip(self) -> Tensor:
-        """The norm of all gradients together, before it was clipped; gradients below the limit are left untouched."""
         norm = get_total_norm([gradient for gradient in self._parameter_gradients() if gradient is not None])
         # On the device a factor of one costs less than to wait for the answer.
         if norm.device.type != "cpu" or norm > self._gradient_clip:
             clip_grads_with_norm_(self._model.parameters(), self._gradient_clip, norm)
-        return norm
+        self.names = ("loss", *parts, "gradient_norm")
+        figures = torch.stack([value.detach().double() for value in (loss, *parts.values(), norm)])
+        return Gradients(figures, figures[0].isfinite() & figures[-1].isfinite())
 
     def _parameter_gradients(self) -> list[Tensor | None]:
         return [parameter.grad for parameter in self._model.parameters()]

@@ -1,7 +1,7 @@
 """Where batches come from: crops read from disk, or images in memory."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -29,12 +29,8 @@ class EpochBatches(Sampler[list[int]]):
     """
 
     def __init__(self, count: int, batch_size: int, *, seed: int, rank: int = 0, processes: int = 1) -> None:
-        self.count = count
-        self.batch_size = batch_size
-        self.seed = seed
-        self.rank = rank
-        self.processes = processes
-        self.epoch = 0
+        self.count, self.batch_size, self.seed = count, batch_size, seed
+        self.rank, self.processes, self.epoch = rank, processes, 0
 
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch comes next.
@@ -76,11 +72,20 @@ class EpochBatches(Sampler[list[int]]):
         return Rows(start, end - start, size)
 
 
-class Source(Protocol):
-    """Images that a model can be trained or validated on: batches x (n, C, *spatial), float32, in [0, 1]."""
+class Source(ABC):
+    """Images that a model can be trained or validated on: batches x (n, C, *spatial), float32, in [0, 1].
 
-    def __len__(self) -> int: ...
+    Args:
+        images: The images.
+    """
 
+    def __init__(self, images: CropDataset | ModelImages) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @abstractmethod
     def shuffled(self, order: EpochBatches, noise: torch.Generator) -> Iterator[Tensor]:
         """The batches of the epoch that ``order`` stands at.
 
@@ -92,6 +97,7 @@ class Source(Protocol):
             The batches x (n, C, *spatial).
         """
 
+    @abstractmethod
     def in_order(self, batch_size: int) -> Iterator[Tensor]:
         """All images, always the same.
 
@@ -108,9 +114,10 @@ class Source(Protocol):
         Returns:
             (C, *spatial).
         """
+        return self.images.mean()
 
 
-class CropSource:
+class CropSource(Source):
     """Crops of ears; for training changed a little, see ``augment``.
 
     Args:
@@ -121,6 +128,8 @@ class CropSource:
         device: Where training batches are changed.
     """
 
+    images: CropDataset
+
     def __init__(
         self,
         crops: CropDataset,
@@ -130,13 +139,9 @@ class CropSource:
         noise: float = 0.0,
         device: torch.device | str = "cpu",
     ) -> None:
-        self.crops = crops
-        self._num_workers = num_workers
-        self._shift_voxels, self._noise, self._device = shift_voxels, noise, device
+        super().__init__(crops)
+        self._num_workers, self._shift_voxels, self._noise, self._device = num_workers, shift_voxels, noise, device
         self._loader: tuple[EpochBatches, DataLoader[Tensor]] | None = None
-
-    def __len__(self) -> int:
-        return len(self.crops)
 
     def shuffled(self, order: EpochBatches, noise: torch.Generator) -> Iterator[Tensor]:
         """See ``Source``; the batches are on the device, as they are changed there.
@@ -151,7 +156,7 @@ class CropSource:
         if self._loader is None or self._loader[0] is not order:
             workers = self._num_workers
             loader: DataLoader[Tensor] = DataLoader(
-                self.crops, batch_sampler=order, num_workers=workers, persistent_workers=workers > 0
+                self.images, batch_sampler=order, num_workers=workers, persistent_workers=workers > 0
             )
             self._loader = (order, loader)
         for batch in self._loader[1]:
@@ -167,29 +172,17 @@ class CropSource:
         Returns:
             The batches x (n, C, *spatial).
         """
-        return iter(DataLoader(self.crops, batch_size=batch_size))
-
-    def mean(self) -> Tensor:
-        """See ``Source``.
-
-        Returns:
-            (C, *spatial).
-        """
-        return self.crops.mean()
+        return iter(DataLoader(self.images, batch_size=batch_size))
 
 
-class MemorySource:
+class MemorySource(Source):
     """Images held as uint8, on the device that they are trained on.
 
     Args:
         images: The images.
     """
 
-    def __init__(self, images: ModelImages) -> None:
-        self.images = images
-
-    def __len__(self) -> int:
-        return len(self.images)
+    images: ModelImages
 
     def shuffled(self, order: EpochBatches, noise: torch.Generator) -> Iterator[Tensor]:
         """See ``Source``; ``noise`` binarises the images where that is done anew every time.
@@ -215,11 +208,3 @@ class MemorySource:
         """
         for first in range(0, len(self), batch_size):
             yield self.images.batch(slice(first, first + batch_size))
-
-    def mean(self) -> Tensor:
-        """See ``Source``.
-
-        Returns:
-            (C, *spatial).
-        """
-        return self.images.mean()

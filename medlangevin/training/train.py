@@ -46,7 +46,7 @@ def train(config: Config, *, resume: bool = False) -> Path:
     """
     run_dir = config.run_dir
     fabric = make_fabric(config.training)
-    say = logger.info if is_first() else _say_nothing
+    say = logger.info if is_first() else lambda text: None  # the first process speaks for all
     if resume and is_first():
         recover_folder(layout.checkpoint_folder(run_dir, "last"))
         recover_folder(layout.checkpoint_folder(run_dir, "best"))
@@ -105,10 +105,6 @@ def _say_what_came_out(say: Callable[[str], None], state: TrainingState, config:
         say(f"stopped early after epoch {state.epoch}: no gain for {config.training.patience} epochs")
     elbo = "" if stopping.best_elbo is None else f": validation ELBO {stopping.best_elbo:.1f} nats per {data.noun}"
     say(f"best epoch {stopping.best_epoch} of {state.epoch}{elbo}")
-
-
-def _say_nothing(text: str) -> None:
-    """The first process speaks for all."""
 
 
 def _require_startable(run_dir: Path, config: Config, *, resume: bool) -> bool:

@@ -162,7 +162,7 @@ class Trainer:
             rate = self._set_learning_rate()
             gradients = self._step.make(x, weight=rows.size * self.fabric.world_size / rows.total)
             self.state = self.state._replace(step=self.state.step + 1)
-            if not self._is_finite_everywhere(gradients):
+            if int(total(gradients.is_finite.int(), all_processes())) < self.fabric.world_size:
                 skipped = self._skip(gradients, skipped)
                 continue
             self._step.update()
@@ -201,11 +201,6 @@ class Trainer:
         rate = training.learning_rate * factor
         set_learning_rate(self.learner.optimizer, rate)
         return rate
-
-    def _is_finite_everywhere(self, gradients: Gradients) -> bool:
-        if self.fabric.world_size == 1:
-            return bool(gradients.is_finite)
-        return int(total(gradients.is_finite.int(), all_processes())) == self.fabric.world_size
 
     def _skip(self, gradients: Gradients, skipped: int) -> int:
         """Leave a step out and shorten the model's Langevin steps, where it has any; raises after too many an epoch."""
