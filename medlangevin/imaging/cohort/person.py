@@ -1,19 +1,19 @@
 """All scans of one person to at most two crops: the unit of work, done once in one process and skipped afterwards."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import SimpleITK as sitk
 
-from medlangevin.imaging.cohort.ear_files import CroppedEar, write_ear, write_failed
+from medlangevin.imaging.cohort.ear_files import CroppedEar, write_ear
 from medlangevin.imaging.cohort.series_choice import RankedEar, why_better
 from medlangevin.imaging.reading.decode import read_stack, read_volume_file
 from medlangevin.imaging.reading.geometry import stacks
 from medlangevin.imaging.reading.ingest import Series
 from medlangevin.imaging.reading.rejection import Reason, UnusableSeriesError
-from medlangevin.imaging.registration.crop import extract, wide_view
+from medlangevin.imaging.registration.crop import WIDE_GRID, extract, on_grid
 from medlangevin.imaging.registration.find_ears import find_ears
 from medlangevin.imaging.registration.quality import is_candidate, refusal, with_slice_thickness
 from medlangevin.imaging.registration.register import Matcher
@@ -74,8 +74,7 @@ def process_person(person: Person, out: Path, matcher: Matcher) -> Outcome:
         What became of the person.
     """
     best: dict[str, CroppedEar] = {}
-    failures: list[dict[str, str]] = []
-    notes = _many_studies(person)
+    outcome = Outcome(person.subject, person.inputs, notes=_many_studies(person))
     for study, series in person.series:
         try:
             ears, refused = series_ears(study, series, matcher)
@@ -86,26 +85,23 @@ def process_person(person: Person, out: Path, matcher: Matcher) -> Outcome:
             text = f"it could not be processed ({type(error).__name__})"
             ears, refused = [], Reason("internal", text, "run it alone and report the error")
         if refused is not None:
-            failures.append(failure_row(study, refused))
+            outcome.failures.append(failure_row(study, refused))
         for ear in ears:
-            rival = best.get(ear.side)
-            if rival is None:
-                best[ear.side] = ear
+            rival = best.setdefault(ear.side, ear)
+            if rival is ear:
                 continue
             taken, other = (ear, rival) if ear.ranked.rank < rival.ranked.rank else (rival, ear)
             best[ear.side] = taken
             if other.found.verdict.word != "failed":
-                notes.append(_other_series(taken, other))
-    written, failed = [], []
+                outcome.notes.append(_other_series(taken, other))
     for _, ear in sorted(best.items()):
-        if ear.found.verdict.word == "failed":
-            failed.append(write_failed(person.subject, ear, out, matcher.reference))
-        else:
-            written.append(write_ear(person.subject, ear, out, matcher.reference, person.provenance))
-    if written:
-        notes += [item for item in failures if item["code"] in BESIDE_A_GOOD_SERIES]
-        failures = [item for item in failures if item["code"] not in BESIDE_A_GOOD_SERIES]
-    return Outcome(person.subject, person.inputs, written, failures, notes, failed)
+        record = write_ear(person.subject, ear, out, matcher.reference, person.provenance)
+        (outcome.failed if record["verdict"] == "failed" else outcome.ears).append(record)
+    if not outcome.ears:
+        return outcome
+    beside = [item for item in outcome.failures if item["code"] in BESIDE_A_GOOD_SERIES]
+    rest = [item for item in outcome.failures if item not in beside]
+    return replace(outcome, failures=rest, notes=outcome.notes + beside)
 
 
 def _many_studies(person: Person) -> list[dict[str, str]]:
@@ -147,7 +143,7 @@ def series_ears(study: str, series: Series, matcher: Matcher) -> tuple[list[Crop
             }
             judged = found._replace(verdict=with_slice_thickness(found.verdict, series.thickness_mm))
             ranked = RankedEar(judged, series.sharpness, max(*scan.GetSpacing(), series.thickness_mm))
-            ears.append(CroppedEar(study, ranked, extract(scan, matrix), wide_view(scan, matrix), grid))
+            ears.append(CroppedEar(study, ranked, extract(scan, matrix), on_grid(scan, matrix, WIDE_GRID), grid))
     unusable = all(verdict.word == "failed" for verdict in verdicts)
     return ears, refusal(verdicts) if unusable else None
 

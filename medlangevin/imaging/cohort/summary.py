@@ -62,11 +62,6 @@ class PreprocessSummary:
     removed: int = 0
 
     @property
-    def page(self) -> Path:
-        """The quality page with the pictures of all ears."""
-        return self.out / "qc" / "index.html"
-
-    @property
     def persons(self) -> int:
         """How many persons were worked on, now or by an earlier run."""
         return len(self.outcomes)
@@ -145,7 +140,7 @@ def describe(summary: PreprocessSummary) -> str:
     if summary.shard is not None:
         lines.append(f"next     when all {summary.shard.of} shards are done: preprocess --merge --out {summary.out}")
     elif summary.ears or summary.failed:
-        lines.append(f"pictures {summary.page}")
+        lines.append(f"pictures {summary.out / 'qc' / 'index.html'}")
     if summary.key_file is not None:
         lines.append(f"key      {summary.key_file} (keep it private: it links the pseudonyms to the patients)")
     return "\n".join(lines)
