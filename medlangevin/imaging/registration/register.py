@@ -224,9 +224,8 @@ def mirror_rival(fit: Fit, fits: list[Fit]) -> float:
     Returns:
         Its correlation; -1 when there is none.
     """
-    others = [other for other in fits if other.mirrored is not fit.mirrored]
-    near = [other for other in others if at_one_place(other.matrix, fit.matrix)]
-    return max((other.ncc for other in near), default=-1.0)
+    others = (other for other in fits if other.mirrored is not fit.mirrored)
+    return max((other.ncc for other in others if at_one_place(other.matrix, fit.matrix)), default=-1.0)
 
 
 def at_one_place(first: Array, second: Array) -> bool:
