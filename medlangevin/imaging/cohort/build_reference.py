@@ -131,12 +131,11 @@ def build_reference_from_folder(
         nonlocal rounds
         rounds += 1
         tasks = [Task(number, group, known.get(number, {})) for number, group in enumerate(groups)]
-        with progress(len(tasks), f"round {rounds} of at most {iterations}, person") as track:
-            results = run_all(_find, tasks, workers=workers, setup=_prepare, setup_args=(now,), lost=_lost)
-            with closing(results):
-                for count, (task, found) in enumerate(results, 1):
-                    track.advance(count, f"{sum(ear.hu is not None for ear in found[0])} ears")
-                    yield task.number, found
+        results = run_all(_find, tasks, workers=workers, setup=_prepare, setup_args=(now,), lost=_lost)
+        with progress(len(tasks), f"round {rounds} of at most {iterations}, person") as track, closing(results):
+            for count, (task, found) in enumerate(results, 1):
+                track.advance(count, f"{sum(ear.hu is not None for ear in found[0])} ears")
+                yield task.number, found
 
     single_threaded()
     built = groupwise.iterate(one_round, start, start if reference is None else anchor, iterations)

@@ -11,10 +11,9 @@ import SimpleITK as sitk
 import torch
 
 from medlangevin.imaging.cohort import status
-from medlangevin.imaging.cohort.cohort import persons_of
 from medlangevin.imaging.cohort.deidentify import create_key, default_key_file, load_key, series_hash
 from medlangevin.imaging.cohort.merge import busy_text, finish, require_same_people
-from medlangevin.imaging.cohort.person import Outcome, Person, failure_row, process_person
+from medlangevin.imaging.cohort.person import Outcome, Person, failure_row, persons_of, process_person
 from medlangevin.imaging.cohort.series_choice import choose_named
 from medlangevin.imaging.cohort.status import LOCK, PARTS, Plan, Shard, shard_of
 from medlangevin.imaging.cohort.summary import PreprocessSummary, Problem, problem_of

@@ -120,9 +120,8 @@ def describe(summary: PreprocessSummary) -> str:
     lines = []
     if summary.files:
         share = f" (shard {summary.shard})" if summary.shard else ""
-        lines.append(
-            f"found    {summary.series} CT series of {summary.persons} persons in {summary.files} files{share}"
-        )
+        of = f"{summary.series} CT series of {summary.persons} persons"
+        lines.append(f"found    {of} in {summary.files} files{share}")
     sides = Counter(ear["side"] for ear in summary.ears)
     verdicts = Counter(ear["verdict"] for ear in summary.ears)
     kept = f", {summary.resumed} persons from an earlier run" if summary.resumed else ""
