@@ -212,8 +212,7 @@ def series_ears(study: str, series: Series, matcher: Matcher) -> tuple[list[Crop
             judged = found._replace(verdict=with_slice_thickness(found.verdict, series.thickness_mm))
             ranked = RankedEar(judged, series.sharpness, max(*scan.GetSpacing(), series.thickness_mm))
             ears.append(CroppedEar(study, ranked, extract(scan, matrix), on_grid(scan, matrix, WIDE_GRID), grid))
-    unusable = all(verdict.word == "failed" for verdict in verdicts)
-    return ears, refusal(verdicts) if unusable else None
+    return ears, refusal(verdicts) if all(verdict.word == "failed" for verdict in verdicts) else None
 
 
 def failure_row(study: str, reason: Reason) -> dict[str, str]:
