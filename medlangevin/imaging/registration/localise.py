@@ -54,20 +54,6 @@ class Candidate(NamedTuple):
     second_pose: Array
 
 
-def unmirrored(matrix: Array, mirrored: bool) -> tuple[Array, Array]:
-    """Take a pose apart, as ``pose_matrix`` makes it.
-
-    Args:
-        matrix: (4, 4), from the reference frame to LPS of the scan.
-        mirrored: Whether it is a left ear's.
-
-    Returns:
-        Rotation (3, 3) and translation (3,) into the scan, mirrored for a left ear.
-    """
-    flip = _flip(mirrored)
-    return flip @ matrix[:3, :3], flip @ matrix[:3, 3]
-
-
 def pose_matrix(rotation: Array, translation: Array, mirrored: bool) -> Array:
     """Put a pose together: reference point p to ``rotation`` @ p + ``translation``, then mirrored for a left ear.
 

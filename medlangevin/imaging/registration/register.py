@@ -34,14 +34,13 @@ POLISH = Descent(60, 0.2, 0.003)
 
 
 class Fit(NamedTuple):
-    """A registered place: reference point p lies at ``rotation`` @ p + ``translation`` in the (mirrored) scan, LPS mm.
+    """A registered place.
 
     Attributes:
         ncc: Squared correlation with the reference (sign kept) around the cochlea.
         labyrinth_ncc: The same around the whole labyrinth, at the level before the last.
         mirrored: Whether it is a left ear.
-        rotation: (3, 3).
-        translation: (3,) mm.
+        matrix: (4, 4): from the reference frame to LPS mm of the scan itself; determinant -1 for a left ear.
         agreement_mm: Largest distance, over the lumen's box, between the results of two independent starts; infinite
             when only one led anywhere.
         residual_mm: Median residual of the blocks kept, NaN where no blocks were matched.
@@ -51,16 +50,10 @@ class Fit(NamedTuple):
     ncc: float
     labyrinth_ncc: float
     mirrored: bool
-    rotation: Array
-    translation: Array
+    matrix: Array
     agreement_mm: float = np.inf
     residual_mm: float = np.nan
     runner_up_ncc: float = -1.0
-
-    @property
-    def matrix(self) -> Array:
-        """(4, 4): from the reference frame to LPS of the scan itself; determinant -1 for a left ear."""
-        return localise.pose_matrix(self.rotation, self.translation, self.mirrored)
 
 
 class _Scan(NamedTuple):
@@ -133,12 +126,11 @@ class Matcher:
             return None
         best, fine, coarse = self._descend(scan, [item.pose for item in candidates])
         hopeful = best.ncc >= MIN_REFINED_NCC
-        mirrored = candidates[0].mirrored
         return Fit(
             self._correlation(scan, fine.pose),
             best.ncc,
-            mirrored,
-            *localise.unmirrored(fine.pose, mirrored),
+            candidates[0].mirrored,
+            fine.pose,
             agreement_mm=self._agreement(scan, fine, candidates) if hopeful else np.inf,
             residual_mm=best.residual_mm,
             runner_up_ncc=self._runner_up(scan, fine, coarse),
