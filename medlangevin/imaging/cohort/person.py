@@ -103,15 +103,12 @@ def persons_of(series: tuple[Series, ...], raw: Path, key: bytes, reference: Ref
     groups: dict[str, list[Series]] = {}
     for item in series:
         groups.setdefault(pseudonym(key, item.person), []).append(item)
-    return [
-        Person(
-            subject=subject,
-            inputs=series_hash(key, settings + "".join(sorted(_content(item, raw) for item in members))),
-            series=tuple((series_hash(key, item.series_uid), item) for item in members),
-            provenance=provenance,
-        )
-        for subject, members in sorted(groups.items())
-    ]
+    persons = []
+    for subject, members in sorted(groups.items()):
+        inputs = series_hash(key, settings + "".join(sorted(_content(item, raw) for item in members)))
+        named = tuple((series_hash(key, item.series_uid), item) for item in members)
+        persons.append(Person(subject, inputs, named, provenance))
+    return persons
 
 
 def _content(series: Series, raw: Path) -> str:

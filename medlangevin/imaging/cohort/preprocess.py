@@ -103,7 +103,7 @@ def preprocess(
         done = status.finished(out, _inputs(persons))
         todo = [item for item in persons if item.subject not in done]
         new = _work_through(todo, out, workers, (reference, method), finished_before=len(done))
-        outcomes = done | new
+        outcomes = dict(sorted((done | new).items()))
         removed = finish(out, outcomes, failures, alone=alone) if shard is None else 0
     passed_over: Counter[str] = Counter()
     for item in found.passed_over:

@@ -78,10 +78,8 @@ class Grid(NamedTuple):
 
 CROP_GRID = Grid(CROP_ORIGIN_MM, CROP_SIZE, CROP_SPACING_MM)
 # The surroundings of the crop, for pictures only: 36 mm at 0.4 mm.
-WIDE_GRID = Grid(
-    tuple(centre - WIDE_MM / 2 for centre in CROP_CENTRE_LPS),
-    (round(WIDE_MM / WIDE_SPACING_MM) + 1,) * 3,
-    WIDE_SPACING_MM,
+WIDE_GRID = Grid.spanning(
+    np.array(CROP_CENTRE_LPS) - WIDE_MM / 2, np.array(CROP_CENTRE_LPS) + WIDE_MM / 2, WIDE_SPACING_MM
 )
 
 

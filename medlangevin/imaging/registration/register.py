@@ -125,16 +125,11 @@ class Matcher:
         if not candidates:
             return None
         best, fine, coarse = self._descend(scan, [item.pose for item in candidates])
-        hopeful = best.ncc >= MIN_REFINED_NCC
-        return Fit(
-            self._correlation(scan, fine.pose),
-            best.ncc,
-            candidates[0].mirrored,
-            fine.pose,
-            agreement_mm=self._agreement(scan, fine, candidates) if hopeful else np.inf,
-            residual_mm=best.residual_mm,
-            runner_up_ncc=self._runner_up(scan, fine, coarse),
-        )
+        ncc = self._correlation(scan, fine.pose)
+        agreement_mm = self._agreement(scan, fine, candidates) if best.ncc >= MIN_REFINED_NCC else np.inf
+        runner_up_ncc = self._runner_up(scan, fine, coarse)
+        mirrored = candidates[0].mirrored
+        return Fit(ncc, best.ncc, mirrored, fine.pose, agreement_mm, best.residual_mm, runner_up_ncc)
 
     def _descend(self, scan: _Scan, starts: list[Array]) -> tuple[_Trial, _Trial, list[_Trial]]:
         """The best of some starts at the middle level, that one polished, and all starts at the coarse level."""
