@@ -131,20 +131,17 @@ def build_reference_from_folder(
         nonlocal rounds
         rounds += 1
         tasks = [Task(number, group, known.get(number, {})) for number, group in enumerate(groups)]
-        with progress(len(tasks), f"round {rounds} of at most {iterations}, person") as track:
-            results = run_all(_find, tasks, workers=workers, setup=_prepare, setup_args=(now,), lost=_lost)
-            with closing(results):
-                for count, (task, found) in enumerate(results, 1):
-                    track.advance(count, f"{sum(ear.hu is not None for ear in found[0])} ears")
-                    yield task.number, found
+        results = run_all(_find, tasks, workers=workers, setup=_prepare, setup_args=(now,), lost=_lost)
+        with progress(len(tasks), f"round {rounds} of at most {iterations}, person") as track, closing(results):
+            for count, (task, found) in enumerate(results, 1):
+                track.advance(count, f"{sum(ear.hu is not None for ear in found[0])} ears")
+                yield task.number, found
 
     single_threaded()
     built = groupwise.iterate(one_round, start, start if reference is None else anchor, iterations)
-    _write(built.reference, out_file)
-    failures = [
-        Problem(groups[person][number].folder, "", reason.text, reason.advice)
-        for person, number, reason in built.problems
-    ]
+    write_image(out_file, sitk.Cast(built.reference.image, sitk.sitkInt16))
+    load_reference(out_file)
+    failures = [Problem(groups[person][at].folder, "", why.text, why.advice) for person, at, why in built.problems]
     return BuildSummary(built.ears, built.changes_mm, tuple(failures))
 
 
@@ -181,7 +178,7 @@ def require_all_used(built: BuildSummary) -> None:
         raise PartialFailureError(f"{len(built.failures)} CT series were left out; reasons above")
 
 
-_prepared: tuple[Round, Matcher] | None = None
+_prepared: tuple[Round, Matcher]
 
 
 def _prepare(now: Round) -> None:
@@ -191,8 +188,6 @@ def _prepare(now: Round) -> None:
 
 
 def _find(task: Task) -> PersonEars:
-    if _prepared is None:
-        raise RuntimeError("worker used before it was prepared")
     now, matcher = _prepared
     problems: list[tuple[int, Reason]] = []
     try:
@@ -220,8 +215,3 @@ def _read(task: Task, problems: list[tuple[int, Reason]]) -> Iterator[PersonScan
                 yield PersonScan(number, volume, scan, series.sharpness)
         except UnusableSeriesError as error:
             problems.append((number, error.reason))
-
-
-def _write(reference: Reference, out_file: Path) -> None:
-    write_image(out_file, sitk.Cast(reference.image, sitk.sitkInt16))
-    load_reference(out_file)

@@ -60,11 +60,8 @@ def write_index_files(out: Path, outcomes: list[Outcome], other_failures: list[d
     failures += [{**row, "subject": ""} for row in other_failures]
     write_tsv(out / "failures.tsv", [FAILURE_COLUMNS, *([row[name] for name in FAILURE_COLUMNS] for row in failures)])
     write_text(out / "qc" / "index.html", page(outcomes, other_failures))
-    rows = [
-        (f"sub-{outcome.subject}", "".join(sorted(ear["side"] for ear in outcome.ears)), splits[outcome.subject])
-        for outcome in outcomes
-        if outcome.ears
-    ]
+    sides = {outcome.subject: "".join(sorted(ear["side"] for ear in outcome.ears)) for outcome in outcomes}
+    rows = [(f"sub-{subject}", found, splits[subject]) for subject, found in sides.items() if found]
     write_tsv(out / "participants.tsv", [("participant_id", "sides", "split"), *rows])
     entries: dict[str, Any] = {"description": DESCRIPTION, "training": [], "validation": [], "test": []}
     for ear in ears:

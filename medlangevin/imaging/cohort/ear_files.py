@@ -73,11 +73,11 @@ def failed_name(subject: str, side: str) -> str:
 def write_ear(
     subject: str, ear: CroppedEar, out: Path, reference: Reference, provenance: dict[str, Any]
 ) -> dict[str, Any]:
-    """Write crop, picture and sidecar of an ear.
+    """Write crop, picture and sidecar of an ear; of one that was found but cannot be used, the picture alone.
 
     Args:
         subject: Pseudonym of the person.
-        ear: The ear, ok or to be reviewed.
+        ear: The ear.
         out: The output folder.
         reference: Drawn as contours into the picture.
         provenance: What goes into the sidecar beside the record.
@@ -85,11 +85,15 @@ def write_ear(
     Returns:
         The record for status.json.
     """
-    name = ear_name(subject, ear.side)
+    record = _record(subject, ear)
+    failed = record["verdict"] == "failed"
+    name = (failed_name if failed else ear_name)(subject, ear.side)
+    save_qc_figure(out / "qc" / f"{name}.png", ear.crop.image, ear.wide, reference, subject, ear.found)
+    if failed:
+        return record
     crop = out / "crops" / f"{name}.nii.gz"
     write_image(crop, ear.crop.image)
-    save_qc_figure(out / "qc" / f"{name}.png", ear.crop.image, ear.wide, reference, subject, ear.found)
-    record = {**_record(subject, ear), "sha256": hashlib.sha256(crop.read_bytes()).hexdigest()}
+    record["sha256"] = hashlib.sha256(crop.read_bytes()).hexdigest()
     sidecar = {
         **record,
         "mirrored": ear.found.fit.mirrored,
@@ -100,23 +104,6 @@ def write_ear(
     # The sidecar comes last: where it is, the ear is complete.
     write_json(out / "crops" / f"{name}.json", sidecar)
     return record
-
-
-def write_failed(subject: str, ear: CroppedEar, out: Path, reference: Reference) -> dict[str, Any]:
-    """Write the picture of an ear that was found but cannot be used.
-
-    Args:
-        subject: Pseudonym of the person.
-        ear: The ear.
-        out: The output folder.
-        reference: Drawn as contours into the picture.
-
-    Returns:
-        The record for status.json.
-    """
-    picture = out / "qc" / f"{failed_name(subject, ear.side)}.png"
-    save_qc_figure(picture, ear.crop.image, ear.wide, reference, subject, ear.found)
-    return _record(subject, ear)
 
 
 def _record(subject: str, ear: CroppedEar) -> dict[str, Any]:

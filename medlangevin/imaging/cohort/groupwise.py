@@ -19,14 +19,12 @@ from numpy.typing import NDArray
 from medlangevin.imaging.cohort.mean_image import detail_hu, grid_of, mean_image, require_covered
 from medlangevin.imaging.cohort.series_choice import RankedEar
 from medlangevin.imaging.reading.rejection import Reason
-from medlangevin.imaging.registration.crop import CROP_GRID, Grid, resample
+from medlangevin.imaging.registration.crop import CROP_GRID, Array, Grid, resample
 from medlangevin.imaging.registration.find_ears import FoundEar, find_ears, surroundings
 from medlangevin.imaging.registration.quality import NCC_FAILED, refusal
 from medlangevin.imaging.registration.reference import Reference
 from medlangevin.imaging.registration.register import Matcher
 from medlangevin.system.errors import MedlangevinError
-
-Array = NDArray[np.float64]
 
 # What a crop's corner moves by between two fits of one scan is 0.02 mm or so: below this only chance is left.
 CHANGE_MM = 0.05

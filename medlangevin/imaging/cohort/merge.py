@@ -45,7 +45,7 @@ def merge(out: Path) -> PreprocessSummary:
             raise MedlangevinError(f"the run in {out} was interrupted; run the same command again, with --raw")
         removed = finish(out, outcomes, failures, alone=alone)
     others = tuple(problem_of(row, None) for row in failures)
-    return PreprocessSummary(out, outcomes, other_failures=others, removed=removed)
+    return PreprocessSummary(out, dict(sorted(outcomes.items())), other_failures=others, removed=removed)
 
 
 def finish(out: Path, outcomes: dict[str, Outcome], failures: list[dict[str, str]], *, alone: bool) -> int:

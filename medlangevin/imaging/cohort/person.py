@@ -1,23 +1,35 @@
-"""All scans of one person to at most two crops: the unit of work, done once in one process and skipped afterwards."""
+"""All scans of one person to at most two crops: the unit of work, done once in one process and skipped afterwards.
 
+What has to be the same for earlier work to count is hashed here too.
+"""
+
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pydicom
 import SimpleITK as sitk
+import torch
 
-from medlangevin.imaging.cohort.ear_files import CroppedEar, write_ear, write_failed
+from medlangevin._version import __version__
+from medlangevin.imaging.cohort.deidentify import pseudonym, series_hash
+from medlangevin.imaging.cohort.ear_files import CroppedEar, write_ear
 from medlangevin.imaging.cohort.series_choice import RankedEar, why_better
 from medlangevin.imaging.reading.decode import read_stack, read_volume_file
 from medlangevin.imaging.reading.geometry import stacks
 from medlangevin.imaging.reading.ingest import Series
 from medlangevin.imaging.reading.rejection import Reason, UnusableSeriesError
-from medlangevin.imaging.registration.crop import extract, wide_view
+from medlangevin.imaging.registration.crop import WIDE_GRID, extract, on_grid
 from medlangevin.imaging.registration.find_ears import find_ears
 from medlangevin.imaging.registration.quality import is_candidate, refusal, with_slice_thickness
-from medlangevin.imaging.registration.register import Matcher
+from medlangevin.imaging.registration.reference import Reference
+from medlangevin.imaging.registration.register import Matcher, Method
 
+# Raise it whenever the same scan would give another crop: crops of older settings are then made again.
+ALGORITHM = 4
 # Few people's temporal bones are scanned more often, while an anonymiser may give everybody one id and one birth date.
 MANY_STUDIES = 4
 # Exports often hold thick or short series beside the good one; then these are not failures.
@@ -62,6 +74,58 @@ class Outcome:
     failed: list[dict[str, Any]] = field(default_factory=list)
 
 
+def persons_of(series: tuple[Series, ...], raw: Path, key: bytes, reference: Reference, method: Method) -> list[Person]:
+    """Group series by person, one unit of work each.
+
+    Args:
+        series: All series to use.
+        raw: The folder of the scans.
+        key: The key of the pseudonyms.
+        reference: What ears are registered to.
+        method: How they are registered.
+
+    Returns:
+        The persons, in the order of their pseudonyms.
+    """
+    provenance: dict[str, Any] = {
+        "reference_sha256": reference.digest,
+        "registration": method,
+        "algorithm": ALGORITHM,
+        "software": {
+            "medlangevin": __version__,
+            "SimpleITK": sitk.Version.VersionString(),
+            "pydicom": pydicom.__version__,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+        },
+    }
+    settings = json.dumps([ALGORITHM, reference.digest, method, __version__])
+    groups: dict[str, list[Series]] = {}
+    for item in series:
+        groups.setdefault(pseudonym(key, item.person), []).append(item)
+    persons = []
+    for subject, members in sorted(groups.items()):
+        inputs = series_hash(key, settings + "".join(sorted(_content(item, raw) for item in members)))
+        named = tuple((series_hash(key, item.series_uid), item) for item in members)
+        persons.append(Person(subject, inputs, named, provenance))
+    return persons
+
+
+def _content(series: Series, raw: Path) -> str:
+    """What a series consists of, without reading its pixels: names, sizes and times of change of its files."""
+    paths = {series.volume_file} if series.volume_file else {item.path for item in series.slices}
+    return json.dumps(sorted((path.relative_to(raw).as_posix(), *_state(path)) for path in paths))
+
+
+def _state(path: Path) -> tuple[int, int]:
+    try:
+        stat = path.stat()
+    except OSError:
+        # Gone since its header was read: the reading of its pixels will say so.
+        return -1, -1
+    return stat.st_size, stat.st_mtime_ns
+
+
 def process_person(person: Person, out: Path, matcher: Matcher) -> Outcome:
     """Crop every ear of a person; write crops, sidecars and pictures. One scan at a time is in memory.
 
@@ -74,8 +138,7 @@ def process_person(person: Person, out: Path, matcher: Matcher) -> Outcome:
         What became of the person.
     """
     best: dict[str, CroppedEar] = {}
-    failures: list[dict[str, str]] = []
-    notes = _many_studies(person)
+    outcome = Outcome(person.subject, person.inputs, notes=_many_studies(person))
     for study, series in person.series:
         try:
             ears, refused = series_ears(study, series, matcher)
@@ -86,26 +149,24 @@ def process_person(person: Person, out: Path, matcher: Matcher) -> Outcome:
             text = f"it could not be processed ({type(error).__name__})"
             ears, refused = [], Reason("internal", text, "run it alone and report the error")
         if refused is not None:
-            failures.append(failure_row(study, refused))
+            outcome.failures.append(failure_row(study, refused))
         for ear in ears:
-            rival = best.get(ear.side)
-            if rival is None:
-                best[ear.side] = ear
+            rival = best.setdefault(ear.side, ear)
+            if rival is ear:
                 continue
             taken, other = (ear, rival) if ear.ranked.rank < rival.ranked.rank else (rival, ear)
             best[ear.side] = taken
             if other.found.verdict.word != "failed":
-                notes.append(_other_series(taken, other))
-    written, failed = [], []
+                why = f"ear {taken.side} is taken from series {taken.study}: {why_better(taken.ranked, other.ranked)}"
+                outcome.notes.append(failure_row(other.study, Reason("same-ear", why, "nothing")))
     for _, ear in sorted(best.items()):
-        if ear.found.verdict.word == "failed":
-            failed.append(write_failed(person.subject, ear, out, matcher.reference))
-        else:
-            written.append(write_ear(person.subject, ear, out, matcher.reference, person.provenance))
-    if written:
-        notes += [item for item in failures if item["code"] in BESIDE_A_GOOD_SERIES]
-        failures = [item for item in failures if item["code"] not in BESIDE_A_GOOD_SERIES]
-    return Outcome(person.subject, person.inputs, written, failures, notes, failed)
+        record = write_ear(person.subject, ear, out, matcher.reference, person.provenance)
+        (outcome.failed if record["verdict"] == "failed" else outcome.ears).append(record)
+    if not outcome.ears:
+        return outcome
+    beside = [item for item in outcome.failures if item["code"] in BESIDE_A_GOOD_SERIES]
+    rest = [item for item in outcome.failures if item not in beside]
+    return replace(outcome, failures=rest, notes=outcome.notes + beside)
 
 
 def _many_studies(person: Person) -> list[dict[str, str]]:
@@ -147,14 +208,8 @@ def series_ears(study: str, series: Series, matcher: Matcher) -> tuple[list[Crop
             }
             judged = found._replace(verdict=with_slice_thickness(found.verdict, series.thickness_mm))
             ranked = RankedEar(judged, series.sharpness, max(*scan.GetSpacing(), series.thickness_mm))
-            ears.append(CroppedEar(study, ranked, extract(scan, matrix), wide_view(scan, matrix), grid))
-    unusable = all(verdict.word == "failed" for verdict in verdicts)
-    return ears, refusal(verdicts) if unusable else None
-
-
-def _other_series(taken: CroppedEar, other: CroppedEar) -> dict[str, str]:
-    text = f"ear {taken.side} is taken from series {taken.study}: {why_better(taken.ranked, other.ranked)}"
-    return failure_row(other.study, Reason("same-ear", text, "nothing"))
+            ears.append(CroppedEar(study, ranked, extract(scan, matrix), on_grid(scan, matrix, WIDE_GRID), grid))
+    return ears, refusal(verdicts) if all(verdict.word == "failed" for verdict in verdicts) else None
 
 
 def failure_row(study: str, reason: Reason) -> dict[str, str]:

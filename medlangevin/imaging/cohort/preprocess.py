@@ -11,10 +11,9 @@ import SimpleITK as sitk
 import torch
 
 from medlangevin.imaging.cohort import status
-from medlangevin.imaging.cohort.cohort import persons_of
 from medlangevin.imaging.cohort.deidentify import create_key, default_key_file, load_key, series_hash
 from medlangevin.imaging.cohort.merge import busy_text, finish, require_same_people
-from medlangevin.imaging.cohort.person import Outcome, Person, failure_row, process_person
+from medlangevin.imaging.cohort.person import Outcome, Person, failure_row, persons_of, process_person
 from medlangevin.imaging.cohort.series_choice import choose_named
 from medlangevin.imaging.cohort.status import LOCK, PARTS, Plan, Shard, shard_of
 from medlangevin.imaging.cohort.summary import PreprocessSummary, Problem, problem_of
@@ -104,7 +103,7 @@ def preprocess(
         done = status.finished(out, _inputs(persons))
         todo = [item for item in persons if item.subject not in done]
         new = _work_through(todo, out, workers, (reference, method), finished_before=len(done))
-        outcomes = done | new
+        outcomes = dict(sorted((done | new).items()))
         removed = finish(out, outcomes, failures, alone=alone) if shard is None else 0
     passed_over: Counter[str] = Counter()
     for item in found.passed_over:
@@ -167,14 +166,9 @@ def _work_through(
 ) -> dict[str, Outcome]:
     """Process every person; what is done is on disk before the next result is taken."""
     outcomes: dict[str, Outcome] = {}
+    work = partial(_process, out)
     results = run_all(
-        partial(_process, out),
-        persons,
-        workers=workers,
-        setup=_prepare,
-        setup_args=matching,
-        lost=_lost,
-        limit_s=PERSON_LIMIT_S,
+        work, persons, workers=workers, setup=_prepare, setup_args=matching, lost=_lost, limit_s=PERSON_LIMIT_S
     )
     total = finished_before + len(persons)
     # Closing the generator on Ctrl-C stops the processes.
@@ -182,11 +176,12 @@ def _work_through(
         for _, outcome in results:
             status.save_part(out, outcome)
             outcomes[outcome.subject] = outcome
-            track.advance(finished_before + len(outcomes), _note(outcome))
+            ears = ", ".join(f"{ear['side']} {ear['verdict']}" for ear in outcome.ears) or "no ear"
+            track.advance(finished_before + len(outcomes), f"sub-{outcome.subject} {ears}")
     return outcomes
 
 
-_matcher: Matcher | None = None
+_matcher: Matcher
 
 
 def _prepare(reference: Path | None, method: Method) -> None:
@@ -196,15 +191,12 @@ def _prepare(reference: Path | None, method: Method) -> None:
 
 
 def _process(out: Path, person: Person) -> Outcome:
-    if _matcher is None:
-        raise RuntimeError("worker used before it was prepared")
     return process_person(person, out, _matcher)
 
 
 def _lost(person: Person, loss: Loss) -> Outcome:
-    return Outcome(
-        person.subject, person.inputs, failures=[failure_row(study, LOST[loss]) for study, _ in person.series]
-    )
+    failures = [failure_row(study, LOST[loss]) for study, _ in person.series]
+    return Outcome(person.subject, person.inputs, failures=failures)
 
 
 def single_threaded() -> None:
@@ -218,11 +210,6 @@ def single_threaded() -> None:
 
 def _inputs(persons: list[Person]) -> dict[str, str]:
     return {person.subject: person.inputs for person in persons}
-
-
-def _note(outcome: Outcome) -> str:
-    ears = ", ".join(f"{ear['side']} {ear['verdict']}" for ear in outcome.ears) or "no ear"
-    return f"sub-{outcome.subject} {ears}"
 
 
 def _passed_over_entry(item: PassedOver, key: bytes) -> dict[str, str]:

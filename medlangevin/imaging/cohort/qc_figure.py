@@ -2,11 +2,9 @@
 
 import textwrap
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import SimpleITK as sitk
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -18,19 +16,8 @@ from medlangevin.imaging.registration.reference import CROP_SIZE, CROP_SPACING_M
 from medlangevin.system.files import atomic_path
 
 WINDOW_HU = (-500.0, 2500.0)
+Edges = tuple[float, float, float, float]
 VERDICT_COLOURS = {"ok": "#2e7d32", "review": "#e07b00", "failed": "#b71c1c"}
-
-
-class Plane(NamedTuple):
-    """A slice of a volume.
-
-    Attributes:
-        values: Pixel values (rows, columns), HU.
-        extent: Edges (left, right, bottom, top), mm.
-    """
-
-    values: NDArray[np.float32]
-    extent: tuple[float, float, float, float]
 
 
 # Name, axis across the plane, axis to the right, axis upwards, and what lies at the right and the upper edge.
@@ -42,12 +29,7 @@ PLANES = (
 
 
 def save_qc_figure(
-    path: Path,
-    crop: sitk.Image,
-    wide: sitk.Image,
-    reference: Reference,
-    subject: str,
-    ear: FoundEar,
+    path: Path, crop: sitk.Image, wide: sitk.Image, reference: Reference, subject: str, ear: FoundEar
 ) -> None:
     """Write the picture of one ear: upper row the crop, lower row 36 mm around it.
 
@@ -61,7 +43,7 @@ def save_qc_figure(
         subject: Pseudonym of the person.
         ear: Its registration, figures and verdict.
     """
-    mirrored, verdict = ear.fit.mirrored, ear.verdict
+    sides, verdict = sides_at_edges(ear.fit.mirrored), ear.verdict
     figure = Figure(figsize=(11.0, 8.0), dpi=80, layout="constrained")
     figure.suptitle(_title(subject, ear), fontsize=11, x=0.02, ha="left")
     figure.text(
@@ -69,27 +51,32 @@ def save_qc_figure(
         bbox={"facecolor": VERDICT_COLOURS[verdict.word], "edgecolor": "none", "boxstyle": "round"},
     )  # fmt: skip
     axes = figure.subplots(2, 3)
+    span = CROP_SPACING_MM * np.array(CROP_SIZE)
+    corner = np.array(CROP_CENTRE_LPS) - span / 2
     for column, (name, across, right, up, right_word, up_word) in enumerate(PLANES):
         at = CROP_CENTRE_LPS[across]
-        outline = plane(reference.image, across, right, up, at)
+        outline, edges = plane(reference.image, across, right, up, at)
         for row, image in enumerate((crop, wide)):
             axis = axes[row, column]
-            shown = plane(image, across, right, up, at)
-            axis.imshow(
-                shown.values, cmap="gray", vmin=WINDOW_HU[0], vmax=WINDOW_HU[1], extent=shown.extent, origin="lower"
-            )
-            axis.set_xlim(shown.extent[:2])
-            axis.set_ylim(shown.extent[2:])
+            shown, extent = plane(image, across, right, up, at)
+            axis.imshow(shown, cmap="gray", vmin=WINDOW_HU[0], vmax=WINDOW_HU[1], extent=extent, origin="lower")
+            axis.set(xlim=extent[:2], ylim=extent[2:])
             axis.tick_params(labelsize=7)
             axis.set_xlabel(f"mm, {right_word} \N{RIGHTWARDS ARROW}", fontsize=8)
             axis.set_ylabel(f"mm, {up_word} \N{RIGHTWARDS ARROW}", fontsize=8)
             axis.set_title(f"{name}, {'crop' if row == 0 else 'surroundings'}", fontsize=9)
             if right == 0:
-                _mark_sides(axis, mirrored)
-        axes[0, column].contour(
-            outline.values, levels=[LUMEN_WALL_HU], colors="#ff9d00", linewidths=0.9, extent=outline.extent
+                for place, letter, align in zip((0.02, 0.98), sides, ("left", "right"), strict=True):
+                    axis.text(
+                        place, 0.5, letter, transform=axis.transAxes, ha=align, va="center", fontsize=13, weight="bold",
+                        color="#4fc3f7", bbox={"facecolor": "black", "alpha": 0.5, "edgecolor": "none", "pad": 1.5},
+                    )  # fmt: skip
+        axes[0, column].contour(outline, levels=[LUMEN_WALL_HU], colors="#ff9d00", linewidths=0.9, extent=edges)
+        axes[1, column].add_patch(
+            Rectangle(
+                (corner[right], corner[up]), span[right], span[up], fill=False, edgecolor="#ff9d00", linewidth=0.9
+            )
         )
-        axes[1, column].add_patch(_crop_outline(right, up))
     FigureCanvasAgg(figure)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", metadata={"Software": "medlangevin"})
@@ -109,14 +96,6 @@ def sides_at_edges(mirrored: bool) -> tuple[str, str]:
     return ("L", "R") if mirrored else ("R", "L")
 
 
-def _mark_sides(axis: Axes, mirrored: bool) -> None:
-    for place, letter, align in zip((0.02, 0.98), sides_at_edges(mirrored), ("left", "right"), strict=True):
-        axis.text(
-            place, 0.5, letter, transform=axis.transAxes, ha=align, va="center", fontsize=13, weight="bold",
-            color="#4fc3f7", bbox={"facecolor": "black", "alpha": 0.5, "edgecolor": "none", "pad": 1.5},
-        )  # fmt: skip
-
-
 def _or_none(ncc: float) -> str:
     return f"{ncc:.2f}" if ncc > -1.0 else "none"
 
@@ -131,7 +110,7 @@ def _title(subject: str, ear: FoundEar) -> str:
     return f"sub-{subject}   {side}\n{numbers}\n{textwrap.fill(ear.verdict.why, 110)}"
 
 
-def plane(image: sitk.Image, across: int, right: int, up: int, at_mm: float) -> Plane:
+def plane(image: sitk.Image, across: int, right: int, up: int, at_mm: float) -> tuple[NDArray[np.float32], Edges]:
     """The slice of an image that is nearest to a place.
 
     Args:
@@ -142,7 +121,7 @@ def plane(image: sitk.Image, across: int, right: int, up: int, at_mm: float) -> 
         at_mm: Place along ``across``, mm.
 
     Returns:
-        The slice.
+        Pixel values (rows, columns), HU, and the edges (left, right, bottom, top), mm.
     """
     origin, spacing = np.array(image.GetOrigin()), np.array(image.GetSpacing())
     size = np.array(image.GetSize())
@@ -151,10 +130,4 @@ def plane(image: sitk.Image, across: int, right: int, up: int, at_mm: float) -> 
     values = np.take(volume, index, axis=2 - across).astype(np.float32)
     # np.take leaves the axes in (z, y, x) order, so the later axis of the pair already runs along rows.
     low, high = origin - spacing / 2, origin + spacing * (size - 0.5)
-    return Plane(values, (low[right], high[right], low[up], high[up]))
-
-
-def _crop_outline(right: int, up: int) -> Rectangle:
-    span = CROP_SPACING_MM * np.array(CROP_SIZE)
-    corner = np.array(CROP_CENTRE_LPS) - span / 2
-    return Rectangle((corner[right], corner[up]), span[right], span[up], fill=False, edgecolor="#ff9d00", linewidth=0.9)
+    return values, (low[right], high[right], low[up], high[up])

@@ -1,6 +1,8 @@
 """Which series are used: those that the user names, and the best of several series of one ear."""
 
 from collections.abc import Sequence
+from itertools import compress
+from operator import not_
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,10 +51,7 @@ def choose_named(series: tuple[Series, ...], names: Sequence[str], raw: Path, ke
         named |= found
     persons = {series[number].person for number in named}
     is_kept = [number in named or item.person not in persons for number, item in enumerate(series)]
-    return NamedSeries(
-        tuple(item for item, kept in zip(series, is_kept, strict=True) if kept),
-        tuple(item for item, kept in zip(series, is_kept, strict=True) if not kept),
-    )
+    return NamedSeries(tuple(compress(series, is_kept)), tuple(compress(series, map(not_, is_kept))))
 
 
 def _is_named(series: Series, name: str, raw: Path, key: bytes | None) -> bool:

@@ -257,9 +257,8 @@ def _is_whole(out: Path, outcome: Outcome) -> bool:
     """Whether every file of a person is there and the crops are byte for byte what was written."""
     for ear in outcome.ears:
         sidecar, crop, picture, _ = files_of_ear(out, outcome.subject, ear["side"])
-        if not all(file.is_file() for file in (sidecar, crop, picture)):
-            return False
-        if hashlib.sha256(crop.read_bytes()).hexdigest() != ear["sha256"]:
+        there = all(file.is_file() for file in (sidecar, crop, picture))
+        if not there or hashlib.sha256(crop.read_bytes()).hexdigest() != ear["sha256"]:
             return False
     return all(files_of_ear(out, outcome.subject, ear["side"])[-1].is_file() for ear in outcome.failed)
 

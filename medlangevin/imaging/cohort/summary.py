@@ -35,7 +35,7 @@ class PreprocessSummary:
 
     Attributes:
         out: The output folder.
-        outcomes: What became of each person, by pseudonym.
+        outcomes: What became of each person, by pseudonym, in the order of the pseudonyms.
         folders: Folders of the series, by hash; empty where the scans were not looked at.
         other_failures: Series without a crop that belong to no person.
         other_notes: Series that were not used, as decided before they were looked at.
@@ -62,11 +62,6 @@ class PreprocessSummary:
     removed: int = 0
 
     @property
-    def page(self) -> Path:
-        """The quality page with the pictures of all ears."""
-        return self.out / "qc" / "index.html"
-
-    @property
     def persons(self) -> int:
         """How many persons were worked on, now or by an earlier run."""
         return len(self.outcomes)
@@ -74,25 +69,22 @@ class PreprocessSummary:
     @property
     def ears(self) -> tuple[dict[str, Any], ...]:
         """The records of all crops in status.json, in the order of the pseudonyms."""
-        return tuple(ear for outcome in self._in_order() for ear in outcome.ears)
+        return tuple(ear for outcome in self.outcomes.values() for ear in outcome.ears)
 
     @property
     def failed(self) -> tuple[dict[str, Any], ...]:
         """The records of all ears that cannot be used, in the order of the pseudonyms."""
-        return tuple(ear for outcome in self._in_order() for ear in outcome.failed)
+        return tuple(ear for outcome in self.outcomes.values() for ear in outcome.failed)
 
     @property
     def failures(self) -> tuple[Problem, ...]:
         """The series that gave no ear: those of persons in the order of the pseudonyms, then the others."""
-        return (*self._problems(row for item in self._in_order() for row in item.failures), *self.other_failures)
+        return (*self._problems(row for item in self.outcomes.values() for row in item.failures), *self.other_failures)
 
     @property
     def notes(self) -> tuple[Problem, ...]:
         """The series that were not used, though nothing is wrong with them, in the same order."""
-        return (*self._problems(row for item in self._in_order() for row in item.notes), *self.other_notes)
-
-    def _in_order(self) -> list[Outcome]:
-        return [self.outcomes[name] for name in sorted(self.outcomes)]
+        return (*self._problems(row for item in self.outcomes.values() for row in item.notes), *self.other_notes)
 
     def _problems(self, rows: Iterable[dict[str, str]]) -> Iterator[Problem]:
         return (problem_of(row, self.folders.get(row["study"])) for row in rows)
@@ -125,9 +117,8 @@ def describe(summary: PreprocessSummary) -> str:
     lines = []
     if summary.files:
         share = f" (shard {summary.shard})" if summary.shard else ""
-        lines.append(
-            f"found    {summary.series} CT series of {summary.persons} persons in {summary.files} files{share}"
-        )
+        of = f"{summary.series} CT series of {summary.persons} persons"
+        lines.append(f"found    {of} in {summary.files} files{share}")
     sides = Counter(ear["side"] for ear in summary.ears)
     verdicts = Counter(ear["verdict"] for ear in summary.ears)
     kept = f", {summary.resumed} persons from an earlier run" if summary.resumed else ""
@@ -145,7 +136,7 @@ def describe(summary: PreprocessSummary) -> str:
     if summary.shard is not None:
         lines.append(f"next     when all {summary.shard.of} shards are done: preprocess --merge --out {summary.out}")
     elif summary.ears or summary.failed:
-        lines.append(f"pictures {summary.page}")
+        lines.append(f"pictures {summary.out / 'qc' / 'index.html'}")
     if summary.key_file is not None:
         lines.append(f"key      {summary.key_file} (keep it private: it links the pseudonyms to the patients)")
     return "\n".join(lines)

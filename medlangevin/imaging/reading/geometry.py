@@ -85,11 +85,11 @@ def stacks(slices: tuple[SliceHeader, ...]) -> list[Stack]:
 
 def _separate_volumes(slices: tuple[SliceHeader, ...]) -> list[list[SliceHeader]]:
     """One list per volume, sorted by position, copies dropped. Raises UnusableSeriesError if positions stay doubled."""
-    ordered = _sorted(_without_copies(slices, lambda item: (item.instance_uid, item.frame)))
+    ordered = _without_copies(slices, lambda item: (item.instance_uid, item.frame))
     parts = _parted(ordered, VOLUME_KEYS)
     if parts is None:
         # Some archives send an image again under a new id, or a whole series again as one file.
-        ordered = _sorted(_without_copies(ordered, lambda item: None))
+        ordered = _without_copies(ordered, lambda item: None)
         parts = _parted(ordered, [*VOLUME_KEYS, lambda item: item.path if item.frame is not None else None])
     if parts is not None:
         return parts
@@ -100,7 +100,7 @@ def _separate_volumes(slices: tuple[SliceHeader, ...]) -> list[list[SliceHeader]
 
 
 def _without_copies(slices: Iterable[SliceHeader], identity: Callable[[SliceHeader], Any]) -> list[SliceHeader]:
-    """Of slices of one identity at one position that show the same values, the first.
+    """Of slices of one identity at one position that show the same values, the first; sorted by position.
 
     The id alone does not tell: some anonymisers give all slices the same one.
     """
@@ -114,7 +114,8 @@ def _without_copies(slices: Iterable[SliceHeader], identity: Callable[[SliceHead
     kept: dict[Any, SliceHeader] = {}
     for item, key in zip(ordered, keys, strict=True):
         kept.setdefault((key, contents.get(id(item))), item)
-    return list(kept.values())
+    left = list(kept.values())
+    return [left[index] for index in np.argsort(_heights(left), kind="stable")]
 
 
 def _field_of_view(item: SliceHeader) -> Any:
@@ -241,8 +242,7 @@ def _grid(slices: Sequence[SliceHeader]) -> Geometry:
     first, last = np.array(head.position), np.array(slices[-1].position)
     affine = np.eye(4)
     # DICOM gives the distance between rows (along j) first.
-    affine[:3, 0] = np.array(head.orientation[:3]) * head.spacing_mm[1]
-    affine[:3, 1] = np.array(head.orientation[3:]) * head.spacing_mm[0]
+    affine[:3, :2] = np.reshape(head.orientation, (2, 3)).T * head.spacing_mm[::-1]
     affine[:3, 2] = (last - first) / (len(slices) - 1)
     affine[:3, 3] = first
     rows, columns = head.shape
@@ -250,12 +250,7 @@ def _grid(slices: Sequence[SliceHeader]) -> Geometry:
 
 
 def _heights(slices: list[SliceHeader]) -> NDArray[np.float64]:
-    row, column = np.array(slices[0].orientation[:3]), np.array(slices[0].orientation[3:])
-    return np.array([item.position for item in slices]) @ np.cross(row, column)
-
-
-def _sorted(slices: list[SliceHeader]) -> list[SliceHeader]:
-    return [slices[index] for index in np.argsort(_heights(slices), kind="stable")]
+    return np.array([item.position for item in slices]) @ np.cross(*np.reshape(slices[0].orientation, (2, 3)))
 
 
 def _has_duplicates(ordered: list[SliceHeader]) -> bool:

@@ -48,8 +48,7 @@ def frame_headers(path: Path, data: pydicom.Dataset) -> tuple[list[SliceHeader],
     for index, own in enumerate(frames):
         groups = [own, shared]
         frame_type = _first(groups, "CTImageFrameTypeSequence").get("FrameType") or data.get("ImageType")
-        problem = slice_header.image_type_problem(frame_type)
-        if problem is not None:
+        if problem := slice_header.image_type_problem(frame_type):
             beside = problem
             continue
         tags = {tag: _first(groups, name).get(tag) for name, kept in KEPT.items() for tag in kept}

@@ -135,8 +135,7 @@ def _refusal(data: pydicom.Dataset) -> Reason | None:
         # Only a known code is repeated to the user; free text in this tag could be anything.
         return rejection.NOT_CT.with_text(f"modality {modality if modality in MODALITIES else 'unknown'}, not CT")
     # In an enhanced file every frame has a type of its own.
-    problem = None if enhanced else slice_header.image_type_problem(data.get("ImageType"))
-    if problem is not None:
+    if not enhanced and (problem := slice_header.image_type_problem(data.get("ImageType"))):
         return problem
     if not data.get("Rows") or not data.get("Columns"):
         return rejection.NO_PIXELS

@@ -102,15 +102,12 @@ def make_header(common: dict[str, Any], tags: Tags, **further: Any) -> SliceHead
     Raises:
         UnusableSeriesError: It is not known where the slice lies or what its values mean.
     """
-    place = _placement(tags)
-    slope, intercept = _rescale(tags)
     return SliceHeader(
         **common,
         **further,
-        **place,
+        **_placement(tags),
+        **_rescale(tags),
         acquisition=tag_text(tags, "AcquisitionNumber"),
-        slope=slope,
-        intercept=intercept,
         sharpness=sharpness(joined_values(tags.get("ConvolutionKernel"))),
         thickness_mm=_thickness_mm(tags.get("SliceThickness")),
     )
@@ -160,7 +157,7 @@ def image_type_problem(image_type: str | Iterable[Any] | None) -> Reason | None:
     return rejection.PROJECTION if words & PROJECTIONS else None
 
 
-def _rescale(data: Tags) -> tuple[float, float]:
+def _rescale(data: Tags) -> dict[str, Any]:
     """Slope and intercept of the line that turns stored values into HU. A negative slope is legal."""
     slope, intercept = data.get("RescaleSlope"), data.get("RescaleIntercept")
     if slope in (None, "") or intercept in (None, ""):
@@ -171,7 +168,7 @@ def _rescale(data: Tags) -> tuple[float, float]:
     # US: unspecified. Anything else is a map of something (iodine, effective atomic number) in CT's clothes.
     if tag_text(data, "RescaleType").upper().strip() not in ("", "HU", "HU_MOD", "US"):
         raise UnusableSeriesError(rejection.NOT_HU)
-    return slope, intercept
+    return {"slope": slope, "intercept": intercept}
 
 
 def _thickness_mm(value: Any) -> float:

@@ -66,7 +66,10 @@ def read_slices(items: Sequence[SliceHeader]) -> Iterator[NDArray[np.int16]]:
         for item, values in zip(part, stored, strict=True):
             if values.shape != item.shape:
                 raise UnusableSeriesError(OTHER_MATRIX)
-            yield _hu(values, item)
+            hu = values * item.slope + item.intercept
+            if item.padding is not None:
+                hu[(values >= item.padding[0]) & (values <= item.padding[1])] = AIR_HU
+            yield whole_hu(hu)
 
 
 def whole_hu(values: NDArray[np.floating]) -> NDArray[np.int16]:
@@ -79,13 +82,6 @@ def whole_hu(values: NDArray[np.floating]) -> NDArray[np.int16]:
         int16, clipped to -1024 ... 32767.
     """
     return np.clip(np.rint(values), AIR_HU, np.iinfo(np.int16).max).astype(np.int16)
-
-
-def _hu(stored: NDArray[np.float64], item: SliceHeader) -> NDArray[np.int16]:
-    hu = stored * item.slope + item.intercept
-    if item.padding is not None:
-        hu[(stored >= item.padding[0]) & (stored <= item.padding[1])] = AIR_HU
-    return whole_hu(hu)
 
 
 def _stored(path: Path, frames: list[int]) -> Iterator[NDArray[np.float64]]:

@@ -72,17 +72,18 @@ def volume_shape(path: Path) -> tuple[int, ...]:
 def _nifti(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     image = open_nifti(path)
     shape = image.shape
-    # A fourth axis of length one is a volume all the same.
-    if len(shape) < 3 or any(length != 1 for length in shape[3:]) or image.get_data_dtype().kind not in "iuf":
-        raise UnusableSeriesError(rejection.NOT_A_VOLUME)
-    _check_claim(path, shape, image.get_data_dtype().itemsize)
+    stored = image.get_data_dtype()
+    _require_volume(path, shape, grey=stored.kind in "iuf", bytes_a_voxel=stored.itemsize)
     # get_fdata applies scl_slope and scl_inter; SimpleITK would do the same but refuses any shear.
     values = np.asarray(image.get_fdata(dtype=np.float32)).reshape(shape[:3])
     scale = NIFTI_UNITS.get(image.header.get_xyzt_units()[0], 1.0)
     return values.T, _in_lps(_nifti_affine(image), NIFTI_SPACE, scale)
 
 
-def _check_claim(path: Path, shape: tuple[int, ...], bytes_a_voxel: int) -> None:
+def _require_volume(path: Path, shape: tuple[int, ...], *, grey: bool, bytes_a_voxel: int) -> None:
+    # A fourth axis of length one is a volume all the same.
+    if not grey or len(shape) < 3 or any(length != 1 for length in shape[3:]):
+        raise UnusableSeriesError(rejection.NOT_A_VOLUME)
     if not can_hold(path, shape, bytes_a_voxel):
         raise UnusableSeriesError(rejection.UNREADABLE_VOLUME)
 
@@ -113,11 +114,8 @@ def _nrrd(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
-    size = reader.GetSize()
     # Asked before reading: read as one number a pixel, SimpleITK takes colours or segments for shades of grey.
-    if reader.GetNumberOfComponents() != 1 or len(size) < 3 or any(length != 1 for length in size[3:]):
-        raise UnusableSeriesError(rejection.NOT_A_VOLUME)
-    _check_claim(path, size, 1)
+    _require_volume(path, reader.GetSize(), grey=reader.GetNumberOfComponents() == 1, bytes_a_voxel=1)
     reader.SetOutputPixelType(sitk.sitkFloat32)
     values = sitk.GetArrayFromImage(reader.Execute())
     space = fields.get("space", "").lower()

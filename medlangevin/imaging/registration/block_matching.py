@@ -132,8 +132,7 @@ def match_blocks(
     seen = torch.nn.functional.pad(valid.to(torch.float32), (radius,) * 6)
     # About the mean: sums of squares lose no digits to it.
     padded = (padded - padded.sum() / seen.sum().clamp(min=1)) * seen
-    sums = [_box_mean(volume, size) for volume in (padded, padded**2, seen)]
-    mean, square, whole = sums
+    mean, square, whole = (_box_mean(volume, size) for volume in (padded, padded**2, seen))
     norm = ((square - mean**2).clamp(min=0) * size**3).sqrt()
     usable = (whole > 1 - 0.5 / size**3) & (norm > 1e-6)
     inverse = torch.where(usable, 1 / norm.clamp(min=1e-6), 0.0)

@@ -84,14 +84,9 @@ def prepare_blocks(reference: Reference, step: BlockLevel) -> PreparedLevel:
     image = fixed_image(reference, grid).image
     inside = np.linalg.norm(offsets(image, BALL_CENTRE_MM), axis=-1) <= BALL_RADIUS_MM
     values = sitk.GetArrayFromImage(image)
+    volume, mask, origin = torch.from_numpy(values), torch.from_numpy(inside), np.array(image.GetOrigin())
     blocks = choose_blocks(
-        torch.from_numpy(values),
-        torch.from_numpy(inside),
-        np.array(image.GetOrigin()),
-        step.spacing_mm,
-        size=BLOCK_VOXELS,
-        stride=step.stride,
-        keep=BLOCKS_KEPT,
+        volume, mask, origin, step.spacing_mm, size=BLOCK_VOXELS, stride=step.stride, keep=BLOCKS_KEPT
     )
     return PreparedLevel(step, grid, values, inside, blocks)
 

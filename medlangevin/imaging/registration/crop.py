@@ -77,10 +77,9 @@ class Grid(NamedTuple):
 
 
 CROP_GRID = Grid(CROP_ORIGIN_MM, CROP_SIZE, CROP_SPACING_MM)
-WIDE_GRID = Grid(
-    tuple(centre - WIDE_MM / 2 for centre in CROP_CENTRE_LPS),
-    (round(WIDE_MM / WIDE_SPACING_MM) + 1,) * 3,
-    WIDE_SPACING_MM,
+# The surroundings of the crop, for pictures only: 36 mm at 0.4 mm.
+WIDE_GRID = Grid.spanning(
+    np.array(CROP_CENTRE_LPS) - WIDE_MM / 2, np.array(CROP_CENTRE_LPS) + WIDE_MM / 2, WIDE_SPACING_MM
 )
 
 
@@ -165,19 +164,6 @@ def region_of_grid(scan: sitk.Image, matrix: Array, grid: Grid) -> sitk.Image:
     start = np.clip(np.floor(index.min(0)).astype(int) - MARGIN_VOXELS, 0, last)
     stop = np.clip(np.ceil(index.max(0)).astype(int) + MARGIN_VOXELS, 0, last)
     return sitk.RegionOfInterest(scan, (stop - start + 1).tolist(), start.tolist())
-
-
-def wide_view(scan: sitk.Image, matrix: Array) -> sitk.Image:
-    """Show the surroundings of the crop, for pictures only.
-
-    Args:
-        scan: HU in LPS.
-        matrix: (4, 4), reference frame to LPS of the scan.
-
-    Returns:
-        float32 HU in the reference frame, 36 mm at 0.4 mm.
-    """
-    return on_grid(scan, matrix, WIDE_GRID)
 
 
 def on_grid(

@@ -11,7 +11,7 @@ from medlangevin.imaging.registration.coil_check import CoilCheck
 from medlangevin.imaging.registration.correlation import align
 from medlangevin.imaging.registration.crop import Array, Grid, inside_scan, region_of_grid
 from medlangevin.imaging.registration.levels import LABYRINTH, LABYRINTH_COARSE
-from medlangevin.imaging.registration.localise import BALL_CENTRE_MM, SEARCH_SIGMA_MM, search, unmirrored
+from medlangevin.imaging.registration.localise import BALL_CENTRE_MM, SEARCH_SIGMA_MM, search
 from medlangevin.imaging.registration.quality import COVERAGE_FAILED, Figures, Verdict, cut_off, is_candidate, judge
 from medlangevin.imaging.registration.reference import CLIP_HU, clipped
 from medlangevin.imaging.registration.register import Fit, Matcher, distinct_ears, mirror_rival
@@ -105,7 +105,7 @@ def _cut_ears(scan: sitk.Image, matcher: Matcher, check: CoilCheck) -> list[Foun
         ncc = check.crop_ncc(scan, pose)
         coverage = float(inside_scan(scan, pose).mean())
         if coverage < COVERAGE_FAILED and ncc > CUT_NCC:
-            fit = Fit(ncc**2, labyrinth_ncc, candidate.mirrored, *unmirrored(pose, candidate.mirrored))
+            fit = Fit(ncc**2, labyrinth_ncc, candidate.mirrored, pose)
             figures = Figures(fit, -1.0, check.figures(scan, pose), coverage)
             best.append((ncc, FoundEar(figures, cut_off(coverage))))
     # A half ear's mirror image may fit well too: one place, one ear.

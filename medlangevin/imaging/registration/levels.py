@@ -74,7 +74,18 @@ def fixed_image(reference: Reference, level: Level) -> FixedImage:
     smooth = clipped(reference.image, level.sigma_mm)
     centre, half = np.array(level.centre_mm), np.array(level.half_mm)
     image = on_grid(smooth, np.eye(4), Grid.spanning(centre - half, centre + half, level.spacing_mm), outside=0)
-    return FixedImage(image, _mask(image, level, reference.image))
+    inside: NDArray[np.bool_] = np.ones(image.GetSize()[::-1], dtype=bool)
+    if level.ball:
+        inside = np.linalg.norm(offsets(image, level.centre_mm), axis=-1) <= max(level.half_mm)
+    if np.isfinite(level.wall_mm):
+        walls = sitk.SmoothingRecursiveGaussian(reference.image, [MASK_SIGMA_MM] * 3)
+        hu = sitk.GetArrayFromImage(sitk.Resample(walls, image))
+        to_lumen = distance_transform_edt(hu > LUMEN_WALL_HU) * level.spacing_mm
+        to_air = distance_transform_edt(hu > AIR_EDGE_HU) * level.spacing_mm
+        inside &= (to_lumen < level.wall_mm) & (to_air > level.wall_mm)
+    mask = sitk.GetImageFromArray(inside.astype(np.uint8))
+    mask.CopyInformation(image)
+    return FixedImage(image, mask)
 
 
 def posed(scan: sitk.Image, pose: Array, centre_mm: ArrayLike, half_mm: ArrayLike, spacing_mm: float) -> sitk.Image:
@@ -105,18 +116,3 @@ def offsets(image: sitk.Image, centre_mm: tuple[float, float, float]) -> Array:
         (z, y, x, 3): offsets (x, y, z) in mm.
     """
     return Grid(image.GetOrigin(), image.GetSize(), image.GetSpacing()[0]).centres_mm - np.array(centre_mm)
-
-
-def _mask(image: sitk.Image, level: Level, reference: sitk.Image) -> sitk.Image:
-    inside: NDArray[np.bool_] = np.ones(image.GetSize()[::-1], dtype=bool)
-    if level.ball:
-        inside = np.linalg.norm(offsets(image, level.centre_mm), axis=-1) <= max(level.half_mm)
-    if np.isfinite(level.wall_mm):
-        smooth = sitk.SmoothingRecursiveGaussian(reference, [MASK_SIGMA_MM] * 3)
-        hu = sitk.GetArrayFromImage(sitk.Resample(smooth, image))
-        to_lumen = distance_transform_edt(hu > LUMEN_WALL_HU) * level.spacing_mm
-        to_air = distance_transform_edt(hu > AIR_EDGE_HU) * level.spacing_mm
-        inside &= (to_lumen < level.wall_mm) & (to_air > level.wall_mm)
-    mask = sitk.GetImageFromArray(inside.astype(np.uint8))
-    mask.CopyInformation(image)
-    return mask

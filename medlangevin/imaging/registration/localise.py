@@ -38,47 +38,20 @@ _BALL = torch.from_numpy((np.linalg.norm(_OFFSETS, axis=-1) <= BALL_RADIUS_MM).a
 
 
 class Candidate(NamedTuple):
-    """A place where the reference fits: its point p lies at ``rotation`` @ p + ``translation``.
+    """A place where the reference fits.
 
     Attributes:
         score: Correlation, about -1 to 1.
         mirrored: Whether the place is in the mirrored scan (x -> -x).
-        rotation: (3, 3).
-        translation: (3,), in LPS mm of the scan, or of the mirrored scan.
-        second_rotation: The second best of the rotations tried there.
+        pose: (4, 4): from the reference frame to LPS of the scan itself; determinant -1 for a left ear.
+        second_pose: The same place, the reference's ball turned the second best of the ways tried: another start for
+            what follows.
     """
 
     score: float
     mirrored: bool
-    rotation: Array
-    translation: Array
-    second_rotation: Array
-
-    @property
-    def pose(self) -> Array:
-        """(4, 4): from the reference frame to LPS of the scan itself; determinant -1 for a left ear."""
-        return pose_matrix(self.rotation, self.translation, self.mirrored)
-
-    @property
-    def second_pose(self) -> Array:
-        """The same place, the reference's ball turned the second best way: another start for what follows."""
-        centre = self.rotation @ np.array(BALL_CENTRE_MM) + self.translation
-        translation = centre - self.second_rotation @ np.array(BALL_CENTRE_MM)
-        return pose_matrix(self.second_rotation, translation, self.mirrored)
-
-
-def unmirrored(matrix: Array, mirrored: bool) -> tuple[Array, Array]:
-    """Take a pose apart, as ``pose_matrix`` makes it.
-
-    Args:
-        matrix: (4, 4), from the reference frame to LPS of the scan.
-        mirrored: Whether it is a left ear's.
-
-    Returns:
-        Rotation (3, 3) and translation (3,) into the scan, mirrored for a left ear.
-    """
-    flip = _flip(mirrored)
-    return flip @ matrix[:3, :3], flip @ matrix[:3, 3]
+    pose: Array
+    second_pose: Array
 
 
 def pose_matrix(rotation: Array, translation: Array, mirrored: bool) -> Array:
@@ -155,7 +128,10 @@ def search(smooth: sitk.Image, templates: Templates, *, about: Array | None = No
         for value, number, centre in _peaks(score, which, seen.origin):
             turn = templates.turns[number]
             second = templates.turns[_second_best(seen, templates.balls, centre, number)]
-            found.append(Candidate(value, mirrored, turn, centre - turn @ np.array(BALL_CENTRE_MM), second))
+            moved = centre - turn @ np.array(BALL_CENTRE_MM)
+            second_moved = turn @ np.array(BALL_CENTRE_MM) + moved - second @ np.array(BALL_CENTRE_MM)
+            poses = pose_matrix(turn, moved, mirrored), pose_matrix(second, second_moved, mirrored)
+            found.append(Candidate(value, mirrored, *poses))
     return sorted(found, key=lambda item: -item.score)
 
 

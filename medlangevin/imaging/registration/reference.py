@@ -67,8 +67,7 @@ def load_reference(path: Path | None = None) -> Reference:
     image = sitk.GetImageFromArray(hu.T)
     image.SetSpacing(spacing.tolist())
     image.SetOrigin(in_lps[:3, 3].tolist())
-    low = np.array(image.GetOrigin())
-    high = low + np.array(image.GetSpacing()) * (np.array(image.GetSize()) - 1)
+    low, high = in_lps[:3, 3], in_lps[:3, 3] + spacing * (np.array(hu.shape) - 1)
     crop_low = np.array(CROP_ORIGIN_MM)
     crop_high = crop_low + CROP_SPACING_MM * (np.array(CROP_SIZE) - 1)
     if (low > crop_low).any() or (high < crop_high).any():

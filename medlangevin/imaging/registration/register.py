@@ -34,14 +34,13 @@ POLISH = Descent(60, 0.2, 0.003)
 
 
 class Fit(NamedTuple):
-    """A registered place: reference point p lies at ``rotation`` @ p + ``translation`` in the (mirrored) scan, LPS mm.
+    """A registered place.
 
     Attributes:
         ncc: Squared correlation with the reference (sign kept) around the cochlea.
         labyrinth_ncc: The same around the whole labyrinth, at the level before the last.
         mirrored: Whether it is a left ear.
-        rotation: (3, 3).
-        translation: (3,) mm.
+        matrix: (4, 4): from the reference frame to LPS mm of the scan itself; determinant -1 for a left ear.
         agreement_mm: Largest distance, over the lumen's box, between the results of two independent starts; infinite
             when only one led anywhere.
         residual_mm: Median residual of the blocks kept, NaN where no blocks were matched.
@@ -51,16 +50,10 @@ class Fit(NamedTuple):
     ncc: float
     labyrinth_ncc: float
     mirrored: bool
-    rotation: Array
-    translation: Array
+    matrix: Array
     agreement_mm: float = np.inf
     residual_mm: float = np.nan
     runner_up_ncc: float = -1.0
-
-    @property
-    def matrix(self) -> Array:
-        """(4, 4): from the reference frame to LPS of the scan itself; determinant -1 for a left ear."""
-        return localise.pose_matrix(self.rotation, self.translation, self.mirrored)
 
 
 class _Scan(NamedTuple):
@@ -132,17 +125,11 @@ class Matcher:
         if not candidates:
             return None
         best, fine, coarse = self._descend(scan, [item.pose for item in candidates])
-        hopeful = best.ncc >= MIN_REFINED_NCC
+        ncc = self._correlation(scan, fine.pose)
+        agreement_mm = self._agreement(scan, fine, candidates) if best.ncc >= MIN_REFINED_NCC else np.inf
+        runner_up_ncc = self._runner_up(scan, fine, coarse)
         mirrored = candidates[0].mirrored
-        return Fit(
-            self._correlation(scan, fine.pose),
-            best.ncc,
-            mirrored,
-            *localise.unmirrored(fine.pose, mirrored),
-            agreement_mm=self._agreement(scan, fine, candidates) if hopeful else np.inf,
-            residual_mm=best.residual_mm,
-            runner_up_ncc=self._runner_up(scan, fine, coarse),
-        )
+        return Fit(ncc, best.ncc, mirrored, fine.pose, agreement_mm, best.residual_mm, runner_up_ncc)
 
     def _descend(self, scan: _Scan, starts: list[Array]) -> tuple[_Trial, _Trial, list[_Trial]]:
         """The best of some starts at the middle level, that one polished, and all starts at the coarse level."""
@@ -224,9 +211,8 @@ def mirror_rival(fit: Fit, fits: list[Fit]) -> float:
     Returns:
         Its correlation; -1 when there is none.
     """
-    others = [other for other in fits if other.mirrored is not fit.mirrored]
-    near = [other for other in others if at_one_place(other.matrix, fit.matrix)]
-    return max((other.ncc for other in near), default=-1.0)
+    others = (other for other in fits if other.mirrored is not fit.mirrored)
+    return max((other.ncc for other in others if at_one_place(other.matrix, fit.matrix)), default=-1.0)
 
 
 def at_one_place(first: Array, second: Array) -> bool:

@@ -17,6 +17,7 @@ from medlangevin.imaging.cohort.series_choice import RankedEar, why_better
 from medlangevin.imaging.reading.ingest import Series, ingest
 from medlangevin.imaging.registration.coil_check import CoilFigures
 from medlangevin.imaging.registration.find_ears import FoundEar, find_ears
+from medlangevin.imaging.registration.localise import pose_matrix
 from medlangevin.imaging.registration.quality import Figures, Verdict, Word
 from medlangevin.imaging.registration.reference import Reference
 from medlangevin.imaging.registration.register import Fit, Matcher
@@ -31,7 +32,7 @@ def motion(*, left: bool = False) -> np.ndarray:
 
 
 def found(word: Word = "ok", *, ncc: float = 0.8, mirrored: bool = False) -> FoundEar:
-    fit = Fit(ncc, 0.8, mirrored, np.eye(3), np.zeros(3), 0.02, np.nan, 0.1)
+    fit = Fit(ncc, 0.8, mirrored, pose_matrix(np.eye(3), np.zeros(3), mirrored), 0.02, np.nan, 0.1)
     return FoundEar(Figures(fit, 0.1, CoilFigures(0.9, 0.8), 1.0), Verdict(word, "", "" if word == "ok" else "cut-off"))
 
 
@@ -187,8 +188,8 @@ def test_an_ear_in_two_blocks_that_join_with_a_step_is_to_be_reviewed(
 def test_the_mirror_hypothesis_is_asked_at_the_place_of_each_ear_of_a_head(
     matcher: Matcher, warped_reference: Callable[..., sitk.Image], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ear = Fit(0.9, 0.9, False, np.eye(3), np.zeros(3), 0.01, np.nan, 0.0)
-    other = ear._replace(mirrored=True, translation=np.array([70.0, 0.0, 0.0]))
+    ear = Fit(0.9, 0.9, False, np.eye(4), 0.01, np.nan, 0.0)
+    other = ear._replace(mirrored=True, matrix=pose_matrix(np.eye(3), np.array([70.0, 0.0, 0.0]), True))
     asked = []
 
     def mirrored_ncc(scan: sitk.Image, fit: Fit) -> float:

@@ -10,7 +10,7 @@ from medlangevin.imaging.registration.register import Fit
 
 
 def figures(*, coverage=1.0, coil=(0.9, 0.85), mirror_ncc=0.1, step_ratio=1.1, **changes):
-    fit = Fit(0.8, 0.85, False, np.eye(3), np.zeros(3), agreement_mm=0.02, residual_mm=0.2, runner_up_ncc=0.1)
+    fit = Fit(0.8, 0.85, False, np.eye(4), agreement_mm=0.02, residual_mm=0.2, runner_up_ncc=0.1)
     return Figures(fit._replace(**changes), mirror_ncc, CoilFigures(*coil), coverage, step_ratio)
 
 

@@ -6,7 +6,7 @@ import SimpleITK as sitk
 from scipy.spatial.transform import Rotation
 
 from medlangevin.imaging.registration.crop import extract
-from medlangevin.imaging.registration.localise import rotations
+from medlangevin.imaging.registration.localise import pose_matrix, rotations
 from medlangevin.imaging.registration.reference import CROP_ORIGIN_MM, CROP_SIZE, CROP_SPACING_MM
 from medlangevin.imaging.registration.register import Fit, Matcher, distance_mm, distinct_ears, mirror_rival
 
@@ -131,7 +131,7 @@ def test_rotations_cover_forty_degrees_without_large_gaps():
 def test_ears_of_both_sides_are_kept_and_a_mirror_image_of_one_is_not():
     def fit(ncc, mirrored, x):
         # Given in the mirrored scan, where x changes its sign.
-        return Fit(ncc, ncc, mirrored, np.eye(3), np.array([-x if mirrored else x, 0.0, 0.0]))
+        return Fit(ncc, ncc, mirrored, pose_matrix(np.eye(3), np.array([-x if mirrored else x, 0.0, 0.0]), mirrored))
 
     right, left, ghost = fit(0.8, False, -40.0), fit(0.7, True, 40.0), fit(0.6, True, -38.0)
     assert distinct_ears([left, right]) == [right, left]
