@@ -81,11 +81,6 @@ class PhantomEar:
         return f"dicom/study_{int(self.study_uid.removeprefix('2.25.')) % 16**8:08x}"
 
 
-def _rotation(rng: np.random.Generator) -> FloatArray:
-    vector = rng.normal(0, 6, 3)
-    return vector * min(1.0, LARGEST_ROTATION_DEG / float(np.linalg.norm(vector)))
-
-
 def _tissues(rng: np.random.Generator) -> Tissues:
     return Tissues(
         fluid=float(rng.uniform(0, 30)),
@@ -125,7 +120,8 @@ def draw_ear(seed: int, index: int) -> PhantomEar:
     side = "RL"[index % 2]
     shape = sample_shape(rng)
     anatomy = Anatomy(shape.duct(), shape.labyrinth, _surroundings(rng), _tissues(rng))
-    rotation = _rotation(rng)
+    rotation = rng.normal(0, 6, 3)
+    rotation *= min(1.0, LARGEST_ROTATION_DEG / float(np.linalg.norm(rotation)))
     sign = 1.0 if side == "L" else -1.0  # +x is the patient's left
     table = np.array([sign * rng.uniform(29, 37), rng.uniform(-230, -190), rng.uniform(-300, 700)])
     to_lps = ear_to_lps(side, rotation, np.round(table, 3))
