@@ -134,18 +134,15 @@ def all_sections(schema: type[BaseModel]) -> dict[str, list[type[BaseModel]]]:
         By dotted key, "" for ``schema`` itself, the section of each kind.
     """
     found: dict[str, list[type[BaseModel]]] = {}
-    for key, section in _walk(Place(schema), ""):
-        found.setdefault(key, [])
-        if section not in found[key]:
-            found[key].append(section)
+
+    def add(place: Place, key: str) -> None:
+        for section in place.sections():
+            found[key] = list(dict.fromkeys([*found.get(key, []), section]))
+            for name in section.model_fields:
+                add(_place(section, name), f"{key}.{name}".lstrip("."))
+
+    add(Place(schema), "")
     return found
-
-
-def _walk(place: Place, key: str) -> Iterator[tuple[str, type[BaseModel]]]:
-    for section in place.sections():
-        yield key, section
-        for name in section.model_fields:
-            yield from _walk(_place(section, name), f"{key}.{name}".lstrip("."))
 
 
 def _conditions(place: Place, keys: list[str], around: list[str]) -> list[dict[str, tuple[str, ...]]]:
@@ -153,10 +150,9 @@ def _conditions(place: Place, keys: list[str], around: list[str]) -> list[dict[s
     key, *rest = keys
     found: list[tuple[tuple[str, ...], list[dict[str, tuple[str, ...]]]]] = []
     for kinds, section in place.kinds():
-        if key not in section.model_fields:
-            below: list[dict[str, tuple[str, ...]]] = []
-        else:
-            below = _conditions(_place(section, key), rest, [*around, key]) if rest else [{}]
+        below: list[dict[str, tuple[str, ...]]] = [{}] if key in section.model_fields else []
+        if below and rest:
+            below = _conditions(_place(section, key), rest, [*around, key])
         same = next((number for number, (_, other) in enumerate(found) if other == below), None)
         if same is None:
             found.append((kinds, below))

@@ -20,8 +20,7 @@ MaxStepSize = Annotated[
 ]
 LearnStepSize = Annotated[bool, Field(description="Whether t is learned, one for each dimension.")]
 Damping = Annotated[
-    Float,
-    Field(ge=0, le=1000, description="nu, 0 or 1e-6 to 1,000; learned with the annealed bound, unless it is 0."),
+    Float, Field(ge=0, le=1000, description="nu, 0 or 1e-6 to 1,000; learned with the annealed bound, unless it is 0.")
 ]
 CheckpointSteps = Annotated[
     bool, Field(description="Whether each step is computed again in the backward pass, for less memory.")

@@ -28,27 +28,26 @@ class Compression(NamedTuple):
         name: As it is told to the user.
         syntax: UID of the transfer syntax.
         code: ``IMAGE`` as one frame, base64; empty where pydicom writes it.
-        otherwise: State of the finding when it cannot be read.
         plugins: Packages that read it, as arguments of pip.
+        otherwise: State of the finding when it cannot be read.
     """
 
     name: str
     syntax: str
     code: str
-    otherwise: State
     plugins: str
+    otherwise: State = "fail"
 
 
 COMPRESSIONS = (
-    Compression("uncompressed", ExplicitVRLittleEndian, "", "fail", "pydicom"),
-    Compression("deflated", DeflatedExplicitVRLittleEndian, "", "fail", "pydicom"),
-    Compression("run-length", RLELossless, "", "fail", "pydicom"),
+    Compression("uncompressed", ExplicitVRLittleEndian, "", "pydicom"),
+    Compression("deflated", DeflatedExplicitVRLittleEndian, "", "pydicom"),
+    Compression("run-length", RLELossless, "", "pydicom"),
     Compression(
         "JPEG lossless",
         "1.2.840.10008.1.2.4.70",
         "/9j/xAAZAAEBAQADAAAAAAAAAAAAAAAFBgMEBxD/wwALEAAIAAgBABEA/9oACAEAAAYAAPa89mjrbfsF9BBBBBBB9BBBBBBB9BBBBBBB9BBB"
         "BBBB9BBBBBBB9BBBBBBB9BBBBBBA/9k=",
-        "fail",
         "SimpleITK pylibjpeg pylibjpeg-libjpeg",
     ),
     Compression(
@@ -56,7 +55,6 @@ COMPRESSIONS = (
         "1.2.840.10008.1.2.4.80",
         "/9j/6AAgU1BJRkYAAgAAAQAAAAgAAAAIChAGAQAAASwAAAEs/+gACAAAAAH/2P/3AAsQAAgACAEBEQD/+AANAf//ABIAQwEUAED/2gAIAQEA"
         "AAAAoEwdhjEOLMa59h9AqD0MoeR1HEPofQIg5KppMphDyHkDQ1IqyqqI6jqBIYmqSioI4jiBRaSnJqam02gUUjJitWmk0gUSkVKlKZD/2Q==",
-        "fail",
         "SimpleITK pylibjpeg pylibjpeg-libjpeg",
     ),
     Compression(
@@ -65,7 +63,6 @@ COMPRESSIONS = (
         "/0//UQApAAAAAAAIAAAACAAAAAAAAAAAAAAACAAAAAgAAAAAAAAAAAABDwEB/1IADAAAAAEAAAQEAAH/XAAEQID/ZAAlAAFDcmVhdGVkIGJ5"
         "IE9wZW5KUEVHIHZlcnNpb24gMi41LjT/kAAKAAAAAABpAAH/k9/4krgSK2cWj4+hghgWXPU7vmZyMTuQ4Axjp0esjxdunPVKAeRzy7G2KqVE"
         "YH9J1SbK7shlOR4dvWAaTyYI8+1+bEopKOWcYCCYGP6vSmUymUyPbtVVVVVVVT//2Q==",
-        "fail",
         "SimpleITK pylibjpeg pylibjpeg-openjpeg",
     ),
     Compression(
@@ -74,8 +71,8 @@ COMPRESSIONS = (
         "/0//UQApQAAAAAAIAAAACAAAAAAAAAAAAAAACAAAAAgAAAAAAAAAAAABDwEB/1AACAACAAAACv9SAAwAAgABAAUEBEAB/1wAEyCIkJCQkJCQ"
         "kJCQkJCQiIiI/2QAFwABT3BlbkpQSCBWZXIgMC4yNi4zLv+QAAoAAAAAAGAAAf+TwAAlFwUHdAAAAMAAEsAAEoDiAQd0ABoBh3QAwAAVEAAE"
         "wKcTGv0AgrQAiooAQ1QAwAAtKAAFSMlMIgEAJDOJBADwAZxcArG3ADzn/MAAAey2AP/Z",
-        "warn",  # rare, and SimpleITK reads it since one of its latest releases
         "--upgrade SimpleITK",
+        otherwise="warn",  # rare, and SimpleITK reads it since one of its latest releases
     ),
 )
 

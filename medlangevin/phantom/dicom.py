@@ -113,7 +113,9 @@ def _decimals(values: NDArray[np.floating]) -> list[str]:
     return [f"{value:.9f}"[:16] for value in values]
 
 
-def _study_header(patient: Patient, variant: HeaderVariant, side: str, series_uid: str, study_uid: str) -> Dataset:
+def _header(
+    patient: Patient, geometry: Geometry, variant: HeaderVariant, side: str, series_uid: str, study_uid: str
+) -> Dataset:
     header = Dataset()
     header.SpecificCharacterSet = "ISO_IR 100"
     header.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
@@ -138,23 +140,13 @@ def _study_header(patient: Patient, variant: HeaderVariant, side: str, series_ui
     header.StudyID, header.SeriesNumber = "1", 2
     if variant.side_in_header:
         header.Laterality = side
-    return header
-
-
-def _pixel_header(header: Dataset, geometry: Geometry, variant: HeaderVariant) -> None:
     header.SliceThickness = f"{geometry.spacing[2]:g}"
     header.PixelSpacing = [f"{geometry.spacing[1]:g}", f"{geometry.spacing[0]:g}"]
     header.ImageOrientationPatient = _decimals(geometry.direction[:, :2].T.ravel())
     header.RescaleIntercept, header.RescaleSlope = str(variant.rescale_intercept), "1"
     header.RescaleType = "HU"
     header.WindowCenter, header.WindowWidth = "700", "4000"
-
-
-def _slice_numbers(count: int, order: str, rng: np.random.Generator) -> NDArray[np.integer]:
-    numbers = np.arange(1, count + 1)
-    if order == "reversed":
-        return numbers[::-1]
-    return rng.permutation(numbers) if order == "shuffled" else numbers
+    return header
 
 
 def write_study(
@@ -182,12 +174,13 @@ def write_study(
         variant: How the study is written.
         rng: Order of the slices where they are shuffled.
     """
-    numbers = _slice_numbers(len(hu), variant.slice_order, rng)
+    numbers = np.arange(1, len(hu) + 1)[:: -1 if variant.slice_order == "reversed" else 1]
+    if variant.slice_order == "shuffled":
+        numbers = rng.permutation(numbers)
     stored = hu.astype(np.int32) - variant.rescale_intercept
     pixels = stored.astype("<i2" if variant.rescale_intercept == 0 else "<u2")
     for index, plane in enumerate(pixels):
-        header = _study_header(patient, variant, side, series_uid, study_uid)
-        _pixel_header(header, geometry, variant)
+        header = _header(patient, geometry, variant, side, series_uid, study_uid)
         header.SOPInstanceUID = make_uid(series_uid, index)
         header.InstanceNumber = int(numbers[index])
         position = geometry.origin + geometry.direction[:, 2] * geometry.spacing[2] * index

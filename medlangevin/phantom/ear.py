@@ -81,11 +81,6 @@ class PhantomEar:
         return f"dicom/study_{int(self.study_uid.removeprefix('2.25.')) % 16**8:08x}"
 
 
-def _rotation(rng: np.random.Generator) -> FloatArray:
-    vector = rng.normal(0, 6, 3)
-    return vector * min(1.0, LARGEST_ROTATION_DEG / float(np.linalg.norm(vector)))
-
-
 def _tissues(rng: np.random.Generator) -> Tissues:
     return Tissues(
         fluid=float(rng.uniform(0, 30)),
@@ -125,7 +120,8 @@ def draw_ear(seed: int, index: int) -> PhantomEar:
     side = "RL"[index % 2]
     shape = sample_shape(rng)
     anatomy = Anatomy(shape.duct(), shape.labyrinth, _surroundings(rng), _tissues(rng))
-    rotation = _rotation(rng)
+    rotation = rng.normal(0, 6, 3)
+    rotation *= min(1.0, LARGEST_ROTATION_DEG / float(np.linalg.norm(rotation)))
     sign = 1.0 if side == "L" else -1.0  # +x is the patient's left
     table = np.array([sign * rng.uniform(29, 37), rng.uniform(-230, -190), rng.uniform(-300, 700)])
     to_lps = ear_to_lps(side, rotation, np.round(table, 3))
@@ -135,19 +131,9 @@ def draw_ear(seed: int, index: int) -> PhantomEar:
     centre = apply(to_lps, SCAN_CENTRE) + np.clip(rng.normal(0, 1.2, 3), -2.5, 2.5)
     geometry = Geometry.centred(centre, direction, spacing)
     acquisition = Acquisition(float(rng.uniform(0.15, 0.20)), float(rng.uniform(80, 200)))
-    return PhantomEar(
-        scan=f"ear{index + 1:04d}",
-        rng_key=(seed, index),
-        side=side,
-        shape=shape,
-        anatomy=anatomy,
-        rotation_deg=rotation,
-        to_lps=to_lps,
-        geometry=geometry,
-        acquisition=acquisition,
-        patient=invent_patient(index + 1, rng),
-        variant=choose_variant(rng),
-    )
+    patient, variant = invent_patient(index + 1, rng), choose_variant(rng)
+    scan, key = f"ear{index + 1:04d}", (seed, index)
+    return PhantomEar(scan, key, side, shape, anatomy, rotation, to_lps, geometry, acquisition, patient, variant)
 
 
 def _rounded(value: FloatArray, digits: int = 6) -> Any:
@@ -202,10 +188,7 @@ def truth(ear: PhantomEar) -> dict[str, Any]:
             "size_ijk": list(geometry.size),
             "slice_thickness_mm": geometry.spacing[2],
         },
-        "acquisition": {
-            **asdict(ear.acquisition),
-            "head_rotation_deg": _rounded(ear.rotation_deg),
-        },
+        "acquisition": {**asdict(ear.acquisition), "head_rotation_deg": _rounded(ear.rotation_deg)},
         "dicom": asdict(ear.variant),
         "identifying_strings_in_headers": identifying_strings(ear.patient),
         "ears": [_ear_truth(ear)],

@@ -94,8 +94,6 @@ def add_balls(
     for centre, radius in zip(centres, radii, strict=True):
         reach = radius + margin
         slices, part = grid.block(centre - reach, centre + reach)
-        if min(part.shape) == 0:
-            continue
         x, y, z = part.axes()
         squared = (x - np.float32(centre[0])) ** 2 + (y - np.float32(centre[1])) ** 2
         distance = np.sqrt(squared + (z - np.float32(centre[2])) ** 2) - np.float32(radius)
@@ -133,8 +131,6 @@ def add_ellipsoid(
     axes = np.eye(3) if rotation is None else rotation
     half = np.sqrt((axes**2) @ semi_axes**2) + MARGIN
     slices, part = grid.block(centre - half, centre + half)
-    if min(part.shape) == 0:
-        return
     x, y, z = part.axes()
     x, y, z = x - np.float32(centre[0]), y - np.float32(centre[1]), z - np.float32(centre[2])
     along = [(np.float32(a[0]) * x + np.float32(a[1]) * y + np.float32(a[2]) * z) for a in axes.T]
@@ -153,8 +149,6 @@ def add_duct(field: FloatArray, grid: VoxelGrid, duct: Duct) -> None:
     """
     wall = duct.rings(8).reshape(-1, 3)
     slices, part = grid.block(wall.min(0) - MARGIN, wall.max(0) + MARGIN)
-    if min(part.shape) == 0:
-        return
     points = np.stack(np.broadcast_arrays(*part.axes()), axis=-1)
     local = to_cochlear(points.astype(float)).astype(np.float32)
     radius, height = np.hypot(local[..., 0], local[..., 1]), local[..., 2]
@@ -181,5 +175,4 @@ def add_duct(field: FloatArray, grid: VoxelGrid, duct: Duct) -> None:
         second = np.hypot(a / long**2, b / short**2) + np.float32(1e-6)
         best[near] = np.minimum(best[near], first * (first - 1) / second)
     np.minimum(field[slices], best, out=field[slices])
-    tip = duct.centre_line()[-1:]
-    add_balls(field, grid, tip, duct.short[-1:])
+    add_balls(field, grid, duct.centre_line()[-1:], duct.short[-1:])

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medlangevin.cochlear_frame import MODIOLAR_AXIS_LPS, MODIOLUS_CENTRE_LPS, OVAL_WINDOW_LPS
 from medlangevin.phantom import labyrinth
@@ -25,7 +26,7 @@ class DuctMesh(NamedTuple):
     """
 
     vertices: FloatArray
-    faces: FloatArray
+    faces: NDArray[np.integer]
 
     @property
     def corners(self) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -49,12 +50,10 @@ def duct_mesh(duct: Duct) -> DuctMesh:
         The mesh.
     """
     rings = duct.rings(SIDES)
-    count = len(rings)
-    corner = np.arange((count - 1) * SIDES).reshape(count - 1, SIDES)
+    corner = np.arange((len(rings) - 1) * SIDES).reshape(-1, SIDES)
     beside = np.roll(corner, -1, axis=1)
-    first = np.stack([corner, beside, beside + SIDES], axis=-1)
-    second = np.stack([corner, beside + SIDES, corner + SIDES], axis=-1)
-    return DuctMesh(rings.reshape(-1, 3), np.concatenate([first.reshape(-1, 3), second.reshape(-1, 3)]))
+    halves = [[corner, beside, beside + SIDES], [corner, beside + SIDES, corner + SIDES]]
+    return DuctMesh(rings.reshape(-1, 3), np.stack(halves).transpose(0, 2, 3, 1).reshape(-1, 3))
 
 
 def _closed(mesh: DuctMesh) -> DuctMesh:
@@ -133,11 +132,10 @@ def cochlear_measures(duct: Duct) -> dict[str, float]:
             diameter and principal extents, by name with unit.
     """
     mesh = duct_mesh(duct)
-    volume, _ = volume_and_centroid(mesh)
     spread = np.linalg.svd(mesh.vertices - mesh.vertices.mean(0), full_matrices=False)[2]
     extents = np.ptp(mesh.vertices @ spread.T, axis=0)
     return {
-        "cochlea_volume_mm3": volume,
+        "cochlea_volume_mm3": volume_and_centroid(mesh)[0],
         "cochlea_surface_mm2": float(mesh.areas.sum()),
         "a_value_mm": diameter(duct, 0.0),
         "b_value_mm": diameter(duct, 90.0),
@@ -149,9 +147,7 @@ def cochlear_measures(duct: Duct) -> dict[str, float]:
         "basal_cross_section_mm2": section_area(duct, 180.0),
         "apical_cross_section_mm2": section_area(duct, float(duct.angle_deg[-1])),
         "basal_lumen_diameter_mm": section_diameter(duct, 180.0),
-        "extent_1_mm": float(extents[0]),
-        "extent_2_mm": float(extents[1]),
-        "extent_3_mm": float(extents[2]),
+        **{f"extent_{number}_mm": float(extent) for number, extent in enumerate(extents, start=1)},
     }
 
 

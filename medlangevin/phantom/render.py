@@ -61,11 +61,6 @@ class Anatomy:
     tissues: Tissues = field(default_factory=Tissues)
 
 
-def _share(distance: FloatArray, spacing: float) -> FloatArray:
-    # A voxel's share inside a surface that passes at this signed distance of its centre.
-    return np.clip(np.float32(0.5) - distance / np.float32(spacing), 0, 1)
-
-
 def lumen_distance(anatomy: Anatomy, grid: VoxelGrid) -> FloatArray:
     """Signed distance of cochlea, vestibule and canals together.
 
@@ -100,10 +95,9 @@ def _bone(anatomy: Anatomy, grid: VoxelGrid, from_lumen: FloatArray) -> FloatArr
         coarse = gaussian_filter(rng.standard_normal([n // 3 + 2 for n in grid.shape]).astype(np.float32), 1.3)
         pattern = zoom(coarse / coarse.std(), 3, order=1)[tuple(slice(0, n) for n in grid.shape)]
         bone += np.float32(tissues.texture_sd_hu) * pattern
-    loosened = mastoid_region(grid)
     if anatomy.surroundings.cell_seed is None:
         # The average of many ears: neither cells nor walls.
-        bone += loosened * np.float32(-1.1 * anatomy.surroundings.pneumatisation * 1100)
+        bone += mastoid_region(grid) * np.float32(-1.1 * anatomy.surroundings.pneumatisation * 1100)
     capsule = np.clip((CAPSULE_MM + CAPSULE_FADE_MM - from_lumen) / np.float32(CAPSULE_FADE_MM), 0, 1)
     bone += capsule * (np.float32(tissues.capsule) - bone)
     return bone
@@ -119,20 +113,20 @@ def render(anatomy: Anatomy, grid: VoxelGrid) -> FloatArray:
     Returns:
         HU, float32 (x, y, z); a voxel that a surface cuts gets its share of each side.
     """
-    tissues, step = anatomy.tissues, grid.spacing
+    tissues, around = anatomy.tissues, anatomy.surroundings
     lumen = lumen_distance(anatomy, grid)
     from_lumen = _distance_to(lumen, grid)
     hu = _bone(anatomy, grid, from_lumen)
 
     def fill(distance: FloatArray, value: float) -> None:
-        share = _share(distance, step)
+        # A voxel's share inside a surface that passes at this signed distance of its centre.
+        share = np.clip(np.float32(0.5) - distance / np.float32(grid.spacing), 0, 1)
         np.add(hu, share * (np.float32(value) - hu), out=hu)
 
-    fill(soft_tissue(grid, anatomy.surroundings), tissues.soft_tissue)
-    cells = mastoid_cells(grid, anatomy.surroundings)
-    fill(np.maximum(cells, np.float32(CAPSULE_MM) - from_lumen), AIR_HU)
-    fill(np.maximum(middle_ear(grid, anatomy.surroundings), np.float32(0.55) - from_lumen), AIR_HU)
-    fill(ossicles(grid, anatomy.surroundings), tissues.ossicle)
+    fill(soft_tissue(grid, around), tissues.soft_tissue)
+    fill(np.maximum(mastoid_cells(grid, around), np.float32(CAPSULE_MM) - from_lumen), AIR_HU)
+    fill(np.maximum(middle_ear(grid, around), np.float32(0.55) - from_lumen), AIR_HU)
+    fill(ossicles(grid, around), tissues.ossicle)
     for path, value in (
         (labyrinth.COCHLEAR_NERVE, tissues.modiolus),
         (labyrinth.FACIAL_NERVE, tissues.nerve),

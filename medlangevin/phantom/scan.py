@@ -108,12 +108,6 @@ def _sample(hu: FloatArray, grid: VoxelGrid, to_lps: FloatArray, geometry: Geome
     return sitk.GetArrayFromImage(sitk.Resample(image, target, transform, sitk.sitkLinear, 0.0, sitk.sitkFloat32, True))
 
 
-def _noise(shape: tuple[int, ...], sd: float, rng: np.random.Generator) -> FloatArray:
-    # A sharp kernel leaves neighbouring pixels of a slice a little alike, and slices independent.
-    white = gaussian_filter(rng.standard_normal(shape, dtype=np.float32), (0, 0.45, 0.45))
-    return white * np.float32(sd / white.std())
-
-
 def acquire(
     anatomy: Anatomy, to_lps: FloatArray, geometry: Geometry, acquisition: Acquisition, rng: np.random.Generator
 ) -> NDArray[np.int16]:
@@ -138,5 +132,7 @@ def acquire(
     for axis, step in ((0, thin), (1, geometry.spacing[1]), (2, geometry.spacing[0])):
         hu = gaussian_filter1d(hu, blur / step, axis=axis, mode="nearest", truncate=3.0)
     slices = hu.reshape(geometry.size[2], slabs, geometry.size[1], geometry.size[0]).mean(1)
-    slices += _noise(slices.shape, acquisition.noise_sd_hu, rng)
+    # A sharp kernel leaves neighbouring pixels of a slice a little alike, and slices independent.
+    white = gaussian_filter(rng.standard_normal(slices.shape, dtype=np.float32), (0, 0.45, 0.45))
+    slices += white * np.float32(acquisition.noise_sd_hu / white.std())
     return np.clip(np.round(slices), *HU_RANGE).astype(np.int16)

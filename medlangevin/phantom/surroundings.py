@@ -70,9 +70,8 @@ def middle_ear(grid: VoxelGrid, surroundings: Surroundings) -> FloatArray:
     air = grid.field()
     shift, size = np.asarray(surroundings.cavity_shift), surroundings.cavity_size
     for centre, half, turn in _TYMPANIC_CAVITY:
-        add_ellipsoid(
-            air, grid, np.asarray(centre) + shift, size * np.asarray(half), rotation_matrix(np.array([0, 0, turn]))
-        )
+        turned = rotation_matrix(np.array([0, 0, turn]))
+        add_ellipsoid(air, grid, shift + centre, size * np.asarray(half), turned)
     moved = [path + np.r_[shift, 0.0] for path in (_EUSTACHIAN_TUBE, _EAR_CANAL)]
     for path in (*moved, _WINDOW_NICHE, _OVAL_NICHE):
         add_tube(air, grid, path)
@@ -91,7 +90,7 @@ def ossicles(grid: VoxelGrid, surroundings: Surroundings) -> FloatArray:
     """
     bones = grid.field()
     for path in _OSSICLES:
-        add_tube(bones, grid, path + np.r_[np.asarray(surroundings.cavity_shift), 0.0])
+        add_tube(bones, grid, path + np.r_[surroundings.cavity_shift, 0.0])
     return bones
 
 
@@ -109,8 +108,7 @@ def mastoid_cells(grid: VoxelGrid, surroundings: Surroundings) -> FloatArray:
     if surroundings.cell_seed is None:
         return cells
     rng = np.random.default_rng(surroundings.cell_seed)
-    count = int(2500 * surroundings.pneumatisation)
-    offsets = rng.uniform(-1, 1, (count, 3))
+    offsets = rng.uniform(-1, 1, (int(2500 * surroundings.pneumatisation), 3))
     offsets = offsets[np.linalg.norm(offsets, axis=1) < 1]
     centres = MASTOID_CENTRE + offsets * MASTOID_SEMI_AXES
     kept, radii = np.empty((0, 3)), np.empty(0)
@@ -131,10 +129,8 @@ def mastoid_region(grid: VoxelGrid) -> FloatArray:
     Returns:
         0 outside to 1 inside, float32 of the grid's shape.
     """
-    x, y, z = grid.axes()
-    scaled = sum(
-        ((c - centre) / half) ** 2 for c, centre, half in zip((x, y, z), MASTOID_CENTRE, MASTOID_SEMI_AXES, strict=True)
-    )
+    along = zip(grid.axes(), MASTOID_CENTRE, MASTOID_SEMI_AXES, strict=True)
+    scaled = sum(((coordinate - centre) / half) ** 2 for coordinate, centre, half in along)
     return np.clip((1.15 - np.sqrt(scaled)) / 0.3, 0, 1).astype(np.float32)
 
 

@@ -32,9 +32,8 @@ def read_archive(path: Path, *, shape: tuple[int, int, int] | None = None, binar
         MedlangevinError: One line that names the file, the array and the remedy.
     """
     arrays = _read(path)
-    for key in arrays:
-        if key not in KEYS:
-            raise MedlangevinError(f"{path}: unknown array '{key}'; it may hold {', '.join(KEYS)}")
+    if unknown := [key for key in arrays if key not in KEYS]:
+        raise MedlangevinError(f"{path}: unknown array '{unknown[0]}'; it may hold {', '.join(KEYS)}")
     if "x_train" not in arrays:
         raise MedlangevinError(f"{path}: x_train is missing (it holds {', '.join(arrays) or 'nothing'}); add it")
     images: dict[str, Tensor] = {}

@@ -97,11 +97,9 @@ def load_images(
     Raises:
         MedlangevinError: One line, when a set is missing, damaged or not of the right kind.
     """
-    root = Path(root)
-    if str(name_or_path).endswith(".npz"):
-        path = _find(Path(name_or_path).expanduser(), root)
-        return _splits(str(name_or_path), "npz", read_archive(path), valid_share)
-    name = str(name_or_path)
+    root, name = Path(root), str(name_or_path)
+    if name.endswith(".npz"):
+        return _splits(name, "npz", read_archive(_find(Path(name).expanduser(), root)), valid_share)
     if name not in _KNOWN:
         raise MedlangevinError(f"no image set is called '{name}'; choose {', '.join(NAMES)} or a path ending in .npz")
     return _named(name, root, download, valid_share)
@@ -115,9 +113,7 @@ def _find(path: Path, root: Path) -> Path:
 
 
 def _named(name: str, root: Path, download: bool, valid_share: float) -> ImageSplits:
-    known = _KNOWN[name]
-    path = root / f"{name}.npz"
-    failure = ""
+    known, path, failure = _KNOWN[name], root / f"{name}.npz", ""
     if name in READERS:
         read, files = READERS[name]
         try:
@@ -126,8 +122,7 @@ def _named(name: str, root: Path, download: bool, valid_share: float) -> ImageSp
         except DownloadError as error:
             failure = f" and cannot be downloaded ({error})"
     if known.as_npz and path.is_file():
-        found = read_archive(path, shape=known.shape, binary=known.binary)
-        return _splits(name, "npz", found, valid_share)
+        return _splits(name, "npz", read_archive(path, shape=known.shape, binary=known.binary), valid_share)
     places = ([f"{root} (torchvision's files)"] if name in READERS else []) + ([str(path)] if known.as_npz else [])
     raise MedlangevinError(
         f"the image set {name} is missing{failure}: looked for it in {' and '.join(places)}; "
@@ -136,13 +131,13 @@ def _named(name: str, root: Path, download: bool, valid_share: float) -> ImageSp
 
 
 def _splits(name: str, origin: str, found: Found, valid_share: float) -> ImageSplits:
-    images, labels = dict(found.images), dict(found.labels)
-    validation = found.validation
-    if "valid" not in images:
-        count = len(images["train"])
+    if "valid" not in found.images:
+        count = len(found.images["train"])
         train, valid = held_out_positions(count, valid_share)
-        for parts in (images, labels):
-            if "train" in parts:
-                parts["train"], parts["valid"] = parts["train"][train], parts["train"][valid]
+        images, labels = (
+            parts | {"train": parts["train"][train], "valid": parts["train"][valid]} if "train" in parts else parts
+            for parts in (found.images, found.labels)
+        )
         validation = f"{len(valid)} of {count} training images, drawn with a fixed seed"
-    return make_splits(images, labels, name=name, origin=origin, location=str(found.location), validation=validation)
+        found = Found(images, labels, found.location, validation)
+    return make_splits(found, name=name, origin=origin)

@@ -111,28 +111,24 @@ class ImageSplits(NamedTuple):
         return images
 
 
-def make_splits(
-    images: dict[str, Tensor], labels: dict[str, Tensor], *, name: str, origin: str, location: str, validation: str
-) -> ImageSplits:
+def make_splits(found: Found, *, name: str, origin: str) -> ImageSplits:
     """Put checked images on record.
 
     Args:
-        images: uint8 by split (``train``, ``valid`` and, where there are any, ``test``).
-        labels: int64 by split; there may be none.
+        found: Images of ``train``, ``valid`` and, where there are any, ``test``; there may be no labels.
         name: As the set was asked for.
         origin: How the files are laid out.
-        location: The file or folder read.
-        validation: In words where the validation images come from.
 
     Returns:
         The splits.
     """
-    channels, height, width = images["train"].shape[1:]
+    images, location = found.images, str(found.location)
+    _, channels, height, width = images["train"].shape
+    shape = channels, height, width
     counts = {split: len(images[split]) for split in SPLITS if split in images}
     is_binary = all(int(part.max()) <= 1 for part in images.values())
-    shape = channels, height, width
-    source = ImageSource(name, origin, location, shape, counts, is_binary, validation, _digest(images))
-    classes = Labels(*(labels.get(split) for split in SPLITS))
+    source = ImageSource(name, origin, location, shape, counts, is_binary, found.validation, _digest(images))
+    classes = Labels(*map(found.labels.get, SPLITS))
     return ImageSplits(images["train"], images["valid"], images.get("test"), source, classes)
 
 
@@ -150,8 +146,9 @@ def first_images(splits: ImageSplits, count: int) -> ImageSplits:
         {name: part[:count] for name in SPLITS if (part := getattr(parts, name)) is not None}
         for parts in (splits, splits.labels)
     )
-    same = {key: getattr(splits.source, key) for key in ("name", "origin", "location", "validation")}
-    return make_splits(images, labels, **same)
+    source = splits.source
+    found = Found(images, labels, Path(source.location), source.validation)
+    return make_splits(found, name=source.name, origin=source.origin)
 
 
 def hold_out_last(parts: dict[str, Tensor], count: int) -> dict[str, Tensor]:

@@ -60,9 +60,7 @@ def kernel_condition(features: Tensor) -> float:
         The condition number; infinite where n > d_features.
     """
     points, size = features.shape
-    if points > size:
-        return math.inf
-    return float(torch.linalg.cond(features) ** 2)
+    return math.inf if points > size else float(torch.linalg.cond(features) ** 2)
 
 
 class Budget(NamedTuple):

@@ -116,10 +116,7 @@ def _limits(result: ToyResult, point: int | None = None) -> tuple[float, float, 
     points = range(len(result.truth)) if point is None else [point]
     mass = np.exp(result.truth[list(points)]).sum(axis=0)
     inside = mass > _levels(mass, (0.999,))[0]
-    corners = []
-    for axis in (0, 1):
-        held = centres()[inside.any(axis=1 - axis)]
-        corners.append((held[0], held[-1]))
+    corners = [centres()[inside.any(axis=1 - axis)][[0, -1]] for axis in (0, 1)]
     middle = [(low + high) / 2 for low, high in corners]
     half = 0.62 * max(high - low for low, high in corners)
     return middle[0] - half, middle[0] + half, middle[1] - half, middle[1] + half
@@ -136,8 +133,7 @@ def _samples(axes: Axes, chain: np.ndarray, point: int) -> None:
     """Dots, and a cross at their mean, without which a sample that has collapsed to a point would not be seen."""
     axes.scatter(chain[:, 0], chain[:, 1], s=2.5, linewidths=0, alpha=0.35, color=COLOURS[point], rasterized=True)
     outline = [withStroke(linewidth=3.5, foreground="white")]
-    mean = chain.mean(0)
-    axes.plot(*mean, "x", color=DARK_COLOURS[point], ms=6, mew=1.6, zorder=4, path_effects=outline)
+    axes.plot(*chain.mean(0), "x", color=DARK_COLOURS[point], ms=6, mew=1.6, zorder=4, path_effects=outline)
 
 
 def _contours(axes: Axes, log_mass: np.ndarray, point: int) -> None:

@@ -63,8 +63,7 @@ def gaussian_toy() -> GaussianToy:
     covariance = torch.linalg.inv(torch.eye(2, dtype=torch.float64) + precision)
 
     def potential(z: Tensor) -> Tensor:
-        residual = x - z
-        return 0.5 * ((residual @ precision) * residual).sum(-1) + 0.5 * z.square().sum(-1)
+        return 0.5 * (((x - z) @ precision) * (x - z)).sum(-1) + 0.5 * z.square().sum(-1)
 
     return GaussianToy(x, potential, x @ precision @ covariance, covariance)
 
@@ -118,10 +117,9 @@ def _sample(toy: GaussianToy, seed: int, budget: Budget) -> tuple[Panel, ...]:
         panels = []
         for number, (method, d) in enumerate(plan):
             on_step = reporter(track, number * budget.steps, f"{method}, {d} features")
-            how = {"generator": generator(seed, method, d), "step_size": _step_size(method, features[d])}
-            panels.append(
-                sample_ald(method, LABELS[method], toy.potential, features[d], budget=budget, on_step=on_step, **how)
-            )
+            how = {"step_size": _step_size(method, features[d]), "budget": budget, "on_step": on_step}
+            draws = generator(seed, method, d)
+            panels.append(sample_ald(method, LABELS[method], toy.potential, features[d], generator=draws, **how))
     random = np.random.default_rng(derive_seed(seed, "truth"))
     noise = random.standard_normal((NUM_CHAINS, budget.draws, *toy.means.shape))
     positions = toy.means.numpy() + noise @ np.linalg.cholesky(toy.covariance.numpy()).T
@@ -129,8 +127,6 @@ def _sample(toy: GaussianToy, seed: int, budget: Budget) -> tuple[Panel, ...]:
 
 
 def _step_size(method: str, features: Tensor) -> float | Adaptation:
-    if method == "ald_published":
-        return PUBLISHED_STEP_SIZE
-    if method == "kernel_ald":
-        return KERNEL_STEP_SIZE
+    if method != "ald_adapted":
+        return PUBLISHED_STEP_SIZE if method == "ald_published" else KERNEL_STEP_SIZE
     return Adaptation(FIRST_LATENT_STEP_SIZE / float(features.square().sum(-1).mean()), TARGET_ACCEPTANCE)

@@ -167,9 +167,8 @@ def _sample_chains(toy: NeuralToy, seed: int, budget: Budget, track: Track) -> l
     for number, ((method, label), step_size) in enumerate(zip(LABELS.items(), step_sizes, strict=True)):
         how = {"generator": generator(seed, method), "on_step": reporter(track, number * budget.steps, method)}
         panels.append(sample_ald(method, label, potential, features, budget=budget, step_size=step_size, **how))
-    on_step = reporter(track, 3 * budget.steps, "mala")
-    noise = generator(seed, "mala")
-    draws = run_mala(potential, len(toy.observations), noise, budget, step_size=adapted, on_step=on_step)
+    how = {"step_size": adapted, "on_step": reporter(track, 3 * budget.steps, "mala")}
+    draws = run_mala(potential, len(toy.observations), generator(seed, "mala"), budget, **how)
     panels.append(Panel("mala", "MALA", **draws._asdict()))
     return panels
 
@@ -191,7 +190,7 @@ def _distances(
             "w2": float(np.mean([sample_wasserstein2(chain, other[:, point]) for chain, other in matched])),
         }
         if panel.method in fits:
-            mean, scale_tril = fits[panel.method].mean[point].numpy(), fits[panel.method].scale_tril[point].numpy()
+            mean, scale_tril, _ = (part[point].numpy() for part in fits[panel.method])
             found["kl_exact"] = gaussian_kl(mean, scale_tril @ scale_tril.T, truth, point)
         return found
 

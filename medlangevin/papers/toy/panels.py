@@ -87,9 +87,8 @@ def sample_ald(method: str, label: str, potential: Potential, features: Tensor, 
     Returns:
         The panel.
     """
-    draws = run_ald(potential, features, preconditioned=method == "kernel_ald", **named)
-    condition = kernel_condition(features)
-    return Panel(method, label, draws.positions, features.shape[-1], condition, draws.step_size, draws.acceptance)
+    draws = run_ald(potential, features, preconditioned=method == "kernel_ald", **named)._asdict()
+    return Panel(method, label, num_features=features.shape[-1], condition_number=kernel_condition(features), **draws)
 
 
 def measure(

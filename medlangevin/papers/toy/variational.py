@@ -56,18 +56,16 @@ def fit_gaussian(
     Returns:
         The fit.
     """
-    dim = 2
-    mean = torch.zeros(num_points, dim, dtype=torch.float64, requires_grad=True)
-    log_scale = torch.zeros(num_points, dim, dtype=torch.float64, requires_grad=True)
-    lower = torch.zeros(num_points, dim, dim, dtype=torch.float64, requires_grad=full_covariance)
-    parameters = [mean, log_scale, *([lower] if full_covariance else [])]
-    optimiser = torch.optim.Adam(parameters, lr=LEARNING_RATE)
+    mean, log_scale = torch.zeros(2, num_points, 2, dtype=torch.float64)
+    lower = torch.zeros(num_points, 2, 2, dtype=torch.float64)
+    parameters = [mean, log_scale, lower] if full_covariance else [mean, log_scale]
+    optimiser = torch.optim.Adam([part.requires_grad_() for part in parameters], lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, num_steps)
 
     def elbo(num_draws: int) -> Tensor:
-        noise = _standardised_noise(num_draws, dim, generator)
+        noise = _standardised_noise(num_draws, generator)
         z = mean + torch.einsum("nij,sj->sni", _factor(log_scale, lower), noise)
-        entropy = log_scale.sum(-1) + 0.5 * dim * (1 + math.log(2 * math.pi))
+        entropy = log_scale.sum(-1) + (1 + math.log(2 * math.pi))
         return log_joint(z).mean(0) + entropy
 
     for done in range(1, num_steps + 1):
@@ -100,9 +98,9 @@ def _factor(log_scale: Tensor, lower: Tensor) -> Tensor:
     return torch.diag_embed(log_scale.exp()) + lower.tril(-1)
 
 
-def _standardised_noise(num_draws: int, dim: int, generator: torch.Generator) -> Tensor:
-    """Draws of N(0, I), (num_draws, dim), shifted and scaled so that their mean is 0 and their covariance I."""
-    noise = torch.randn(num_draws, dim, dtype=torch.float64, generator=generator)
+def _standardised_noise(num_draws: int, generator: torch.Generator) -> Tensor:
+    """Draws of N(0, I), (num_draws, 2), shifted and scaled so that their mean is 0 and their covariance I."""
+    noise = torch.randn(num_draws, 2, dtype=torch.float64, generator=generator)
     noise = noise - noise.mean(0)
     factor = torch.linalg.cholesky(noise.mT @ noise / num_draws)
     return torch.linalg.solve_triangular(factor, noise.mT, upper=False).mT
