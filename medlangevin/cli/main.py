@@ -38,10 +38,13 @@ class _Group(click.Group):
     """Exit codes: 0 done, 1 some items failed, 2 wrong use or bad input, 130 interrupted."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        library, lines = logging.getLogger("medlangevin"), _Lines()
-        library.setLevel(logging.INFO)
-        library.addHandler(lines)
-        ctx.call_on_close(lambda: library.removeHandler(lines))
+        library = logging.getLogger("medlangevin")
+        # demo calls the program inside itself: one handler is enough.
+        if not any(isinstance(handler, _Lines) for handler in library.handlers):
+            lines = _Lines()
+            library.setLevel(logging.INFO)
+            library.addHandler(lines)
+            ctx.call_on_close(lambda: library.removeHandler(lines))
         try:
             return super().invoke(ctx)
         except PartialFailureError as error:

@@ -58,7 +58,7 @@ def parse_yaml(text: str, where: str, *, aliases: bool = False) -> Any:
             return None
         _resolve(node, where, {})
         return loader.construct_document(node)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:
         detail = " ".join(str(error).split())
         raise MedlangevinError(f"{where} is not valid YAML: {detail}") from error
 

@@ -1,4 +1,5 @@
 import json
+import logging
 
 import pytest
 from click.testing import CliRunner
@@ -6,6 +7,7 @@ from click.testing import CliRunner
 from medlangevin.cli import demo
 from medlangevin.cli.main import main
 from medlangevin.config import demo as config
+from medlangevin.system.errors import MedlangevinError
 
 
 @pytest.fixture
@@ -50,3 +52,15 @@ def test_an_interrupted_step_ends_the_demo(monkeypatch, tmp_path):
     result = CliRunner().invoke(main, ["demo", "--out", str(tmp_path / "demo")])
     assert result.exit_code == 130
     assert "preprocess" not in result.output
+
+
+def test_a_line_of_a_step_is_shown_once(monkeypatch, tmp_path):
+    def told(*args, **kwargs):
+        logging.getLogger("medlangevin.phantom").info("one line")
+        raise MedlangevinError("enough")
+
+    monkeypatch.setattr("medlangevin.phantom.write_cohort", told)
+    result = CliRunner().invoke(main, ["demo", "--out", str(tmp_path / "demo")])
+    assert result.exit_code == 2
+    assert result.stdout.count("one line") == 1
+    assert logging.getLogger("medlangevin").handlers == []

@@ -33,6 +33,7 @@ HOSTILE = {
     "a long number": (MINIMAL + "seed: " + "9" * 10_000, "64 bits"),
     "a long hexadecimal number": (MINIMAL + "seed: 0x" + "f" * 10_000, "64 bits"),
     "a long sexagesimal number": (MINIMAL + "seed: 1" + ":1" * 10_000, "64 bits"),
+    "a long sexagesimal fraction": (MINIMAL + "seed: 1" + ":1" * 1000 + ".5", "too large"),
     "a number of 64 bits": (MINIMAL + f"seed: {2**63}", "64 bits"),
     "NUL": (MINIMAL + 'output_dir: "a\\0b"\n', "NUL"),
     "a long word": ("name: " + "a" * 10_000 + "\nmodel: {kind: vae}\n", "'name'"),
