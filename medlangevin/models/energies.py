@@ -47,12 +47,9 @@ class Energies:
         with torch.enable_grad():
             self._energy = potential(latent)
         self.value = self._energy.detach()
-        self._parameter_gradients: tuple[Tensor, ...] | None = None
-        if parameters_at_once:
-            gradient, *rest = self._differentiate([latent, *parameters])
-            self._parameter_gradients = tuple(rest)
-        else:
-            (gradient,) = self._differentiate([latent], keep=True)
+        inputs = [latent, *parameters] if parameters_at_once else [latent]
+        gradient, *rest = self._differentiate(inputs, keep=not parameters_at_once)
+        self._parameter_gradients = tuple(rest) if parameters_at_once else None
         self.gradient = gradient / share
 
     def parameter_gradients(self) -> tuple[Tensor, ...]:

@@ -152,10 +152,9 @@ class LAE(VAE):
         Returns:
             Whether there is one.
         """
-        if self.update != "mala":
-            return False
-        self.latent_step_size.mul_(0.5)
-        return True
+        if self.update == "mala":
+            self.latent_step_size.mul_(0.5)
+        return self.update == "mala"
 
     def training_loss(self, x: Tensor, generator: torch.Generator | None = None) -> Loss:
         """The energy -log p(x, z) in nats per image, averaged over the states of Phi that this mini-batch visits.
@@ -176,26 +175,25 @@ class LAE(VAE):
                 in nats per image; weight_norm, the Frobenius norm of Phi; acceptance, the share of accepted proposals
                 (``langevin``, ``mala``); step_size, that of the chains on z (``mala``).
         """
-        if self.update == "langevin" and self.training:
-            loss, value, latent, acceptance = self._langevin(x, generator)
-        elif self.update == "mala" and self.training:
-            loss, value, latent, acceptance = self._mala(x, generator)
+        moved = {"langevin": self._langevin, "mala": self._mala}.get(self.update) if self.training else None
+        figures = {}
+        if moved is not None:
+            loss, value, latent, figures["acceptance"] = moved(x, generator)
         else:
             latent = self.encoder(x)[0]
             value = self.potential(x)(latent)
-            loss, acceptance = value.mean(), None
-        log_prior = standard_normal_log_prob(latent).mean()
-        parts = {
-            "log_joint": -loss,
-            "log_likelihood": -value.mean() - log_prior,
-            "log_prior": log_prior,
-            "weight_norm": self.encoder.weight.norm(),
-        }
-        if acceptance is not None:
-            parts["acceptance"] = acceptance
+            loss = value.mean()
         if self.update == "mala":
-            parts["step_size"] = self.latent_step_size.clone()
-        return Loss.of(loss, **parts)
+            figures["step_size"] = self.latent_step_size.clone()
+        log_prior = standard_normal_log_prob(latent).mean()
+        return Loss.of(
+            loss,
+            log_joint=-loss,
+            log_likelihood=-value.mean() - log_prior,
+            log_prior=log_prior,
+            weight_norm=self.encoder.weight.norm(),
+            **figures,
+        )
 
     def _langevin(self, x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The loss; energies and latents of the last state, (N,) and (N, d_z); the share of accepted proposals."""

@@ -166,12 +166,8 @@ class RefinedModel(AmortizedModel):
         log_end = standard_normal_log_prob(end.position) + standard_normal_log_prob(end.velocity) + log_det.double()
         log_q_velocity = standard_normal_log_prob(noise) - log_cooling
         entropy = self.latent_dim * (1 + LOG_TWO_PI) + draw.scale.double().log().sum(-1) + log_cooling
-        return Refinement(
-            end.position,
-            log_end - draw.log_q - log_q_velocity,
-            log_end + entropy,
-            {"log_det_jacobian": log_det.mean()},
-        )
+        parts = {"log_det_jacobian": log_det.mean()}
+        return Refinement(end.position, log_end - draw.log_q - log_q_velocity, log_end + entropy, parts)
 
 
 class VAEFlow(RefinedModel):

@@ -32,6 +32,8 @@ class Curves:
         run_dir: The folder of the run.
     """
 
+    _events: SummaryWriter
+
     def __init__(self, run_dir: Path, rows: list[Row], mlflow: "MlflowLog | None") -> None:
         """Nothing is written yet.
 
@@ -42,7 +44,6 @@ class Curves:
         """
         self.run_dir = run_dir
         self._metrics, self._mlflow = MetricsFile(run_dir / METRICS, rows), mlflow
-        self._events: SummaryWriter | None = None
 
     def start(self, config: Config, epoch: int) -> None:
         """Forget what a killed run wrote after its last checkpoint, and get ready for more.
@@ -67,7 +68,7 @@ class Curves:
         """
         self._metrics.append(row)
         for name, value in row.items():
-            if name != "epoch" and self._events is not None:
+            if name != "epoch":
                 self._events.add_scalar(name, value, epoch)
         if self._mlflow is not None:
             self._mlflow.scalars(epoch, row)
@@ -80,12 +81,9 @@ class Curves:
             name: What is shown.
             images: (N, C, H, W) in [0, 1], or volumes (N, 1, i, j, k).
         """
-        if self._events is not None:
-            images = images.float().cpu().clamp(0, 1)
-            rows = (
-                torch.cat([strip(image[0]) for image in images])[None] if images.ndim > 4 else torch.cat([*images], 2)
-            )
-            self._events.add_image(name, rows, epoch)
+        images = images.float().cpu().clamp(0, 1)
+        rows = torch.cat([strip(image[0]) for image in images])[None] if images.ndim > 4 else torch.cat([*images], 2)
+        self._events.add_image(name, rows, epoch)
 
     def close(self, *, finished: bool) -> None:
         """Write what is pending.
@@ -93,8 +91,7 @@ class Curves:
         Args:
             finished: Whether the training came to its end.
         """
-        if self._events is not None:
-            self._events.close()
+        self._events.close()
         if self._mlflow is not None:
             self._mlflow.close(finished=finished)
 
@@ -204,9 +201,8 @@ def settings(config: Config) -> dict[str, Any]:
         Values by dotted key.
     """
     everything = flat(config.model_dump(mode="json"))
-    kept = {key: value for key, value in everything.items() if key.split(".")[0] in ("model", "training", "seed")}
-    kept.pop("training.mlflow", None)
-    return kept
+    everything.pop("training.mlflow", None)
+    return {key: value for key, value in everything.items() if key.split(".")[0] in ("model", "training", "seed")}
 
 
 def _first_line(error: Exception) -> str:

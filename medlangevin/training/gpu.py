@@ -26,15 +26,9 @@ class Recorded(Generic[Output]):
     """
 
     def __init__(
-        self,
-        function: Callable[..., Output],
-        generators: Sequence[torch.Generator] = (),
-        *,
-        enabled: bool = True,
+        self, function: Callable[..., Output], generators: Sequence[torch.Generator] = (), *, enabled: bool = True
     ) -> None:
-        self._function = function
-        self._generators = generators
-        self._enabled = enabled
+        self._function, self._generators, self._enabled = function, generators, enabled
         self._shapes: tuple[torch.Size, ...] | None = None
         self._calls = 0
         self._inputs: tuple[Tensor, ...] = ()

@@ -111,11 +111,9 @@ def _require_startable(run_dir: Path, config: Config, *, resume: bool) -> bool:
     """Whether there is a checkpoint to go on from. Raises MedlangevinError when the folder may not be touched."""
     if run_dir.exists() and not run_dir.is_dir():
         raise MedlangevinError(f"{run_dir} is a file; choose another name with --set name=NAME")
-    has_checkpoint = layout.checkpoint_folder(run_dir, "last").is_dir()
-    is_run = (run_dir / layout.CONFIG).is_file()
-    if run_dir.is_dir() and any(run_dir.iterdir()) and not is_run:
+    if run_dir.is_dir() and any(run_dir.iterdir()) and not (run_dir / layout.CONFIG).is_file():
         raise MedlangevinError(f"{run_dir} is not the folder of a run; choose another name with --set name=NAME")
-    if not has_checkpoint:
+    if not layout.checkpoint_folder(run_dir, "last").is_dir():
         return False  # an empty folder, or a run that ended before its first checkpoint: nothing to lose
     if not resume:
         raise MedlangevinError(f"run {run_dir} exists; go on with --resume or choose another name with --set name=NAME")
