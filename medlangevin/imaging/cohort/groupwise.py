@@ -273,10 +273,8 @@ def _ear_image(volume: PersonScan, ear: FoundEar, now: Round) -> EarImage:
 
 def _mean_movement(before: dict[int, Places], after: dict[int, Places]) -> float:
     """Mean over the ears of both rounds, mm; infinite after the first."""
-    moved = [
-        movement_mm(before[number][mirrored].matrix, place.matrix)
-        for number, places in after.items()
-        for mirrored, place in places.items()
-        if mirrored in before.get(number, {})
-    ]
+    moved = []
+    for number, places in after.items():
+        sides = [side for side in places if side in before.get(number, {})]
+        moved += [movement_mm(before[number][side].matrix, places[side].matrix) for side in sides]
     return float(np.mean(moved)) if moved else float(np.inf)

@@ -96,15 +96,12 @@ def sides_at_edges(mirrored: bool) -> tuple[str, str]:
     return ("L", "R") if mirrored else ("R", "L")
 
 
-def _or_none(ncc: float) -> str:
-    return f"{ncc:.2f}" if ncc > -1.0 else "none"
-
-
 def _title(subject: str, ear: FoundEar) -> str:
     side = "LEFT ear, shown mirrored as a right ear" if ear.fit.mirrored else "RIGHT ear, shown as it is"
+    rivals = (ear.figures.mirror_ncc, ear.fit.runner_up_ncc)
+    mirrored, elsewhere = (f"{ncc:.2f}" if ncc > -1.0 else "none" for ncc in rivals)
     numbers = (
-        f"correlation {ear.fit.ncc:.2f}, mirrored {_or_none(ear.figures.mirror_ncc)}, elsewhere "
-        f"{_or_none(ear.fit.runner_up_ncc)}, coil {ear.figures.coil.ncc:.2f}; "
+        f"correlation {ear.fit.ncc:.2f}, mirrored {mirrored}, elsewhere {elsewhere}, coil {ear.figures.coil.ncc:.2f}; "
         f"two starts {ear.fit.agreement_mm:.2f} mm apart"
     )
     return f"sub-{subject}   {side}\n{numbers}\n{textwrap.fill(ear.verdict.why, 110)}"
