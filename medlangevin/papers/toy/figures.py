@@ -1,7 +1,7 @@
 """Pictures of the toy experiments: samples over the truth's contours, with a number on every panel."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from medlangevin.system.files import atomic_path
 
 COLOURS = ("tab:blue", "tab:orange", "tab:green")
 DARK_COLOURS = ("midnightblue", "saddlebrown", "darkgreen")
+Limits = tuple[float, float, float, float]  # z1 from, to, z2 from, to
 # The contours hold these shares of the true posterior.
 SHARES = (0.99, 0.9, 0.5)
 
@@ -30,7 +31,8 @@ def draw_gaussian(result: ToyResult, path: Path | str) -> None:
     """
     features = sorted({panel.num_features for panel in result.panels if panel.num_features is not None})
     methods = list(dict.fromkeys(panel.method for panel in result.panels if panel.num_features is not None))
-    limits = _limits(result)
+    points = range(len(result.truth))
+    limits = _limits(result, points)
     figure = Figure(figsize=(3.1 * len(features), 3.2 * len(methods) + 0.9), layout=ConstrainedLayoutEngine(h_pad=0.1))
     grid = figure.subplots(len(methods), len(features), sharex=True, sharey=True, squeeze=False)
     free = [(row, column) for row in range(len(methods)) for column in range(len(features))]
@@ -41,7 +43,7 @@ def draw_gaussian(result: ToyResult, path: Path | str) -> None:
             row, column = methods.index(panel.method), features.index(panel.num_features)
             free.remove((row, column))
         note = f"$W_2$ = {rows_of(result, number)['w2'].mean():.3f}"
-        _panel(grid[row, column], result, panel, range(len(result.truth)), limits, _title(panel), note)
+        _panel(grid[row, column], result, panel, points, limits, _title(panel), note)
     _label(grid)
     chains, draws, *_ = result.panels[0].positions.shape
     title = (
@@ -64,7 +66,7 @@ def draw_neural(result: ToyResult, path: Path | str) -> None:
     figure = Figure(figsize=(2.45 * len(result.panels), 2.75 * points + 0.9), layout=ConstrainedLayoutEngine(h_pad=0.1))
     grid = figure.subplots(points, len(result.panels), sharex="row", sharey="row", squeeze=False)
     for point in range(points):
-        limits = _limits(result, point)
+        limits = _limits(result, [point])
         for number, panel in enumerate(result.panels):
             row = rows_of(result, number).iloc[point]
             note = f"KL = {row['kl_all_chains']:.2f}   $W_2$ = {row['w2']:.2f}"
@@ -84,13 +86,7 @@ def draw_neural(result: ToyResult, path: Path | str) -> None:
 
 
 def _panel(
-    axes: Axes,
-    result: ToyResult,
-    panel: Panel,
-    points: Iterable[int],
-    limits: tuple[float, float, float, float],
-    title: str,
-    note: str,
+    axes: Axes, result: ToyResult, panel: Panel, points: Iterable[int], limits: Limits, title: str, note: str
 ) -> None:
     for point in points:
         _samples(axes, panel.positions[0, :, point], point)
@@ -111,9 +107,8 @@ def _title(panel: Panel) -> str:
     return "\n".join(parts)
 
 
-def _limits(result: ToyResult, point: int | None = None) -> tuple[float, float, float, float]:
+def _limits(result: ToyResult, points: Sequence[int]) -> Limits:
     """A square around the truth's 99 % contours and nearly all samples: z1 from, to, z2 from, to."""
-    points = range(len(result.truth)) if point is None else [point]
     mass = np.exp(result.truth[list(points)]).sum(axis=0)
     inside = mass > _levels(mass, (0.999,))[0]
     corners = [centres()[inside.any(axis=1 - axis)][[0, -1]] for axis in (0, 1)]

@@ -107,13 +107,14 @@ def _samples(result: ToyResult) -> pd.DataFrame:
         chain = panel.positions[0]
         draws, points, _ = chain.shape
         columns = {
+            "method": panel.method,
+            "num_features": panel.num_features,
             "data_point": np.tile(np.arange(1, points + 1), draws),
             "draw": np.repeat(np.arange(1, draws + 1), points),
             "z1": chain[:, :, 0].ravel(),
             "z2": chain[:, :, 1].ravel(),
         }
-        part = pd.DataFrame({"method": panel.method, "num_features": panel.num_features} | columns)
-        parts.append(part.astype({"num_features": "Int64"}))
+        parts.append(pd.DataFrame(columns).astype({"num_features": "Int64"}))
     return pd.concat(parts, ignore_index=True)
 
 
