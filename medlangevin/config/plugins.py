@@ -28,14 +28,16 @@ def import_plugins() -> None:
 def _import(path: Path) -> None:
     if not path.is_file() or path.suffix != ".py":
         raise MedlangevinError(f"{VARIABLE}: {path} is not a Python file; name the file that registers your model")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    # Not the file's own name, which may be that of a module of Python's or of another package.
+    name = f"{VARIABLE} {path}"
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None  # a .py file has one
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
+    sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[path.stem]
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise MedlangevinError(f"{VARIABLE}: {path} cannot be imported ({reason})") from error

@@ -32,7 +32,8 @@ def known_kinds(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     KINDS.clear()
     KINDS.update(before)
-    sys.modules.pop(EXAMPLE.stem, None)
+    for name in [name for name in sys.modules if name.startswith(plugins.VARIABLE)]:
+        del sys.modules[name]
 
 
 @pytest.fixture
@@ -128,7 +129,11 @@ def test_its_settings_are_checked_like_all_others(
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [(None, "is not a Python file"), ("1 / 0", "cannot be imported .ZeroDivisionError: division by zero")],
+    [
+        (None, "is not a Python file"),
+        ("1 / 0", "cannot be imported .ZeroDivisionError: division by zero"),
+        ("raise SystemExit(0)", "cannot be imported .SystemExit: 0"),
+    ],
 )
 def test_a_file_that_cannot_be_imported_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None, message: str
@@ -140,7 +145,16 @@ def test_a_file_that_cannot_be_imported_is_one_line(
     with pytest.raises(MedlangevinError, match=message) as error:
         config(tmp_path)
     assert "\n" not in str(error.value)
-    assert "broken" not in sys.modules
+    assert not [name for name in sys.modules if name.startswith(plugins.VARIABLE)]
+
+
+def test_a_file_called_like_a_module_does_not_take_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "json.py"
+    path.write_text(EXAMPLE.read_text())
+    monkeypatch.setenv(plugins.VARIABLE, str(path))
+    before = sys.modules["json"]
+    assert config(tmp_path).model.kind == "robust_vae"
+    assert sys.modules["json"] is before
 
 
 def test_importing_it_is_enough_in_python() -> None:

@@ -70,6 +70,16 @@ class Record(Section):
     configuration: dict[str, Any]
     evaluation: dict[str, Any]
 
+    @model_validator(mode="after")
+    def _what_it_is_judged_on_can_be_read(self) -> "Record":
+        for place in ("images", "model", "model.likelihood"):
+            section: Any = self.configuration
+            for key in place.split("."):
+                section = section.get(key, {})
+                if not isinstance(section, dict):
+                    raise ValueError(f"configuration.{place} is not a section of keys")
+        return self
+
     def judged_on(self) -> tuple[Any, ...]:
         """What has to be equal for two records to be compared.
 

@@ -13,7 +13,7 @@ from medlangevin.papers.table.folder import cell_lock
 from medlangevin.papers.table.measure import measure
 from medlangevin.papers.table.prepare import Table, prepare, states
 from medlangevin.papers.table.records import Record, read_record, record_path, write_record
-from medlangevin.papers.table.run import require_no_failures, run
+from medlangevin.papers.table.run import require_no_failures, run, write_table
 from medlangevin.system.errors import MedlangevinError, PartialFailureError
 from medlangevin.system.lock import BusyError, locked
 
@@ -302,6 +302,28 @@ def test_a_damaged_record_is_one_line_that_names_the_file(
         run(prepared(definition))
     assert states(prepared(definition))[0][1].startswith("cannot go on: ")
     assert "vae-dots-seed0.json" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("damage", "place"),
+    [({"images": 5}, "images"), ({"model": None}, "model"), ({"model": {"likelihood": []}}, "model.likelihood")],
+)
+def test_a_damaged_record_of_a_cell_that_is_not_worked_on_is_one_line(
+    prepared: Prepare,
+    definition: dict[str, Any],
+    make_record: Callable[..., Record],
+    damage: dict[str, Any],
+    place: str,
+) -> None:
+    table = prepared(definition)
+    write_record(table.out, make_record(table.cells[0], table.config, negative_elbo=(90.0, 1.0, 12)))
+    path = record_path(table.out, table.cells[0].id)
+    raw = json.loads(path.read_text())
+    raw["configuration"] |= damage
+    path.write_text(json.dumps(raw))
+    with pytest.raises(MedlangevinError, match=f"configuration.{place} is not a section of keys") as error:
+        write_table(table)
     assert "\n" not in str(error.value)
 
 
