@@ -1,5 +1,19 @@
 """The sampler core: potentials, integrators, flows and Markov kernels. Torch only; it knows nothing of images."""
 
+from medlangevin.samplers import (
+    amortized,
+    annealed_importance,
+    euler_maruyama,
+    hmc,
+    kernel_amortized,
+    leapfrog,
+    mala,
+    metropolis,
+    qsl,
+    quasi_symplectic,
+    tempering,
+    ula,
+)
 from medlangevin.samplers.adaptation import Adaptation
 from medlangevin.samplers.annealed import AnnealedFlowResult, annealed_flow
 from medlangevin.samplers.annealed_importance import annealed_importance_sampling
@@ -20,13 +34,25 @@ __all__ = [
     "PhaseState",
     "Potential",
     "Scalar",
+    "amortized",
     "annealed_flow",
+    "annealed_importance",
     "annealed_importance_sampling",
+    "euler_maruyama",
     "evaluate",
+    "hmc",
+    "kernel_amortized",
+    "leapfrog",
     "leapfrog_flow",
+    "mala",
+    "metropolis",
+    "qsl",
+    "quasi_symplectic",
     "quasi_symplectic_flow",
     "sample",
     "scalar_like",
     "standard_normal",
+    "tempering",
+    "ula",
     "uniform",
 ]
