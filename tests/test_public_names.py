@@ -25,3 +25,9 @@ def test_the_package_alone_loads_no_library():
     code = "import sys, medlangevin; print(sorted({'torch', 'monai', 'numpy', 'nibabel', 'click'} & set(sys.modules)))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "[]"
+
+
+def test_what_the_library_logs_is_not_shown_unless_it_is_asked_for():
+    code = "import logging, medlangevin; logging.getLogger('medlangevin.training').warning('a step was skipped')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
