@@ -59,8 +59,9 @@ def test_a_line_of_a_step_is_shown_once(monkeypatch, tmp_path):
         logging.getLogger("medlangevin.phantom").info("one line")
         raise MedlangevinError("enough")
 
+    handlers = list(logging.getLogger("medlangevin").handlers)
     monkeypatch.setattr("medlangevin.phantom.write_cohort", told)
     result = CliRunner().invoke(main, ["demo", "--out", str(tmp_path / "demo")])
     assert result.exit_code == 2
     assert result.stdout.count("one line") == 1
-    assert logging.getLogger("medlangevin").handlers == []
+    assert logging.getLogger("medlangevin").handlers == handlers
