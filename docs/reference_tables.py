@@ -16,6 +16,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
+from medlangevin.config.schema import Place
+
 ROOT = Path(__file__).resolve().parents[1]
 # The keys that say which section of several stands there.
 CHOOSE = ("kind", "bound", "tempering", "update", "optimizer")
@@ -193,7 +195,7 @@ def sections_of(section: type[BaseModel], key: str, owner: str) -> Iterator[tupl
     for name, field in section.model_fields.items():
         # What the encoder, the decoder and the likelihood are made of is the same for several kinds of model.
         own = "" if name in ("network", "likelihood") else kind
-        for inner in sections_in(field.annotation):
+        for inner in Place(field.annotation).sections():
             yield from sections_of(inner, f"{key}.{name}".lstrip("."), own)
 
 
@@ -204,31 +206,18 @@ def choices(section: type[BaseModel], name: str) -> str:
     return " or ".join(map(str, values))
 
 
-def sections_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    """The sections that a value may be: of the model, one of each kind."""
-    from medlangevin.config.model import KINDS, ModelConfig
-
-    if annotation is ModelConfig:
-        yield from KINDS.values()
-    elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    else:
-        for part in get_args(annotation):
-            yield from sections_in(part)
-
-
 def row_of(item: tuple[str, Any]) -> tuple[str, str, str, str]:
     """A key with its values, default and description. Raises KeyError for a setting that is not described."""
     name, field = item
-    if not (field.description or list(sections_in(field.annotation))):
+    if not (field.description or Place(field.annotation).sections()):
         raise KeyError(f"the setting {name} has no description")
-    default = "needed" if field.is_required() else ("" if list(sections_in(field.annotation)) else f"`{field.default}`")
+    default = "needed" if field.is_required() else ("" if Place(field.annotation).sections() else f"`{field.default}`")
     return f"`{name}`", values_of(field.annotation), default, field.description or "a section of its own, below"
 
 
 def values_of(annotation: Any) -> str:
     """What a key takes, in words."""
-    if list(sections_in(annotation)):
+    if Place(annotation).sections():
         return "section"
     if get_origin(annotation) is Literal:
         return " or ".join(f"`{value}`" for value in get_args(annotation))
