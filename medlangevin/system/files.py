@@ -72,6 +72,22 @@ def require_folder(out: Path) -> None:
         raise MedlangevinError(f"{out} is a file; choose a folder with --out")
 
 
+def make_folder(out: Path) -> None:
+    """Make a folder for output, with those around it, where it is absent.
+
+    Args:
+        out: The folder.
+
+    Raises:
+        MedlangevinError: It cannot be made.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or error
+        raise MedlangevinError(f"cannot make the folder {out} ({reason}); choose another --out") from error
+
+
 def require_own_folder(out: Path, ours: set[str], command: str) -> None:
     """Refuse a place for output that holds somebody else's files.
 

@@ -8,7 +8,7 @@ import yaml
 from medlangevin.config.load import read_mapping
 from medlangevin.papers.table.schema import TableConfig
 from medlangevin.system.errors import MedlangevinError
-from medlangevin.system.files import require_folder, require_own_folder, write_text
+from medlangevin.system.files import make_folder, require_folder, require_own_folder, write_text
 from medlangevin.system.lock import locked
 
 MARKER, TABLE, ROWS, LOCK = "benchmark.yaml", "table.md", "table.csv", "benchmark.lock"
@@ -53,12 +53,7 @@ def claim(out: Path, table: TableConfig) -> None:
         MedlangevinError: When a folder cannot be made.
     """
     for name in (CELLS, FAILURES, RUNS):
-        try:
-            (out / name).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise MedlangevinError(
-                f"cannot make the folder {out / name} ({error.strerror or error}); choose another --out"
-            ) from error
+        make_folder(out / name)
     text = yaml.safe_dump(table.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     marker = out / MARKER
     if not marker.is_file() or marker.read_text(encoding="utf-8") != text:

@@ -12,8 +12,7 @@ from medlangevin.papers.toy.figures import draw_gaussian, draw_neural
 from medlangevin.papers.toy.gaussian import run_gaussian
 from medlangevin.papers.toy.neural import run_neural
 from medlangevin.papers.toy.panels import ToyResult, rows_of
-from medlangevin.system.errors import MedlangevinError
-from medlangevin.system.files import atomic_path, require_own_folder, write_json
+from medlangevin.system.files import atomic_path, make_folder, require_own_folder, write_json
 
 _TOYS = {"gaussian": (run_gaussian, draw_gaussian), "neural": (run_neural, draw_neural)}
 _OURS = {
@@ -40,12 +39,7 @@ def report_toy(name: Literal["gaussian", "neural"], out: Path | str, *, seed: in
     """
     out = Path(out)
     require_own_folder(out, _OURS, "toy")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MedlangevinError(
-            f"cannot make the folder {out} ({error.strerror or error}); choose another --out"
-        ) from error
+    make_folder(out)
     run, draw = _TOYS[name]
     result = run(seed=seed, steps=steps)
     _write(result, out)
