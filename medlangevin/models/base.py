@@ -13,6 +13,8 @@ from medlangevin.samplers import Potential, standard_normal
 
 # Bounds the memory of evaluation: so many image elements are decoded at a time (about 1 GB of activations in 3D).
 _ELEMENTS_PER_CHUNK = 2**23
+# Draws of the approximate posterior whose mean estimates the latent, where a model knows no better.
+_ESTIMATE_DRAWS = 8
 
 
 class Loss(NamedTuple):
@@ -127,6 +129,19 @@ class LatentVariableModel(nn.Module, ABC):
     def _draw_posterior(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
         """One approximate posterior sample for each image, (N, d)."""
 
+    @torch.no_grad()
+    def encode(self, x: Tensor) -> Tensor:
+        """The encoder's estimate of the latent of each image; models with an encoder give its mean.
+
+        Args:
+            x: Images (N, C, *spatial).
+
+        Returns:
+            (N, d); the same at each call.
+        """
+        fixed = torch.Generator(x.device).manual_seed(0)
+        return self.posterior_sample(x, _ESTIMATE_DRAWS, fixed).mean(0)
+
     def potential(self, x: Tensor) -> Potential:
         """U(z) = -log p(x, z) as a function of z.
 
@@ -176,7 +191,7 @@ class LatentVariableModel(nn.Module, ABC):
             (N,) in nats.
         """
         results = []
-        for images, repeats in _chunks(x, num_samples):
+        for images, repeats in chunks(x, num_samples):
             total = torch.full((len(images),), -torch.inf, dtype=torch.float64, device=x.device)
             for count in repeats:
                 draws = self.log_weights(repeat_images(images, count), generator).double()
@@ -197,7 +212,7 @@ class LatentVariableModel(nn.Module, ABC):
             (``num_samples``, N, d).
         """
         results = []
-        for images, repeats in _chunks(x, num_samples):
+        for images, repeats in chunks(x, num_samples):
             draws = [
                 self._draw_posterior(repeat_images(images, count), generator).unflatten(0, (count, len(images)))
                 for count in repeats
@@ -216,7 +231,7 @@ class LatentVariableModel(nn.Module, ABC):
         Returns:
             Shaped like ``x``.
         """
-        return torch.cat([self.decode(self._draw_posterior(images, generator)) for images, _ in _chunks(x, 1)])
+        return torch.cat([self.decode(self._draw_posterior(images, generator)) for images, _ in chunks(x, 1)])
 
     @torch.no_grad()
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
@@ -260,7 +275,7 @@ def draws_at_once(x: Tensor) -> int:
     return max(1, _ELEMENTS_PER_CHUNK // x.numel())
 
 
-def _chunks(x: Tensor, num_samples: int) -> Iterator[tuple[Tensor, list[int]]]:
+def chunks(x: Tensor, num_samples: int) -> Iterator[tuple[Tensor, list[int]]]:
     """Split N images x ``num_samples`` draws: (images, how many draws of them at a time) of bounded size."""
     room = max(1, _ELEMENTS_PER_CHUNK // x[0].numel())
     for images in x.split(room):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from medlangevin.likelihoods import at_least_float32
-from medlangevin.models.base import LatentVariableModel, Loss, standard_normal_log_prob
+from medlangevin.models.base import LatentVariableModel, Loss, chunks, standard_normal_log_prob
 from medlangevin.samplers import standard_normal
 
 
@@ -48,6 +48,18 @@ class AmortizedModel(LatentVariableModel):
     def __init__(self, *, encoder: nn.Module, **parts: Any) -> None:
         super().__init__(**parts)
         self.encoder = encoder
+
+    @torch.no_grad()
+    def encode(self, x: Tensor) -> Tensor:
+        """The mean of q(z | x).
+
+        Args:
+            x: Images (N, C, *spatial).
+
+        Returns:
+            (N, d).
+        """
+        return torch.cat([self._encode(images)[0] for images, _ in chunks(x, 1)])
 
     def _encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and scale of q(z | x), each (N, d), at least in float32.
