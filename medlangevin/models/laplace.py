@@ -19,7 +19,7 @@ from medlangevin.system.errors import MedlangevinError
 MOST_STEPS = 100
 # U is followed until no component of its gradient in w, where its curvature is about 1, exceeds this.
 _GRADIENT_TOLERANCE = 0.03
-# Bounds the memory of the derivative: so many of its elements at a time, twenty times as many with activations.
+# Bounds the memory of the derivative: so many of its elements at a time, many times as many with activations.
 _ELEMENTS_AT_ONCE = 2**21
 
 
@@ -116,20 +116,20 @@ def _descend(model: LatentVariableModel, x: Tensor, start: Tensor, steps: int) -
     return latent()
 
 
-@torch.no_grad()
 def _gauss_newton_factor(model: LatentVariableModel, x: Tensor, z: Tensor) -> Tensor:
     """L (N, d, d): L L^T inverts I + J^T J of each image."""
-    identity = torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
-
-    def move(direction: Tensor) -> Tensor:
-        tangent: Tensor = torch.func.jvp(model.decoder, (z,), (direction.expand_as(z),))[1]
-        return tangent
-
-    tangents = torch.func.vmap(move, chunk_size=max(1, _at_once(x) // len(x)))(identity)
+    with torch.enable_grad():
+        z = z.detach().requires_grad_()
+        output = model.decoder(z)
+        # J^T u is linear in u, and its derivative in u gives J a column at a time, by reverse mode alone, which all
+        # layers have.
+        u = torch.zeros_like(output, requires_grad=True)
+        (pulled,) = torch.autograd.grad(output, z, u, create_graph=True)
+        columns = [torch.autograd.grad(part.sum(), u, retain_graph=True, materialize_grads=True)[0] for part in pulled.unbind(1)]
     precisions = []
-    for number, (image, output) in enumerate(zip(x.split(1), model.decoder(z).split(1), strict=True)):
-        rows = model.likelihood.whiten(image, output, tangents[:, number]).flatten(1).double()
-        precisions.append(identity + rows @ rows.T)
+    for image, mean, tangents in zip(x.split(1), output.detach().split(1), torch.stack(columns, 1), strict=True):
+        rows = model.likelihood.whiten(image, mean, tangents).flatten(1).double()
+        precisions.append(torch.eye(len(rows), dtype=rows.dtype, device=rows.device) + rows @ rows.T)
     return _root_of_inverse(torch.stack(precisions)).to(z.dtype)
 
 
@@ -138,7 +138,7 @@ def _approximate(model: LatentVariableModel, x: Tensor, z: Tensor) -> Laplace:
         z = z.detach().requires_grad_()
         energy = model.potential(x)(z)
         (gradient,) = torch.autograd.grad(energy.sum(), z, create_graph=True)
-        rows = [torch.autograd.grad(column.sum(), z, retain_graph=True)[0] for column in gradient.unbind(1)]
+        rows = [torch.autograd.grad(column.sum(), z, retain_graph=True, materialize_grads=True)[0] for column in gradient.unbind(1)]
     hessian = torch.stack(rows, 1).double()
     return Laplace(z.detach(), _root_of_inverse(0.5 * (hessian + hessian.mT)).to(z.dtype), energy.detach())
 
