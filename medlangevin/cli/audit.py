@@ -5,7 +5,7 @@ from typing import Literal
 
 import click
 
-from medlangevin.cli.options import checkpoint_option, path_option, run_argument
+from medlangevin.cli.options import checkpoint_option, path_option, refine_option, run_argument
 
 
 @click.command()
@@ -13,8 +13,16 @@ from medlangevin.cli.options import checkpoint_option, path_option, run_argument
 @path_option("--synthetic", required=True, help="Folder that generate wrote.")
 @path_option("--data", help="The crops, if not where the run's config says.")
 @path_option("--out", help="Where to write.  [default: SYNTHETIC/audit]")
+@refine_option
 @checkpoint_option
-def audit(run: Path, synthetic: Path, data: Path | None, out: Path | None, checkpoint: Literal["best", "last"]) -> None:
+def audit(
+    run: Path,
+    synthetic: Path,
+    data: Path | None,
+    out: Path | None,
+    checkpoint: Literal["best", "last"],
+    refine: bool,
+) -> None:
     """Tell whether synthetic ears are copies of the ears that RUN was trained on.
 
     Compares each with its nearest training ear, in the images and in the latents, and with how near held-out ears
@@ -29,5 +37,5 @@ def audit(run: Path, synthetic: Path, data: Path | None, out: Path | None, check
     from medlangevin.reports.montage import draw_pairs
 
     out = out or synthetic / "audit"
-    click.echo(format_audit(audit_run(run, synthetic, data, out, checkpoint=checkpoint)))
+    click.echo(format_audit(audit_run(run, synthetic, data, out, checkpoint=checkpoint, refine=refine)))
     click.echo(f"picture {draw_pairs(out)}")

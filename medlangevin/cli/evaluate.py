@@ -14,7 +14,7 @@ from medlangevin.cli.options import checkpoint_option, path_option, run_argument
 @click.option(
     "--samples",
     type=click.IntRange(min=1),
-    default=50,
+    default=60,
     show_default=True,
     help="Importance samples for each ear or image.",
 )
@@ -39,13 +39,17 @@ def evaluate(
 ) -> None:
     """Measure how well a trained RUN explains ears or images: ELBO and negative log-likelihood with standard errors.
 
-    Prints a table and writes RUN/evaluation.json, ear by ear. For a run of benchmark images, the negative ELBO of all
-    images of the split, the NLL of its first 1,000 and, annealed, of its first 100, per image and per dimension.
+    Prints a table and writes RUN/evaluation.json, ear by ear; interrupted, the same command goes on. For a run of
+    benchmark images, the negative ELBO of all images of the split, the NLLs of its first 1,000 and, annealed, of its
+    first 100, per image and per dimension.
 
-    ELBO and NLL use the encoder, and a poor one can make the NLL of a crop too high by hundreds of nats. With
-    --decoder-likelihood the NLL of the decoder alone is added, by annealed importance sampling: too high on average
-    as well. Believe it to a nat or so where at least half the chains are effective and twice the --temperatures do not
-    change it; with fewer effective chains only differences of several nats mean anything. Minutes for each ear.
+    The NLL is the decoder's: importance samples about the latent that explains an ear best, found by gradients at the
+    ear. Seconds for each ear. An ear with fewer than 10 effective samples counts as not measured. The NLL by the
+    encoder's samples stands beside it: a bound, thousands of nats too high on crops. So does the share of an ear's
+    variance about the mean ear that its reconstruction explains.
+
+    With --decoder-likelihood the NLL by annealed importance sampling is added. Believe it to a nat or so where at
+    least half the chains are effective and twice the --temperatures do not change it. Minutes for each ear.
 
     People differ by far more than models, so runs are compared in pairs, by --compare with one evaluated before.
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from medlangevin.cli.options import checkpoint_option, path_option, run_argument
+from medlangevin.cli.options import checkpoint_option, path_option, refine_option, run_argument
 
 
 @click.command()
@@ -19,7 +19,7 @@ from medlangevin.cli.options import checkpoint_option, path_option, run_argument
 @click.option(
     "--strength",
     type=click.FloatRange(0, 1),
-    help="With --like: 0 the reconstruction at the posterior mean, 1 full posterior draws.  [default: 1]",
+    help="With --like: 0 the reconstruction of the ear, 1 full posterior draws.  [default: 1]",
 )
 @click.option(
     "--between",
@@ -31,6 +31,7 @@ from medlangevin.cli.options import checkpoint_option, path_option, run_argument
 @click.option("--directions", type=click.IntRange(min=1), help="With --traverse: how many.  [default: 3]")
 @click.option("--steps", type=click.IntRange(min=2), help="With --traverse: volumes for each.  [default: 5]")
 @path_option("--data", help="With --fitted or --traverse: the crops, if not where the run says.")
+@refine_option
 @checkpoint_option
 def generate(
     run: Path,
@@ -55,10 +56,10 @@ def generate(
     N(0, I), from which they come without it, is often narrower or wider than these, and so are the ears: compare both
     with held-out ears by medlangevin shape --compare.
 
-    --like draws z = m + S (z_i - m) about an ear: z_i is a draw of the model's posterior of the latent given the
-    image, m that posterior's mean, S the --strength. --between follows the great circle between two posterior means,
-    norms changing linearly. --traverse goes 2 standard deviations to either side along the principal directions of
-    the training crops' latents.
+    --like draws z = m + S (z_i - m) about an ear: m is the latent that explains the image best, z_i a draw of a normal
+    approximation of the posterior there, S the --strength. --between follows the great circle between two such
+    latents, norms changing linearly. --traverse goes 2 standard deviations to either side along the principal
+    directions of the training crops' latents.
 
     \b
     Examples:

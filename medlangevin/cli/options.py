@@ -11,6 +11,12 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 run_argument = click.argument("run", type=click.Path(path_type=Path))
 checkpoint_option = click.option("--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True)
+refine_option = click.option(
+    "--refine/--no-refine",
+    default=True,
+    show_default=True,
+    help="Find the latent of an ear by gradients at the ear itself, seconds each, or take the encoder's word for it.",
+)
 workers_option = click.option(
     "--workers", type=click.IntRange(min=1), default=os.cpu_count() or 1, show_default="all cores", help="Processes."
 )

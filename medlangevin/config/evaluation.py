@@ -10,8 +10,15 @@ from medlangevin.config.fields import Count, Integer, Repeats, Section
 Draws = Annotated[Integer, Field(ge=1, le=1_000_000)]
 
 
+class EvidenceEvaluation(Section):
+    """NLL by importance samples about the mode of each posterior, whatever the encoder (docs/mathematics.md)."""
+
+    samples: Draws = Field(default=60, description="Draws of z for each image, 1 to 1,000,000.")
+    images: Count = Field(default=1000, description="How many images of the split, the first ones, at least 1.")
+
+
 class ImportanceEvaluation(Section):
-    """NLL by importance sampling."""
+    """NLL by the encoder's importance samples: a bound that judges the encoder with the decoder."""
 
     samples: Draws = Field(default=1000, description="Draws of L for each image, 1 to 1,000,000.")
     images: Count = Field(default=1000, description="How many images of the split, the first ones, at least 1.")
@@ -38,14 +45,18 @@ class InceptionEvaluation(Section):
 class ImageEvaluation(Section):
     """The figures of a model of images, on one ``split`` of its set.
 
-    The negative ELBO is measured always; ``importance``, ``annealing`` and ``inception`` where the section is given.
-    ``images``, where a section has it: the first so many of the split, so that every model is judged on the same ones.
+    The negative ELBO is measured always; ``evidence``, ``importance``, ``annealing`` and ``inception`` where their
+    section is given. ``images``, where a section has it: the first so many of the split, so that every model is judged
+    on the same ones.
     """
 
     split: Literal["test", "validation"] = Field(default="test", description="Which images are measured.")
     elbo_draws: Repeats = Field(default=1, description="Draws of the ELBO for each image, 1 to 10,000.")
+    evidence: EvidenceEvaluation | None = Field(
+        default=None, description="NLL of the decoder, whatever the encoder; left out: it is not measured."
+    )
     importance: ImportanceEvaluation | None = Field(
-        default=None, description="NLL by importance sampling; left out: it is not measured."
+        default=None, description="NLL by the encoder's importance samples; left out: it is not measured."
     )
     annealing: AnnealingEvaluation | None = Field(
         default=None, description="NLL by annealed importance sampling; left out: not measured."

@@ -10,9 +10,9 @@ from medlangevin.evaluation.figure import Figure, figure_of
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import read_json
 
-_COMPARED = {"elbo": "ELBO", "nll": "NLL", "nll_ais": "NLL by AIS"}
+_COMPARED = {"elbo": "ELBO", "nll": "NLL", "nll_encoder": "NLL of the encoder", "nll_ais": "NLL by AIS"}
 # What has to be equal for two figures to be the same measure.
-_MEASURE = {"elbo": (), "nll": ("samples",), "nll_ais": ("temperatures", "chains")}
+_MEASURE = {"elbo": (), "nll": ("samples",), "nll_encoder": ("samples",), "nll_ais": ("temperatures", "chains")}
 
 
 def paired_differences(result: dict[str, Any], other: dict[str, Any]) -> dict[str, Figure]:
@@ -23,7 +23,8 @@ def paired_differences(result: dict[str, Any], other: dict[str, Any]) -> dict[st
         other: The same of the run to be subtracted.
 
     Returns:
-        Of each figure that both measured in the same way, the mean over people of the mean over a person's ears. The
+        Of each figure that both measured in the same way, the mean over people of the mean over a person's ears, those
+        left out that either did not measure. The
         standard error is over people, as a person's two ears are not two samples.
 
     Raises:
@@ -41,8 +42,11 @@ def paired_differences(result: dict[str, Any], other: dict[str, Any]) -> dict[st
             continue
         people: dict[str, list[float]] = defaultdict(list)
         for (subject, side), row in ours.items():
-            people[subject].append(row[name] - theirs[subject, side][name])
-        differences[name] = figure_of([fmean(ears) for ears in people.values()])
+            pair = row[name], theirs[subject, side][name]
+            if None not in pair:
+                people[subject].append(pair[0] - pair[1])
+        if people:
+            differences[name] = figure_of([fmean(ears) for ears in people.values()])
     return differences
 
 
@@ -77,7 +81,7 @@ def _is_row(row: Any, found: dict[str, Any]) -> bool:
     return (
         isinstance(row, dict)
         and all(isinstance(row.get(key), str) for key in ("subject", "side"))
-        and all(isinstance(row.get(name), int | float) for name in _COMPARED if name in found)
+        and all(isinstance(row.get(name), int | float | None) for name in _COMPARED if name in found)
     )
 
 

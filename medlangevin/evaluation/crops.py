@@ -1,23 +1,33 @@
-"""How well a run of crops explains ears: its bound, its NLL with the encoder and, where chosen, without it."""
+"""How well a run of crops explains ears: its bound, the decoder's NLL, the encoder's, and what reconstructions show."""
 
+import hashlib
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
-from medlangevin.config.evaluation import ImageEvaluation
+from medlangevin.config.evaluation import EvidenceEvaluation, ImageEvaluation, ImportanceEvaluation
 from medlangevin.datasets.crops import CropDataset, choose_splits
 from medlangevin.datasets.datalist import CropIndex, Ear
 from medlangevin.evaluation.decoder_likelihood import ANNEALED, annealed_figures
-from medlangevin.evaluation.figure import Figure, figure_of, figures_of, require_finite
+from medlangevin.evaluation.evidence import MEASURED, evidence
+from medlangevin.evaluation.figure import Figure, figures_of, require_finite
+from medlangevin.inference.reconstruction import variance_explained
+from medlangevin.models.laplace import laplace
 from medlangevin.runs.randomness import generator
 from medlangevin.runs.run import Run
 from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.files import read_json, write_json
 from medlangevin.system.progress import progress
 
 ELBO_DRAWS = 10
+# Ears that are done, of an evaluation that is not.
+PARTIAL = "evaluation.partial.json"
 SplitName = Literal["training", "validation", "test"]
+_WHO = {"subject", "side"}
 
 
 def evaluate_crops(
@@ -28,22 +38,23 @@ def evaluate_crops(
     seed: int,
     data_root: Path | str | None,
     annealing: dict[str, int] | None,
-    elbo_draws: int = ELBO_DRAWS,
 ) -> dict[str, Any]:
-    """The figures of a run of crops, over ears and ear by ear.
+    """The figures of a run of crops, over ears and ear by ear. Interrupted, the same call goes on.
 
     Args:
         run: The run.
         split: The ears to evaluate on.
-        samples: Draws of L for the importance-sampled NLL (docs/mathematics.md).
+        samples: Draws for each of the NLLs (docs/mathematics.md).
         seed: All noise follows from it; an ear's noise is its own, whatever else is evaluated with it.
         data_root: Folder of the crops if not where the run's config says.
-        annealing: ``temperatures`` and ``chains`` of the decoder's NLL; None to leave it out.
-        elbo_draws: The bound is the mean of so many.
+        annealing: ``temperatures`` and ``chains`` of the NLL by annealing; None to leave it out.
 
     Returns:
-        ``elbo`` and ``nll`` in nats per ear and ``nll_per_voxel``, each mean and standard error over ears. With
-        ``annealing``, ``nll_ais`` with ``ais_effective_sample_size`` and ``ais_acceptance``. In ``ears`` a row an ear.
+        Each with mean and standard error over ears: ``elbo``; ``nll`` of the decoder, where enough samples were there
+        to measure it, and its ``effective_sample_size``; ``nll_encoder``; the NLLs once more ``..._per_dim``, divided by
+        the voxels; ``variance_explained`` by reconstructions at the mode and ``variance_explained_encoder`` by the
+        encoder's, unless the data have no training ears to compare with. With ``annealing``, ``nll_ais`` with
+        ``ais_effective_sample_size`` and ``ais_acceptance``. In ``ears`` a row an ear.
 
     Raises:
         MedlangevinError: The split holds no ears, or people that the run has seen, or a figure is NaN or infinite.
@@ -56,25 +67,17 @@ def evaluate_crops(
             f"{len(known)} people of the test split of {index.root} (sub-{known[0]}, ...) were trained or validated on "
             f"by run {run.name}, so this is no test; evaluate with the data it was trained on, or train again"
         )
-    data = CropDataset(ears, index.shape, window_hu=run.config.data.window_hu, cache_mb=0)
-    rows = _evaluate_ears(run, ears, data, samples=samples, elbo_draws=elbo_draws, seed=seed)
-    if annealing is not None:
-        device = next(run.model.parameters()).device
-        noise = (generator(seed, "ais", f"{ear.subject}/{ear.side}") for ear in ears)
-        batches = ((data[position][None].to(device), own) for position, own in enumerate(noise))
-        found = annealed_figures(run.model, batches, len(ears), "temperature", **annealing)
-        rows = [row | {name: found[name][position].item() for name in ANNEALED} for position, row in enumerate(rows)]
-    result: dict[str, Any] = {
-        "ears_from": source,
-        "samples": samples,
-        "seed": seed,
-        "elbo": figure_of([row["elbo"] for row in rows]).as_json(),
-        "nll": figure_of([row["nll"] for row in rows]).as_json(),
-        "nll_per_voxel": figure_of([row["nll"] / math.prod(index.shape) for row in rows]).as_json(),
-    }
-    if annealing is not None:
-        result |= annealing | {name: figure_of([row[name] for row in rows]).as_json() for name in ANNEALED}
-    return result | {"ears": rows}
+    settings = ImageEvaluation(
+        elbo_draws=ELBO_DRAWS,
+        evidence=EvidenceEvaluation(samples=samples),
+        importance=ImportanceEvaluation(samples=samples),
+        annealing=annealing,  # type: ignore[arg-type]  # pydantic makes a section of it
+    )
+    rows = _evaluate_ears(run, index, ears, settings, seed=seed)
+    figures = figures_of(_columns(rows), math.prod(index.shape), kept=())
+    result: dict[str, Any] = {"ears_from": source, "samples": samples, "seed": seed, **(annealing or {})}
+    result |= {name: figure.as_json() for name, figure in figures.items()}
+    return result | {"ears": [_measured(row) for row in rows]}
 
 
 def evaluate_ears(run: Run, settings: ImageEvaluation, *, seed: int) -> dict[str, Figure]:
@@ -87,24 +90,15 @@ def evaluate_ears(run: Run, settings: ImageEvaluation, *, seed: int) -> dict[str
 
     Returns:
         Of all ears of the split, in nats per ear and kept ear by ear: ``negative_elbo`` and, where ``settings`` has
-        their section, ``nll`` and ``nll_ais``; the same ``..._per_dim``, divided by the voxels. Errors are over ears:
-        of a cohort with both ears of its people, too small.
+        their section, ``nll``, ``nll_encoder`` and ``nll_ais``; the same ``..._per_dim``, divided by the voxels. Errors
+        are over ears: of a cohort with both ears of its people, too small.
 
     Raises:
         MedlangevinError: As ``evaluate_crops`` does.
     """
-    annealing = settings.annealing
-    ears = evaluate_crops(
-        run,
-        split=settings.split,
-        samples=1 if settings.importance is None else settings.importance.samples,
-        elbo_draws=settings.elbo_draws,
-        seed=seed,
-        data_root=None,
-        annealing=None if annealing is None else {"temperatures": annealing.temperatures, "chains": annealing.chains},
-    )["ears"]
-    names = [*(["nll"] if settings.importance is not None else []), *(ANNEALED if annealing is not None else [])]
-    values = {name: torch.tensor([ear[name] for ear in ears], dtype=torch.float64) for name in ("elbo", *names)}
+    index = run.crops(None)
+    rows = _evaluate_ears(run, index, _ears(index, settings.split)[0], settings, seed=seed)
+    values = _columns(rows)
     values = {"negative_elbo": -values.pop("elbo")} | values
     figures = figures_of(values, math.prod(run.image_shape), kept=values)
     require_finite(figures, run.directory)
@@ -122,19 +116,72 @@ def _ears(index: CropIndex, split: SplitName) -> tuple[tuple[Ear, ...], str]:
 
 
 def _evaluate_ears(
-    run: Run, ears: tuple[Ear, ...], data: CropDataset, *, samples: int, elbo_draws: int, seed: int
+    run: Run, index: CropIndex, ears: Sequence[Ear], settings: ImageEvaluation, *, seed: int
 ) -> list[dict[str, Any]]:
-    device = next(run.model.parameters()).device
-    rows: list[dict[str, Any]] = []
-    with progress(len(ears), "ear") as track:
-        for position, ear in enumerate(ears):
-            x = data[position][None].to(device)
-            name = f"{ear.subject}/{ear.side}"
-            draws = x.expand(elbo_draws, *x.shape[1:])
-            elbo = run.model.elbo(draws, generator(seed, "elbo", name)).mean().item()
-            nll = -run.model.log_likelihood(x, samples, generator(seed, "nll", name)).item()
-            rows.append({"subject": ear.subject, "side": ear.side, "elbo": elbo, "nll": nll})
-            track.advance(position + 1, f"ELBO {elbo:,.1f}, NLL {nll:,.1f} nats")
-    if not all(math.isfinite(row["elbo"]) and math.isfinite(row["nll"]) for row in rows):
-        raise MedlangevinError(f"run {run.directory} gives NaN or infinite likelihoods; train it again")
+    """A row an ear: whose, and the figures by name, NaN where not measured. Rows of an interrupted call are kept."""
+    window = run.config.data.window_hu
+    data = CropDataset(ears, index.shape, window_hu=window, cache_mb=0)
+    mean = CropDataset(index.training, index.shape, window_hu=window, cache_mb=0).mean() if index.training else None
+    partial, key = run.directory / PARTIAL, _key(run, index, ears, settings, seed)
+    kept = read_json(partial) if partial.is_file() else {}
+    rows: list[dict[str, Any]] = kept["rows"] if isinstance(kept, dict) and kept.get("key") == key else []
+    with progress(len(ears), "ear", done=len(rows)) as track:
+        for position in range(len(rows), len(ears)):
+            ear = ears[position]
+            row = _figures(run, data[position][None], mean, settings, seed, f"{ear.subject}/{ear.side}")
+            if not all(math.isfinite(value) or name == "nll" for name, value in row.items()):
+                raise MedlangevinError(f"run {run.directory} gives NaN or infinite likelihoods; train it again")
+            rows.append({"subject": ear.subject, "side": ear.side, **row})
+            write_json(partial, {"key": key, "rows": [_measured(row) for row in rows]})
+            track.advance(position + 1, f"ELBO {row['elbo']:,.1f} nats")
+    if settings.annealing is not None:
+        noise = (generator(seed, "ais", f"{ear.subject}/{ear.side}") for ear in ears)
+        batches = ((_on_device(run, data[position][None]), own) for position, own in enumerate(noise))
+        chosen = {"temperatures": settings.annealing.temperatures, "chains": settings.annealing.chains}
+        found = annealed_figures(run.model, batches, len(ears), "temperature", **chosen)
+        rows = [row | {name: found[name][position].item() for name in ANNEALED} for position, row in enumerate(rows)]
+    partial.unlink(missing_ok=True)
     return rows
+
+
+def _figures(
+    run: Run, x: Tensor, mean: Tensor | None, settings: ImageEvaluation, seed: int, ear: str
+) -> dict[str, float]:
+    """The figures of one ear (1, 1, i, j, k)."""
+    model, x = run.model, _on_device(run, x)
+    draws = x.expand(settings.elbo_draws, *x.shape[1:])
+    row = {"elbo": model.elbo(draws, generator(seed, "elbo", ear)).mean().item()}
+    if settings.evidence is not None:
+        posterior = laplace(model, x)
+        found = evidence(model, x, generator(seed, "evidence", ear), samples=settings.evidence.samples, about=posterior)
+        row |= dict(zip(MEASURED, (found.nll.item(), found.effective_sample_size.item()), strict=True))
+        if mean is not None:
+            for name, z in (("variance_explained", posterior.mean), ("variance_explained_encoder", model.encode(x))):
+                row[name] = variance_explained(x, model.reconstruct(x, z), mean.to(x.device)).item()
+    if settings.importance is not None:
+        samples = settings.importance.samples
+        row["nll_encoder"] = -model.log_likelihood(x, samples, generator(seed, "nll", ear)).item()
+    return row
+
+
+def _on_device(run: Run, x: Tensor) -> Tensor:
+    return x.to(next(run.model.parameters()).device)
+
+
+def _key(run: Run, index: CropIndex, ears: Sequence[Ear], settings: ImageEvaluation, seed: int) -> str:
+    """What a row depends on, beside its ear."""
+    digest = hashlib.sha256(f"{run.state} {index.root} {[ear.image.name for ear in ears]} {settings} {seed}".encode())
+    for value in run.model.state_dict().values():
+        digest.update(value.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _measured(row: dict[str, Any]) -> dict[str, Any]:
+    """For JSON, which has no NaN."""
+    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()}
+
+
+def _columns(rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+    """The figures of all ears, (n,) each."""
+    values = {name: [math.nan if row[name] is None else row[name] for row in rows] for name in rows[0]}
+    return {name: torch.tensor(column, dtype=torch.float64) for name, column in values.items() if name not in _WHO}

@@ -5,6 +5,7 @@ from typing import Any
 
 from medlangevin.evaluation.crops import SplitName, evaluate_crops
 from medlangevin.evaluation.decoder_likelihood import DEFAULT_CHAINS, DEFAULT_TEMPERATURES
+from medlangevin.evaluation.evidence import DEFAULT_SAMPLES
 from medlangevin.evaluation.images import evaluate_image_run
 from medlangevin.runs.folder import CheckpointName
 from medlangevin.runs.load import load_run
@@ -18,7 +19,7 @@ def evaluate(
     run_dir: Path | str,
     *,
     split: SplitName = "test",
-    samples: int = 50,
+    samples: int = DEFAULT_SAMPLES,
     seed: int = 0,
     data_root: Path | str | None = None,
     checkpoint: CheckpointName = "best",
@@ -31,7 +32,7 @@ def evaluate(
     Args:
         run_dir: The run, of crops or of images.
         split: The ears or images to evaluate on.
-        samples: Draws of L for the importance-sampled NLL (docs/mathematics.md).
+        samples: Draws for each of the NLLs (docs/mathematics.md).
         seed: All noise follows from it.
         data_root: Where the data are if not where the run's config says.
         checkpoint: Which weights of the run.
@@ -98,8 +99,12 @@ def _rows(result: dict[str, Any], unit: str) -> list[tuple[str, str, int]]:
         (bound[0], f"{bound[1]}, nats per {unit}", digits),
         ("negative_elbo_per_dim", "  per dimension", 4),
         ("nll", f"NLL, nats per {unit} ({result['samples']} samples)", digits),
-        ("nll_per_dim", "  per dimension", 4),
-        ("nll_per_voxel", "NLL, nats per voxel", 5),
+        ("nll_per_dim", "  per dimension" if of_images else "  per voxel", 4 if of_images else 5),
+        ("effective_sample_size", "  effective samples", 1),
+        ("nll_encoder", "NLL by the encoder's samples", digits),
+        ("nll_encoder_per_dim", "  per dimension" if of_images else "  per voxel", 4 if of_images else 5),
+        ("variance_explained", "variance explained", 3),
+        ("variance_explained_encoder", "  by the encoder's latent", 3),
     ]
     if "nll_ais" in result:
         table += [

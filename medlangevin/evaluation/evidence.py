@@ -13,11 +13,13 @@ from torch import Tensor
 
 from medlangevin.models import LatentVariableModel
 from medlangevin.models.base import draws_at_once, repeat_images
-from medlangevin.models.laplace import Laplace, laplace
+from medlangevin.models.laplace import NormalPosterior, laplace
 from medlangevin.samplers import standard_normal
 from medlangevin.system.errors import MedlangevinError
 
 DEFAULT_SAMPLES = 60
+# What is told of each image: the NLL in nats, and how many of its samples are effective.
+MEASURED = ("nll", "effective_sample_size")
 # Below so many effective samples a figure is not measured. Draws are doubled up to this often to get there.
 ENOUGH, _DOUBLINGS = 10, 3
 _DEGREES = 8
@@ -35,10 +37,20 @@ class Evidence(NamedTuple):
     log_likelihood: Tensor
     effective_sample_size: Tensor
 
+    @property
+    def nll(self) -> Tensor:
+        """-log p(x) in nats, (N,); NaN where it is not measured."""
+        return -self.log_likelihood.where(self.effective_sample_size >= ENOUGH, torch.nan)
+
 
 @torch.no_grad()
 def evidence(
-    model: LatentVariableModel, x: Tensor, generator: torch.Generator | None = None, *, samples: int = DEFAULT_SAMPLES
+    model: LatentVariableModel,
+    x: Tensor,
+    generator: torch.Generator | None = None,
+    *,
+    samples: int = DEFAULT_SAMPLES,
+    about: NormalPosterior | None = None,
 ) -> Evidence:
     """log p(x) of each image, free of the encoder.
 
@@ -49,6 +61,7 @@ def evidence(
         x: Images (N, C, *spatial).
         generator: Of all noise.
         samples: Draws for each image, at least 1.
+        about: Laplace's approximations of their posteriors, where they are known already.
 
     Returns:
         log p(x), on average too low by about half of the variance of its Monte-Carlo error; and how well it is known.
@@ -58,7 +71,7 @@ def evidence(
     """
     if samples < 1:
         raise MedlangevinError(f"{samples} samples: at least 1 is needed")
-    about = laplace(model, x)
+    about = laplace(model, x) if about is None else about
     weights = [_log_weights(model, image, proposal, samples, generator) for image, proposal in _each(x, about)]
     for _ in range(_DOUBLINGS):
         for number, (image, proposal) in enumerate(_each(x, about)):
@@ -71,8 +84,8 @@ def evidence(
     )
 
 
-def _each(x: Tensor, about: Laplace) -> list[tuple[Tensor, Laplace]]:
-    return [(x[n : n + 1], Laplace(*(values[n : n + 1] for values in about))) for n in range(len(x))]
+def _each(x: Tensor, about: NormalPosterior) -> list[tuple[Tensor, NormalPosterior]]:
+    return [(x[n : n + 1], NormalPosterior(*(values[n : n + 1] for values in about))) for n in range(len(x))]
 
 
 def _effective(log_weights: Tensor) -> Tensor:
@@ -80,10 +93,10 @@ def _effective(log_weights: Tensor) -> Tensor:
 
 
 def _log_weights(
-    model: LatentVariableModel, x: Tensor, about: Laplace, count: int, generator: torch.Generator | None
+    model: LatentVariableModel, x: Tensor, about: NormalPosterior, count: int, generator: torch.Generator | None
 ) -> Tensor:
     """log p(x, z) - log q(z) at ``count`` draws from the t distribution, for one image (1, ...): (count,) float64."""
-    mode, factor = about.mode[0], about.factor[0]
+    mode, factor = about.mean[0], about.factor[0]
     size = len(mode)
     noise = standard_normal((count, size), like=mode, generator=generator)
     chi_squares = standard_normal((count, _DEGREES), like=mode, generator=generator).square().sum(1)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from medlangevin.system.errors import MedlangevinError
 
-_IN_NATS = ("negative_elbo", "nll", "nll_ais")
+_IN_NATS = ("negative_elbo", "nll", "nll_encoder", "nll_ais")
 
 
 class Figure(NamedTuple):
@@ -75,7 +75,12 @@ def figures_of(values: dict[str, Tensor], dimensions: int, *, kept: Collection[s
         kept: The figures whose values are kept.
 
     Returns:
-        The figures by name.
+        The figures by name. An ``nll`` of NaN was not measured: the figure is of the others, and without their values.
     """
     values = values | {f"{name}_per_dim": values[name] / dimensions for name in _IN_NATS if name in values}
-    return {name: figure_of(value.tolist(), keep=name in kept) for name, value in values.items()}
+    figures = {}
+    for name, value in values.items():
+        known = value[~value.isnan()] if name in ("nll", "nll_per_dim") else value
+        if len(known):
+            figures[name] = figure_of(known.tolist(), keep=name in kept and len(known) == len(value))
+    return figures

@@ -10,10 +10,16 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from medlangevin.config.evaluation import AnnealingEvaluation, ImageEvaluation, ImportanceEvaluation
+from medlangevin.config.evaluation import (
+    AnnealingEvaluation,
+    EvidenceEvaluation,
+    ImageEvaluation,
+    ImportanceEvaluation,
+)
 from medlangevin.datasets.images import ModelImages, load_splits, model_images
 from medlangevin.evaluation.decoder_likelihood import annealed_figures
 from medlangevin.evaluation.digits import require_digits, score_digits
+from medlangevin.evaluation.evidence import MEASURED, Evidence, evidence
 from medlangevin.evaluation.figure import Figure, figures_of, require_finite
 from medlangevin.runs.folder import DATA
 from medlangevin.runs.precision import matmul_precision
@@ -28,7 +34,7 @@ ELBO_BATCH = 200
 IMPORTANCE_GROUP = {"cpu": 1, "cuda": 10}
 ANNEALING_GROUP = {"cpu": 10, "cuda": 50}
 # Of few images: kept one by one, as models differ by less than images do.
-_KEPT = ("nll", "nll_ais")
+_KEPT = ("nll", "nll_encoder", "nll_ais")
 
 
 def evaluate_image_run(
@@ -36,13 +42,13 @@ def evaluate_image_run(
 ) -> dict[str, Any]:
     """The figures of ``evaluate_images`` and what they were measured on, for evaluation.json.
 
-    The bound of all images of the split, the NLL for the first 1,000; with ``annealing`` the decoder's for the first
-    100.
+    The bound of all images of the split, the NLL of the first 1,000, by the decoder alone and with the encoder; with
+    ``annealing`` that of the first 100.
 
     Args:
         run: The run.
         split: ``validation`` or ``test``.
-        samples: Draws for the importance-sampled NLL.
+        samples: Draws for each of the NLLs.
         seed: All noise follows from it.
         data_root: Folder of the image sets if not where the run's config says.
         annealing: ``temperatures`` and ``chains`` of the decoder's NLL; None to leave it out.
@@ -65,7 +71,12 @@ def evaluate_image_run(
         run = replace(run, config=run.config.model_copy(update={"images": images}))
     try:
         settings = ImageEvaluation.model_validate(
-            {"split": split, "importance": {"samples": samples}, "annealing": annealing}
+            {
+                "split": split,
+                "evidence": {"samples": samples},
+                "importance": {"samples": samples},
+                "annealing": annealing,
+            }
         )
     except ValidationError as error:
         first = error.errors()[0]
@@ -93,9 +104,10 @@ def evaluate_images(run: Run, settings: ImageEvaluation, *, seed: int, cache: Pa
 
     Returns:
         In nats per image, mean and standard error over images: ``negative_elbo`` of the whole split and, where
-        ``settings`` has their section, ``nll`` by importance sampling with the model's L (docs/mathematics.md) and
-        ``nll_ais`` of the decoder alone, with ``ais_effective_sample_size`` and ``ais_acceptance``, of its first
-        images. The two NLLs are kept image by image as well. The same ``..._per_dim``: divided by C x H x W. With
+        ``settings`` has their section, of its first images: ``nll`` by samples about each posterior's mode, with
+        ``effective_sample_size``; ``nll_encoder`` by importance sampling with the model's L (docs/mathematics.md);
+        ``nll_ais`` by annealing, with ``ais_effective_sample_size`` and ``ais_acceptance``. The NLLs are kept image by
+        image as well. The same ``..._per_dim``: divided by C x H x W. With
         ``inception``: ``inception_score`` (its error: over ten parts of the generated images) and ``fid``, which has
         none.
 
@@ -119,8 +131,10 @@ def _figures(run: Run, settings: ImageEvaluation, seed: int, cache: Path) -> dic
         figures["inception_score"] = Figure(scores.inception_score, scores.inception_score_error, count)
         figures["fid"] = Figure(scores.fid, None, count)
     values = {"negative_elbo": _negative_elbos(run, images, settings.elbo_draws, seed)}
+    if settings.evidence is not None:
+        values |= _evidence(run, images, settings.evidence, seed)
     if settings.importance is not None:
-        values["nll"] = _importance_sampled(run, images, settings.importance, seed)
+        values["nll_encoder"] = _importance_sampled(run, images, settings.importance, seed)
     if settings.annealing is not None:
         values |= _annealed(run, images, settings.annealing, seed)
     figures |= figures_of(values, math.prod(run.image_shape), kept=_KEPT)
@@ -169,11 +183,23 @@ def _negative_elbos(run: Run, images: ModelImages, draws: int, seed: int) -> Ten
     return torch.cat(results)
 
 
+def _evidence(run: Run, images: ModelImages, settings: EvidenceEvaluation, seed: int) -> dict[str, Tensor]:
+    """The decoder's -log p(x) of the first images and how many of its samples are effective, each (n,)."""
+    count = min(settings.images, len(images))
+    found: list[Evidence] = []
+    with progress(count, "NLL, image") as track:
+        for x, noise in _groups(images, count, 1, seed, "evidence"):
+            found.append(evidence(run.model, x, noise, samples=settings.samples))
+            track.advance(len(found))
+    values = torch.stack([torch.cat([one.nll, one.effective_sample_size]) for one in found], 1).cpu()
+    return dict(zip(MEASURED, values, strict=True))
+
+
 def _importance_sampled(run: Run, images: ModelImages, settings: ImportanceEvaluation, seed: int) -> Tensor:
     """-log p(x) of the first images, each group with its own noise: (n,)."""
     count = min(settings.images, len(images))
     results: list[Tensor] = []
-    with progress(count, "NLL, image") as track:
+    with progress(count, "NLL of the encoder, image") as track:
         for x, noise in _groups(images, count, IMPORTANCE_GROUP[images.images.device.type], seed, "nll"):
             results.append(-run.model.log_likelihood(x, settings.samples, noise).cpu())
             track.advance(sum(map(len, results)))

@@ -1,7 +1,7 @@
 """Does a model copy its training ears? Nearest training neighbours of synthetic ears against those of held-out ears.
 
 In two spaces: images, averaged over 2 x 2 x 2 voxels so that noise and shifts below a voxel count little, root mean
-square in HU; and latents, the mean of 8 posterior draws of the (real or synthetic) image, Euclidean.
+square in HU; and latents of the (real or synthetic) image as ``Run.encode`` finds them, Euclidean.
 
 The score of an ear is the distance to its nearest training ear over that to the nearest ear of another person: near
 0 for a copy, near 1 for an ear that resembles many alike. A distance alone would accuse every smooth mean image, which
@@ -26,10 +26,10 @@ from scipy import stats
 from medlangevin._version import __version__
 from medlangevin.datasets.crops import CropDataset, choose_splits
 from medlangevin.datasets.datalist import Ear
+from medlangevin.inference.ear_posteriors import ear_posteriors
 from medlangevin.inference.generation import origin
 from medlangevin.runs.folder import CheckpointName
 from medlangevin.runs.load import load_run
-from medlangevin.runs.randomness import generator
 from medlangevin.runs.run import Run
 from medlangevin.shape.volumes import Volume, find_volumes
 from medlangevin.system.errors import MedlangevinError
@@ -39,7 +39,6 @@ from medlangevin.system.progress import progress
 TABLE, RESULT, PICTURE = "audit.tsv", "audit.json", "nearest_pairs.png"
 # Ears compared at a time: memory holds these and one training ear, whatever the size of the cohort.
 BLOCK = 64
-_POSTERIOR_DRAWS = 8
 _SPACES = ("image", "latent")
 Array = NDArray[np.float64]
 
@@ -124,6 +123,7 @@ def audit(
     out: Path | str,
     *,
     checkpoint: CheckpointName = "best",
+    refine: bool = True,
 ) -> dict[str, Any]:
     """Compare synthetic ears with the training ears of a run, and write ``audit.tsv`` and ``audit.json``.
 
@@ -136,6 +136,7 @@ def audit(
         data_root: Folder of the crops if not where the run's config says.
         out: Where to write.
         checkpoint: Which weights of the run.
+        refine: Find latents at each ear rather than by the encoder (``load_run``).
 
     Returns:
         What ``audit.json`` holds.
@@ -146,7 +147,7 @@ def audit(
     """
     out = Path(out)
     require_own_folder(out, {TABLE, RESULT, PICTURE}, "audit")
-    run = load_run(run_dir, checkpoint=checkpoint)
+    run = load_run(run_dir, checkpoint=checkpoint, refine=refine)
     index = run.crops(data_root)
     splits = choose_splits(index)
     people = {ear.subject for ear in splits.training}
@@ -187,21 +188,16 @@ def audit(
 
 
 class _Known(NamedTuple):
-    """The training ears, how to read one, and the latent of each (d,)."""
+    """The training ears, how to read one, and the latents of all (n, d)."""
 
     ears: Sequence[Ear]
     images: CropDataset
-    latents: list[Array]
+    latents: Array
 
 
 def _encode(run: Run, training: Sequence[Ear]) -> _Known:
     images = CropDataset(training, run.crop_grid().shape, window_hu=run.config.data.window_hu, cache_mb=0)
-    latents = []
-    with progress(len(training), "training ear") as track:
-        for number in range(len(training)):
-            latents.append(_embed(run, images[number][None])[1])
-            track.advance(number + 1)
-    return _Known(training, images, latents)
+    return _Known(training, images, ear_posteriors(run, training).mean.double().numpy())
 
 
 def _neighbours(run: Run, paths: Sequence[Path], known: _Known, label: str) -> dict[str, Neighbours]:
@@ -211,7 +207,9 @@ def _neighbours(run: Run, paths: Sequence[Path], known: _Known, label: str) -> d
     parts: dict[str, list[Neighbours]] = {space: [] for space in _SPACES}
     with progress(len(paths), label) as track:
         for start in range(0, len(paths), BLOCK):
-            embedded = [_embed(run, run.image(path)) for path in paths[start : start + BLOCK]]
+            embedded = [
+                (_coarse(run.image(path)), run.encode(path).double().numpy()) for path in paths[start : start + BLOCK]
+            ]
             images = ((_coarse(known.images[number][None]), person) for number, person in enumerate(people))
             near = nearest(np.stack([image for image, _ in embedded]), images)
             scaled = Neighbours(near.distance * (high - low), near.position, near.other * (high - low))
@@ -220,12 +218,6 @@ def _neighbours(run: Run, paths: Sequence[Path], known: _Known, label: str) -> d
             parts["latent"].append(nearest(latents, zip(known.latents, people, strict=True)))
             track.advance(start + len(embedded))
     return {space: Neighbours(*(np.concatenate(part) for part in zip(*parts[space], strict=True))) for space in parts}
-
-
-def _embed(run: Run, x: torch.Tensor) -> tuple[Array, Array]:
-    """The coarse image and the latent of one ear (1, 1, i, j, k)."""
-    draws = run.model.posterior_sample(x, _POSTERIOR_DRAWS, generator(0, "audit"))
-    return _coarse(x), draws.mean((0, 1)).double().numpy()
 
 
 def _coarse(x: torch.Tensor) -> Array:

@@ -37,6 +37,7 @@ def generate(
     traverse: tuple[int, int] | None = None,
     fitted: bool = False,
     data_root: Path | None = None,
+    refine: bool = True,
 ) -> list[Path]:
     """Write synthetic ears into a folder.
 
@@ -58,6 +59,7 @@ def generate(
         traverse: Directions and steps of a traversal of the training crops.
         fitted: Draw from a Gaussian fitted to the latents of the training crops.
         data_root: Where the training crops are; by default where the run's config says.
+        refine: Find the latents of ears at each ear rather than by the encoder (``load_run``).
 
     Returns:
         The paths of the volumes.
@@ -71,7 +73,7 @@ def generate(
         raise MedlangevinError("--fitted, --like, --between and --traverse exclude one another; give one of them")
     out = Path(out)
     require_ours(out)
-    run = load_run(run_dir, checkpoint=checkpoint)
+    run = load_run(run_dir, checkpoint=checkpoint, refine=refine)
     run.crop_grid()  # refuses a run of 2D images before anything is drawn
     if like is not None:
         latents = sources.like(run, Path(like), strength=strength, count=count or 1, seed=seed)

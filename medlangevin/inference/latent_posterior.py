@@ -7,39 +7,24 @@ there (Laplace's approximation). The map is fixed beforehand, and so it does not
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from medlangevin.models import LatentVariableModel
 from medlangevin.models.base import repeat_images
+from medlangevin.models.laplace import laplace
 from medlangevin.samplers import Adaptation, Chains, Kernel, hmc, mala, qsl, sample, standard_normal, ula
 from medlangevin.samplers.kernel import State, StateT
 from medlangevin.system.errors import MedlangevinError
 
 KernelName = Literal["mala", "hmc", "qsl", "ula"]
-# Rows of the Hessian made by one backward pass, and steps of Newton's method towards the mode.
-_ROWS_AT_ONCE, _NEWTON_STEPS, _HALVINGS = 8, 20, 12
-# Less decrease of U than this, in nats, by a Newton step ends the search; the map need not be exact.
-_CLOSE_NATS = 1e-2
 # Chains start wider than the target, so that R-hat can tell chains that have not met.
 _OVERDISPERSION = 2.0
 # In coordinates of unit scale: first step sizes, leapfrog steps, and for the kernels without a test fixed ones whose
 # error in the variance is below about 1 % (QSL, of order t^2) and 1 % (ULA, of order eta), on a Gaussian.
 _FIRST_STEP, _LEAPFROG_STEPS, _QSL_STEP, _QSL_DAMPING, _ULA_STEP = 0.3, 5, 0.2, 1.0, 0.02
-
-
-class Laplace(NamedTuple):
-    """Laplace's approximation of a posterior.
-
-    Attributes:
-        mode: (d,).
-        factor: L (d, d); the covariance near the mode is L L^T.
-    """
-
-    mode: Tensor
-    factor: Tensor
 
 
 def sample_posterior(
@@ -79,16 +64,16 @@ def sample_posterior(
         raise MedlangevinError(
             f"{num_chains} chains, {num_draws} draws, warm-up {warmup}: at least 1 chain, 4 draws and 1 step are needed"
         )
-    laplace = laplace_approximation(model, x)
+    mean, factor = (values[0] for values in laplace(model, x))
     joint = model.potential(repeat_images(x, num_chains))
 
     def latent(u: Tensor) -> Tensor:
-        return laplace.mode + u @ laplace.factor.T
+        return mean + u @ factor.T
 
     def potential(u: Tensor) -> Tensor:
         return joint(latent(u))
 
-    noise = standard_normal((num_chains, model.latent_dim), like=laplace.mode, generator=generator)
+    noise = standard_normal((num_chains, model.latent_dim), like=mean, generator=generator)
 
     def run(kernel: Kernel[StateT], adaptation: Adaptation | None = None) -> Chains[State]:
         chains = sample(
@@ -113,56 +98,3 @@ def sample_posterior(
             return run(Kernel(partial(qsl.init, generator=generator), step))
         case "ula":
             return run(Kernel(ula.init, partial(ula.step, step_size=_ULA_STEP)))
-
-
-def laplace_approximation(model: LatentVariableModel, x: Tensor) -> Laplace:
-    """Mode and curvature of U = -log p(x, z) of one image, by Newton's method from the model's posterior mean.
-
-    Curvatures below the prior's, 1, are taken for 1: the likelihood of a decoder need not be log-concave.
-
-    Args:
-        model: The model, in evaluation mode.
-        x: The image, (1, C, *spatial).
-
-    Returns:
-        The mode, and the factor of the covariance there.
-
-    Raises:
-        MedlangevinError: For a potential without finite curvature.
-    """
-    z = model.posterior_sample(x, 8, torch.Generator(x.device).manual_seed(0)).mean((0, 1))
-    potential = model.potential(x)
-    with torch.no_grad():
-        value = potential(z[None])[0]
-        for _ in range(_NEWTON_STEPS):
-            gradient, factor = _curvature(model, x, z)
-            direction = factor @ (factor.T @ gradient)
-            for halvings in range(_HALVINGS):
-                candidate = z - 0.5**halvings * direction
-                there = potential(candidate[None])[0]
-                if there < value:
-                    break
-            else:
-                return Laplace(z, factor)
-            gain, z, value = value - there, candidate, there
-            if gain < _CLOSE_NATS:
-                break
-    return Laplace(z, _curvature(model, x, z)[1])
-
-
-def _curvature(model: LatentVariableModel, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-    """The gradient (d,) of U at z (d,), and L (d, d): L L^T inverts its Hessian, eigenvalues raised to 1 at least."""
-    identity = torch.eye(len(z), dtype=z.dtype, device=z.device)
-    rows = []
-    for block in identity.split(_ROWS_AT_ONCE):
-        with torch.enable_grad():
-            points = z.detach().expand(len(block), -1).clone().requires_grad_()
-            energy = model.potential(repeat_images(x, len(block)))(points)
-            (gradients,) = torch.autograd.grad(energy.sum(), points, create_graph=True)
-            (part,) = torch.autograd.grad((gradients * block).sum(), points)
-        rows.append(part)
-    hessian = torch.cat(rows).double()
-    if not hessian.isfinite().all():
-        raise MedlangevinError("the potential of this image has no finite curvature; train the model again")
-    curvatures, axes = torch.linalg.eigh(0.5 * (hessian + hessian.T))
-    return gradients[0].detach(), (axes * curvatures.clamp(min=1).rsqrt()).to(z.dtype)

@@ -14,14 +14,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from medlangevin.datasets.crops import CropDataset, choose_splits
+from medlangevin.datasets.crops import choose_splits
+from medlangevin.inference.ear_posteriors import ear_posteriors
 from medlangevin.runs.randomness import generator
-from medlangevin.runs.run import Run, posterior_mean
+from medlangevin.runs.run import Run
 from medlangevin.system.errors import MedlangevinError
-from medlangevin.system.progress import progress
 
-# Draws of the model's posterior for each crop of the aggregated posterior.
-AGGREGATE_DRAWS = 8
 # How far a traversal goes to either side, in standard deviations of the aggregated posterior.
 TRAVERSE_SD = 2.0
 
@@ -96,14 +94,13 @@ def fitted(
         noise = torch.randn(len(mean), generator=generator(seed, "latent", index)).double()
         return (mean + (deviations * noise) @ axes).float()
 
-    about = {"mode": "fitted", "mean": mean.tolist(), "standard_deviations": deviations.tolist()}
+    about = {"mode": "fitted", "refined": run.refine, "mean": mean.tolist()}
+    about |= {"standard_deviations": deviations.tolist()}
     return Latents(count, at, about)
 
 
 def like(run: Run, image: Path, *, strength: float, count: int, seed: int) -> Latents:
-    """Latents like those of an ear: z = m + s (z_i - m), with z_i a draw of the model's posterior and m its mean.
-
-    m is the mean of 64 draws that depend on the run and the image alone.
+    """Latents like those of an ear: z = m + s (z_i - m), with z_i a draw of ``run.posterior`` and m its mean.
 
     Args:
         run: The run.
@@ -122,17 +119,18 @@ def like(run: Run, image: Path, *, strength: float, count: int, seed: int) -> La
     if not 0 <= strength <= 1:
         raise MedlangevinError(f"--strength {strength}: it lies between 0 (the mean) and 1 (a full posterior draw)")
     x = run.image(image)
-    mean = posterior_mean(run.model, x)
+    posterior = run.posterior(x)
 
     def at(index: int) -> Tensor:
-        draw = run.model.posterior_sample(x, 1, generator(seed, "posterior", index))[0, 0]
-        return mean + strength * (draw - mean)
+        draw = posterior.sample(generator(seed, "posterior", index))
+        return torch.lerp(posterior.mean, draw, strength)[0]
 
-    return Latents(count, at, {"mode": "like", "image": image.name, "strength": strength, **_conditioned_on(image)})
+    about = {"mode": "like", "image": image.name, "strength": strength, "refined": run.refine}
+    return Latents(count, at, about | _conditioned_on(image))
 
 
 def between(run: Run, first: Path, second: Path, *, count: int) -> Latents:
-    """Points on the way from the posterior mean of one ear to that of another; see ``spherical``.
+    """Points on the way from the latent of one ear to that of another; see ``spherical``.
 
     Args:
         run: The run.
@@ -154,6 +152,7 @@ def between(run: Run, first: Path, second: Path, *, count: int) -> Latents:
         return (index - 1) / (count - 1)
 
     about = {"mode": "between", "images": [first.name, second.name], "path": "spherical", "count": count}
+    about["refined"] = run.refine
     about |= _conditioned_on(first, second)
     return Latents(count, lambda i: spherical(start, end, fraction(i)), about, lambda i: {"fraction": fraction(i)})
 
@@ -195,8 +194,7 @@ def traverse(
 ) -> Latents:
     """Points from -2 to 2 standard deviations along each of the leading directions, the mean in the middle.
 
-    Directions, deviations and mean are the principal components of the aggregated posterior: 8 posterior draws of
-    every training crop together.
+    Directions, deviations and mean are the principal components of the aggregated posterior.
 
     Args:
         run: The run.
@@ -225,13 +223,13 @@ def traverse(
         direction, step = divmod(index - 1, steps)
         return (mean + positions[step] * deviations[direction] * axes[direction]).float()
 
-    about = {"mode": "traverse", "directions": directions, "steps": steps}
+    about = {"mode": "traverse", "directions": directions, "steps": steps, "refined": run.refine}
     about["standard_deviations"] = deviations[:directions].tolist()
     return Latents(directions * steps, at, about, note)
 
 
 def aggregated_posterior(run: Run, data_root: Path | None = None) -> Aggregate:
-    """The aggregated posterior of the training crops; one crop in memory at a time.
+    """The aggregated posterior of the training crops: the mixture of their posteriors, by its mean and covariance.
 
     Args:
         run: The run.
@@ -243,21 +241,11 @@ def aggregated_posterior(run: Run, data_root: Path | None = None) -> Aggregate:
     Raises:
         MedlangevinError: For crops that are not of the shape of the run's.
     """
-    index = run.crops(data_root)
-    ears = choose_splits(index).training
-    data = CropDataset(ears, index.shape, window_hu=run.config.data.window_hu, cache_mb=0)
-    size = run.model.latent_dim
-    total, products = torch.zeros(size, dtype=torch.float64), torch.zeros(size, size, dtype=torch.float64)
-    with progress(len(ears), "training ear") as track:
-        for number, ear in enumerate(ears):
-            stream = generator(0, "aggregate", f"{ear.subject}/{ear.side}")
-            draws = run.model.posterior_sample(data[number][None], AGGREGATE_DRAWS, stream)[:, 0].double()
-            total += draws.sum(0)
-            products += draws.T @ draws
-            track.advance(number + 1)
-    count = len(ears) * AGGREGATE_DRAWS
-    mean = total / count
-    variances, vectors = torch.linalg.eigh(products / count - torch.outer(mean, mean))
+    means, factors = (values.double() for values in ear_posteriors(run, choose_splits(run.crops(data_root)).training))
+    mean = means.mean(0)
+    within = (factors @ factors.mT).mean(0)
+    between = (means - mean).T @ (means - mean) / len(means)
+    variances, vectors = torch.linalg.eigh(within + between)
     axes = vectors.T.flip(0)
     largest = axes.gather(1, axes.abs().argmax(1, keepdim=True))
     return Aggregate(mean, variances.flip(0).clamp(min=0).sqrt(), axes * largest.sign())

@@ -221,17 +221,18 @@ class LatentVariableModel(nn.Module, ABC):
         return torch.cat(results, dim=1)
 
     @torch.no_grad()
-    def reconstruct(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """The mean image of one posterior sample of each image.
+    def reconstruct(self, x: Tensor, z: Tensor | None = None) -> Tensor:
+        """The mean image of a latent of each image.
 
         Args:
             x: Images (N, C, *spatial).
-            generator: The source of noise; None: torch's default one.
+            z: The latents (N, d), best those of ``medlangevin.models.laplace.find_mode``; None: the encoder's.
 
         Returns:
             Shaped like ``x``.
         """
-        return torch.cat([self.decode(self._draw_posterior(images, generator)) for images, _ in chunks(x, 1)])
+        z = self.encode(x) if z is None else z
+        return torch.cat([self.decode(part) for part in z.split(draws_at_once(x[:1]))])
 
     @torch.no_grad()
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:

@@ -7,45 +7,53 @@ decoder's output, whitened by the likelihood. The covariance at the mode is the 
 decoder misfits an ear, the Gauss-Newton Hessian is several times too small along some directions.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from medlangevin.models.base import LatentVariableModel
-from medlangevin.samplers import evaluate
+from medlangevin.models.base import LatentVariableModel, repeat_images
+from medlangevin.samplers import evaluate, standard_normal
 from medlangevin.system.errors import MedlangevinError
 
 MOST_STEPS = 100
 # U is followed until no component of its gradient in w, where its curvature is about 1, exceeds this.
 _GRADIENT_TOLERANCE = 0.03
-# Bounds the memory of the derivative: so many of its elements at a time, many times as many with activations.
-_ELEMENTS_AT_ONCE = 2**21
 
 
-class Laplace(NamedTuple):
-    """Normal approximations of the posteriors of N images, N(mode, L L^T).
+class NormalPosterior(NamedTuple):
+    """Normal approximations of the posteriors of N images, N(mean, L L^T).
 
     Attributes:
-        mode: (N, d).
+        mean: (N, d).
         factor: L (N, d, d).
-        energy: U at the mode, (N,) float64, in nats.
     """
 
-    mode: Tensor
+    mean: Tensor
     factor: Tensor
-    energy: Tensor
+
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        """Draw a latent of each image.
+
+        Args:
+            generator: The source of noise; None: torch's default one.
+
+        Returns:
+            (N, d).
+        """
+        noise = standard_normal(tuple(self.mean.shape), like=self.mean, generator=generator)
+        return self.mean + (self.factor @ noise[..., None])[..., 0]
 
 
-def laplace(model: LatentVariableModel, x: Tensor, mode: Tensor | None = None) -> Laplace:
-    """Laplace's approximation of the posterior of each image.
+def laplace(model: LatentVariableModel, x: Tensor) -> NormalPosterior:
+    """Laplace's approximation of the posterior of each image, at ``find_mode``.
 
     Curvatures of U below the prior's, 1, are taken for 1: the likelihood of a decoder need not be log-concave.
 
     Args:
         model: The model, in evaluation mode.
         x: Images (N, C, *spatial).
-        mode: Where it is made, (N, d); None: at ``find_mode``.
 
     Returns:
         The modes, and the covariances there.
@@ -53,16 +61,30 @@ def laplace(model: LatentVariableModel, x: Tensor, mode: Tensor | None = None) -
     Raises:
         MedlangevinError: U has no finite curvature.
     """
-    if mode is None:
-        mode = find_mode(model, x)
-    parts = [_approximate(model, *part) for part in zip(*(t.split(_at_once(x)) for t in (x, mode)), strict=True)]
-    return Laplace(*(torch.cat(values) for values in zip(*parts, strict=True)))
+    modes = find_mode(model, x)
+    return NormalPosterior(modes, torch.stack([_factor_at(model, *pair) for pair in _each(x, modes)]))
 
 
-def find_mode(
-    model: LatentVariableModel, x: Tensor, start: Tensor | None = None, *, steps: int = MOST_STEPS
-) -> Tensor:
-    """Follow U from a latent of each image down to a mode of its posterior.
+def encoder_posterior(
+    model: LatentVariableModel, x: Tensor, generator: torch.Generator | None = None, *, draws: int = 64
+) -> NormalPosterior:
+    """What the encoder says of each image: a normal with the mean and the deviations of the model's own draws.
+
+    Args:
+        model: The model.
+        x: Images (N, C, *spatial).
+        generator: Of the draws.
+        draws: How many, at least 2.
+
+    Returns:
+        The means, and diagonal factors.
+    """
+    z = model.posterior_sample(x, draws, generator)
+    return NormalPosterior(z.mean(0), torch.diag_embed(z.std(0)))
+
+
+def find_mode(model: LatentVariableModel, x: Tensor, start: Tensor | None = None, *, steps: int = MOST_STEPS) -> Tensor:
+    """Follow U from a latent of each image down to a mode of its posterior; each image alone.
 
     Args:
         model: The model, in evaluation mode.
@@ -77,22 +99,19 @@ def find_mode(
         MedlangevinError: U has no finite curvature.
     """
     if start is None:
-        by_encoder = model.encode(x)
-        by_prior = torch.zeros_like(by_encoder)
-        lower = [_energy(model, x, z) for z in (by_encoder, by_prior)]
-        start = torch.where((lower[0] <= lower[1])[:, None], by_encoder, by_prior)
-    pairs = zip(x.split(_at_once(x)), start.split(_at_once(x)), strict=True)
-    return torch.cat([_descend(model, images, points, steps) for images, points in pairs])
+        start = torch.stack([_lower_start(model, *pair) for pair in _each(x, model.encode(x))])
+    return torch.stack([_descend(model, *pair, steps) for pair in _each(x, start)])
 
 
-def _at_once(x: Tensor) -> int:
-    return max(1, _ELEMENTS_AT_ONCE // x[0].numel())
+def _each(x: Tensor, z: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Each image (1, C, *spatial) with its latent (d,)."""
+    return zip(x.split(1), z.unbind(), strict=True)
 
 
 @torch.no_grad()
-def _energy(model: LatentVariableModel, x: Tensor, z: Tensor) -> Tensor:
-    pairs = zip(x.split(_at_once(x)), z.split(_at_once(x)), strict=True)
-    return torch.cat([model.potential(images)(points) for images, points in pairs])
+def _lower_start(model: LatentVariableModel, x: Tensor, z: Tensor) -> Tensor:
+    starts = torch.stack([z, torch.zeros_like(z)])
+    return starts[model.potential(repeat_images(x, 2))(starts).argmin()]
 
 
 @torch.no_grad()
@@ -104,48 +123,50 @@ def _descend(model: LatentVariableModel, x: Tensor, start: Tensor, steps: int) -
         [w], max_iter=steps, max_eval=steps, tolerance_grad=_GRADIENT_TOLERANCE, line_search_fn="strong_wolfe"
     )
 
-    def latent() -> Tensor:
-        return start + (factor @ w[..., None])[..., 0]
-
     def closure() -> float:
-        energy, gradient = evaluate(potential, latent())
-        w.grad = (factor.mT @ gradient[..., None])[..., 0]
-        return float(energy.sum())
+        energy, gradient = evaluate(potential, (start + factor @ w)[None])
+        w.grad = factor.T @ gradient[0]
+        return float(energy)
 
     optimizer.step(closure)
-    return latent()
+    return start + factor @ w
 
 
 def _gauss_newton_factor(model: LatentVariableModel, x: Tensor, z: Tensor) -> Tensor:
-    """L (N, d, d): L L^T inverts I + J^T J of each image."""
+    """L (d, d): L L^T inverts I + J^T J."""
     with torch.enable_grad():
         z = z.detach().requires_grad_()
-        output = model.decoder(z)
+        output = model.decoder(z[None])
         # J^T u is linear in u, and its derivative in u gives J a column at a time, by reverse mode alone, which all
         # layers have.
         u = torch.zeros_like(output, requires_grad=True)
-        (pulled,) = torch.autograd.grad(output, z, u, create_graph=True)
-        columns = [torch.autograd.grad(part.sum(), u, retain_graph=True, materialize_grads=True)[0] for part in pulled.unbind(1)]
-    precisions = []
-    for image, mean, tangents in zip(x.split(1), output.detach().split(1), torch.stack(columns, 1), strict=True):
-        rows = model.likelihood.whiten(image, mean, tangents).flatten(1).double()
-        precisions.append(torch.eye(len(rows), dtype=rows.dtype, device=rows.device) + rows @ rows.T)
-    return _root_of_inverse(torch.stack(precisions)).to(z.dtype)
+        tangents = _derivatives(torch.autograd.grad(output, z, u, create_graph=True)[0], u)
+        rows = model.likelihood.whiten(x, output, tangents[:, 0]).detach().flatten(1).double()
+    return _root_of_inverse(torch.eye(len(z), dtype=rows.dtype, device=rows.device) + rows @ rows.T).to(z.dtype)
 
 
-def _approximate(model: LatentVariableModel, x: Tensor, z: Tensor) -> Laplace:
+def _factor_at(model: LatentVariableModel, x: Tensor, z: Tensor) -> Tensor:
+    """L (d, d): L L^T inverts the Hessian of U."""
     with torch.enable_grad():
         z = z.detach().requires_grad_()
-        energy = model.potential(x)(z)
-        (gradient,) = torch.autograd.grad(energy.sum(), z, create_graph=True)
-        rows = [torch.autograd.grad(column.sum(), z, retain_graph=True, materialize_grads=True)[0] for column in gradient.unbind(1)]
-    hessian = torch.stack(rows, 1).double()
-    return Laplace(z.detach(), _root_of_inverse(0.5 * (hessian + hessian.mT)).to(z.dtype), energy.detach())
+        (gradient,) = torch.autograd.grad(model.potential(x)(z[None]).sum(), z, create_graph=True)
+        hessian = _derivatives(gradient, z).double()
+    return _root_of_inverse(0.5 * (hessian + hessian.T)).to(z.dtype)
+
+
+def _derivatives(values: Tensor, at: Tensor) -> Tensor:
+    """The derivative of each of the values (d,), stacked: (d, ...)."""
+    return torch.stack(
+        [
+            torch.autograd.grad(value, at, retain_graph=True, allow_unused=True, materialize_grads=True)[0]
+            for value in values.unbind()
+        ]
+    )
 
 
 def _root_of_inverse(hessian: Tensor) -> Tensor:
-    """L (N, d, d): L L^T inverts the matrices, their eigenvalues raised to 1 at least."""
+    """L (d, d): L L^T inverts a matrix, its eigenvalues raised to 1 at least."""
     if not hessian.isfinite().all():
         raise MedlangevinError("log p(x, z) of an image has no finite curvature; train the model again")
     curvatures, axes = torch.linalg.eigh(hessian)
-    return axes * curvatures.clamp(min=1).rsqrt()[..., None, :]
+    return axes * curvatures.clamp(min=1).rsqrt()

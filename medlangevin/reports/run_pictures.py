@@ -8,6 +8,7 @@ from medlangevin.config import ImagesConfig
 from medlangevin.datasets.crops import CropDataset, choose_splits
 from medlangevin.datasets.datalist import CropIndex, Ear, read_index
 from medlangevin.datasets.images import ModelImages, load_splits, model_images
+from medlangevin.models.laplace import find_mode
 from medlangevin.reports.curves import save_curves
 from medlangevin.reports.image_grid import above_each_other, save_image_grid
 from medlangevin.reports.montage import save_montage
@@ -90,7 +91,7 @@ def _draw_images(run: Run, settings: ImagesConfig, reconstructions: Path, sample
     columns = IMAGE_COLUMNS if count % IMAGE_COLUMNS == 0 else count
     x = images.batch(slice(0, count), generator=noise)
     where = f"{run.name}, epoch {run.state.epoch}"
-    pairs = above_each_other(x, run.model.reconstruct(x, noise), columns)
+    pairs = above_each_other(x, run.model.reconstruct(x, find_mode(run.model, x)), columns)
     title = f"{where}: {split} images and their reconstructions"
     labels = ["image", "reconstruction"] * (count // columns)
     save_image_grid(pairs, reconstructions, columns=columns, title=title, labels=labels)
@@ -100,7 +101,7 @@ def _draw_images(run: Run, settings: ImagesConfig, reconstructions: Path, sample
 
 def _draw_crops(run: Run, reconstructions: Path, samples: Path) -> None:
     ears, x = held_out_ears(read_index(run.config.data.root), RECONSTRUCTIONS, window_hu=run.config.data.window_hu)
-    decoded = run.model.reconstruct(x, generator(run.config.seed, "pictures"))
+    decoded = run.model.reconstruct(x, find_mode(run.model, x))
     pairs = torch.stack([x, decoded], dim=1).flatten(0, 1)[:, 0].numpy()
     labels = [f"{ear.subject} {ear.side} {what}" for ear in ears for what in ("CT", "reconstruction")]
     title = f"{run.name}, epoch {run.state.epoch}: validation ears and their reconstructions"

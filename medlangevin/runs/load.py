@@ -13,13 +13,20 @@ from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import read_json
 
 
-def load_run(run_dir: Path | str, *, checkpoint: CheckpointName = "best", device: torch.device | str = "cpu") -> Run:
+def load_run(
+    run_dir: Path | str,
+    *,
+    checkpoint: CheckpointName = "best",
+    device: torch.device | str = "cpu",
+    refine: bool = True,
+) -> Run:
     """Load a run.
 
     Args:
         run_dir: The folder that ``medlangevin train`` wrote.
         checkpoint: ``best`` or ``last``.
         device: Where the model is put.
+        refine: Whether an ear's latent is found at the ear, or is the encoder's.
 
     Returns:
         The run.
@@ -41,7 +48,7 @@ def load_run(run_dir: Path | str, *, checkpoint: CheckpointName = "best", device
     data = read_json(path)
     image_shape = (1, *read_grid(data, path).shape) if config.images is None else read_shape(data, path)
     model = load_model(config.model, image_shape, folder).to(device)
-    return Run(run_dir, config, model, image_shape, data, load_state(folder))
+    return Run(run_dir, config, model, image_shape, data, load_state(folder), refine)
 
 
 def load_model(config: ModelConfig, image_shape: tuple[int, ...], folder: Path) -> LatentVariableModel:

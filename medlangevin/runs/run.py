@@ -13,6 +13,7 @@ from medlangevin.config import Config
 from medlangevin.datasets.crop_arrays import to_hu, to_unit
 from medlangevin.datasets.datalist import CropIndex, read_index
 from medlangevin.models import LatentVariableModel
+from medlangevin.models.laplace import NormalPosterior, encoder_posterior, find_mode, laplace
 from medlangevin.runs.checkpoint import TrainingState
 from medlangevin.runs.folder import DATA, CropGrid, read_grid
 from medlangevin.runs.randomness import generator
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 PathOrHU = Path | str | NDArray[np.generic]
 
-# Draws of the model's posterior that its mean is taken over.
-MEAN_DRAWS = 64
 # The tolerance of affines of one cohort, mm (datasets.datalist).
 _SAME_GRID_MM = 1e-3
 
@@ -45,6 +44,8 @@ class Run:
         image_shape: (C, *spatial) of what it was trained on.
         data: All of data.json.
         state: Of the checkpoint that ``model`` was loaded from.
+        refine: Whether an ear's latent is found at the ear, by following the gradient of log p(x, z) from the encoder's
+            estimate to the mode, or is the encoder's.
     """
 
     directory: Path
@@ -53,6 +54,7 @@ class Run:
     image_shape: tuple[int, ...]
     data: dict[str, Any]
     state: TrainingState
+    refine: bool = True
 
     @property
     def name(self) -> str:
@@ -203,18 +205,32 @@ class Run:
         return np.stack([self.draw(latent, 1, seed=0, noise=False) for latent in latents])
 
     def encode(self, ear: PathOrHU) -> Tensor:
-        """The mean of the model's posterior of the latent given an ear, over 64 draws; the same at each call.
+        """The latent of an ear: the mode of its posterior, or the encoder's mean without ``refine``.
 
         Args:
             ear: The path of a crop, or its HU.
 
         Returns:
-            (d,).
+            (d,), the same at each call.
         """
-        return posterior_mean(self.model, self.image(ear))
+        x = self.image(ear)
+        return find_mode(self.model, x)[0] if self.refine else self.posterior(x).mean[0]
+
+    def posterior(self, x: Tensor) -> NormalPosterior:
+        """Normal approximations of the posteriors of ears: Laplace's, or the encoder's without ``refine``.
+
+        Args:
+            x: Of ``image``, (n, 1, i, j, k).
+
+        Returns:
+            Their means and the factors of their covariances, the same at each call.
+        """
+        if self.refine:
+            return laplace(self.model, x)
+        return encoder_posterior(self.model, x, generator(0, "posterior mean"))
 
     def posterior_sample(self, ear: PathOrHU, count: int, *, seed: int = 0) -> Tensor:
-        """Draws of the model's posterior given an ear.
+        """Draws of the approximate posterior of the latent given an ear.
 
         Args:
             ear: The path of a crop, or its HU.
@@ -225,12 +241,11 @@ class Run:
             (``count``, d).
         """
         _require_some(count)
-        x = self.image(ear)
-        streams = [generator(seed, "posterior", number) for number in range(1, count + 1)]
-        return torch.cat([self.model.posterior_sample(x, 1, stream)[0] for stream in streams])
+        posterior = self.posterior(self.image(ear))
+        return torch.cat([posterior.sample(generator(seed, "posterior", number)) for number in range(1, count + 1)])
 
     def reconstruct(self, ear: PathOrHU) -> NDArray[np.float32]:
-        """The mean ear at the posterior mean.
+        """The mean ear at the latent of an ear.
 
         Args:
             ear: The path of a crop, or its HU.
@@ -261,19 +276,6 @@ class Run:
         from medlangevin.shape.measure import measure
 
         return measure(hu, self.affine)
-
-
-def posterior_mean(model: LatentVariableModel, x: Tensor) -> Tensor:
-    """The mean of 64 draws of a model's posterior of one image; the same at each call.
-
-    Args:
-        model: The model.
-        x: (1, C, *spatial).
-
-    Returns:
-        (d,).
-    """
-    return model.posterior_sample(x, MEAN_DRAWS, generator(0, "posterior mean")).mean((0, 1))
 
 
 def _require_some(count: int) -> None:

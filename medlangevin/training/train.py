@@ -9,9 +9,12 @@ from lightning_fabric import Fabric
 from medlangevin.config import Config, dump_config, load_config
 from medlangevin.config.load import flat
 from medlangevin.config.run import PLACES
+from medlangevin.datasets.crops import choose_splits
+from medlangevin.inference.reconstruction import held_out_variance_explained
 from medlangevin.runs import folder as layout
 from medlangevin.runs.checkpoint import TrainingState, load_training
 from medlangevin.runs.environment import describe_environment, device_name
+from medlangevin.runs.load import load_run
 from medlangevin.runs.metrics import read_metrics, require_reaching
 from medlangevin.runs.precision import matmul_precision
 from medlangevin.system.distributed import is_first
@@ -26,6 +29,8 @@ from medlangevin.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 
+# Ears that are reconstructed at the end of a training, seconds each.
+_MOST_RECONSTRUCTED = 12
 # A resumed run may change these without becoming another run.
 MAY_CHANGE = {*PLACES, "training.epochs", "training.patience"}
 
@@ -85,6 +90,8 @@ def train(config: Config, *, resume: bool = False) -> Path:
         raise
     say(trainer.usage.describe(fabric.device))
     _say_what_came_out(say, state, config, data)
+    if config.images is None and is_first():
+        _say_what_is_explained(config)
     return run_dir
 
 
@@ -105,6 +112,15 @@ def _say_what_came_out(say: Callable[[str], None], state: TrainingState, config:
         say(f"stopped early after epoch {state.epoch}: no gain for {config.training.patience} epochs")
     elbo = "" if stopping.best_elbo is None else f": validation ELBO {stopping.best_elbo:.1f} nats per {data.noun}"
     say(f"best epoch {stopping.best_epoch} of {state.epoch}{elbo}")
+
+
+def _say_what_is_explained(config: Config) -> None:
+    run = load_run(config.run_dir)
+    splits = choose_splits(run.crops(None))
+    explained = held_out_variance_explained(run, splits, most=_MOST_RECONSTRUCTED)
+    logger.info(
+        f"variance explained of {len(explained)} validation ears: {explained.mean():.2f} (1: all, 0: the mean ear)"
+    )
 
 
 def _require_startable(run_dir: Path, config: Config, *, resume: bool) -> bool:

@@ -230,7 +230,7 @@ class Trainer:
         noise = generator(self.config.seed, "pictures", device=self.fabric.device)
         if self.data.validation is not None:
             x = next(self.data.validation.in_order(IMAGES_PER_PICTURE)).to(self.fabric.device)
-            both = torch.stack([x, model.reconstruct(x, noise)], 1)
+            both = torch.stack([x, model.reconstruct(x)], 1)
             self._curves.draw(epoch, "reconstructions", both.flatten(0, 1))
         self._curves.draw(epoch, "samples", model.sample(IMAGES_PER_PICTURE, noise))
 

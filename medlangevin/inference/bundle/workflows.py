@@ -3,14 +3,13 @@
 from pathlib import Path
 
 import pandas as pd
-import torch
 from torch import Tensor, nn
 
 from medlangevin.inference.bundle.load import MODELS, load_bundle
 from medlangevin.inference.generation import require_ours, write_volumes
 from medlangevin.inference.latents import from_prior
+from medlangevin.models.laplace import find_mode
 from medlangevin.runs.checkpoint import WEIGHTS
-from medlangevin.runs.run import posterior_mean
 from medlangevin.shape.volumes import find_volumes
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import write_text
@@ -48,7 +47,7 @@ def sample(
 
 
 def encode(bundle: Path | str, output_dir: Path | str, *, image: Path | str | None) -> Path:
-    """Write OUTPUT_DIR/latents.tsv: a row for each ear with its posterior mean, z1 to zd.
+    """Write OUTPUT_DIR/latents.tsv: a row for each ear with the mode of its posterior, z1 to zd.
 
     Args:
         bundle: The folder of the bundle.
@@ -78,7 +77,7 @@ def encode(bundle: Path | str, output_dir: Path | str, *, image: Path | str | No
 
 
 class Encoder(nn.Module):
-    """The bundle's network for MONAI: images (n, 1, i, j, k) in [0, 1] to posterior means (n, d)."""
+    """The bundle's network for MONAI: images (n, 1, i, j, k) in [0, 1] to the modes of their posteriors (n, d)."""
 
     def __init__(self, bundle: Path | str) -> None:
         super().__init__()
@@ -93,4 +92,4 @@ class Encoder(nn.Module):
         Returns:
             (n, d).
         """
-        return torch.stack([posterior_mean(self.model, image[None]) for image in x])
+        return find_mode(self.model, x)

@@ -10,7 +10,7 @@ from medlangevin.papers.table.schema import COLUMNS
 
 NOT_MEASURED, NO_SUCH_FIGURE = "not measured", "–"
 # Figures that are kept image by image.
-COMPARED = ("nll", "nll_ais")
+COMPARED = ("nll", "nll_encoder", "nll_ais")
 _MOST_DIGITS = 8
 _NOT_COMPARABLE = (
     "The rows were not all judged on the same images with the same likelihood: they cannot be ranked, and none is bold."

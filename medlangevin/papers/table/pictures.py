@@ -13,6 +13,7 @@ from torch import Tensor
 
 from medlangevin.datasets.crop_arrays import strip
 from medlangevin.datasets.datalist import read_index
+from medlangevin.models.laplace import find_mode
 from medlangevin.papers.table.cells import Cell
 from medlangevin.papers.table.prepare import Table
 from medlangevin.papers.table.records import record_path
@@ -153,7 +154,9 @@ def _show_reconstructions(axes: Axes, run: Run, cell: Cell) -> None:
         x = images.batch(slice(0, min(len(images), count)), generator=noise)
     columns = min(columns, len(x))
     x = x[: len(x) // columns * columns]
-    show_tiles(axes, tile(above_each_other(flat(x), flat(run.model.reconstruct(x, noise)), columns), columns))
+    show_tiles(
+        axes, tile(above_each_other(flat(x), flat(run.model.reconstruct(x, find_mode(run.model, x))), columns), columns)
+    )
     noun = "ears" if cell.config.images is None else "images"
     axes.set_title(f"{split} {noun}, below each row its reconstructions", fontsize=8)
 

@@ -29,11 +29,14 @@ class Column(NamedTuple):
 # What evaluation/images.py measures, and then what the training has on record.
 COLUMNS = {
     "negative_elbo": Column("negative ELBO, nats", "lower"),
-    "nll": Column("NLL by importance sampling, nats", "lower", "importance"),
+    "nll": Column("NLL, nats", "lower", "evidence"),
+    "nll_encoder": Column("NLL by the encoder's samples, nats", "lower", "importance"),
     "nll_ais": Column("decoder NLL by AIS, nats", "lower", "annealing"),
     "negative_elbo_per_dim": Column("negative ELBO, nats per dimension", "lower"),
-    "nll_per_dim": Column("NLL by importance sampling, nats per dimension", "lower", "importance"),
+    "nll_per_dim": Column("NLL, nats per dimension", "lower", "evidence"),
+    "nll_encoder_per_dim": Column("NLL by the encoder's samples, nats per dimension", "lower", "importance"),
     "nll_ais_per_dim": Column("decoder NLL by AIS, nats per dimension", "lower", "annealing"),
+    "effective_sample_size": Column("effective samples of the NLL", needs="evidence"),
     "ais_effective_sample_size": Column("effective chains of AIS", needs="annealing"),
     "ais_acceptance": Column("acceptance of AIS", needs="annealing"),
     "inception_score": Column("Inception Score", "higher", "inception"),
