@@ -99,7 +99,7 @@ def find_mode(model: LatentVariableModel, x: Tensor, start: Tensor | None = None
         MedlangevinError: U has no finite curvature.
     """
     if start is None:
-        start = torch.stack([_lower_start(model, *pair) for pair in _each(x, model.encode(x))])
+        start = torch.stack([_lower_start(model, image) for image in x.split(1)])
     return torch.stack([_descend(model, *pair, steps) for pair in _each(x, start)])
 
 
@@ -109,8 +109,9 @@ def _each(x: Tensor, z: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 @torch.no_grad()
-def _lower_start(model: LatentVariableModel, x: Tensor, z: Tensor) -> Tensor:
-    starts = torch.stack([z, torch.zeros_like(z)])
+def _lower_start(model: LatentVariableModel, x: Tensor) -> Tensor:
+    estimate = model.encode(x)
+    starts = torch.cat([estimate, torch.zeros_like(estimate)])
     return starts[model.potential(repeat_images(x, 2))(starts).argmin()]
 
 

@@ -88,7 +88,7 @@ def test_it_stands_in_a_table(tmp_path: Path, write_images: Callable[..., Path],
             "model": {"latent_dim": 2, "network": {"kind": "mlp", "widths": [3]}},
             "training": {"epochs": 1, "batch_size": 10, "accelerator": "cpu"},
         },
-        "evaluation": {"importance": {"samples": 3}},
+        "evaluation": {"evidence": {"samples": 60, "images": 4}},
         "data_sets": {"dots": {"images": {"set": "dots.npz"}}},
         "rows": {
             "vae": {"label": "VAE", "model": {"kind": "vae"}, "seeds": {"dots": [0]}},
@@ -99,6 +99,7 @@ def test_it_stands_in_a_table(tmp_path: Path, write_images: Callable[..., Path],
     assert run(prepare(tmp_path / "table.yaml", tmp_path / "out", data_root=tmp_path)) == {}
     lines = (tmp_path / "out" / "table.csv").read_text().splitlines()
     assert any("own" in line and "nll" in line for line in lines)
+    assert "not measured" not in (tmp_path / "out" / "table.md").read_text()
 
 
 def test_its_likelihood_is_a_student_t(tmp_path: Path, named: None) -> None:
