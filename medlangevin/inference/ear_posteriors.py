@@ -43,7 +43,7 @@ def ear_posteriors(run: Run, ears: Sequence[Ear], *, label: str = "training ear"
     known = _read(run) if run.refine else {}
     weights = _digest(*run.model.state_dict().values())
     rows: list[Tensor] = []
-    fresh = 0
+    unwritten, keeps = 0, run.refine
     with progress(len(ears), label) as track:
         for number in range(len(ears)):
             x = images[number][None]
@@ -51,10 +51,11 @@ def ear_posteriors(run: Run, ears: Sequence[Ear], *, label: str = "training ear"
             if key not in known:
                 mean, factor = run.posterior(x)
                 known[key] = torch.cat([mean[:, None], factor], 1)[0]
-                fresh += 1
+                unwritten += 1
             rows.append(known[key])
-            if fresh and run.refine and (fresh % _EARS_A_WRITE == 0 or number == len(ears) - 1):
-                _write(run, {key: row for key, row in known.items() if key.startswith(weights)})
+            if keeps and unwritten and (unwritten == _EARS_A_WRITE or number == len(ears) - 1):
+                keeps = _write(run, {key: row for key, row in known.items() if key.startswith(weights)})
+                unwritten = 0
             track.advance(number + 1)
     return NormalPosterior(torch.stack([row[0] for row in rows]), torch.stack([row[1:] for row in rows]))
 
@@ -76,9 +77,12 @@ def _read(run: Run) -> dict[str, Tensor]:
     return {key: row for key, row in found.items() if row.shape == (size + 1, size) and bool(row.isfinite().all())}
 
 
-def _write(run: Run, rows: dict[str, Tensor]) -> None:
+def _write(run: Run, rows: dict[str, Tensor]) -> bool:
+    """Whether they could be kept."""
     try:
         with atomic_path(run.directory / KEPT) as temporary:
             save_file(rows, temporary)
     except MedlangevinError as error:
         logger.info(f"latents are not kept for the next time: {error}")
+        return False
+    return True

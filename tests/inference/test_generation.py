@@ -4,6 +4,7 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -11,12 +12,13 @@ import pytest
 import torch
 
 from medlangevin.inference import latents as sources
+from medlangevin.inference.ear_posteriors import KEPT
 from medlangevin.inference.generation import generate
 from medlangevin.likelihoods import Gaussian
+from medlangevin.models.laplace import find_mode, laplace
 from medlangevin.models.vae import VAE
 from medlangevin.runs.load import load_run
 from medlangevin.runs.randomness import generator
-from medlangevin.runs.run import posterior_mean
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.nifti import write_volume
 
@@ -68,14 +70,12 @@ def test_fitted_latents_have_mean_and_covariance_of_the_training_ears(
 ) -> None:
     """4,000 draws, each mean and covariance within 5 standard errors: false alarm once in 200,000 seeds."""
     loaded = load_run(run)
-    draws = [
-        loaded.model.posterior_sample(loaded.image(ear), 8, generator(0, "aggregate", f"{number:010x}/R"))[:, 0]
-        for number, ear in enumerate(ears[:6])
-    ]
-    training = torch.cat(draws).double()
+    means, factors = (
+        values.double() for values in laplace(loaded.model, torch.cat([loaded.image(ear) for ear in ears[:6]]))
+    )
     latents = sources.fitted(loaded, count=4000, seed=1)
     found = torch.stack([latents.at(number) for number in range(1, 4001)]).double()
-    mean, covariance = training.mean(0), training.T.cov(correction=0)
+    mean, covariance = means.mean(0), means.T.cov(correction=0) + (factors @ factors.mT).mean(0)
     scale = covariance.diag()
     assert ((found.mean(0) - mean).abs() < 5 * (scale / 4000).sqrt()).all()
     error = ((covariance.square() + torch.outer(scale, scale)) / 4000).sqrt()
@@ -83,7 +83,7 @@ def test_fitted_latents_have_mean_and_covariance_of_the_training_ears(
 
     generate(run, tmp_path / "out", count=2, seed=1, fitted=True)
     sidecar = json.loads((tmp_path / "out" / "synthetic-0002_ct.json").read_text())
-    assert sidecar["mode"] == "fitted"
+    assert (sidecar["mode"], sidecar["refined"]) == ("fitted", True)
     np.testing.assert_allclose(sidecar["latent"], latents.at(2), rtol=1e-6)
 
 
@@ -95,12 +95,9 @@ class VoxelEncoder(torch.nn.Module):
         return mean, torch.tensor([0.5, 1.0, 2.0]).expand_as(mean)
 
 
-def test_fitted_latents_spread_as_the_means_and_within_each_ear(
-    run: Path, ears: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_refinement_fitted_latents_spread_as_the_encoder_s(run: Path, ears: list[Path]) -> None:
     """The covariance is that of the ears' means plus that of one ear's posterior, both known; 5 standard errors."""
-    monkeypatch.setattr(sources, "AGGREGATE_DRAWS", 4000)
-    loaded = load_run(run)
+    loaded = load_run(run, refine=False)
     model = VAE(encoder=VoxelEncoder(), decoder=loaded.model.decoder, likelihood=Gaussian(), latent_dim=3)
     means = torch.cat([model.encoder(loaded.image(ear))[0] for ear in ears[:6]]).double()
     between, within = means.T.cov(correction=0), torch.tensor([0.25, 1.0, 4.0], dtype=torch.float64).diag()
@@ -109,8 +106,8 @@ def test_fitted_latents_spread_as_the_means_and_within_each_ear(
 
     latents = sources.fitted(dataclasses.replace(loaded, model=model), count=4000, seed=1)
     found = torch.stack([latents.at(number) for number in range(1, 4001)]).double()
-    # Of 4,000 draws from a Gaussian that was fitted to 24,000.
-    share = 1 / 4000 + 1 / 24_000
+    # Of 4,000 draws from a Gaussian that was fitted to 64 draws of each of six ears.
+    share = 1 / 4000 + 1 / (6 * 64)
     scale = covariance.diag()
     assert ((found.mean(0) - means.mean(0)).abs() < 5 * (scale * share).sqrt()).all()
     error = ((covariance.square() + torch.outer(scale, scale)) * share).sqrt()
@@ -178,11 +175,51 @@ def test_strength_zero_is_the_reconstruction_at_the_mean_and_one_is_a_posterior_
     loaded = load_run(run)
     x = loaded.image(ear)
     at_mean, half, full = (sources.like(loaded, ear, strength=s, count=2, seed=3) for s in (0.0, 0.5, 1.0))
-    mean = posterior_mean(loaded.model, x)
-    torch.testing.assert_close(at_mean.at(1), mean)
-    torch.testing.assert_close(at_mean.at(2), mean)
-    torch.testing.assert_close(full.at(2), loaded.model.posterior_sample(x, 1, generator(3, "posterior", 2))[0, 0])
+    mean = find_mode(loaded.model, x)[0]
+    assert torch.equal(at_mean.at(1), mean)
+    assert torch.equal(at_mean.at(2), mean)
+    torch.testing.assert_close(full.at(2), laplace(loaded.model, x).sample(generator(3, "posterior", 2))[0])
     torch.testing.assert_close(half.at(2), 0.5 * (mean + full.at(2)))
+
+
+def test_draws_like_an_ear_have_the_covariance_of_its_posterior_times_the_strength_squared(
+    run: Path, ear: Path
+) -> None:
+    """4,000 draws; 3 means and 6 covariances within 5 standard errors."""
+    loaded = load_run(run)
+    mean, factor = (values[0].double() for values in laplace(loaded.model, loaded.image(ear)))
+    latents = sources.like(loaded, ear, strength=0.5, count=4000, seed=0)
+    found = torch.stack([latents.at(number) for number in range(1, 4001)]).double()
+    covariance = factor @ factor.T / 4
+    scale = covariance.diag()
+    assert ((found.mean(0) - mean).abs() < 5 * (scale / 4000).sqrt()).all()
+    error = ((covariance.square() + torch.outer(scale, scale)) / 4000).sqrt()
+    assert ((found.T.cov() - covariance).abs() < 5 * error).all()
+
+
+@pytest.mark.parametrize("source", ["like", "between", "fitted", "traverse"])
+def test_without_refinement_the_latents_are_the_encoder_s(
+    run: Path, ears: list[Path], tmp_path: Path, source: str
+) -> None:
+    """The encoder's after three epochs are others; the sidecars say which they are; the run's folder is left alone."""
+    choices: dict[str, dict[str, Any]] = {
+        "like": {"like": ears[0], "count": 1},
+        "between": {"between": (ears[0], ears[1]), "count": 2},
+        "fitted": {"fitted": True, "count": 1},
+        "traverse": {"traverse": (1, 3)},
+    }
+    latents = []
+    (run / KEPT).unlink(missing_ok=True)
+    for refine in (False, True):
+        generate(run, tmp_path / str(refine), refine=refine, **choices[source])
+        sidecar = json.loads((tmp_path / str(refine) / "synthetic-0001_ct.json").read_text())
+        assert sidecar["refined"] is refine
+        latents.append(torch.tensor(sidecar["latent"]))
+        assert (run / KEPT).exists() == (refine and source in ("fitted", "traverse"))
+    assert (latents[0] - latents[1]).norm() > 0.05
+    loaded = load_run(run, refine=False)
+    if source == "between":
+        torch.testing.assert_close(latents[0], loaded.encode(ears[0]))
 
 
 def test_the_path_between_two_ears_keeps_its_ends_and_its_norm() -> None:

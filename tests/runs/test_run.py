@@ -10,6 +10,8 @@ import torch
 
 from medlangevin import MedlangevinError, generate, load_run, measure, read_volume
 from medlangevin.inference import latents as sources
+from medlangevin.models.laplace import find_mode, laplace
+from medlangevin.runs.randomness import generator
 from medlangevin.runs.run import Run
 
 DOCUMENTATION = Path(__file__).resolve().parents[2] / "docs/python.md"
@@ -54,6 +56,36 @@ def test_latents_and_reconstruction_are_those_that_volumes_like_an_ear_have(trai
         expected = trained.model.decode(latent[None])[0, 0].numpy() * 3500 - 1000
     np.testing.assert_allclose(trained.reconstruct(ear), expected, rtol=1e-5, atol=1e-3)
     np.testing.assert_array_equal(trained.decode(torch.stack([latent, latent]))[1], trained.reconstruct(ear))
+
+
+def test_the_latent_of_an_ear_is_found_at_the_ear_or_is_the_encoder_s(run: Path, trained: Run, ear: Path) -> None:
+    x = trained.image(ear)
+    refined, encoded = trained.encode(ear), load_run(run, refine=False).encode(ear)
+    torch.testing.assert_close(refined, find_mode(trained.model, x)[0], rtol=0, atol=0)
+    with torch.no_grad():
+        energies = trained.model.potential(x.expand(2, -1, -1, -1, -1))(torch.stack([refined, encoded]))
+    assert energies[0] < energies[1]
+    # The encoder's: 64 draws, the same at each call, and so are mean and deviations of draws of it; 5 standard errors.
+    plain = load_run(run, refine=False)
+    torch.testing.assert_close(plain.encode(ear), encoded, rtol=0, atol=0)
+    own = plain.model.posterior_sample(x, 4000, generator(1, "test"))[:, 0]
+    assert ((encoded - own.mean(0)).abs() < 5 * own.std(0) / 8).all()
+    drawn = plain.posterior_sample(ear, 400)
+    assert ((drawn.mean(0) - encoded).abs() < 5 * own.std(0) * (1 / 400) ** 0.5 * 1.5).all()
+    assert ((drawn.std(0) / own.std(0) - 1).abs() < 5 * (1 / 128 + 1 / 800) ** 0.5).all()
+
+
+def test_draws_of_an_ear_s_posterior_have_laplace_s_covariance(trained: Run, ear: Path) -> None:
+    """4,000 draws; 3 means and 6 covariances within 5 standard errors. Draw n depends on seed and n alone."""
+    mean, factor = (values[0].double() for values in laplace(trained.model, trained.image(ear)))
+    drawn = trained.posterior_sample(ear, 4000, seed=1)
+    torch.testing.assert_close(trained.posterior_sample(ear, 3, seed=1), drawn[:3], rtol=0, atol=0)
+    assert not torch.equal(trained.posterior_sample(ear, 1, seed=2)[0], drawn[0])
+    drawn, covariance = drawn.double(), factor @ factor.T
+    scale = covariance.diag()
+    assert ((drawn.mean(0) - mean).abs() < 5 * (scale / 4000).sqrt()).all()
+    error = ((covariance.square() + torch.outer(scale, scale)) / 4000).sqrt()
+    assert ((drawn.T.cov() - covariance).abs() < 5 * error).all()
 
 
 def test_an_ear_may_be_given_as_its_hu(trained: Run, ear: Path) -> None:
