@@ -13,6 +13,8 @@ from medlangevin.system.files import read_json
 _COMPARED = {"elbo": "ELBO", "nll": "NLL", "nll_encoder": "NLL of the encoder", "nll_ais": "NLL by AIS"}
 # What has to be equal for two figures to be the same measure.
 _MEASURE = {"elbo": (), "nll": ("samples",), "nll_encoder": ("samples",), "nll_ais": ("temperatures", "chains")}
+# What stands beside a figure: an nll without it is of a version that called the encoder's figure so.
+_BESIDE = {"nll": "effective_sample_size"}
 
 
 def paired_differences(result: dict[str, Any], other: dict[str, Any]) -> dict[str, Figure]:
@@ -24,8 +26,8 @@ def paired_differences(result: dict[str, Any], other: dict[str, Any]) -> dict[st
 
     Returns:
         Of each figure that both measured in the same way, the mean over people of the mean over a person's ears, those
-        left out that either did not measure. The
-        standard error is over people, as a person's two ears are not two samples.
+        left out that either did not measure. The standard error is over people, as a person's two ears are not two
+        samples.
 
     Raises:
         MedlangevinError: The two are not of the same ears, or not of ears at all.
@@ -38,7 +40,10 @@ def paired_differences(result: dict[str, Any], other: dict[str, Any]) -> dict[st
         )
     differences: dict[str, Figure] = {}
     for name in _COMPARED:
-        if name not in result or name not in other or any(result.get(key) != other.get(key) for key in _MEASURE[name]):
+        needed = {name, _BESIDE.get(name, name)}
+        if not needed <= result.keys() & other.keys() or any(
+            result.get(key) != other.get(key) for key in _MEASURE[name]
+        ):
             continue
         people: dict[str, list[float]] = defaultdict(list)
         for (subject, side), row in ours.items():

@@ -51,8 +51,8 @@ def evaluate_crops(
 
     Returns:
         Each with mean and standard error over ears: ``elbo``; ``nll`` of the decoder, where enough samples were there
-        to measure it, and its ``effective_sample_size``; ``nll_encoder``; the NLLs once more ``..._per_dim``, divided by
-        the voxels; ``variance_explained`` by reconstructions at the mode and ``variance_explained_encoder`` by the
+        to measure it, and its ``effective_sample_size``; ``nll_encoder``; the NLLs once more ``..._per_dim``, divided
+        by the voxels; ``variance_explained`` by reconstructions at the mode and ``variance_explained_encoder`` by the
         encoder's, unless the data have no training ears to compare with. With ``annealing``, ``nll_ais`` with
         ``ais_effective_sample_size`` and ``ais_acceptance``. In ``ears`` a row an ear.
 

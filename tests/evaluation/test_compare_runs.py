@@ -12,7 +12,7 @@ from medlangevin.system.errors import MedlangevinError
 
 def result(run: str, elbos: dict[str, float], **other: Any) -> dict[str, Any]:
     ears = [{"subject": name[:-1], "side": name[-1], "elbo": elbo, "nll": -elbo} for name, elbo in elbos.items()]
-    return {"run": run, "samples": 50, "elbo": {}, "nll": {}, "ears": ears, **other}
+    return {"run": run, "samples": 50, "elbo": {}, "nll": {}, "effective_sample_size": {}, "ears": ears, **other}
 
 
 @pytest.mark.claim("paired-runs")
@@ -33,6 +33,29 @@ def test_figures_measured_in_another_way_are_not_compared() -> None:
     assert set(paired_differences(ours, result("theirs", {"aL": 2.0}, samples=5))) == {"elbo"}
     assert paired_differences(ours, result("theirs", {"aL": 2.0}))["elbo"] == (-1.0, None, 1, None)
     assert "no figure was measured in the same way" in format_differences({}, "theirs")
+
+
+def test_ears_that_either_did_not_measure_are_left_out(tmp_path: Path) -> None:
+    """Of three people the NLLs of two ears of b and of the left one of a: minus 2 in a's right ear, minus 7 in c's."""
+    ours = result("ours", {"aL": 102.0, "aR": 202.0, "bL": 307.0, "cR": 57.0})
+    theirs = result("theirs", {"aL": 100.0, "aR": 200.0, "bL": 300.0, "cR": 50.0})
+    ours["ears"][0]["nll"] = theirs["ears"][2]["nll"] = None
+    differences = paired_differences(ours, theirs)
+    assert differences["elbo"].count == 3
+    assert differences["nll"][:3] == pytest.approx((-4.5, 2.5, 2))
+    for row in ours["ears"]:
+        row["nll"] = None
+    assert set(paired_differences(ours, theirs)) == {"elbo"}
+    (tmp_path / "evaluation.json").write_text(json.dumps({"test": ours}))
+    assert read_evaluation(tmp_path, "test") == ours
+
+
+def test_what_former_versions_called_nll_is_not_compared() -> None:
+    """It was by the encoder's samples, and nothing stood beside it."""
+    former = result("former", {"aL": 2.0})
+    del former["effective_sample_size"]
+    assert set(paired_differences(result("ours", {"aL": 1.0}), former)) == {"elbo"}
+    assert set(paired_differences(former, result("ours", {"aL": 1.0}))) == {"elbo"}
 
 
 def test_other_ears_are_refused(tmp_path: Path) -> None:

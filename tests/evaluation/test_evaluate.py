@@ -11,9 +11,12 @@ import torch
 
 from medlangevin.datasets.crops import CropDataset, choose_splits
 from medlangevin.datasets.datalist import read_index
+from medlangevin.evaluation import crops
 from medlangevin.evaluation.decoder_likelihood import DecoderLikelihood
 from medlangevin.evaluation.evaluate import evaluate, evaluate_crops, format_result
+from medlangevin.evaluation.evidence import Evidence
 from medlangevin.evaluation.figure import figure_of
+from medlangevin.models.laplace import NormalPosterior
 from medlangevin.runs.load import load_run
 from medlangevin.runs.metrics import read_metrics
 from medlangevin.system.errors import MedlangevinError
@@ -34,11 +37,12 @@ def test_validation_elbo_agrees_with_the_one_seen_in_training(run: Path) -> None
     # One draw of an ear's ELBO has a standard deviation of 1.2 nats. Two ears, 1 draw against 10: standard error 0.9
     # of the difference; 5 of them, a false alarm in 2 million.
     assert result["elbo"]["mean"] == pytest.approx(best, abs=4.5)
-    # log p(x) lies 1.9 to 2.5 nats above these ears' ELBOs; mean of 10 draws: standard error 0.4.
+    # The encoder's samples lie 1.9 to 2.5 nats above these ears' ELBOs; mean of 10 draws: standard error 0.4.
     for ear in result["ears"]:
-        assert 0 < -ear["nll"] - ear["elbo"] < 5
-    assert result["nll_per_voxel"]["mean"] == pytest.approx(result["nll"]["mean"] / 240)
-    assert result["nll"]["mean"] == pytest.approx(sum(ear["nll"] for ear in result["ears"]) / 2)
+        assert 0 < -ear["nll_encoder"] - ear["elbo"] < 5
+    for name in ("nll", "nll_encoder"):
+        assert result[f"{name}_per_dim"]["mean"] == pytest.approx(result[name]["mean"] / 240)
+        assert result[name]["mean"] == pytest.approx(sum(ear[name] for ear in result["ears"]) / 2)
 
 
 def test_results_are_kept_by_split_and_reproducible(run: Path) -> None:
@@ -48,7 +52,10 @@ def test_results_are_kept_by_split_and_reproducible(run: Path) -> None:
     assert stored["validation"] == json.loads(json.dumps(first))
     assert len(stored["training"]["ears"]) == 6
     assert evaluate(run, split="validation", samples=3, seed=1) == first
-    assert evaluate(run, split="validation", samples=3, seed=2)["nll"] != first["nll"]
+    other = evaluate(run, split="validation", samples=3, seed=2)
+    assert other["nll"] != first["nll"]
+    assert other["nll_encoder"] != first["nll_encoder"]
+    assert other["variance_explained"] == first["variance_explained"]  # nothing is drawn
 
 
 def test_an_ear_s_numbers_do_not_depend_on_the_others(run: Path, tmp_path: Path) -> None:
@@ -64,7 +71,7 @@ def test_an_ear_s_numbers_do_not_depend_on_the_others(run: Path, tmp_path: Path)
 
 
 def test_an_ear_s_noise_is_its_own(run: Path, tmp_path: Path) -> None:
-    """Both ears of two people, all four the same crop: what differs is the noise of the bound and of both NLLs."""
+    """Both ears of two people, all four the same crop: what differs is the noise of the bound and of all NLLs."""
     root = run.parents[1]
     listing = json.loads((root / "dataset.json").read_text())
     crop = {"image": str(root / listing["validation"][0]["image"]), "split": "validation"}
@@ -73,16 +80,25 @@ def test_an_ear_s_noise_is_its_own(run: Path, tmp_path: Path) -> None:
     (tmp_path / "dataset.json").write_text(json.dumps({"training": training, "validation": same, "test": []}))
     options: dict[str, Any] = {"decoder_likelihood": True, "temperatures": 4, "chains": 2}
     ears = evaluate(run, split="validation", samples=3, data_root=tmp_path, **options)["ears"]
-    for name in ("elbo", "nll", "nll_ais"):
+    for name in ("elbo", "nll", "nll_encoder", "nll_ais"):
         assert len({ear[name] for ear in ears}) == 4
+    assert len({ear["variance_explained"] for ear in ears}) == 1
 
 
 def test_table_shows_mean_error_and_number(run: Path) -> None:
     result = evaluate(run, split="validation", samples=3)
     table = format_result(result)
     assert f"{result['elbo']['mean']:,.1f}" in table
-    assert f"+- {result['nll']['standard_error']:.1f}" in table
-    assert "n = 2" in table
+    error = result["nll"]["standard_error"]
+    for line in (
+        f"NLL, nats per ear (3 samples) {result['nll']['mean']:>19,.1f} +- {error:.1f}  n = 2",
+        f"effective samples {result['effective_sample_size']['mean']:>29,.1f}",
+        f"NLL by the encoder's samples {result['nll_encoder']['mean']:>20,.1f}",
+        f"per voxel {result['nll_encoder_per_dim']['mean']:>37,.5f}",
+        f"variance explained {result['variance_explained']['mean']:>30.3f}",
+        f"by the encoder's latent {result['variance_explained_encoder']['mean']:>23.3f}",
+    ):
+        assert line in table
 
 
 def test_empty_test_split_damaged_results_and_bad_samples(run: Path) -> None:
@@ -113,7 +129,8 @@ def test_people_seen_in_training_are_no_test(run: Path, tmp_path: Path) -> None:
 def test_the_decoder_s_likelihood_is_added_on_request(run: Path) -> None:
     result = evaluate(run, split="validation", samples=200, decoder_likelihood=True, temperatures=60, chains=8)
     # The posteriors are so wide that 20,000 draws of the prior give log p(x) to 0.03 nats; 8 annealed chains have a
-    # standard error of 0.2. The encoder's importance samples are 4 nats short, after 3 epochs and for any number.
+    # standard error of 0.2, and 200 samples about the mode one of 0.05. The encoder's importance samples are 4 nats
+    # short, after 3 epochs and for any number.
     loaded = load_run(run)
     index = read_index(run.parents[1])
     ears = choose_splits(index).validation
@@ -123,8 +140,10 @@ def test_the_decoder_s_likelihood_is_added_on_request(run: Path) -> None:
         with torch.no_grad():
             x = data[position][None].expand(20_000, -1, -1, -1, -1)
             log_likelihoods = loaded.model.likelihood.log_prob(x, loaded.model.decoder(z))
-        assert -ear["nll_ais"] == pytest.approx(log_likelihoods.logsumexp(0).item() - math.log(20_000), abs=1)
-        assert ear["nll_ais"] < ear["nll"] - 1
+        exact = log_likelihoods.logsumexp(0).item() - math.log(20_000)
+        assert -ear["nll_ais"] == pytest.approx(exact, abs=1)
+        assert -ear["nll"] == pytest.approx(exact, abs=0.4)
+        assert ear["nll_ais"] < ear["nll_encoder"] - 1
         assert 1 <= ear["ais_effective_sample_size"] <= 8
         assert 0.4 < ear["ais_acceptance"] < 0.9
     assert result["nll_ais"]["mean"] == pytest.approx(sum(ear["nll_ais"] for ear in result["ears"]) / 2)
@@ -151,8 +170,19 @@ def test_ears_are_taken_to_the_model_s_device(run: Path, monkeypatch: pytest.Mon
         seen.append(x.device.type)
         return torch.zeros(len(x))
 
+    def answer_twice(model: object, x: torch.Tensor, *rest: object, **options: object) -> Any:
+        answer(x)
+        ones = torch.ones(len(x))
+        return NormalPosterior(ones, ones) if not options else Evidence(ones, 100 * ones)
+
     monkeypatch.setattr(model, "elbo", answer)
     monkeypatch.setattr(model, "log_likelihood", answer)
+    for name in ("laplace", "evidence"):
+        monkeypatch.setattr(crops, name, answer_twice)
+    monkeypatch.setattr(model, "encode", answer)
+    monkeypatch.setattr(model, "reconstruct", lambda x, z: x)
+    monkeypatch.setattr(crops, "variance_explained", lambda x, decoded, mean: answer(mean[None]))
+    monkeypatch.setattr(crops, "_key", lambda *_: "")
     estimate = DecoderLikelihood(torch.zeros(1), torch.zeros(1), torch.zeros(1), num_gradients=0)
 
     def anneal(model: object, x: torch.Tensor, *rest: object, **options: object) -> DecoderLikelihood:
@@ -161,7 +191,8 @@ def test_ears_are_taken_to_the_model_s_device(run: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr("medlangevin.evaluation.decoder_likelihood.decoder_log_likelihood", anneal)
     evaluate_crops(loaded, split="validation", samples=3, seed=0, data_root=None, annealing=ANNEALING)
-    assert seen == ["meta"] * 6
+    # Of each of two ears: the bound, the posterior, the evidence, the encoder, two means, its samples; and annealing.
+    assert seen == ["meta"] * 16
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -172,5 +203,5 @@ def test_figures_on_a_gpu_are_those_on_a_cpu(run: Path) -> None:
         )
         for device in ("cpu", "cuda")
     )
-    for name in ("elbo", "nll", "nll_ais"):
+    for name in ("elbo", "nll", "nll_encoder", "nll_ais"):
         assert gpu[name]["mean"] == pytest.approx(cpu[name]["mean"], abs=0.5)

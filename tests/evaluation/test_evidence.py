@@ -37,11 +37,12 @@ def errors_of(estimate: Evidence, truth: Tensor) -> Tensor:
 def linear(size: int, outputs: int, *, images: int) -> tuple[LatentVariableModel, Tensor, Tensor]:
     """x = W z + 0.3 noise, images of it, and their exact log p(x)."""
     generator = torch.Generator().manual_seed(0)
-    decoder = nn.Sequential(nn.Linear(size, outputs, bias=False, dtype=torch.float64), nn.Unflatten(1, (1, outputs)))
-    decoder[0].weight.data = torch.randn(outputs, size, generator=generator, dtype=torch.float64)
+    first = nn.Linear(size, outputs, bias=False, dtype=torch.float64)
+    decoder = nn.Sequential(first, nn.Unflatten(1, (1, outputs)))
+    first.weight.data = torch.randn(outputs, size, generator=generator, dtype=torch.float64)
     likelihood = Gaussian(0.3).double()
     likelihood.log_scale.data.fill_(math.log(0.3))
-    weight = decoder[0].weight.detach()
+    weight = first.weight.detach()
     covariance = weight @ weight.T + 0.09 * torch.eye(outputs, dtype=torch.float64)
     law = torch.distributions.MultivariateNormal(torch.zeros(outputs, dtype=torch.float64), covariance)
     x = torch.randn(images, outputs, generator=generator, dtype=torch.float64) @ law.scale_tril.T
@@ -118,6 +119,6 @@ def test_nonsense_is_refused():
     model, x, _ = linear(3, 8, images=1)
     with pytest.raises(MedlangevinError, match="0 samples"):
         evidence(model, x, samples=0)
-    model.decoder[0].weight.data.fill_(torch.nan)
+    next(model.decoder.parameters()).data.fill_(torch.nan)
     with pytest.raises(MedlangevinError, match="no finite curvature"):
         evidence(model, x)
