@@ -15,7 +15,7 @@ from medlangevin.reports.viewer import Direction, Volume, inline, viewer_data
 from medlangevin.runs.load import load_run
 from medlangevin.runs.run import Run
 from medlangevin.system.errors import MedlangevinError
-from medlangevin.system.files import read_json, write_text
+from medlangevin.system.files import read_json, require_folder, write_text
 from medlangevin.system.pages import page_template
 
 REAL_EARS, SYNTHETIC_EARS = 6, 8
@@ -52,6 +52,7 @@ def write_report(
     out = Path(out)
     if out.is_dir():
         raise MedlangevinError(f"{out} is a folder; give --out the name of a file, such as report.html")
+    require_folder(out.parent)
     run = load_run(run_dir)
     run.crop_grid()  # refuses a run of images
     folder = None if synthetic is None else Path(synthetic)

@@ -60,16 +60,19 @@ def foreign_files(folder: Path, ours: set[str]) -> set[str]:
 
 
 def require_folder(out: Path) -> None:
-    """Refuse a place for output that is a file.
+    """Refuse a place for output that is a file, or lies below one.
 
     Args:
         out: What is a folder already, or is to become one.
 
     Raises:
-        MedlangevinError: It is a file.
+        MedlangevinError: It is a file, or lies below one; the error names the file.
     """
-    if out.exists() and not out.is_dir():
-        raise MedlangevinError(f"{out} is a file; choose a folder with --out")
+    for place in (out, *out.parents):
+        if place.exists():
+            if not place.is_dir():
+                raise MedlangevinError(f"{place} is a file; choose a folder with --out")
+            return
 
 
 def make_folder(out: Path) -> None:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from medlangevin.config import Config, load_config
+from medlangevin.datasets.datalist import read_index
 from medlangevin.likelihoods import Bernoulli
 from medlangevin.models import LatentVariableModel, Loss
 from medlangevin.runs.load import load_run
@@ -66,6 +67,8 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[LatentVariableModel], None
 
     def replace(model: LatentVariableModel) -> None:
         monkeypatch.setattr("medlangevin.training.learner.build", lambda *_, **__: model)
+        # The configuration would not load it.
+        monkeypatch.setattr("medlangevin.training.train._say_what_is_explained", lambda _: None)
 
     return replace
 
@@ -89,6 +92,30 @@ def test_run_folder_holds_what_it_should(make_config: MakeConfig, cohort: Path) 
     np.testing.assert_allclose(loaded.crop_grid().affine, data["affine"])
     assert loaded.crop_grid().shape == (8, 6, 5)
     assert str(cohort) not in (run / "environment.json").read_text()
+
+
+def test_a_training_ends_with_what_reconstructions_explain(
+    make_config: MakeConfig, cohort: Path, logged: Callable[[], str]
+) -> None:
+    run = load_run(train(make_config(epochs=2)))
+    last = logged().splitlines()[-1]
+    index = read_index(cohort)
+    mean = torch.cat([run.image(ear.image) for ear in index.training]).mean(0)
+    shares = []
+    for ear in index.validation:
+        x = run.image(ear.image)
+        decoded = run.model.decode(run.encode(ear.image)[None])
+        shares.append(1 - ((x - decoded).square().sum() / (x - mean).square().sum()).item())
+    share = sum(shares) / 2
+    assert last == f"variance explained of 2 validation ears: {share:.2f} (1: all, 0: the mean ear)"
+
+
+def test_few_ears_are_reconstructed_at_the_end(
+    make_config: MakeConfig, logged: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("medlangevin.training.train._MOST_RECONSTRUCTED", 1)
+    train(make_config(epochs=1))
+    assert "variance explained of 1 validation ear: " in logged()
 
 
 def test_loaded_best_model_has_the_elbo_that_metrics_say(make_config: MakeConfig) -> None:
