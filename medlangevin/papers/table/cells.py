@@ -139,7 +139,7 @@ def _unmeasurable(config: Config, evaluation: ImageEvaluation) -> str | None:
     if config.images is None:
         if evaluation.inception is not None:
             return "evaluation.inception is for digits, not for crops of ears; leave it out"
-        for name in ("importance", "annealing"):
+        for name in ("evidence", "importance", "annealing"):
             section = getattr(evaluation, name)
             if section is not None and "images" in section.model_fields_set:
                 return f"evaluation.{name}.images has no effect on ears, as all are measured"

@@ -15,6 +15,9 @@ _MOST_DIGITS = 8
 _NOT_COMPARABLE = (
     "The rows were not all judged on the same images with the same likelihood: they cannot be ranked, and none is bold."
 )
+_PARTLY = (
+    "the mean over the images that could be measured, which are others for every model. It does not rank the models."
+)
 _ARROWS = {"lower": " ↓", "higher": " ↑", None: ""}
 _LEGEND = (
     "± is the standard deviation over seeds (sd); of a single seed it is the standard error over images or ears (se), "
@@ -70,7 +73,9 @@ def _with_error(mean: float, error: float, sign: str = "") -> str:
 def _data_set(results: Results, data_set: str) -> str:
     rows, is_measured = results.config.rows, any(cell.data_set == data_set for cell in results.cells)
     comparable = results.are_comparable(data_set)
-    header, columns, counted = ["model"], [[_escape(row.label) for row in rows.values()]], []
+    header, columns = ["model"], [[_escape(row.label) for row in rows.values()]]
+    counted: list[str] = []
+    partly: list[str] = []
     for figure in results.config.figures:
         published = [row.published.get(data_set, {}).get(figure) for row in rows.values()]
         is_published = any(value is not None for value in published)
@@ -79,8 +84,10 @@ def _data_set(results: Results, data_set: str) -> str:
         entries = {row: results.entries[key] for row in rows if (key := (data_set, row, figure)) in results.entries}
         style = COLUMNS[figure]
         header.append(style.label + _ARROWS[style.better])
-        best = best_row(entries, better=style.better) if comparable else None
-        columns.append([_value(results, row, data_set, entries.get(row), row == best) for row in rows])
+        of_all_images = results.is_of_all_images(data_set, figure)
+        best = best_row(entries, better=style.better) if comparable and of_all_images else None
+        partly += [] if of_all_images else [style.label]
+        columns.append([_value(results, (row, data_set, figure), entries.get(row), row == best) for row in rows])
         if is_published:
             header.append(f"{style.label}, published")
             columns.append(["" if value is None else f"{value:.6g}" for value in published])
@@ -90,6 +97,7 @@ def _data_set(results: Results, data_set: str) -> str:
             counted.append(f"{style.label} {low:,}" if low == high else f"{style.label} {low:,} to {high:,}")
     parts = [f"## {data_set}", _grid(header, zip(*columns, strict=True))]
     parts += [f"Images: {'; '.join(counted)}."] if counted else []
+    parts += [f"{' and '.join(partly)}: {_PARTLY}"] if partly else []
     parts += [] if comparable else [_NOT_COMPARABLE]
     return "\n\n".join(parts + [text for name in COMPARED if (text := _comparison(results, data_set, name))])
 
@@ -121,12 +129,14 @@ def _difference(figure: Figure | None) -> str:
     return _with_error(figure.mean, figure.standard_error, "+") if figure.standard_error else f"{figure.mean:+.4g}"
 
 
-def _value(results: Results, row: str, data_set: str, entry: Entry | None, is_best: bool) -> str:
+def _value(results: Results, place: tuple[str, str, str], entry: Entry | None, is_best: bool) -> str:
+    """What stands at a row, data set and figure."""
+    row, data_set, figure = place
     cells = {cell.id for cell in results.cells_of(row, data_set)}
     if entry is not None:
         text = format_entry(entry, planned=len(cells))
         return f"**{text}**" if is_best else text
-    if cells & results.records.keys():
+    if any(results.records[cell].measured(figure) for cell in cells & results.records.keys()):
         return NO_SUCH_FIGURE
     return "failed" if cells & results.failures.keys() else NOT_MEASURED
 
@@ -154,8 +164,10 @@ def _provenance(results: Results) -> str:
 
 def _method(evaluation: ImageEvaluation) -> str:
     said = [f"Measured on the {evaluation.split} images, the ELBO with {_counted(evaluation.elbo_draws, 'draw')} each"]
+    if evaluation.evidence is not None:
+        said.append(f"NLL by {_counted(evaluation.evidence.samples, 'sample')} about the mode of each posterior")
     if evaluation.importance is not None:
-        said.append(f"NLL by {_counted(evaluation.importance.samples, 'importance sample')}")
+        said.append(f"NLL by {_counted(evaluation.importance.samples, 'sample')} of the encoder")
     if evaluation.annealing is not None:
         chains, temperatures = evaluation.annealing.chains, evaluation.annealing.temperatures
         said.append(f"AIS with {_counted(chains, 'chain')} over {_counted(temperatures, 'temperature')}")

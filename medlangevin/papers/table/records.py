@@ -14,6 +14,7 @@ from medlangevin.config.run import PLACES
 from medlangevin.evaluation.figure import Figure
 from medlangevin.papers.table.cells import Cell, cell_id
 from medlangevin.papers.table.folder import CELLS, FAILURES
+from medlangevin.papers.table.schema import COLUMNS
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import read_json, write_json
 
@@ -80,14 +81,45 @@ class Record(Section):
                     raise ValueError(f"configuration.{place} is not a section of keys")
         return self
 
-    def judged_on(self) -> tuple[Any, ...]:
-        """What has to be equal for two records to be compared.
+    def measured(self, figure: str) -> bool:
+        """Tell whether a figure was measured, so that the model has none where the record has none.
+
+        Args:
+            figure: Its name.
 
         Returns:
-            The images, as the models saw them, and the measure.
+            Whether the evaluation had the section that the figure needs.
+        """
+        section = _section_of(figure)
+        return section is None or self.evaluation.get(section) is not None
+
+    def judged_on(self, figure: str) -> tuple[Any, ...]:
+        """What has to be equal for a figure of two records to be compared.
+
+        Args:
+            figure: Its name.
+
+        Returns:
+            The images, as the models saw them, and how the figure is measured.
         """
         images, model = self.configuration.get("images", {}), self.configuration.get("model", {})
-        return self.images_sha256, images.get("binarization"), model.get("likelihood", {}).get("kind"), self.evaluation
+        measure = self.evaluation.get("split"), self.evaluation.get(_section_of(figure) or "elbo_draws")
+        return self.images_sha256, images.get("binarization"), model.get("likelihood", {}).get("kind"), *measure
+
+    def unknown_sections(self, evaluation: ImageEvaluation) -> tuple[str, ...]:
+        """The sections of an evaluation that did not exist yet when the record was made.
+
+        Args:
+            evaluation: How the table measures now.
+
+        Returns:
+            Their names.
+        """
+        return tuple(name for name, value in evaluation if isinstance(value, Section) and name not in self.evaluation)
+
+
+def _section_of(figure: str) -> str | None:
+    return COLUMNS[figure].needs if figure in COLUMNS else None
 
 
 def new_record(cell: Cell, evaluation: ImageEvaluation, figures: dict[str, Figure], **known: Any) -> Record:
@@ -189,7 +221,8 @@ def read_records(out: Path, cells: tuple[Cell, ...]) -> dict[str, Record]:
 def require_same(record: Record, cell: Cell, evaluation: ImageEvaluation, path: Path) -> None:
     """Check that a record was measured with the configuration that its cell has now.
 
-    The record is read with the present schema, so that a setting that is new since then has its default.
+    The record is read with the present schema, so that a setting that is new since then has its default. A section of
+    the evaluation that is new since then adds figures, which the record lacks, and changes none that it has.
 
     Args:
         record: The record.
@@ -202,8 +235,9 @@ def require_same(record: Record, cell: Cell, evaluation: ImageEvaluation, path: 
     """
     configuration = parse_config({**record.configuration, "output_dir": "runs"}, source=f"{path}, configuration")
     measured = check(ImageEvaluation, record.evaluation, source=f"{path}, evaluation")
+    wanted = evaluation.model_copy(update=dict.fromkeys(record.unknown_sections(evaluation)))
     before = described(configuration) | {"evaluation": measured.model_dump(mode="json")}
-    difference = first_difference(before, described(cell.config) | {"evaluation": evaluation.model_dump(mode="json")})
+    difference = first_difference(before, described(cell.config) | {"evaluation": wanted.model_dump(mode="json")})
     if difference is not None:
         raise MedlangevinError(
             f"{path} was measured with {difference}; set it back, choose another --out, or move the "

@@ -15,6 +15,8 @@ from medlangevin.papers.table.cells import Cell
 from medlangevin.papers.table.records import Record
 from medlangevin.papers.table.schema import TableConfig
 
+# The evidence, which is not measured where too few samples are effective.
+_OF_MEASURED_IMAGES = ("nll", "nll_per_dim")
 _OF_RECORD = ["epochs", "device", "torch", "date", "command"]
 _CSV = ["row", "label", "data_set", "seed", "figure", "mean", "standard_error", "count", "published", *_OF_RECORD]
 _WHOLE, _REAL = ("seed", "count", "epochs"), ("mean", "standard_error", "published")
@@ -82,7 +84,7 @@ class Results:
             measured = [
                 head
                 | {field: getattr(record, field) for field in ("seed", *_OF_RECORD)}
-                | {"judged_on": record.judged_on(), "figure": figure, "published": published.get(figure)}
+                | {"judged_on": record.judged_on(figure), "figure": figure, "published": published.get(figure)}
                 | dict(values)
                 for record in (self.records[cell.id] for cell in cells if cell.id in self.records)
                 for figure, values in record.figures.items()
@@ -117,10 +119,28 @@ class Results:
             data_set: The name of the data set.
 
         Returns:
-            Whether all measured rows were judged on the same images in the same way.
+            Whether each figure of all measured rows was judged on the same images in the same way.
         """
-        judged = self.figures.loc[self.figures["data_set"] == data_set, "judged_on"].dropna().tolist()
-        return all(one == judged[0] for one in judged)
+        lines = self.figures[(self.figures["data_set"] == data_set) & self.figures["judged_on"].notna()]
+        judged: dict[str, list[Any]] = {}
+        for figure, measure in zip(lines["figure"], lines["judged_on"], strict=True):
+            judged.setdefault(figure, []).append(measure)
+        return all(one == measures[0] for measures in judged.values() for one in measures)
+
+    def is_of_all_images(self, data_set: str, figure: str) -> bool:
+        """Tell whether a figure is the mean over the same images for all models.
+
+        Args:
+            data_set: The name of the data set.
+            figure: The name of the figure.
+
+        Returns:
+            Whether no measured row left images out as not measured, which are others for every model.
+        """
+        if figure not in _OF_MEASURED_IMAGES:
+            return True
+        lines = self.figures[(self.figures["data_set"] == data_set) & (self.figures["figure"] == "nll")]
+        return bool(lines.loc[lines["mean"].notna(), "values"].notna().all())
 
     def difference(self, row: str, control: str, data_set: str, figure: str) -> Figure | None:
         """Tell how far two models lie apart on the same images: images differ by far more than models do, so in pairs.

@@ -10,7 +10,14 @@ from medlangevin.papers.table.cells import Cell
 from medlangevin.papers.table.markdown import markdown
 from medlangevin.papers.table.measure import measure, now
 from medlangevin.papers.table.prepare import Table, require_same_settings
-from medlangevin.papers.table.records import failure_path, read_failures, read_records, record_path, write_record
+from medlangevin.papers.table.records import (
+    failure_path,
+    read_failures,
+    read_record,
+    read_records,
+    record_path,
+    write_record,
+)
 from medlangevin.papers.table.results import Results
 from medlangevin.system.errors import MedlangevinError, PartialFailureError
 from medlangevin.system.files import write_json, write_text
@@ -92,7 +99,7 @@ def _measure_once(cell: Cell, table: Table) -> str | None:
     with folder.cell_lock(out, cell.id):
         if record_path(out, cell.id).is_file():
             require_same_settings(cell, table)
-            logger.info("measured already")
+            logger.info(_measured_already(record_path(out, cell.id), table))
             return None
         try:
             write_record(out, measure(cell, evaluation, out=out, command=f"{table.command} --only {cell.id}"))
@@ -102,6 +109,14 @@ def _measure_once(cell: Cell, table: Table) -> str | None:
         failure.unlink(missing_ok=True)
     write_table(table)
     return None
+
+
+def _measured_already(path: Path, table: Table) -> str:
+    unknown = read_record(path).unknown_sections(table.config.evaluation)
+    if not unknown:
+        return "measured already"
+    sections = " and ".join(f"evaluation.{name}" for name in unknown)
+    return f"measured already, without {sections}, which is newer; move {path} away to measure the cell again"
 
 
 def _require_data(table: Table) -> None:

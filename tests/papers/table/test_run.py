@@ -100,6 +100,8 @@ def test_a_measured_cell_with_another_configuration_is_refused_before_anything_i
     refused("was measured with evaluation.elbo_draws = 1, the table has 3; .* move the file away to measure")
     definition["evaluation"] = {"importance": {"samples": 2, "images": 2}}
     refused("evaluation.importance")
+    definition["evaluation"] = {"evidence": {"samples": 2}}
+    refused("evaluation.evidence")
     del definition["evaluation"]
     definition["rows"]["vae"]["data_sets"] = {"dots": {"model": {"likelihood": {"kind": "gaussian"}}}}
     refused("model.likelihood.kind = discretized_logistic, the table has gaussian")
@@ -109,6 +111,46 @@ def test_a_measured_cell_with_another_configuration_is_refused_before_anything_i
     definition["base"]["images"]["root"] = "elsewhere"
     definition["rows"]["vae"]["seeds"]["dots"] = [0, 1, 2]
     assert states(prepared(definition))[0] == ("vae-dots-seed0", "measured")
+
+
+def test_a_cell_from_before_there_was_the_evidence_is_kept_and_shown_without_it(
+    prepared: Prepare,
+    definition: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    logged: Callable[[], str],
+) -> None:
+    """Its record has no key of that name. What is measured now stands beside it, and the two are ranked."""
+    run(prepared(definition, "vae-dots-seed0"))
+    path = record_path(tmp_path / "out", "vae-dots-seed0")
+    record = json.loads(path.read_text())
+    assert record["evaluation"].pop("evidence") is None
+    path.write_text(json.dumps(record))
+    definition["evaluation"] = {"evidence": {"samples": 30, "images": 3}}
+    definition["figures"] = ["negative_elbo", "nll"]
+    trained = counting(monkeypatch)
+    table = prepared(definition)
+    assert states(table)[0] == ("vae-dots-seed0", "measured")
+    logged()
+    assert run(table) == {}
+    assert "vae-dots-seed0" not in trained
+    assert f"measured already, without evaluation.evidence, which is newer; move {path} away to measure" in logged()
+    text = (tmp_path / "out" / "table.md").read_text()
+    section = text.split("## dots")[1].split("## ")[0]
+    lines = {line.split(" | ")[0].strip("| "): line.strip("|").split(" | ") for line in section.splitlines()[2:5]}
+    assert "cannot be ranked" not in text
+    assert "1 of 2 seeds" in lines["VAE"][-1]
+    # One that lacks the figure in all seeds: not the model's fault.
+    record_path(tmp_path / "out", "vae-dots-seed1").unlink()
+    definition["rows"]["vae"]["seeds"]["dots"] = [0]
+    run(prepared(definition, "vae-dots-seed0"))
+    text = (tmp_path / "out" / "table.md").read_text()
+    line = next(line for line in text.split("## dots")[1].splitlines() if line.startswith("| VAE |"))
+    assert line.endswith("| not measured |")
+    # The same measure in other numbers is another one.
+    definition["evaluation"]["elbo_draws"] = 3
+    with pytest.raises(MedlangevinError, match=r"was measured with evaluation.elbo_draws = 1, the table has 3"):
+        run(prepared(definition))
 
 
 def test_a_run_that_was_begun_with_another_configuration_is_refused(

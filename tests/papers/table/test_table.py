@@ -91,6 +91,31 @@ def test_mean_and_standard_deviation_over_three_seeds(make_results: Callable[...
     assert "Images: negative ELBO, nats 12." in text
 
 
+def test_means_over_images_that_differ_between_the_models_are_not_ranked(
+    definition: dict[str, Any], make_record: Callable[..., Record]
+) -> None:
+    """The evidence of an image that is not measured is left out, and with it the values image by image."""
+    definition |= {"evaluation": {"evidence": {"samples": 5}}, "figures": ["nll", "negative_elbo"]}
+    definition["rows"]["vae"] |= {"published": {}, "seeds": {"dots": [0]}}
+    table = TableConfig.model_validate(definition)
+    cells = make_cells(table, Path("out"), source="tiny.yaml")
+
+    def text(values: tuple[float, ...] | None) -> str:
+        records = {
+            cell.id: make_record(cell, table, negative_elbo=(mean, 0.1, 4), nll=(mean, 0.1, 4 if kept else 3, kept))
+            for cell, mean, kept in zip(cells, (90.0, 80.0), ((90.0,) * 4, values), strict=True)
+        }
+        return markdown(Results(table, cells, records, {}))
+
+    whole, partly = text((80.0,) * 4), text(None)
+    bold = "**80.00 ± 0.10 (se, 1 seed)**"
+    assert line_of(whole, "dots", r"LAE \| ours")[1:] == [bold, bold]
+    assert "does not rank" not in whole
+    assert line_of(partly, "dots", r"LAE \| ours")[1:] == [bold.strip("*"), bold]
+    assert "Images: NLL, nats 3 to 4; negative ELBO, nats 4." in partly
+    assert "NLL, nats: the mean over the images that could be measured" in partly
+
+
 def test_what_nobody_measured_is_marked(make_results: Callable[..., Results]) -> None:
     results = make_results(
         {"vae-dots-seed1": {"negative_elbo": (90.0, 1.0, 12)}}, {"lae-dots-seed0": "the loss is not finite"}

@@ -17,12 +17,12 @@ from medlangevin.system.errors import MedlangevinError
 TABLE = {
     "name": "ears",
     "title": "Ears",
-    "figures": ["negative_elbo", "nll", "nll_per_dim"],
+    "figures": ["negative_elbo", "nll", "nll_per_dim", "nll_encoder"],
     "base": {
         "model": {"latent_dim": 2, "network": {"channels": [2], "hidden": 4}},
         "training": {"epochs": 2, "batch_size": 3, "accelerator": "cpu"},
     },
-    "evaluation": {"elbo_draws": 10, "importance": {"samples": 3}},
+    "evaluation": {"elbo_draws": 10, "evidence": {"samples": 40}, "importance": {"samples": 40}},
     "rows": {
         "vae": {"label": "VAE", "model": {"kind": "vae"}, "seeds": {"crops": [0]}},
         "qsl": {"label": "QSL", "model": {"kind": "qsl_vae", "flow": {"steps": 2}}, "seeds": {"crops": [0]}},
@@ -52,8 +52,9 @@ def test_every_cell_has_the_figures_of_evaluate_and_rows_are_compared_ear_by_ear
     table = prepare(write(tmp_path, crops), tmp_path / "out")
     assert run(table) == {}
     record = read_record(record_path(tmp_path / "out", "qsl-crops-seed0"))
-    own = evaluate(tmp_path / "out" / "runs" / "qsl-crops-seed0", split="test", samples=3, seed=0)
-    assert record.figures["nll"].mean == pytest.approx(own["nll"]["mean"], rel=1e-12)
+    own = evaluate(tmp_path / "out" / "runs" / "qsl-crops-seed0", split="test", samples=40, seed=0)
+    for name in ("nll", "nll_encoder", "effective_sample_size", "variance_explained"):
+        assert record.figures[name].mean == pytest.approx(own[name]["mean"], rel=1e-12)
     assert record.figures["negative_elbo"].mean == pytest.approx(-own["elbo"]["mean"], rel=1e-12)
     assert record.figures["nll_per_dim"].mean == pytest.approx(own["nll"]["mean"] / 240, rel=1e-12)
     assert record.figures["nll"].count == 2
@@ -64,6 +65,7 @@ def test_every_cell_has_the_figures_of_evaluate_and_rows_are_compared_ear_by_ear
     assert other_values is not None
     difference = float(np.mean(np.subtract(own_values, other_values)))
     lines = (tmp_path / "out" / "table.md").read_text().splitlines()
+    assert sum(line.startswith("Difference in NLL") for line in lines) == 2
     compared = next(line for line in lines if line.startswith("| QSL |") and line.count("|") == 3)
     assert float(compared.split("|")[2].split("±")[0]) == pytest.approx(difference, abs=0.06 * abs(difference) + 0.6)
     assert dict(states(table)) == {"vae-crops-seed0": "measured", "qsl-crops-seed0": "measured"}
@@ -74,7 +76,8 @@ def test_every_cell_has_the_figures_of_evaluate_and_rows_are_compared_ear_by_ear
 @pytest.mark.parametrize(
     ("changes", "arguments", "message"),
     [
-        ({"evaluation": {"importance": {"samples": 3, "images": 5}}}, {}, "no effect on ears"),
+        ({"evaluation": {"importance": {"samples": 3, "images": 5}}}, {}, "importance.images has no effect on ears"),
+        ({"evaluation": {"evidence": {"images": 5}}}, {}, "evidence.images has no effect on ears"),
         ({"evaluation": {"inception": {"samples": 10}}}, {}, "for digits"),
         ({}, {"download": True}, "not downloaded"),
     ],
