@@ -7,7 +7,7 @@ there (Laplace's approximation). The map is fixed beforehand, and so it does not
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -16,15 +16,23 @@ from medlangevin.models import LatentVariableModel
 from medlangevin.models.base import repeat_images
 from medlangevin.models.laplace import laplace
 from medlangevin.samplers import Adaptation, Chains, Kernel, hmc, mala, qsl, sample, standard_normal, ula
-from medlangevin.samplers.kernel import State, StateT
+from medlangevin.samplers.chain import join
+from medlangevin.samplers.diagnostics import from_chains, summary
+from medlangevin.samplers.kernel import State
 from medlangevin.system.errors import MedlangevinError
 
-KernelName = Literal["mala", "hmc", "qsl", "ula"]
+KernelName = Literal["hmc", "mala", "qsl", "ula"]
+# Above this R-hat, or below this many effective draws, chains should be run longer (Vehtari et al. 2021).
+R_HAT_LIMIT, ESS_LIMIT = 1.01, 400
+# Draws of each chain between two looks at these.
+ROUND = 250
 # Chains start wider than the target, so that R-hat can tell chains that have not met.
 _OVERDISPERSION = 2.0
-# In coordinates of unit scale: first step sizes, leapfrog steps, and for the kernels without a test fixed ones whose
-# error in the variance is below about 1 % (QSL, of order t^2) and 1 % (ULA, of order eta), on a Gaussian.
-_FIRST_STEP, _LEAPFROG_STEPS, _QSL_STEP, _QSL_DAMPING, _ULA_STEP = 0.3, 5, 0.2, 1.0, 0.02
+# In coordinates of unit scale: first step sizes; leapfrog steps, which at this acceptance add up to about pi / 2, from
+# where a trajectory on N(0, I) forgets its start; and for the kernels without a test fixed steps whose error in the
+# variance is below about 1 % (QSL, of order t^2) and 1 % (ULA, of order eta), on a Gaussian.
+_FIRST_STEP, _LEAPFROG_STEPS, _HMC_ACCEPTANCE, _MALA_ACCEPTANCE = 0.3, 3, 0.8, 0.574
+_QSL_STEP, _QSL_DAMPING, _ULA_STEP = 0.2, 1.0, 0.02
 
 
 def sample_posterior(
@@ -32,25 +40,32 @@ def sample_posterior(
     x: Tensor,
     generator: torch.Generator | None = None,
     *,
-    kernel: KernelName = "mala",
+    kernel: KernelName = "hmc",
     num_chains: int = 4,
-    num_draws: int = 500,
-    warmup: int = 200,
+    num_draws: int = 2000,
+    warmup: int = 100,
+    stop_early: bool = True,
+    before: Chains[State] | None = None,
+    on_round: Callable[[Chains[State]], None] | None = None,
     on_step: Callable[[int], None] | None = None,
 ) -> Chains[State]:
-    """Draw from p(z | x) for one image. Chains find the surroundings of one mode.
+    """Draw from p(z | x) for one image, until the chains have converged. Chains find the surroundings of one mode.
 
     Args:
         model: The model, in evaluation mode.
         x: The image, (1, C, *spatial).
         generator: The source of all randomness; None means torch's default one.
-        kernel: ``mala`` and ``hmc`` are exact, their step size adapted during ``warmup``. ``qsl`` and ``ula`` have no
+        kernel: ``hmc`` and ``mala`` are exact, their step size adapted during ``warmup``. ``qsl`` and ``ula`` have no
             test and a small error. Kernel-preconditioned ALD of a single image is MALA on its latent, so it has no name
             of its own here.
         num_chains: At least 1.
-        num_draws: Draws to keep of each chain, at least 4.
+        num_draws: Draws to keep of each chain, at least 4; with ``stop_early`` at most so many.
         warmup: Steps of each chain before them, at least 1.
-        on_step: As in ``samplers.sample``.
+        stop_early: Stop after a round of 250 draws where no latent has an R-hat above 1.01, or fewer than 400 effective
+            draws.
+        before: What ``on_round`` was given last, with ``generator`` as it was then: goes on from there.
+        on_round: Called after every round with all draws so far.
+        on_step: As in ``samplers.sample``, counting over all rounds.
 
     Returns:
         Chains whose positions, (chains, draws, d), are latents z.
@@ -73,28 +88,60 @@ def sample_posterior(
     def potential(u: Tensor) -> Tensor:
         return joint(latent(u))
 
-    noise = standard_normal((num_chains, model.latent_dim), like=mean, generator=generator)
-
-    def run(kernel: Kernel[StateT], adaptation: Adaptation | None = None) -> Chains[State]:
-        chains = sample(
-            kernel.step,
-            kernel.init(_OVERDISPERSION * noise, potential),
+    init, step, adaptation = _kernel(kernel, generator)
+    if before is None:
+        noise = standard_normal((num_chains, model.latent_dim), like=mean, generator=generator)
+        state, done = init(_OVERDISPERSION * noise, potential), 0
+        chains: Chains[Any] | None = None
+    else:
+        chains, state, done = before, before.state, before.positions.shape[1]
+    while chains is None or (done < num_draws and not (stop_early and has_converged(chains))):
+        draws = min(ROUND, num_draws - done)
+        if 0 < num_draws - done - draws < 4:  # diagnostics need as many, and the rest would be too few
+            draws = num_draws - done
+        started = warmup + done if chains is not None else 0
+        bound = step if chains is None or chains.step_size is None else partial(step, step_size=chains.step_size)
+        more = sample(
+            bound,
+            state,
             potential,
             generator,
-            num_samples=num_draws,
-            burn_in=warmup,
-            adaptation=adaptation,
-            on_step=on_step,
+            num_samples=draws,
+            burn_in=warmup if chains is None else 0,
+            adaptation=adaptation if chains is None else None,
+            on_step=None if on_step is None else lambda count, before=started: on_step(before + count),
         )
-        return chains._replace(positions=latent(chains.positions))
+        chains = more if chains is None else join(chains, more)
+        state, done = chains.state, chains.positions.shape[1]
+        if on_round is not None:
+            on_round(chains)
+    return chains._replace(positions=latent(chains.positions))
 
-    match kernel:
+
+def has_converged(chains: Chains[Any]) -> bool:
+    """Tell whether chains can be believed.
+
+    Args:
+        chains: At least 4 draws of each.
+
+    Returns:
+        Whether every dimension has an R-hat of at most 1.01 and 400 effective draws; never of a single chain.
+    """
+    table = summary(from_chains(chains))
+    worst, fewest = table["r_hat"].max(skipna=False), table["ess_bulk"].min(skipna=False)
+    return bool(worst <= R_HAT_LIMIT and fewest >= ESS_LIMIT)
+
+
+def _kernel(name: KernelName, generator: torch.Generator | None) -> tuple[Any, Any, Adaptation | None]:
+    """``init``, ``step`` and the adaptation of its step size."""
+    match name:
         case "mala":
-            return run(Kernel(mala.init, mala.step), Adaptation(_FIRST_STEP, 0.574))
+            return *Kernel(mala.init, mala.step), Adaptation(_FIRST_STEP, _MALA_ACCEPTANCE)
         case "hmc":
-            return run(Kernel(hmc.init, partial(hmc.step, num_steps=_LEAPFROG_STEPS)), Adaptation(_FIRST_STEP, 0.65))
+            step = partial(hmc.step, num_steps=_LEAPFROG_STEPS)
+            return *Kernel(hmc.init, step), Adaptation(_FIRST_STEP, _HMC_ACCEPTANCE)
         case "qsl":
-            step = partial(qsl.step, step_size=_QSL_STEP, damping=_QSL_DAMPING)
-            return run(Kernel(partial(qsl.init, generator=generator), step))
+            damped = partial(qsl.step, step_size=_QSL_STEP, damping=_QSL_DAMPING)
+            return *Kernel(partial(qsl.init, generator=generator), damped), None
         case "ula":
-            return run(Kernel(ula.init, partial(ula.step, step_size=_ULA_STEP)))
+            return *Kernel(ula.init, partial(ula.step, step_size=_ULA_STEP)), None

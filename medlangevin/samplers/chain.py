@@ -122,6 +122,30 @@ def sample(
     )
 
 
+def join(first: Chains[StateT], second: Chains[StateT]) -> Chains[StateT]:
+    """Put the draws of chains and of those that went on from their last state one after the other.
+
+    Args:
+        first: The earlier draws.
+        second: The later ones.
+
+    Returns:
+        All of them, with the last state of ``second`` and the step size of ``first``.
+    """
+
+    def one(before: Tensor | None, after: Tensor | None) -> Tensor | None:
+        return None if before is None or after is None else torch.cat([before, after], 1)
+
+    return second._replace(
+        positions=torch.cat([first.positions, second.positions], 1),
+        acceptance=one(first.acceptance, second.acceptance),
+        divergences=torch.cat([first.divergences, second.divergences], 1),
+        potential=one(first.potential, second.potential),
+        num_gradients=first.num_gradients + second.num_gradients,
+        step_size=first.step_size,
+    )
+
+
 class _CountingPotential:
     """A potential that counts the evaluations made for a gradient: those at a position that requires one."""
 
