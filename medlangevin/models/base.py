@@ -153,6 +153,22 @@ class LatentVariableModel(nn.Module, ABC):
         """
         return self.likelihood.mean(self.decoder(z))
 
+    @property
+    def preparatory_epochs(self) -> int:
+        """Epochs at first that train another bound than the model's own; 0 unless a subclass has such a phase."""
+        return 0
+
+    def start_epoch(self, epoch: int) -> bool:
+        """Say which epoch comes next, or which one the weights are of.
+
+        Args:
+            epoch: Its number, from 1.
+
+        Returns:
+            Whether the model computes otherwise from now on.
+        """
+        return False
+
     def shorten_steps(self) -> bool:
         """Halve the Langevin steps that are part of the model's state, after one that diverged.
 

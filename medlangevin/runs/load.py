@@ -40,8 +40,9 @@ def load_run(run_dir: Path | str, *, checkpoint: CheckpointName = "best", device
     path = run_dir / DATA
     data = read_json(path)
     image_shape = (1, *read_grid(data, path).shape) if config.images is None else read_shape(data, path)
-    model = load_model(config.model, image_shape, folder).to(device)
-    return Run(run_dir, config, model, image_shape, data, load_state(folder))
+    model, state = load_model(config.model, image_shape, folder).to(device), load_state(folder)
+    model.start_epoch(state.epoch)
+    return Run(run_dir, config, model, image_shape, data, state)
 
 
 def load_model(config: ModelConfig, image_shape: tuple[int, ...], folder: Path) -> LatentVariableModel:

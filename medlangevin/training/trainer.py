@@ -72,11 +72,7 @@ class Trainer:
         self._noise, self._data_noise = (kind(fabric.device) for _ in range(2))
         self._validation_noise = torch.Generator(fabric.device)
         self._step = GradientStep(fabric, learner, self._noise, gradient_clip=config.training.gradient_clip)
-        self._elbo = Recorded(
-            lambda x: learner.average.model.elbo(x, self._validation_noise),
-            [self._validation_noise],
-            enabled=learner.recorded,
-        )
+        self._elbo = self._record_elbo()
 
     def run(self) -> TrainingState:
         """Train until the last epoch or until early stopping.
@@ -103,7 +99,10 @@ class Trainer:
     def finished(self) -> bool:
         """Whether all epochs are done or early stopping has struck."""
         training, epoch = self.config.training, self.state.epoch
-        return epoch >= training.epochs or self.state.early_stopping.should_stop(epoch, training.patience)
+        own = epoch - self.learner.model.preparatory_epochs  # patience counts epochs of the model's own bound alone
+        stopping = self.state.early_stopping
+        is_stopped = own >= training.patience and stopping.should_stop(epoch, training.patience)
+        return epoch >= training.epochs or is_stopped
 
     def validate(self, source: Source) -> Tensor:
         """The ELBO of images, with the same noise every time, so epochs compare.
@@ -119,6 +118,10 @@ class Trainer:
         batches = source.in_order(self.config.training.batch_size)
         # A recorded call overwrites what the last one gave, so each is copied.
         return torch.cat([self._elbo(x.to(self.fabric.device)).double().cpu() for x in batches])
+
+    def _record_elbo(self) -> Recorded[Tensor]:
+        model, noise = self.learner.average.model, self._validation_noise
+        return Recorded(lambda x: model.elbo(x, noise), [noise], enabled=self.learner.recorded)
 
     def _run_and_write(self) -> None:
         epochs = self.config.training.epochs
@@ -138,6 +141,9 @@ class Trainer:
     def _epoch(self) -> Row:
         started = time.monotonic()
         epoch = self.state.epoch + 1
+        if self.learner.model.start_epoch(epoch) | self.learner.average.model.start_epoch(epoch):
+            self._step.forget_recording()
+            self._elbo = self._record_elbo()
         row = self._gradient_steps(epoch)
         self._require_none(weight_problem(self.learner.model))
         stopping = self.state.early_stopping
