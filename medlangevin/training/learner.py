@@ -49,7 +49,7 @@ def make_learner(config: Config, data: TrainingData, fabric: Fabric) -> Learner:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(config.seed, "weights"))
-        mean = data.training.mean().cpu()
+        mean = data.training.images.mean().cpu()
         model = build(config.model, data.image_shape, mean_image=mean, data_size=len(data.training))
     model.to(fabric.device)
     training = config.training

@@ -108,14 +108,6 @@ class Source(ABC):
             The batches x (n, C, *spatial).
         """
 
-    def mean(self) -> Tensor:
-        """The mean image.
-
-        Returns:
-            (C, *spatial).
-        """
-        return self.images.mean()
-
 
 class CropSource(Source):
     """Crops of ears; for training changed a little, see ``augment``.

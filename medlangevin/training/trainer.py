@@ -14,13 +14,14 @@ from medlangevin.runs.environment import Usage
 from medlangevin.runs.metrics import Row
 from medlangevin.runs.randomness import generator, reseed
 from medlangevin.system.distributed import Rows, SharedGenerator, all_processes, is_first, total
+from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.progress import progress
 from medlangevin.training.checkpoint_writer import CheckpointWriter
 from medlangevin.training.curves import Curves
 from medlangevin.training.data import TrainingData
 from medlangevin.training.gpu import Recorded, recording_stream
 from medlangevin.training.gradient_step import Gradients, GradientStep
-from medlangevin.training.health import Health, gradient_problem, loss_problem, weight_problem
+from medlangevin.training.health import gradient_problem, loss_problem, stopped, weight_problem
 from medlangevin.training.learner import Learner
 from medlangevin.training.optimizer import learning_rate_factor, set_learning_rate
 from medlangevin.training.sources import EpochBatches, Source
@@ -170,7 +171,7 @@ class Trainer:
             seen += rows.total
             sums = sums + gradients.figures * rows.size
         if seen == 0:
-            raise self._health(skipped - 1).stopped(self._problem(gradients))
+            raise self._stopped(self._problem(gradients), skipped - 1)
         means = (total(torch.as_tensor(sums), all_processes()) / seen).tolist()
         row = {"epoch": epoch, "step": self.state.step, "learning_rate": rate}
         row |= dict(zip(self._step.names, means, strict=True))
@@ -206,7 +207,7 @@ class Trainer:
         """Leave a step out and shorten the model's Langevin steps, where it has any; raises after too many an epoch."""
         problem = self._problem(gradients)
         if skipped == MOST_SKIPPED:
-            raise self._health(skipped).stopped(problem)
+            raise self._stopped(problem, skipped)
         shortened = ", Langevin steps halved" if self.learner.model.shorten_steps() else ""
         if is_first():
             logger.warning(f"step {self.state.step} (epoch {self.state.epoch + 1}) skipped{shortened}: {problem}")
@@ -220,10 +221,11 @@ class Trainer:
 
     def _require_none(self, problem: str | None) -> None:
         if problem is not None:
-            raise self._health().stopped(problem)
+            raise self._stopped(problem)
 
-    def _health(self, skipped: int = 0) -> Health:
-        return Health(self.state.step, self.state.epoch + 1, self._checkpoints.saved_epoch, skipped)
+    def _stopped(self, problem: str, skipped: int = 0) -> MedlangevinError:
+        epoch, saved = self.state.epoch + 1, self._checkpoints.saved_epoch
+        return stopped(problem, step=self.state.step, epoch=epoch, saved_epoch=saved, skipped=skipped)
 
     def _draw(self) -> None:
         model, epoch = self.learner.average.model, self.state.epoch
