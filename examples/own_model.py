@@ -65,6 +65,10 @@ class StudentT(Likelihood):
         )
         return output + self.log_scale.exp() * noise / torch.stack(others).square().mean(0).sqrt()
 
+    def whiten(self, x: Tensor, output: Tensor, tangents: Tensor) -> Tensor:
+        """Tangents times the root of Fisher's information, (degrees + 1) / (degrees + 3) / scale^2."""
+        return tangents * math.sqrt((self.degrees + 1) / (self.degrees + 3)) / self.log_scale.exp()
+
 
 def robust_vae(
     config: RobustVAEConfig, image_shape: tuple[int, ...], mean_image: Tensor | None, data_size: int | None

@@ -58,6 +58,22 @@ class Likelihood(nn.Module, ABC):
             One draw of x for each image, (N, ...).
         """
 
+    @abstractmethod
+    def whiten(self, x: Tensor, output: Tensor, tangents: Tensor) -> Tensor:
+        """Tangents of the output in units of the likelihood's own width.
+
+        With J the derivative of the decoder's output, the Gram matrix of the whitened J is the Gauss-Newton
+        approximation of the Hessian of -log p(x | z) in z: Fisher's information of the output, carried to z.
+
+        Args:
+            x: One image, (1, ...).
+            output: What the decoder gave for it, (1, ...).
+            tangents: Directions in which the output moves, (d, ...).
+
+        Returns:
+            (d, ...), of which the inner products of rows are in nats.
+        """
+
     def penalty(self) -> Tensor | None:
         """Minus the log prior of the likelihood's own parameters, for each image of the data set.
 
@@ -124,6 +140,19 @@ class Gaussian(Likelihood):
         """
         return {"likelihood_scale": self.scale}
 
+    def whiten(self, x: Tensor, output: Tensor, tangents: Tensor) -> Tensor:
+        """Tangents over the scale; the information is 1 / scale^2.
+
+        Args:
+            x: One image, (1, ...).
+            output: The means, (1, ...).
+            tangents: Directions in which the output moves, (d, ...).
+
+        Returns:
+            (d, ...).
+        """
+        return tangents / self.scale
+
     def sample(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """The output plus white noise of the learned scale.
 
@@ -168,6 +197,20 @@ class Bernoulli(Likelihood):
             sigmoid(``output``), (N, ...).
         """
         return torch.sigmoid(output)
+
+    def whiten(self, x: Tensor, output: Tensor, tangents: Tensor) -> Tensor:
+        """Tangents times sqrt(p (1 - p)), the exact curvature in the logit.
+
+        Args:
+            x: One image, (1, ...).
+            output: The logits, (1, ...).
+            tangents: Directions in which the output moves, (d, ...).
+
+        Returns:
+            (d, ...).
+        """
+        probability = torch.sigmoid(output)
+        return tangents * (probability * (1 - probability)).sqrt()
 
     def sample(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Draw zeros and ones.
@@ -216,6 +259,23 @@ class ContinuousBernoulli(Likelihood):
         series = sum(2 * n * c * near ** (2 * n - 1) for n, c in enumerate(_SERIES, start=1))
         closed = 0.5 - torch.exp(-far) / torch.expm1(-far) - 1 / far
         return 0.5 + torch.where(small, series, torch.where(logit < 0, -closed, closed))
+
+    def whiten(self, x: Tensor, output: Tensor, tangents: Tensor) -> Tensor:
+        """Tangents times the standard deviation of x, g''(l)^(1/2), the exact curvature in the logit.
+
+        Args:
+            x: One image, (1, ...).
+            output: The logits l, (1, ...).
+            tangents: Directions in which the output moves, (d, ...).
+
+        Returns:
+            (d, ...).
+        """
+        small, near, far = _split_at_one(at_least_float32(output))
+        series = sum(2 * n * (2 * n - 1) * c * near ** (2 * n - 2) for n, c in enumerate(_SERIES, start=1))
+        # 1 / (4 sinh^2(l / 2)), in a form that does not overflow.
+        closed = far.reciprocal().square() - torch.exp(-far) / torch.expm1(-far).square()
+        return tangents * torch.where(small, series, closed).sqrt()
 
     def sample(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Draw by the inverse of the distribution function, log(1 + u (exp(l) - 1)) / l.
@@ -308,6 +368,19 @@ class DiscretizedLogistic(Likelihood):
         mean, scale = at_least_float32(output), self.scale
         clipped = functional.logsigmoid((1 - mean) / scale) - functional.logsigmoid((-1 - mean) / scale)
         return 0.5 * scale * clipped
+
+    def whiten(self, x: Tensor, output: Tensor, tangents: Tensor) -> Tensor:
+        """Tangents over sqrt(3) s: the information of a logistic, as if its bins were narrow.
+
+        Args:
+            x: One image, (1, ...).
+            output: The means, (1, ...).
+            tangents: Directions in which the output moves, (d, ...).
+
+        Returns:
+            (d, ...).
+        """
+        return tangents / (math.sqrt(3) * self.scale)
 
     def sample(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Draw levels k / (``num_levels`` - 1).

@@ -394,3 +394,32 @@ def test_no_penalty_without_a_prior(likelihood):
     loss = ConstantLoss(likelihood)(torch.zeros(3, 1))
     assert loss.loss.item() == 2
     assert loss.parts.keys() == {"elbo"} | likelihood.settings().keys()
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "outputs"),
+    [
+        (Gaussian(0.3), [-1.0, 0.2]),
+        (Bernoulli(), [-3.0, 0.1, 8.0]),
+        (ContinuousBernoulli(), [-30.0, -1.01, -0.99, 0.0, 0.3, 200.0]),
+    ],
+)
+def test_whitened_tangents_have_the_curvature_of_minus_log_p_as_their_gram_matrix(likelihood, outputs):
+    output = torch.tensor([outputs], dtype=torch.float64)
+    x = torch.full_like(output, 0.4)
+    exact = torch.autograd.functional.hessian(lambda at: -likelihood.log_prob(x, at).sum(), output)[0, :, 0]
+    whitened = likelihood.whiten(x, output, torch.eye(len(outputs), dtype=torch.float64))
+    torch.testing.assert_close((whitened @ whitened.T).detach(), exact, rtol=1e-6, atol=1e-12)
+
+
+def test_whitened_tangents_of_the_logistic_have_its_information_where_bins_are_narrow():
+    likelihood, output = DiscretizedLogistic(0.2), torch.tensor([[0.1]], dtype=torch.float64, requires_grad=True)
+    # Fisher's information is the mean of the squared score, over all grey levels.
+    levels = torch.arange(256, dtype=torch.float64)[:, None] / 255
+    mass = likelihood.log_prob(levels, output.expand(256, 1)).exp()
+    scores = torch.stack(
+        [torch.autograd.grad(likelihood.log_prob(level[None], output).sum(), output)[0][0] for level in levels]
+    )
+    information = (mass[:, None] * scores.square()).sum()
+    found = likelihood.whiten(levels[:1], output, torch.ones(1, 1, dtype=torch.float64)).square().sum()
+    assert found.item() == pytest.approx(information.item(), rel=0.02)

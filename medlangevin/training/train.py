@@ -75,6 +75,8 @@ def train(config: Config, *, resume: bool = False) -> Path:
     where = device_name(fabric.device) + (f", {fabric.world_size} processes" if fabric.world_size > 1 else "")
     say(f"run {run_dir}: {config.model.kind}, {parameters:,} parameters, on {where}")
     say(data.summary)
+    for doubt in data.doubts if is_first() else ():
+        logger.warning(doubt)
     if resume:
         say(f"going on after epoch {state.epoch}" if resuming else "nothing to resume: starting from the beginning")
     try:

@@ -77,7 +77,7 @@ def shard_of(subject: str, count: int) -> Shard:
     Returns:
         The shard.
     """
-    # Not the digits of the pseudonym themselves: the split into training and test data is taken from a hash of them.
+    # Not the digits of the pseudonym themselves: the split into training and test data follows their order.
     digest = hashlib.sha256(f"shard\0{subject}".encode()).digest()
     return Shard(int.from_bytes(digest[:8]) % count + 1, count)
 
