@@ -9,12 +9,15 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+import yaml
 from click.testing import CliRunner, Result
 from safetensors.torch import load_file
 
 from medlangevin.cli.main import main
 from medlangevin.config import Config, dump_config, parse_config
 from medlangevin.models import PPCA
+from medlangevin.papers.table.prepare import prepare
+from medlangevin.papers.table.run import run as run_table
 from medlangevin.runs.load import load_run
 from medlangevin.runs.metrics import read_metrics
 from medlangevin.system.errors import MedlangevinError
@@ -157,3 +160,38 @@ def test_images_without_any_difference_are_one_line(
     write_crops(tmp_path, training=[np.full((8, 6, 5), 500.0)] * 6, validation=[np.full((8, 6, 5), 400.0)])
     with pytest.raises(MedlangevinError, match="leave nothing outside of so many axes"):
         train(make_config(kind="ppca", data={"root": str(tmp_path)}))
+
+
+def test_it_is_a_row_of_a_table(tmp_path: Path, write_images: Callable[..., Path]) -> None:
+    """Beside one of gradient steps, which has a network of its own and a schedule over the epochs that this has not."""
+    write_images(tmp_path / "dots.npz", (1, 4, 4), train=30, valid=20, test=30)
+    table = {
+        "name": "linear",
+        "title": "Linear",
+        "figures": ["negative_elbo", "nll"],
+        "base": {
+            "model": {"latent_dim": 2, "likelihood": {"kind": "gaussian"}},
+            "training": {"epochs": 2, "accelerator": "cpu", "learning_rate_schedule": "cosine"},
+        },
+        "evaluation": {"importance": {"samples": 3}},
+        "data_sets": {"dots": {"images": {"set": "dots.npz"}}},
+        "rows": {
+            "vae": {
+                "label": "VAE",
+                "model": {"kind": "vae", "network": {"kind": "mlp", "widths": [3]}},
+                "seeds": {"dots": [0]},
+            },
+            "ppca": {"label": "PPCA", "model": {"kind": "ppca"}, "seeds": {"dots": [0]}},
+        },
+    }
+    (tmp_path / "table.yaml").write_text(yaml.safe_dump(table, sort_keys=False))
+    for _ in range(2):  # the second time all is there
+        assert run_table(prepare(tmp_path / "table.yaml", tmp_path / "out", data_root=tmp_path)) == {}
+    lines = [line.split(",") for line in (tmp_path / "out" / "table.csv").read_text().splitlines()]
+    header = lines[0]
+    figures = {
+        line[header.index("figure")]: float(line[header.index("mean")])
+        for line in lines
+        if line[header.index("row")] == "ppca" and line[header.index("seed")] == "0"
+    }
+    assert figures["nll"] == pytest.approx(figures["negative_elbo"])
