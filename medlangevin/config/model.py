@@ -154,7 +154,7 @@ class PPCAConfig(ModelConfig):
     latent_dim: Width = Field(
         default=32, description="Principal axes, 1 to 16,384, fewer than images to train on and than their elements."
     )
-    network: ClassVar[None] = None  # type: ignore[misc]
+    network: ClassVar[None] = None  # type: ignore[misc,assignment]
     likelihood: EstimatedGaussian = Field(default=EstimatedGaussian(), description="The Gaussian about the mean image.")
     ppca: Annotated[
         CrossValidated | MaximumLikelihood,

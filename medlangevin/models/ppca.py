@@ -129,8 +129,8 @@ class PPCA(LatentVariableModel, ClosedForm):
     def log_prob(self, x: Tensor) -> Tensor:
         """log p(x) = log N(x; mu, W W^T + s^2 I) of each image, exact.
 
-        With r = x - mu and M = W^T W + s^2 I, |C| = |M| s^(2 (D - d)) and r^T C^-1 r = (|r|^2 - |M^(-1/2) W^T r|^2) /
-        s^2: no matrix is larger than d x d.
+        With r = x - mu, M = W^T W + s^2 I and C the covariance, |C| = |M| s^(2 (D - d)) and r^T C^-1 r =
+        (|r|^2 - |M^(-1/2) W^T r|^2) / s^2: no matrix is larger than d x d.
 
         Args:
             x: Images (N, C, *spatial).
