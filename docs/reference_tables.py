@@ -20,7 +20,7 @@ from medlangevin.config.schema import Place
 
 ROOT = Path(__file__).resolve().parents[1]
 # The keys that say which section of several stands there.
-CHOOSE = ("kind", "bound", "tempering", "update", "optimizer")
+CHOOSE = ("kind", "bound", "tempering", "update", "estimate", "optimizer")
 MARK = re.compile(r"^<!-- table: ([\w-]+) -->$", re.M)
 # Errors that a user meets, by what raises them.
 ERRORS = ("MedlangevinError", "PartialFailureError", "BusyError")

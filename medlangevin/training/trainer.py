@@ -9,6 +9,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from medlangevin.config import Config
+from medlangevin.models import ClosedForm
 from medlangevin.runs.checkpoint import EarlyStopping, TrainingState
 from medlangevin.runs.environment import Usage
 from medlangevin.runs.metrics import Row
@@ -41,6 +42,7 @@ class Trainer:
 
     Attributes:
         state: Where the training stands.
+        epochs: The most that there will be.
         usage: Time and memory so far.
     """
 
@@ -59,6 +61,8 @@ class Trainer:
         """
         self.fabric, self.config, self.learner, self.data, self.state = fabric, config, learner, data, state
         self.usage = Usage()
+        # What is fitted in closed form has nothing to repeat.
+        self.epochs = 1 if isinstance(learner.model, ClosedForm) else config.training.epochs
         self._curves = curves
         self._checkpoints = CheckpointWriter(curves.run_dir, learner, state.epoch)
         self._batches = EpochBatches(
@@ -103,8 +107,8 @@ class Trainer:
     @property
     def finished(self) -> bool:
         """Whether all epochs are done or early stopping has struck."""
-        training, epoch = self.config.training, self.state.epoch
-        return epoch >= training.epochs or self.state.early_stopping.should_stop(epoch, training.patience)
+        epoch, stopping = self.state.epoch, self.state.early_stopping
+        return epoch >= self.epochs or stopping.should_stop(epoch, self.config.training.patience)
 
     def validate(self, source: Source) -> Tensor:
         """The ELBO of images, with the same noise every time, so epochs compare.
@@ -122,7 +126,7 @@ class Trainer:
         return torch.cat([self._elbo(x.to(self.fabric.device)).double().cpu() for x in batches])
 
     def _run_and_write(self) -> None:
-        epochs = self.config.training.epochs
+        epochs = self.epochs
         self._curves.start(self.config, self.state.epoch)
         try:
             with progress(epochs, "epoch", done=self.state.epoch) as track:
@@ -139,12 +143,13 @@ class Trainer:
     def _epoch(self) -> Row:
         started = time.monotonic()
         epoch = self.state.epoch + 1
-        row = self._gradient_steps(epoch)
+        model = self.learner.model
+        row = self._fit(model, epoch) if isinstance(model, ClosedForm) else self._gradient_steps(epoch)
         self._require_none(weight_problem(self.learner.model))
         stopping = self.state.early_stopping
         if self.data.validation is None:
             stopping = EarlyStopping(best_epoch=epoch)
-        elif epoch % self.config.training.validate_every == 0 or epoch == self.config.training.epochs:
+        elif epoch % self.config.training.validate_every == 0 or epoch == self.epochs:
             elbos = self.validate(self.data.validation)
             mean = elbos.mean().item()
             self._require_none(loss_problem(elbos.mean(), {"validation ELBO": elbos.mean()}))
@@ -176,6 +181,19 @@ class Trainer:
         row = {"epoch": epoch, "step": self.state.step, "learning_rate": rate}
         row |= dict(zip(self._step.names, means, strict=True))
         return row | ({"skipped_steps": skipped} if skipped else {})
+
+    def _fit(self, model: ClosedForm, epoch: int) -> Row:
+        """In place of gradient steps: the estimate from all images as they are, which every process makes."""
+        training, device = self.data.training, self.fabric.device
+        noise = generator(self.config.seed, "data", epoch, device=device)
+        with self.usage.waiting():
+            batches = training.in_order(self.config.training.batch_size, noise)
+            images = torch.cat([x.to(device) for x in batches])
+        model.fit(images, training.groups())
+        self.learner.average.update()
+        elbo = self.learner.model.log_likelihood(images, 1).mean().item()
+        settings = {name: value.item() for name, value in self.learner.model.likelihood.settings().items()}
+        return {"epoch": epoch, "step": self.state.step, "loss": -elbo, "elbo": elbo, **settings}
 
     def _training_batches(self, epoch: int) -> Iterator[tuple[Tensor, Rows]]:
         """This process's part of each batch, on the device, and which part it is; noise is drawn for that part."""

@@ -200,7 +200,7 @@ def test_resume_of_nothing_starts_and_of_a_finished_run_does_nothing(
     assert "nothing to resume" in logged()
     weights = (config.run_dir / "checkpoints/last/model.safetensors").read_bytes()
     train(config, resume=True)
-    assert "going on after epoch 1" in logged()
+    assert "finished already, after epoch 1" in logged()
     assert (config.run_dir / "checkpoints/last/model.safetensors").read_bytes() == weights
 
 
