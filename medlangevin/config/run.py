@@ -262,8 +262,8 @@ class Config(Section):
         preparatory = getattr(getattr(self.model, "flow", None), "vae_epochs", 0)
         if preparatory >= self.training.epochs:
             raise ValueError(
-                f"model.flow.vae_epochs is {preparatory}, so none of the {self.training.epochs} epochs trains the flow; make "
-                "it smaller than training.epochs"
+                f"model.flow.vae_epochs is {preparatory}, so none of {self.training.epochs} epochs trains the flow; "
+                "training.epochs has to be more"
             )
         return self
 

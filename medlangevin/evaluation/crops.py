@@ -1,5 +1,6 @@
 """How well a run of crops explains ears: its bound, its NLL with the encoder and, where chosen, without it."""
 
+import logging
 import math
 from pathlib import Path
 from typing import Any, Literal
@@ -7,7 +8,7 @@ from typing import Any, Literal
 import torch
 
 from medlangevin.config.evaluation import ImageEvaluation
-from medlangevin.datasets.crops import CropDataset, choose_splits
+from medlangevin.datasets.crops import CropDataset, choose_splits, few_people
 from medlangevin.datasets.datalist import CropIndex, Ear
 from medlangevin.evaluation.decoder_likelihood import ANNEALED, annealed_figures
 from medlangevin.evaluation.figure import Figure, figure_of, figures_of, require_finite
@@ -15,6 +16,8 @@ from medlangevin.runs.randomness import generator
 from medlangevin.runs.run import Run
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.progress import progress
+
+logger = logging.getLogger(__name__)
 
 ELBO_DRAWS = 10
 SplitName = Literal["training", "validation", "test"]
@@ -30,7 +33,7 @@ def evaluate_crops(
     annealing: dict[str, int] | None,
     elbo_draws: int = ELBO_DRAWS,
 ) -> dict[str, Any]:
-    """The figures of a run of crops, over ears and ear by ear.
+    """The figures of a run of crops, over ears and ear by ear; of a test on fewer than three people with a warning.
 
     Args:
         run: The run.
@@ -56,6 +59,8 @@ def evaluate_crops(
             f"{len(known)} people of the test split of {index.root} (sub-{known[0]}, ...) were trained or validated on "
             f"by run {run.name}, so this is no test; evaluate with the data it was trained on, or train again"
         )
+    if split == "test" and (doubt := few_people(ears, "few people to test on")):
+        logger.warning(doubt)
     data = CropDataset(ears, index.shape, window_hu=run.config.data.window_hu, cache_mb=0)
     rows = _evaluate_ears(run, ears, data, samples=samples, elbo_draws=elbo_draws, seed=seed)
     if annealing is not None:

@@ -10,11 +10,13 @@ from medlangevin import networks
 from medlangevin.config.fields import Section
 from medlangevin.config.model import (
     AEConfig,
+    CrossValidated,
     HoffmanConfig,
     HVAEConfig,
     IWAEConfig,
     LAEConfig,
     ModelConfig,
+    PPCAConfig,
     QSLVAEConfig,
     VAEConfig,
     VAEFlowConfig,
@@ -27,6 +29,7 @@ from medlangevin.models.hoffman import Hoffman
 from medlangevin.models.hvae import HVAE
 from medlangevin.models.iwae import IWAE
 from medlangevin.models.lae import LAE
+from medlangevin.models.ppca import PPCA
 from medlangevin.models.qsl_vae import QSLVAE
 from medlangevin.models.refined import VAEFlow
 from medlangevin.models.vae import VAE
@@ -164,6 +167,12 @@ def _assembled(model: Callable[..., LatentVariableModel], section: str = "", **r
     return factory
 
 
+def _ppca(config: PPCAConfig, image_shape: tuple[int, ...], *_: Any) -> PPCA:
+    folds = config.ppca.folds if isinstance(config.ppca, CrossValidated) else None
+    return PPCA(image_shape=image_shape, latent_dim=config.latent_dim, folds=folds)
+
+
+register(PPCAConfig, _ppca)
 register(VAEConfig, _assembled(VAE))
 register(VAEFlowConfig, _assembled(VAEFlow, "planar", layers="num_layers"))
 register(IWAEConfig, _assembled(IWAE, "importance", samples="num_samples"))

@@ -6,7 +6,7 @@ import torch
 from lightning_fabric import Fabric
 
 from medlangevin.config import Config
-from medlangevin.models import LatentVariableModel, build
+from medlangevin.models import ClosedForm, LatentVariableModel, build
 from medlangevin.runs.averaging import WeightAverage
 from medlangevin.runs.randomness import derive_seed
 from medlangevin.training.data import TrainingData
@@ -45,17 +45,21 @@ def make_learner(config: Config, data: TrainingData, fabric: Fabric) -> Learner:
         It, the same in every process.
 
     Raises:
-        MedlangevinError: The model cannot handle the shape of the images.
+        MedlangevinError: The model cannot handle the shape or the number of the images.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(config.seed, "weights"))
-        mean = data.training.mean().cpu()
+        mean = data.training.images.mean().cpu()
         model = build(config.model, data.image_shape, mean_image=mean, data_size=len(data.training))
+    if isinstance(model, ClosedForm):
+        model.require_enough(data.training.groups())
     model.to(fabric.device)
     training = config.training
     tuned = tunable(model, fabric.device, wanted=training.tune_kernels)
     if tuned:
         put_channels_last(model)
-    recorded = recordable(fabric.device, fabric.world_size, wanted=training.cuda_graphs)
+    # A fit in closed form makes no steps that recording would make faster.
+    wanted = training.cuda_graphs and not isinstance(model, ClosedForm)
+    recorded = recordable(fabric.device, fabric.world_size, wanted=wanted)
     optimizer = make_optimizer(model, training, recorded=recorded)
     return Learner(model, optimizer, WeightAverage(model, training.weight_averaging), recorded, tuned)

@@ -41,7 +41,7 @@ class Work:
         write_broken_scan(studies[0], folder / "phantom" / "dicom" / "broken")
         (folder / "tiny.yaml").write_text(TINY)
         (folder / "settings.yaml").write_text(json.dumps(SETTINGS))
-        (folder / "cohort.key").write_text("0" * 64)  # the split into training and test follows from it
+        (folder / "cohort.key").write_text("0" * 64)  # who is in training and test follows from it
 
     def run(self, *arguments: str):
         common = ("--configfile", "settings.yaml", "--cores", 2, "--keep-going")

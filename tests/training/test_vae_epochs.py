@@ -88,7 +88,7 @@ def test_patience_counts_the_epochs_of_the_flow_alone(phased: Callable[..., Conf
 
 
 def test_a_flow_without_epochs_is_refused(phased: Callable[..., Config]) -> None:
-    with pytest.raises(MedlangevinError, match=r"vae_epochs is 4, so none of the 4 epochs trains the flow"):
+    with pytest.raises(MedlangevinError, match=r"vae_epochs is 4, so none of 4 epochs trains the flow"):
         phased(vae_epochs=4)
 
 

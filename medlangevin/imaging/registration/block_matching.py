@@ -132,7 +132,8 @@ def match_blocks(
     seen = torch.nn.functional.pad(valid.to(torch.float32), (radius,) * 6)
     # About the mean: sums of squares lose no digits to it.
     padded = (padded - padded.sum() / seen.sum().clamp(min=1)) * seen
-    mean, square, whole = (_box_mean(volume, size) for volume in (padded, padded**2, seen))
+    volumes = torch.stack([padded, padded**2, seen])
+    mean, square, whole = torch.nn.functional.avg_pool3d(volumes, size, stride=1)
     norm = ((square - mean**2).clamp(min=0) * size**3).sqrt()
     usable = (whole > 1 - 0.5 / size**3) & (norm > 1e-6)
     inverse = torch.where(usable, 1 / norm.clamp(min=1e-6), 0.0)
@@ -238,10 +239,6 @@ def _squares(source: Array, target: Array, rotation: Array, translation: Array) 
 def _patches(volume: torch.Tensor, size: int) -> torch.Tensor:
     """A view (..., size, size, size) of every cube in a volume; nothing is copied."""
     return volume.unfold(0, size, 1).unfold(1, size, 1).unfold(2, size, 1)
-
-
-def _box_mean(volume: torch.Tensor, size: int) -> torch.Tensor:
-    return torch.nn.functional.avg_pool3d(volume[None, None], size, stride=1)[0, 0]
 
 
 def _quadratic_tops(values: torch.Tensor) -> torch.Tensor:
