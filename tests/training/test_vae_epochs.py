@@ -14,7 +14,7 @@ from medlangevin.runs.metrics import read_metrics
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.training.train import train
 
-KINDS = {"qsl_vae": {"step_unit": "posterior"}, "hvae": {"step_size": 0.01}}
+KINDS: dict[str, dict[str, Any]] = {"qsl_vae": {"step_unit": "posterior"}, "hvae": {"step_size": 0.01}}
 
 
 def built(kind: str, **flow: Any) -> LatentVariableModel:
