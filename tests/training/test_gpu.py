@@ -86,6 +86,7 @@ def on_meta(model: dict, likelihood: str) -> LatentVariableModel:
     return build(parse_config(raw, source="test").model, SHAPE, data_size=100).to("meta")
 
 
+@pytest.mark.slow(seconds=0.3)
 @pytest.mark.claim("recorded-steps")
 @pytest.mark.parametrize("likelihood", ["discretized_logistic", "gaussian", "continuous_bernoulli"])
 @pytest.mark.parametrize("name", MODELS)
