@@ -3,10 +3,10 @@
 from typing import Any, NamedTuple
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
+from medlangevin.training.fabric import Fabric
 from medlangevin.training.gpu import Recorded
 from medlangevin.training.learner import Learner
 

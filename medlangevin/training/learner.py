@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 import torch
-from lightning_fabric import Fabric
 
 from medlangevin.config import Config
 from medlangevin.models import ClosedForm, LatentVariableModel, build
 from medlangevin.runs.averaging import WeightAverage
 from medlangevin.runs.randomness import derive_seed
 from medlangevin.training.data import TrainingData
+from medlangevin.training.fabric import Fabric
 from medlangevin.training.gpu import put_channels_last, recordable, tunable
 from medlangevin.training.optimizer import make_optimizer
 

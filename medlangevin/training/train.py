@@ -4,8 +4,6 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from lightning_fabric import Fabric
-
 from medlangevin.config import Config, dump_config, load_config
 from medlangevin.config.load import flat
 from medlangevin.config.run import PLACES
@@ -19,6 +17,7 @@ from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import read_json, recover_folder, write_json, write_text
 from medlangevin.training.curves import Curves, MlflowLog
 from medlangevin.training.data import TrainingData, load_data
+from medlangevin.training.fabric import Fabric
 from medlangevin.training.gpu import tuned_kernels
 from medlangevin.training.learner import make_learner
 from medlangevin.training.processes import make_fabric

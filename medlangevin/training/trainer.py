@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from medlangevin.config import Config
@@ -20,6 +19,7 @@ from medlangevin.system.progress import progress
 from medlangevin.training.checkpoint_writer import CheckpointWriter
 from medlangevin.training.curves import Curves
 from medlangevin.training.data import TrainingData
+from medlangevin.training.fabric import Fabric
 from medlangevin.training.gpu import Recorded, recording_stream
 from medlangevin.training.gradient_step import Gradients, GradientStep
 from medlangevin.training.health import gradient_problem, loss_problem, stopped, weight_problem

@@ -217,6 +217,7 @@ def test_recomputed_steps_give_the_same_values_and_gradients(name, quartic):
         torch.testing.assert_close(recomputed, kept, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.slow(seconds=1)
 @pytest.mark.claim("flow-recomputed")
 @FLOWS
 def test_recomputed_steps_keep_their_states_alone_in_memory(name):

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from lightning_fabric import Fabric
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from medlangevin.config import Config, parse_config
@@ -15,6 +14,7 @@ from medlangevin.models import LatentVariableModel, build
 from medlangevin.runs.averaging import WeightAverage
 from medlangevin.runs.load import load_run
 from medlangevin.runs.metrics import read_metrics
+from medlangevin.training.fabric import Fabric
 from medlangevin.training.gpu import WARM_UP, Recorded, recordable, recording_stream
 from medlangevin.training.gradient_step import GradientStep
 from medlangevin.training.learner import Learner
@@ -86,6 +86,7 @@ def on_meta(model: dict, likelihood: str) -> LatentVariableModel:
     return build(parse_config(raw, source="test").model, SHAPE, data_size=100).to("meta")
 
 
+@pytest.mark.slow(seconds=0.3)
 @pytest.mark.claim("recorded-steps")
 @pytest.mark.parametrize("likelihood", ["discretized_logistic", "gaussian", "continuous_bernoulli"])
 @pytest.mark.parametrize("name", MODELS)

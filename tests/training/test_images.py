@@ -72,6 +72,7 @@ def test_a_run_of_images_knows_what_it_was_trained_on(make: MakeConfig) -> None:
     assert dump_config(run.config) == text
 
 
+@pytest.mark.slow(seconds=0.8)
 @pytest.mark.claim("image-training")
 @pytest.mark.parametrize("kind", ["vae", "lae"])
 @pytest.mark.parametrize("settings", [{"binarization": "dynamic"}, {"train_on": "all"}])

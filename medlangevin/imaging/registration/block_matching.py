@@ -146,7 +146,8 @@ def match_blocks(
     product = torch.nn.functional.conv3d(near[None], weight, groups=len(near))[0].flatten(1)
     score = torch.where(usable.flatten()[where], product * inverse.flatten()[where], -1.0)
     best = score.argmax(1)
-    step = torch.stack(torch.unravel_index(best, (span,) * 3), dim=1)
+    # Not torch.unravel_index, whose first call takes a second to load sympy.
+    step = torch.stack([best // span**2, best // span % span, best % span], dim=1)
     around = (step[:, None] + NEIGHBOURS).clamp(0, span - 1)
     values = score.gather(1, (around[..., 0] * span + around[..., 1]) * span + around[..., 2])
     offset = (step - radius).to(torch.float64)

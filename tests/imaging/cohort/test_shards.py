@@ -84,6 +84,7 @@ def test_everybody_is_in_one_share_whoever_else_is_there_and_whatever_the_split(
     assert np.abs(np.bincount(np.array(shares)[tested], minlength=21)[1:] - 30).max() < 26
 
 
+@pytest.mark.slow(seconds=1)
 @pytest.mark.parametrize("count", [1, 3, 40])
 def test_merged_shares_are_byte_for_byte_one_run(raw: Path, whole: Path, tmp_path: Path, count: int) -> None:
     out = tmp_path / "out"
@@ -233,6 +234,7 @@ def test_a_record_that_names_no_pseudonym_removes_nothing(people: Path, tmp_path
     assert foreign.read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_a_share_without_people_is_no_fault(raw: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     empty = 0
