@@ -15,6 +15,8 @@ _BONE_HU = (1200.0, 2500.0)
 _PATCH, _STEP, _LAGS = 8, 4, 3
 # The share of the mean ear's patches of bone that is taken for homogeneous: those with the least variance.
 _HOMOGENEOUS = 0.25
+# An ear's patches with so many times the median variance hold anatomy; noise alone reaches 1.5 times in a hundredth.
+_OUTLIER = 2.0
 # Less is rounding of the arithmetic.
 _LEAST_VARIANCE = 1e-12
 
@@ -23,8 +25,8 @@ class Noise(NamedTuple):
     """The noise in an ear's homogeneous bone.
 
     Attributes:
-        scale: Its standard deviation in the units of x, after a quadratic trend is taken off; the median over patches.
-        correlation: For each axis its autocorrelation at the lags 1 to 3, or as many as fit; medians as well.
+        scale: Its standard deviation in the units of x, after a quadratic trend is taken off.
+        correlation: For each axis its autocorrelation at the lags 1 to 3, or as many as fit.
         patches: How many patches were measured.
     """
 
@@ -80,14 +82,16 @@ class HomogeneousBone(NamedTuple):
         residuals = _detrended(patches[is_bone])
         inner = tuple(range(1, residuals.ndim))
         variance = (residuals**2).mean(inner)
-        residuals, variance = residuals[variance > _LEAST_VARIANCE], variance[variance > _LEAST_VARIANCE]
+        variance, residuals = variance[variance > _LEAST_VARIANCE], residuals[variance > _LEAST_VARIANCE]
         if not len(variance):
             return None
+        even = variance <= _OUTLIER * np.median(variance)
+        variance, residuals = variance[even], residuals[even]
         correlation = tuple(
-            np.array([np.median((first * second).mean(inner) / variance) for first, second in lagged(residuals, axis)])
+            np.array([(first * second).mean() for first, second in lagged(residuals, axis)]) / variance.mean()
             for axis in inner
         )
-        return Noise(float(np.median(variance)) ** 0.5, correlation, len(variance))
+        return Noise(math.sqrt(variance.mean()), correlation, len(variance))
 
     def _patches(self, ear: Floats) -> tuple[Floats, NDArray[np.bool_]]:
         """All patches, (n, *side), and which of them are bone with no voxel clipped, as clipped ones have no noise."""

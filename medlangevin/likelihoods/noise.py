@@ -1,6 +1,7 @@
 """Where the noise of scans is strong, and how neighbouring voxels share it: parts of the Gaussian likelihood."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -29,6 +30,20 @@ class LowPass(NamedTuple):
     exponents: tuple[float, ...]
     floor: float
 
+    def at(self, frequencies: Sequence[Tensor]) -> Tensor:
+        """The power at the points of a grid of frequencies.
+
+        Args:
+            frequencies: For each axis (n,) cycles per voxel, float64.
+
+        Returns:
+            (n_1, ..., n_k), as a fraction of that at frequency zero.
+        """
+        power = torch.ones((), dtype=torch.float64)
+        for along, cutoff, exponent in zip(frequencies, self.cutoffs, self.exponents, strict=True):
+            power = power[..., None] * torch.exp(-math.log(2) * (along / cutoff) ** exponent)
+        return power.clamp(min=self.floor)
+
     def power(self, shape: tuple[int, ...]) -> Tensor:
         """lambda of each term of the cosine transform.
 
@@ -38,11 +53,7 @@ class LowPass(NamedTuple):
         Returns:
             ``shape``, float64, of mean 1.
         """
-        power = torch.ones((), dtype=torch.float64)
-        for size, cutoff, exponent in zip(shape, self.cutoffs, self.exponents, strict=True):
-            frequency = torch.arange(size, dtype=torch.float64) / (2 * size)
-            power = power[..., None] * torch.exp(-math.log(2) * (frequency / cutoff) ** exponent)
-        power = power.clamp(min=self.floor)
+        power = self.at([torch.arange(size, dtype=torch.float64) / (2 * size) for size in shape])
         return power / power.mean()
 
 

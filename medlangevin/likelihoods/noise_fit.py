@@ -112,48 +112,52 @@ def _fit_autocorrelation(
 ) -> tuple[tuple[float, ...], tuple[float, ...], float]:
     """Cut-offs and exponents by least squares of the autocorrelation, and the share of the scale a trend leaves."""
     expected, measured = _detrended_noise(side), np.concatenate(correlation)
-    # The autocovariance at distances 0, 1, ... from the power over frequency.
+    # The autocovariance at distances 0, 1, ... far from the edges, by the midpoint rule over frequency.
+    frequencies = [(torch.arange(size, dtype=torch.float64) + 0.5) / (2 * size) for size in shape]
     cosines = [
-        torch.cos(math.pi / size * torch.arange(length, dtype=torch.float64)[:, None] * torch.arange(size))
-        for size, length in zip(shape, side, strict=True)
+        torch.cos(2 * math.pi * torch.arange(length)[:, None] * frequency)
+        for frequency, length in zip(frequencies, side, strict=True)
     ]
 
     def detrended(parameters: Floats) -> tuple[float, Floats]:
-        power = _low_pass(parameters).power(shape)
-        return expected(along_axes(power, cosines).numpy() / power.numel())
+        power = _low_pass(parameters).at(frequencies)
+        return expected(along_axes(power / power.mean(), cosines).numpy() / power.numel())
 
-    cutoffs, exponents = _solved(lambda parameters: detrended(parameters)[1] - measured, len(shape))
-    return cutoffs, exponents, math.sqrt(detrended(np.log([*cutoffs, *exponents]))[0])
+    axes = len(shape)
+    found = _solved(lambda parameters: detrended(parameters)[1] - measured, [0] * axes + [1] * axes)
+    low_pass = _low_pass(found)
+    return low_pass.cutoffs, low_pass.exponents, math.sqrt(detrended(found)[0])
 
 
 def _fit_high_half(power: Floats) -> tuple[tuple[float, ...], tuple[float, ...], float]:
-    """The same, and the scale, from the mean power of residuals, in log, where anatomy has little."""
+    """Cut-offs of a Gaussian and the scale from the mean power of residuals, in log, where anatomy has little.
+
+    Where the plateau is not seen, exponents cannot be told from cut-offs.
+    """
     shape = power.shape
     radius = sum((index / size) ** 2 for index, size in zip(np.indices(shape), shape, strict=True))
     high = radius >= 0.25 * radius.max()
     measured = np.log(power[high] + 1e-12 * power.max() + 1e-30)
+    exponents = np.full(len(shape), math.log(_START[1]))
 
-    def expected(parameters: Floats) -> Floats:
-        return np.log(_low_pass(parameters).power(shape).numpy()[high])
+    def difference(cutoffs: Floats) -> Floats:
+        low_pass = _low_pass(np.concatenate([cutoffs, exponents]))
+        return measured - np.log(low_pass.power(shape).numpy()[high])
 
-    def misfit(parameters: Floats) -> Floats:
-        difference = expected(parameters) - measured
-        return difference - difference.mean()
-
-    cutoffs, exponents = _solved(misfit, len(shape))
-    level = measured.mean() - expected(np.log([*cutoffs, *exponents])).mean()
-    return cutoffs, exponents, math.exp(0.5 * level)
+    cutoffs = _solved(lambda cutoffs: (found := difference(cutoffs)) - found.mean(), [0] * len(shape))
+    scale = math.exp(0.5 * difference(cutoffs).mean())
+    return tuple(np.exp(cutoffs).tolist()), tuple(np.exp(exponents).tolist()), scale
 
 
-def _solved(misfit: Callable[[Floats], Floats], axes: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    start, lowest, highest = (np.log(np.repeat(pair, axes)) for pair in (_START, _LOWEST, _HIGHEST))
-    solution = np.exp(least_squares(misfit, start, bounds=(lowest, highest)).x)
-    return tuple(solution[:axes].tolist()), tuple(solution[axes:].tolist())
+def _solved(misfit: Callable[[Floats], Floats], kinds: list[int]) -> Floats:
+    """Logarithms of parameters by least squares; ``kinds``: 0 for each cut-off, 1 for each exponent."""
+    start, lowest, highest = (np.log([pair[kind] for kind in kinds]) for pair in (_START, _LOWEST, _HIGHEST))
+    return least_squares(misfit, start, bounds=(lowest, highest)).x
 
 
 def _low_pass(parameters: Floats) -> LowPass:
     cutoffs, exponents = np.split(np.exp(parameters), 2)
-    return LowPass(tuple(cutoffs), tuple(exponents), FLOOR)
+    return LowPass(tuple(cutoffs.tolist()), tuple(exponents.tolist()), FLOOR)
 
 
 def _with_floor(
