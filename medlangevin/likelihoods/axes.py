@@ -50,7 +50,13 @@ def along_axes(values: Tensor, matrices: Sequence[Tensor]) -> Tensor:
         (..., m_1, ..., m_k).
     """
     with torch.autocast(values.device.type, enabled=False):
-        for matrix in reversed(matrices):
-            # The axis that is done goes to the front, so that the next one is last.
-            values = (values @ matrix.to(values.dtype).T).movedim(-1, -len(matrices))
+        for axis, matrix in enumerate(matrices, start=values.ndim - len(matrices)):
+            matrix = matrix.to(values.dtype)
+            before, after = values.shape[:axis], values.shape[axis + 1 :]
+            # As products from the left that need no axis moved in memory; the last one from the right.
+            if after:
+                values = matrix @ values.reshape(-1, values.shape[axis], math.prod(after))
+            else:
+                values = values @ matrix.T
+            values = values.reshape(*before, len(matrix), *after)
     return values

@@ -165,9 +165,12 @@ class Gaussian(Likelihood):
 
     def _whitened(self, values: Tensor) -> Tensor:
         """R^(-1/2) S^(-1) ``values``."""
+        weight: Tensor | float = 1.0
         if self.scale_map is not None:
-            values = values * torch.exp(-self.scale_map.log_scale()).to(values.dtype)
-        return values if self.spectrum is None else self.spectrum.whiten(values)
+            weight = torch.exp(-self.scale_map.log_scale()).to(values.dtype)
+        if self.spectrum is not None:
+            return self.spectrum.whiten(values, weight)
+        return values if self.scale_map is None else values * weight
 
     def _inverse_gamma(self) -> tuple[Tensor, Tensor]:
         """a and log b of t^2, 0-d float64: 1 / t^2 has the mean a / b = 1 / scale^2 and the deviation of 2 spread."""

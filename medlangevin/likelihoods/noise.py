@@ -104,16 +104,18 @@ class NoiseSpectrum(nn.Module):
         self.floor.fill_(low_pass.floor)
         self._derive()
 
-    def whiten(self, noise: Tensor) -> Tensor:
-        """diag(lambda)^(-1/2) C E ``noise``, which is white where ``noise`` has the covariance R.
+    def whiten(self, noise: Tensor, weight: Tensor | float = 1.0) -> Tensor:
+        """diag(lambda)^(-1/2) C E ``weight`` ``noise``, which is white where ``weight`` ``noise`` has the covariance R.
 
         Args:
             noise: (..., ``shape``).
+            weight: ``shape``, or a number.
 
         Returns:
             Its coefficients, of the same shape.
         """
-        return along_axes(noise * self.edge.to(noise.dtype), self._transforms) / self.root_power.to(noise.dtype)
+        weighted = noise * (self.edge.to(noise.dtype) * weight)
+        return along_axes(weighted, self._transforms) * self.root_power.to(noise.dtype).reciprocal()
 
     def colour(self, white: Tensor) -> Tensor:
         """E^-1 C^T diag(lambda)^(1/2) ``white``, which has the covariance R where ``white`` is white.
@@ -157,8 +159,9 @@ class ScaleMap(nn.Module):
         """The logarithm of each voxel's scale over their geometric mean.
 
         Returns:
-            ``shape``, float64, with sum 0.
+            ``shape``, with sum 0, of the parameters' dtype.
         """
         hats = [self.get_buffer(f"hats_{axis}") for axis in range(len(self.shape))]
-        log_scale = along_axes(self.log_scales.double(), hats)
-        return log_scale - log_scale.mean()
+        points = self.log_scales.double()
+        mean = along_axes(points, [part.mean(0, keepdim=True) for part in hats])
+        return along_axes((points - mean).to(self.log_scales.dtype), hats)

@@ -138,7 +138,7 @@ def test_a_spectrum_is_white_until_it_is_set():
 
 
 def test_a_map_is_flat_at_first_and_sums_to_zero():
-    scale_map = ScaleMap((60, 50, 50))
+    scale_map = ScaleMap((60, 50, 50)).double()
     assert scale_map.log_scales.shape == (8, 7, 7)
     assert not scale_map.log_scale().any()
     scale_map.log_scales.data.normal_()
