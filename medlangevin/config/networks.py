@@ -86,7 +86,7 @@ class GaussianLikelihood(Section):
     correlated: bool = Field(
         default=False,
         description="Whether neighbouring voxels share noise; its spectrum is measured on homogeneous bone of the "
-        "training ears before training, or, where there is none, on high frequencies.",
+        "training ears before training, or, where there is none, on high frequencies. The scale then starts there.",
     )
 
 

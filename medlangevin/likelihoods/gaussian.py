@@ -14,6 +14,8 @@ from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.random import standard_normal, uniform
 
 _INITIAL_SPREAD = 0.25
+# Noise that was measured may be none at all.
+_LEAST_SCALE, _LEAST_SPREAD = 1e-4, 0.05
 
 
 class Gaussian(Likelihood):
@@ -23,7 +25,7 @@ class Gaussian(Likelihood):
     alone or together, make it the noise of CT.
 
     Args:
-        initial_scale: The standard deviation to start from.
+        initial_scale: The standard deviation to start from, unless ``prepare`` measures it.
         image_shape: (C, *spatial); ``scale_map`` and ``correlated`` need it.
         scale_per_ear: Each image has its own t, integrated out: t^2 ~ inverse gamma(a, b), a and b learned.
         scale_map: S is diagonal, a smooth learned map over the voxels with geometric mean 1.
@@ -64,7 +66,9 @@ class Gaussian(Likelihood):
     def prepare(
         self, images: Iterable[Tensor], mean_image: Tensor, window_hu: tuple[float, float] | None
     ) -> str | None:
-        """Fit the noise's spectrum to training images; it stays fixed then, as learned it would take in anatomy.
+        """Fit the noise to training images: its spectrum stays fixed then, its scale is where learning starts.
+
+        A spectrum that is learned would take in anatomy.
 
         Args:
             images: Batches (N, C, *spatial) in [0, 1].
@@ -78,6 +82,9 @@ class Gaussian(Likelihood):
             return None
         fit = fit_noise(images, mean_image, window_hu)
         self.spectrum.set(fit.low_pass)
+        self.log_scale.data.fill_(math.log(max(fit.scale, _LEAST_SCALE)))
+        if self.log_spread is not None and fit.spread is not None:
+            self.log_spread.data.fill_(math.log(max(fit.spread, _LEAST_SPREAD)))
         return fit.describe()
 
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:

@@ -33,11 +33,13 @@ class NoiseFit(NamedTuple):
     Attributes:
         low_pass: The shape of its spectrum.
         scale: Its standard deviation in the units of x, in the median ear where it is from bone.
+        spread: The standard deviation of the logarithm of that over ears; None where it is not from bone.
         source: Where it was measured, in words.
     """
 
     low_pass: LowPass
     scale: float
+    spread: float | None
     source: str
 
     def describe(self) -> str:
@@ -75,11 +77,14 @@ def fit_noise(images: Iterable[Tensor], mean_image: Tensor, window_hu: tuple[flo
     patches = sum(ear.patches for ear in measured)
     width = None if window_hu is None else window_hu[1] - window_hu[0]
     if bone is None or patches < _FEWEST:
-        return _with_floor(*_fit_high_half((power / count).numpy()), shape, "the upper half of frequencies", width)
+        low_pass, scale = _fit_high_half((power / count).numpy())
+        return NoiseFit(_with_floor(low_pass, scale, shape, width), scale, None, "the upper half of frequencies")
     correlation = [np.mean(values, axis=0) for values in zip(*[ear.correlation for ear in measured], strict=True)]
-    cutoffs, exponents, left = _fit_autocorrelation(correlation, shape, bone.side)
-    scale = float(np.median([ear.scale for ear in measured])) / left
-    return _with_floor(cutoffs, exponents, scale, shape, f"{patches} patches of bone in {len(measured)} ears", width)
+    low_pass, left = _fit_autocorrelation(correlation, shape, bone.side)
+    scales = np.array([ear.scale for ear in measured]) / left
+    scale, spread = float(np.median(scales)), float(np.log(scales).std())
+    source = f"{patches} patches of bone in {len(measured)} ears"
+    return NoiseFit(_with_floor(low_pass, scale, shape, width), scale, spread, source)
 
 
 def _detrended_noise(side: tuple[int, ...]) -> Callable[[Floats], tuple[float, Floats]]:
@@ -95,7 +100,7 @@ def _detrended_noise(side: tuple[int, ...]) -> Callable[[Floats], tuple[float, F
 
     def weights(first: Floats, second: Floats) -> Floats:
         first, second = (part.reshape(-1, len(trend)) for part in (first, second))
-        return np.bincount(distance, (first.T @ second).ravel() / len(first), len(trend))
+        return np.asarray(np.bincount(distance, (first.T @ second).ravel() / len(first), len(trend)), np.float64)
 
     variance = weights(projection, projection)
     products = np.array([weights(*pair) for axis in range(len(side)) for pair in lagged(projection, axis)])
@@ -109,8 +114,8 @@ def _detrended_noise(side: tuple[int, ...]) -> Callable[[Floats], tuple[float, F
 
 def _fit_autocorrelation(
     correlation: list[Floats], shape: tuple[int, ...], side: tuple[int, ...]
-) -> tuple[tuple[float, ...], tuple[float, ...], float]:
-    """Cut-offs and exponents by least squares of the autocorrelation, and the share of the scale a trend leaves."""
+) -> tuple[LowPass, float]:
+    """The spectrum by least squares of the autocorrelation, and the share of the scale that is left without a trend."""
     expected, measured = _detrended_noise(side), np.concatenate(correlation)
     # The autocovariance at distances 0, 1, ... far from the edges, by the midpoint rule over frequency.
     frequencies = [(torch.arange(size, dtype=torch.float64) + 0.5) / (2 * size) for size in shape]
@@ -125,12 +130,11 @@ def _fit_autocorrelation(
 
     axes = len(shape)
     found = _solved(lambda parameters: detrended(parameters)[1] - measured, [0] * axes + [1] * axes)
-    low_pass = _low_pass(found)
-    return low_pass.cutoffs, low_pass.exponents, math.sqrt(detrended(found)[0])
+    return _low_pass(found), math.sqrt(detrended(found)[0])
 
 
-def _fit_high_half(power: Floats) -> tuple[tuple[float, ...], tuple[float, ...], float]:
-    """Cut-offs of a Gaussian and the scale from the mean power of residuals, in log, where anatomy has little.
+def _fit_high_half(power: Floats) -> tuple[LowPass, float]:
+    """A Gaussian spectrum and the scale from the mean power of residuals, in log, where anatomy has little.
 
     Where the plateau is not seen, exponents cannot be told from cut-offs.
     """
@@ -145,8 +149,7 @@ def _fit_high_half(power: Floats) -> tuple[tuple[float, ...], tuple[float, ...],
         return measured - np.log(low_pass.power(shape).numpy()[high])
 
     cutoffs = _solved(lambda cutoffs: (found := difference(cutoffs)) - found.mean(), [0] * len(shape))
-    scale = math.exp(0.5 * difference(cutoffs).mean())
-    return tuple(np.exp(cutoffs).tolist()), tuple(np.exp(exponents).tolist()), scale
+    return _low_pass(np.concatenate([cutoffs, exponents])), math.exp(0.5 * difference(cutoffs).mean())
 
 
 def _solved(misfit: Callable[[Floats], Floats], kinds: list[int]) -> Floats:
@@ -160,17 +163,10 @@ def _low_pass(parameters: Floats) -> LowPass:
     return LowPass(tuple(cutoffs.tolist()), tuple(exponents.tolist()), FLOOR)
 
 
-def _with_floor(
-    cutoffs: tuple[float, ...],
-    exponents: tuple[float, ...],
-    scale: float,
-    shape: tuple[int, ...],
-    source: str,
-    window_width: float | None,
-) -> NoiseFit:
-    """The fit with its floor, which is at least what rounding to whole HU leaves."""
-    floor = FLOOR
-    if window_width is not None and scale > 0:
-        plateau = LowPass(cutoffs, exponents, FLOOR).power(shape).max().item() * scale**2
-        floor = min(1.0, max(floor, _ROUNDING_HU2 / window_width**2 / plateau))
-    return NoiseFit(LowPass(cutoffs, exponents, floor), scale, source)
+def _with_floor(low_pass: LowPass, scale: float, shape: tuple[int, ...], window_width: float | None) -> LowPass:
+    """The floor raised to what rounding to whole HU leaves, where that is more."""
+    if window_width is None or scale == 0:
+        return low_pass
+    plateau = low_pass.power(shape).max().item() * scale**2
+    rounding = _ROUNDING_HU2 / window_width**2 / plateau
+    return low_pass._replace(floor=min(1.0, max(low_pass.floor, rounding)))

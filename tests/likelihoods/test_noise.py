@@ -313,9 +313,10 @@ def test_whitened_tangents_of_an_integrated_scale_have_its_posterior_mean_precis
 
 
 def test_a_map_or_a_spectrum_needs_the_shape_of_the_images():
-    for name in ("scale_map", "correlated"):
-        with pytest.raises(MedlangevinError, match="give image_shape"):
-            Gaussian(0.1, **{name: True})
+    with pytest.raises(MedlangevinError, match="give image_shape"):
+        Gaussian(0.1, scale_map=True)
+    with pytest.raises(MedlangevinError, match="give image_shape"):
+        Gaussian(0.1, correlated=True)
     Gaussian(0.1, scale_per_ear=True)
 
 

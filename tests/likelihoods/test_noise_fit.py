@@ -91,7 +91,13 @@ def test_every_ear_counts_alike_however_noisy():
     quiet, loud = smoothed((1.0, 1.0, 1.0)), smoothed((1.0, 1.0, 1.0))
     images = torch.cat([bone(quiet, 20.0), bone(loud, 120.0)])
     fit = fit_noise([images], images.mean(0), WINDOW)
-    np.testing.assert_allclose(fit.low_pass.cutoffs, 0.1325, rtol=0.1)
+    np.testing.assert_allclose(fit.low_pass.cutoffs, 0.1325, rtol=0.15)
+    assert fit.spread == pytest.approx(0.5 * math.log(6), rel=0.1)
+    likelihood = Gaussian(image_shape=(1, *SHAPE), scale_per_ear=True, correlated=True)
+    likelihood.prepare([images], images.mean(0), WINDOW)
+    assert likelihood.scale.item() == pytest.approx(fit.scale)
+    assert likelihood.spread is not None
+    assert likelihood.spread.item() == pytest.approx(fit.spread)
 
 
 def test_clipped_bone_is_left_out():
