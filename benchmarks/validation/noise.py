@@ -1,11 +1,11 @@
-"""The noise in homogeneous bone: crops beside synthetic ears, or beside draws of the noise that is fitted to the crops.
+"""The noise in homogeneous bone: crops beside synthetic ears, or beside draws of noise alone about the mean crop.
 
-    python benchmarks/validation/noise.py CROPS [SYNTHETIC] [--split training] [--window -1000 2500]
+    python benchmarks/validation/noise.py CROPS [SYNTHETIC] [--run RUN] [--split training] [--window -1000 2500]
 
 CROPS: a folder that medlangevin preprocess wrote. SYNTHETIC: volumes of the same grid, of medlangevin generate --noise;
-without it, the mean crop plus draws of the noise that a likelihood with correlated noise would fit to the crops. Both
-are measured at the places where the mean crop has homogeneous bone: patches of 8 voxels less a quadratic trend, none
-with clipped voxels. Standard deviations are in HU, root mean square over ears; autocorrelations are means over ears.
+what texture the decoder gives to bone is in them as well. Without it, noise alone: of the likelihood of RUN, or of the
+fit that a training with correlated noise would start from. All are measured where the mean crop has homogeneous bone:
+patches of 8 voxels less a quadratic trend, none with clipped voxels. Figures are means over ears.
 """
 
 import argparse
@@ -22,17 +22,19 @@ from medlangevin.datasets.datalist import read_index
 from medlangevin.likelihoods.bone import HomogeneousBone, Noise
 from medlangevin.likelihoods.noise import NoiseSpectrum
 from medlangevin.likelihoods.noise_fit import fit_noise
+from medlangevin.runs.load import load_run
 from medlangevin.runs.randomness import generator
 from medlangevin.system.nifti import read_volume
 
 Volume = NDArray[np.float64]
-DRAWS = 20
+DRAWS = 100
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("crops", type=Path)
     parser.add_argument("synthetic", type=Path, nargs="?")
+    parser.add_argument("--run", type=Path, help="draw noise alone from the likelihood of this run")
     parser.add_argument("--split", choices=("training", "validation", "test"), default="training")
     parser.add_argument("--window", type=float, nargs=2, default=(-1000.0, 2500.0), metavar=("LOW", "HIGH"))
     arguments = parser.parse_args()
@@ -46,6 +48,9 @@ def main() -> None:
     if arguments.synthetic:
         other = measured(bone, synthetic(arguments.synthetic, window))
         title = str(arguments.synthetic)
+    elif arguments.run:
+        other = measured(bone, run_draws(arguments.run, mean))
+        title = f"noise of {arguments.run}"
     else:
         other = measured(bone, draws(crops, mean, window))
         title = "draws of the fit"
@@ -74,9 +79,17 @@ def draws(crops: CropDataset, mean: torch.Tensor, window: tuple[float, float]) -
         yield (mean[0] + fit.scale * spectrum.colour(white)).numpy()
 
 
+def run_draws(folder: Path, mean: torch.Tensor) -> Iterator[Volume]:
+    likelihood = load_run(folder, checkpoint="last").model.likelihood
+    for number in range(DRAWS):
+        with torch.no_grad():
+            draw = likelihood.sample(mean[None], generator(0, "noise", number))
+        yield draw[0, 0].double().numpy()
+
+
 def figures(noises: list[Noise], width: float) -> dict[str, float]:
     """By name: the standard deviation, and the autocorrelation along each axis at each lag."""
-    found = {"standard deviation, HU": width * float(np.mean([noise.scale**2 for noise in noises])) ** 0.5}
+    found = {"standard deviation, HU": width * float(np.mean([noise.scale for noise in noises]))}
     for axis, values in zip("ijk", zip(*[noise.correlation for noise in noises], strict=True), strict=True):
         for lag, value in enumerate(np.mean(values, axis=0), start=1):
             found[f"autocorrelation, {axis}, lag {lag}"] = float(value)
