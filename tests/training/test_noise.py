@@ -48,9 +48,9 @@ def test_a_training_with_the_noise_of_ct_is_kept_and_drawn_from(
 
 @pytest.mark.claim("resume")
 def test_a_resumed_training_has_the_same_noise(make_config: Callable[..., Config]) -> None:
-    whole = train(with_likelihood(make_config("whole", epochs=3), **EVERY))
-    train(with_likelihood(make_config("resumed", epochs=1), **EVERY))
-    resumed = train(with_likelihood(make_config("resumed", epochs=3), **EVERY), resume=True)
+    whole = train(with_likelihood(make_config("whole", epochs=3, weight_averaging=0.5), **EVERY))
+    train(with_likelihood(make_config("resumed", epochs=1, weight_averaging=0.5), **EVERY))
+    resumed = train(with_likelihood(make_config("resumed", epochs=3, weight_averaging=0.5), **EVERY), resume=True)
     one, other = (load_run(path, checkpoint="last").model.state_dict() for path in (whole, resumed))
     assert all(torch.equal(value, other[name]) for name, value in one.items())
 
