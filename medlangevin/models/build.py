@@ -135,15 +135,17 @@ def autoencoder(
         first = {"encoder": encoder(image_shape, latent_dim, **scaled)}
     return first | {
         "decoder": decoder(image_shape, latent_dim, output=_OUTPUTS[kind], **layers),
-        "likelihood": _likelihood(config.likelihood, data_size),
+        "likelihood": _likelihood(config.likelihood, image_shape, data_size),
         "latent_dim": latent_dim,
     }
 
 
-def _likelihood(config: LikelihoodConfig, data_size: int | None) -> Likelihood:
+def _likelihood(config: LikelihoodConfig, image_shape: tuple[int, ...], data_size: int | None) -> Likelihood:
     match config.kind:
         case "gaussian":
-            return Gaussian(config.initial_scale)
+            settings = _settings(config)
+            del settings["kind"]
+            return Gaussian(**settings, image_shape=image_shape)
         case "bernoulli":
             return Bernoulli()
         case "continuous_bernoulli":

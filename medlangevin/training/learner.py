@@ -1,5 +1,6 @@
 """The model that is trained, its optimiser and its average, made as a configuration says."""
 
+import logging
 from dataclasses import dataclass
 
 import torch
@@ -8,10 +9,13 @@ from medlangevin.config import Config
 from medlangevin.models import ClosedForm, LatentVariableModel, build
 from medlangevin.runs.averaging import WeightAverage
 from medlangevin.runs.randomness import derive_seed
+from medlangevin.system.distributed import is_first
 from medlangevin.training.data import TrainingData
 from medlangevin.training.fabric import Fabric
 from medlangevin.training.gpu import put_channels_last, recordable, tunable
 from medlangevin.training.optimizer import make_optimizer
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ def make_learner(config: Config, data: TrainingData, fabric: Fabric) -> Learner:
 
     Args:
         config: The run; its seed says what the weights start from.
-        data: What it is trained on: the networks start from the mean image.
+        data: What it is trained on: the networks start from the mean image, and the likelihood may measure noise on it.
         fabric: The devices.
 
     Returns:
@@ -53,6 +57,10 @@ def make_learner(config: Config, data: TrainingData, fabric: Fabric) -> Learner:
         model = build(config.model, data.image_shape, mean_image=mean, data_size=len(data.training))
     if isinstance(model, ClosedForm):
         model.require_enough(data.training.groups())
+    window = config.data.window_hu if config.images is None else None
+    found = model.likelihood.prepare(data.training.in_order(config.training.batch_size), mean, window)
+    if found is not None and is_first():
+        logger.info(found)
     model.to(fabric.device)
     training = config.training
     tuned = tunable(model, fabric.device, wanted=training.tune_kernels)

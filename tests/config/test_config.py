@@ -196,6 +196,9 @@ USED_WITH: list[tuple[str, Any, list[dict[str, str]]]] = [
     ("network.activation", "softplus", [{"network.kind": "mlp"}]),
     ("network.layer_norm", False, [{"network.kind": "mlp"}]),
     ("likelihood.initial_scale", 0.3, [{"likelihood.kind": "gaussian"}, {"likelihood.kind": "discretized_logistic"}]),
+    ("likelihood.scale_per_ear", True, [{"likelihood.kind": "gaussian"}]),
+    ("likelihood.scale_map", True, [{"likelihood.kind": "gaussian"}]),
+    ("likelihood.correlated", True, [{"likelihood.kind": "gaussian"}]),
 ]
 
 
