@@ -142,9 +142,12 @@ class MaximumLikelihood(Section):
 
 
 class EstimatedGaussian(GaussianLikelihood):
-    """A Gaussian about the mean image; one scale for all elements is estimated."""
+    """A Gaussian about the mean image; one scale for all elements is estimated, as the closed form has it."""
 
     initial_scale: ClassVar[float] = 0.1  # type: ignore[misc]
+    scale_per_ear: ClassVar[bool] = False  # type: ignore[misc]
+    scale_map: ClassVar[bool] = False  # type: ignore[misc]
+    correlated: ClassVar[bool] = False  # type: ignore[misc]
 
 
 class PPCAConfig(ModelConfig):
