@@ -20,7 +20,7 @@ from medlangevin.config.schema import Place
 
 ROOT = Path(__file__).resolve().parents[1]
 # The keys that say which section of several stands there.
-CHOOSE = ("kind", "bound", "tempering", "update", "optimizer")
+CHOOSE = ("kind", "bound", "tempering", "update", "estimate", "optimizer")
 MARK = re.compile(r"^<!-- table: ([\w-]+) -->$", re.M)
 # Errors that a user meets, by what raises them.
 ERRORS = ("MedlangevinError", "PartialFailureError", "BusyError")
@@ -143,7 +143,15 @@ def messages() -> str:
 
 def limits() -> str:
     """The figures of an ear, and beyond which values it is failed or to be reviewed."""
-    from medlangevin.imaging.registration.quality import LIMITS
+    from medlangevin.imaging.registration.quality import LIMITS, Limit
+
+    def described(item: Limit, limit: float | None) -> str:
+        """Which values get a verdict; empty where there is no limit."""
+        if limit is None:
+            return ""
+        number = f"{limit} {item.unit}".strip()
+        said = {"from": f"{number} and more", "near NCC": f"nearer than {number} to NCC"}
+        return said.get(item.beyond, f"{item.beyond} {number}")
 
     return table(
         ("key in `status.json`", "code", "what it means", "failed", "review"),
@@ -152,8 +160,8 @@ def limits() -> str:
                 f"`{item.figure}`",
                 f"`{item.code}`" if item.code else "",
                 item.meaning,
-                item.described("failed"),
-                item.described("review"),
+                described(item, item.failed),
+                described(item, item.review),
             )
             for item in LIMITS
         ),

@@ -194,7 +194,7 @@ def make_config(cohort: Path, tmp_path: Path) -> Callable[..., Config]:
                 "model": {
                     "kind": kind,
                     "latent_dim": 2,
-                    "network": {"channels": [2], "hidden": 4},
+                    **({} if kind == "ppca" else {"network": {"channels": [2], "hidden": 4}}),
                     **({"flow": {"steps": 2}} if kind == "qsl_vae" else {}),
                 },
                 "training": {"epochs": 4, "batch_size": 3, "accelerator": "cpu", **training},

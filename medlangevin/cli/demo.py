@@ -39,7 +39,7 @@ def demo(ctx: click.Context, out: Path, seed: int) -> None:
         ["phantom", "--out", f"{out}/phantom", "--ears", str(EARS), "--seed", str(seed)],
         ["preprocess", "--raw", f"{out}/phantom/dicom", "--out", f"{out}/cochlea"],
         ["train", str(config), "--resume"],
-        ["generate", f"{out}/runs/demo", "--count", "24", "--out", f"{out}/synthetic"],
+        ["generate", f"{out}/runs/demo", "--count", str(EARS), "--out", f"{out}/synthetic"],
         ["shape", f"{out}/synthetic", "--compare", f"{out}/cochlea"],
         ["audit", f"{out}/runs/demo", "--synthetic", f"{out}/synthetic"],
         ["report", f"{out}/runs/demo", "--synthetic", f"{out}/synthetic", "--out", f"{out}/report.html"],

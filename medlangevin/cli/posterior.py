@@ -12,10 +12,10 @@ from medlangevin.cli.options import checkpoint_option, path_option, run_argument
 @run_argument
 @click.argument("image", type=click.Path(path_type=Path))
 @path_option("--out", required=True, help="Folder to write to.")
-@click.option("--kernel", type=click.Choice(["mala", "hmc", "qsl", "ula"]), default="mala", show_default=True)
+@click.option("--kernel", type=click.Choice(["hmc", "mala", "qsl", "ula"]), default="hmc", show_default=True)
 @click.option("--chains", type=click.IntRange(min=1), default=4, show_default=True)
-@click.option("--draws", type=click.IntRange(min=4), default=500, show_default=True, help="Of each chain.")
-@click.option("--warmup", type=click.IntRange(min=1), default=200, show_default=True, help="Steps before the draws.")
+@click.option("--draws", type=click.IntRange(min=4), default=2000, show_default=True, help="Of each chain, at most.")
+@click.option("--warmup", type=click.IntRange(min=1), default=100, show_default=True, help="Steps before the draws.")
 @click.option("--measured", type=click.IntRange(min=1), default=100, show_default=True, help="Draws to measure.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same draws.")
 @checkpoint_option
@@ -23,8 +23,8 @@ def posterior(run: Path, image: Path, out: Path, **options: Any) -> None:
     """Tell what a scan leaves open: sample the latent of an ear's IMAGE under RUN, and measure the draws.
 
     Prints every shape measure as mean +- standard deviation given this scan, and writes the chains (ArviZ netCDF),
-    diagnostics.tsv, measures.tsv, summary.json and posterior.png. mala and hmc are exact; qsl and ula have no accept
-    test and a small error.
+    diagnostics.tsv, measures.tsv, summary.json and posterior.png. Chains stop once they have converged; interrupted,
+    the same command goes on. hmc and mala are exact; qsl and ula have no accept test and a small error.
 
     \b
     Example:

@@ -72,7 +72,11 @@ def preprocess(
     if build_reference is not None:
         wanted = "it takes all scans below --raw and writes the one file"
         _refuse_others("--build-reference", wanted, {"raw", "workers", "reference"})
-        _build_reference(raw, build_reference, reference, workers)
+        from medlangevin.imaging.cohort import build_reference as making
+
+        built = making.build_reference_from_folder(raw, build_reference, reference=reference, workers=workers)
+        click.echo(making.describe_built(built, raw, build_reference))
+        making.require_all_used(built)
         return
     from medlangevin.imaging.cohort.preprocess import preprocess as run
     from medlangevin.imaging.cohort.status import parse_shard
@@ -100,11 +104,3 @@ def _tell(summary: "PreprocessSummary") -> None:
 
     click.echo(describe(summary))
     require_no_failures(summary)
-
-
-def _build_reference(raw: Path, target: Path, start: Path | None, workers: int) -> None:
-    from medlangevin.imaging.cohort.build_reference import build_reference_from_folder, describe_built, require_all_used
-
-    built = build_reference_from_folder(raw, target, reference=start, workers=workers)
-    click.echo(describe_built(built, raw, target))
-    require_all_used(built)

@@ -1,11 +1,11 @@
 """The schema of a model: for each kind a section with the settings of that kind; kinds of one's own can be added."""
 
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from medlangevin.config.fields import Repeats, Section, Width
+from medlangevin.config.fields import Integer, Repeats, Section, Width, kind_unless_given
 from medlangevin.config.networks import (
     ConvNetwork,
     GaussianLikelihood,
@@ -121,7 +121,62 @@ class AEConfig(ModelConfig):
     langevin: LearnedLastLayer = Field(default=LearnedLastLayer(), description="How z is sampled.")
 
 
-_BUILT_IN = (VAEConfig, VAEFlowConfig, IWAEConfig, HVAEConfig, QSLVAEConfig, HoffmanConfig, LAEConfig, AEConfig)
+class CrossValidated(Section):
+    """Variances of images that were held out, along the axes of the others."""
+
+    estimate: Literal["cross_validated"] = Field(
+        default="cross_validated", description="Variances of images that were held out, along the axes of the others."
+    )
+    folds: Integer = Field(
+        default=5,
+        ge=2,
+        le=1000,
+        description="How many parts are held out in turn, 2 to 1,000; both ears of a person are in one.",
+    )
+
+
+class MaximumLikelihood(Section):
+    """Variances of the training images, which are too large where the images are few."""
+
+    estimate: Literal["maximum_likelihood"] = Field(description="Variances of the training images themselves.")
+
+
+class EstimatedGaussian(GaussianLikelihood):
+    """A Gaussian about the mean image; one scale for all elements is estimated, as the closed form has it."""
+
+    initial_scale: ClassVar[float] = 0.1  # type: ignore[misc]
+    scale_per_ear: ClassVar[bool] = False  # type: ignore[misc]
+    scale_map: ClassVar[bool] = False  # type: ignore[misc]
+    correlated: ClassVar[bool] = False  # type: ignore[misc]
+
+
+class PPCAConfig(ModelConfig):
+    """Probabilistic PCA, fitted in closed form: no network, and one epoch without gradient steps."""
+
+    kind: Literal["ppca"] = Field(default="ppca", description="Probabilistic PCA.")
+    latent_dim: Width = Field(
+        default=32, description="Principal axes, 1 to 16,384, fewer than images to train on and than their elements."
+    )
+    network: ClassVar[None] = None  # type: ignore[misc,assignment]
+    likelihood: EstimatedGaussian = Field(default=EstimatedGaussian(), description="The Gaussian about the mean image.")
+    ppca: Annotated[
+        CrossValidated | MaximumLikelihood,
+        Field(discriminator="estimate", description="How the variances are estimated."),
+        kind_unless_given("estimate", "cross_validated"),
+    ] = CrossValidated()
+
+
+_BUILT_IN = (
+    VAEConfig,
+    VAEFlowConfig,
+    IWAEConfig,
+    HVAEConfig,
+    QSLVAEConfig,
+    HoffmanConfig,
+    LAEConfig,
+    AEConfig,
+    PPCAConfig,
+)
 # The section of each kind that a configuration can name.
 KINDS: dict[str, type[ModelConfig]] = {section().kind: section for section in _BUILT_IN}
 

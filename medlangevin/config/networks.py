@@ -69,12 +69,25 @@ SmoothNetworkConfig = Annotated[
 
 
 class GaussianLikelihood(Section):
-    """A Gaussian about the mean image; one scale for all elements is learned."""
+    """A Gaussian about the mean image; its scale is learned. The three switches make its noise that of CT."""
 
     kind: Literal["gaussian"] = Field(default="gaussian", description="A Gaussian of windowed HU or grey values.")
     initial_scale: Annotated[
         Float, Field(ge=1e-4, le=100, description="The scale at first, in units of x, 0.0001 to 100.")
     ] = 0.1
+    scale_per_ear: bool = Field(
+        default=False,
+        description="Whether each ear has its own scale, integrated out; what is learned is how scales are "
+        "distributed over ears.",
+    )
+    scale_map: bool = Field(
+        default=False, description="Whether the scale varies smoothly over the voxels; the map is learned."
+    )
+    correlated: bool = Field(
+        default=False,
+        description="Whether neighbouring voxels share noise; its spectrum is measured on homogeneous bone of the "
+        "training ears before training, or, where there is none, on high frequencies. The scale then starts there.",
+    )
 
 
 class BernoulliLikelihood(Section):

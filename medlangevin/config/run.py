@@ -105,6 +105,15 @@ class TrainingConfig(Section):
         description="After the warm-up the rate stays (constant) or falls to zero along half a cosine at the last "
         "epoch (cosine).",
     )
+    weight_decay: Annotated[
+        Float,
+        Field(
+            ge=0,
+            le=10,
+            description="What weights (not biases, scales or steps) shrink by at each step, times the learning rate, "
+            "0 to 10: AdamW.",
+        ),
+    ] = 0.0
     warmup_epochs: Integer = Field(
         default=0, ge=0, description="Epochs over which the learning rate rises linearly, 0 or more."
     )
@@ -179,12 +188,19 @@ class AdamTraining(TrainingConfig):
 
     optimizer: Literal["adam", "adamax"] = Field(default="adam", description="Adam or Adamax (Kingma & Ba 2015).")
 
+    @model_validator(mode="after")
+    def _decays_with_adam(self) -> "AdamTraining":
+        if self.weight_decay and self.optimizer != "adam":
+            raise ValueError("weight_decay goes with optimizer: adam; leave it out or choose that")
+        return self
+
 
 class SGDTraining(TrainingConfig):
-    """The optimisation by plain gradient descent, which has no ``epsilon``."""
+    """The optimisation by plain gradient descent, which has no ``epsilon`` and no ``weight_decay``."""
 
     optimizer: Literal["sgd"] = Field(description="Plain gradient descent.")
     epsilon: ClassVar[float] = 0.0  # type: ignore[misc]
+    weight_decay: ClassVar[float] = 0.0  # type: ignore[misc]
 
 
 # Where and on what a run is trained: no part of what it is.
@@ -238,6 +254,16 @@ class Config(Section):
             raise ValueError(
                 "model.likelihood.kind bernoulli is for zeros and ones, the images are grey; "
                 "choose images.binarization dynamic or static, or continuous_bernoulli"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _comes_to_its_own_bound(self) -> "Config":
+        preparatory = getattr(getattr(self.model, "flow", None), "vae_epochs", 0)
+        if preparatory >= self.training.epochs:
+            raise ValueError(
+                f"model.flow.vae_epochs is {preparatory}, so none of {self.training.epochs} epochs trains the flow; "
+                "training.epochs has to be more"
             )
         return self
 

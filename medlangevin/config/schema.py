@@ -161,7 +161,14 @@ def _conditions(place: Place, keys: list[str], around: list[str]) -> list[dict[s
     if place.discriminator is None or len(found) == 1:
         return [condition for _, below in found for condition in below]
     name = ".".join([*around[1:], place.discriminator])
-    return [{name: kinds} | condition for kinds, below in found for condition in below]
+    every = tuple(kind for kinds, _ in found for kind in kinds)
+    return [{name: _few(kinds, every)} | condition for kinds, below in found for condition in below]
+
+
+def _few(kinds: tuple[str, ...], every: tuple[str, ...]) -> tuple[str, ...]:
+    """Kinds in few words, where they are all but one of many."""
+    others = [kind for kind in every if kind not in kinds]
+    return (f"any but {others[0]}",) if len(others) == 1 and len(kinds) > 2 else kinds
 
 
 def _place(section: type[BaseModel], key: str) -> Place:

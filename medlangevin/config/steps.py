@@ -22,6 +22,13 @@ LearnStepSize = Annotated[bool, Field(description="Whether t is learned, one for
 Damping = Annotated[
     Float, Field(ge=0, le=1000, description="nu, 0 or 1e-6 to 1,000; learned with the annealed bound, unless it is 0.")
 ]
+VAEEpochs = Annotated[
+    Integer,
+    Field(
+        ge=0,
+        description="So many epochs at first train a VAE, without the steps; at equal time that wins. 0: none of them.",
+    ),
+]
 CheckpointSteps = Annotated[
     bool, Field(description="Whether each step is computed again in the backward pass, for less memory.")
 ]
@@ -47,6 +54,7 @@ class HamiltonianFlow(FlowSection):
     step_size: FlowStepSize = 0.001
     max_step_size: MaxStepSize = 0.05
     learn_step_size: LearnStepSize = True
+    vae_epochs: VAEEpochs = 0
 
 
 class UntemperedFlow(HamiltonianFlow):
@@ -93,6 +101,7 @@ class QSLFlow(FlowSection):
     max_step_size: MaxStepSize = 0.05
     learn_step_size: LearnStepSize = True
     damping: Damping = 0.1
+    vae_epochs: VAEEpochs = 0
 
     @model_validator(mode="before")
     @classmethod

@@ -15,6 +15,7 @@ from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.nifti import open_nifti
 
 SMALL_COHORT_VALIDATION = 0.1  # share of the training people held out when preprocess set none aside
+FEWEST_PEOPLE = 3  # a mean over fewer says next to nothing about others
 
 
 class Splits(NamedTuple):
@@ -64,6 +65,22 @@ def choose_splits(index: CropIndex) -> Splits:
         tuple(ear for ear in index.training if ear.subject in held),
         f"{len(held)} of {len(people)} training people, held out as the validation split is empty",
     )
+
+
+def few_people(ears: Sequence[Ear], what: str) -> str | None:
+    """A warning where ears are of too few people to judge a model by.
+
+    Args:
+        ears: The ears to judge it by.
+        what: How the warning begins, as in "few people to test on".
+
+    Returns:
+        One line, or None where there are at least three people.
+    """
+    people = len({ear.subject for ear in ears})
+    if people >= FEWEST_PEOPLE:
+        return None
+    return f"{what} ({people}): what comes out is little more than chance; preprocess more people"
 
 
 class CropDataset(Dataset[torch.Tensor]):

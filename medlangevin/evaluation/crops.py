@@ -1,6 +1,7 @@
 """How well a run of crops explains ears: its bound, the decoder's NLL, the encoder's, and what reconstructions show."""
 
 import hashlib
+import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from medlangevin.config.evaluation import EvidenceEvaluation, ImageEvaluation, ImportanceEvaluation
-from medlangevin.datasets.crops import CropDataset, choose_splits
+from medlangevin.datasets.crops import CropDataset, choose_splits, few_people
 from medlangevin.datasets.datalist import CropIndex, Ear
 from medlangevin.evaluation.decoder_likelihood import ANNEALED, annealed_figures
 from medlangevin.evaluation.evidence import MEASURED, evidence
@@ -22,6 +23,8 @@ from medlangevin.runs.run import Run
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import read_json, write_json
 from medlangevin.system.progress import progress
+
+logger = logging.getLogger(__name__)
 
 ELBO_DRAWS = 10
 # Ears that are done, of an evaluation that is not.
@@ -40,6 +43,8 @@ def evaluate_crops(
     annealing: dict[str, int] | None,
 ) -> dict[str, Any]:
     """The figures of a run of crops, over ears and ear by ear. Interrupted, the same call goes on.
+
+    A test on fewer than three people comes with a warning.
 
     Args:
         run: The run.
@@ -67,6 +72,8 @@ def evaluate_crops(
             f"{len(known)} people of the test split of {index.root} (sub-{known[0]}, ...) were trained or validated on "
             f"by run {run.name}, so this is no test; evaluate with the data it was trained on, or train again"
         )
+    if split == "test" and (doubt := few_people(ears, "few people to test on")):
+        logger.warning(doubt)
     settings = ImageEvaluation(
         elbo_draws=ELBO_DRAWS,
         evidence=EvidenceEvaluation(samples=samples),

@@ -237,9 +237,21 @@ def train_digits(splits: ImageSplits, settings: ClassifierSettings) -> tuple[Dig
         torch.manual_seed(derive_seed(settings.seed, "weights"))
         network = DigitNetwork(settings.channels, settings.hidden)
     optimizer = torch.optim.Adam(network.parameters())
+    batches = EpochBatches(len(splits.train), settings.batch_size, seed=settings.seed)
+    total, labels = settings.epochs * len(batches), _required(splits.labels.train)
     with progress(settings.epochs, "digit classifier, epoch") as track:
         for epoch in range(settings.epochs):
-            _train_epoch(network, optimizer, splits, settings, epoch)
+            batches.set_epoch(epoch)
+            augmentation = generator(settings.seed, "augmentation", epoch)
+            network.train()
+            for step, positions in enumerate(batches, start=epoch * len(batches)):
+                warmup = max(1, total // 10)
+                factor = learning_rate_factor(step, total_steps=total, warmup_steps=warmup, schedule="cosine")
+                set_learning_rate(optimizer, settings.learning_rate * factor)
+                x = augment(splits.train[positions], augmentation)
+                optimizer.zero_grad()
+                functional.cross_entropy(network(x), labels[positions]).backward()
+                optimizer.step()
             valid = [accuracy(network, images.valid, splits.labels.valid) for images in (grey, binarised)]
             note = f"validation accuracy {valid[0]:.4f}, binarised {valid[1]:.4f}"
             track.advance(epoch + 1, note)
@@ -251,28 +263,6 @@ def train_digits(splits: ImageSplits, settings: ClassifierSettings) -> tuple[Dig
     test = [accuracy(network, images.test, splits.labels.test) for images in (grey, binarised)]
     network.eval().requires_grad_(False)
     return network, Accuracies(*valid, *test)
-
-
-def _train_epoch(
-    network: DigitNetwork,
-    optimizer: torch.optim.Optimizer,
-    splits: ImageSplits,
-    settings: ClassifierSettings,
-    epoch: int,
-) -> None:
-    batches = EpochBatches(len(splits.train), settings.batch_size, seed=settings.seed)
-    batches.set_epoch(epoch)
-    total, done = settings.epochs * len(batches), epoch * len(batches)
-    augmentation = generator(settings.seed, "augmentation", epoch)
-    labels = _required(splits.labels.train)
-    network.train()
-    for step, positions in enumerate(batches, start=done):
-        factor = learning_rate_factor(step, total_steps=total, warmup_steps=max(1, total // 10), schedule="cosine")
-        set_learning_rate(optimizer, settings.learning_rate * factor)
-        x = augment(splits.train[positions], augmentation)
-        optimizer.zero_grad()
-        functional.cross_entropy(network(x), labels[positions]).backward()
-        optimizer.step()
 
 
 def augment(images: Tensor, generator: torch.Generator) -> Tensor:

@@ -3,33 +3,19 @@
 import math
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from medlangevin.datasets.images import data_root, load_images
 from medlangevin.evaluation.digit_classifier import SHAPE, load_or_train
+from medlangevin.evaluation.figure import Figure
 from medlangevin.runs.randomness import generator
 from medlangevin.runs.run import Run
 from medlangevin.system.errors import MedlangevinError
 
 _PARTS = 10
 _SUM_TOLERANCE = 1e-3  # of a row's sum of probabilities; half precision stays within it, logits do not
-
-
-class DigitScores(NamedTuple):
-    """Scores of generated digits.
-
-    Attributes:
-        inception_score: Mean Inception Score over ten parts of the images.
-        inception_score_error: Its standard error over the parts.
-        fid: Frechet distance.
-    """
-
-    inception_score: float
-    inception_score_error: float
-    fid: float
 
 
 def require_digits(image_shape: tuple[int, ...], owner: str) -> None:
@@ -49,7 +35,7 @@ def require_digits(image_shape: tuple[int, ...], owner: str) -> None:
         )
 
 
-def score_digits(run: Run, count: int, *, seed: int, cache: Path) -> DigitScores:
+def score_digits(run: Run, count: int, *, seed: int, cache: Path) -> dict[str, Figure]:
     """Score mean images that a run generates.
 
     The Frechet distance is to the grey test images of MNIST, which lie in the same data root as the run's set, in the
@@ -62,7 +48,8 @@ def score_digits(run: Run, count: int, *, seed: int, cache: Path) -> DigitScores
         cache: Folder that keeps the classifier between calls.
 
     Returns:
-        The scores.
+        ``inception_score``, over ten parts of the images, with its standard error over the parts, and ``fid``, the
+        Frechet distance, which has none.
 
     Raises:
         MedlangevinError: The run's images are of another size, or MNIST is missing.
@@ -73,10 +60,11 @@ def score_digits(run: Run, count: int, *, seed: int, cache: Path) -> DigitScores
     classifier = load_or_train(cache, root)
     device = next(run.model.parameters()).device
     generated = run.model.sample(count, generator(seed, "generated", device=device)).float().cpu()
-    score = inception_score(classifier.probabilities(generated), splits=_PARTS)
+    mean, deviation = inception_score(classifier.probabilities(generated), splits=_PARTS)
     distance = frechet_distance(classifier.features(generated), classifier.features(test))
     # The spread over parts is divided by their number, not by one less.
-    return DigitScores(score.mean, score.standard_deviation / math.sqrt(_PARTS - 1), distance)
+    error = deviation / math.sqrt(_PARTS - 1)
+    return {"inception_score": Figure(mean, error, count), "fid": Figure(distance, None, count)}
 
 
 def frechet_distance(features_a: Tensor, features_b: Tensor) -> float:
@@ -126,19 +114,7 @@ def _covariance_root(features: Tensor) -> Tensor:
     return torch.linalg.qr(centred, mode="r").R
 
 
-class InceptionScore(NamedTuple):
-    """The score over the parts.
-
-    Attributes:
-        mean: Mean.
-        standard_deviation: Population standard deviation.
-    """
-
-    mean: float
-    standard_deviation: float
-
-
-def inception_score(probabilities: Tensor, *, splits: int = 10) -> InceptionScore:
+def inception_score(probabilities: Tensor, *, splits: int = 10) -> tuple[float, float]:
     """exp(E_x KL(p(y|x) || p(y))), between 1 and the number of classes, in float64.
 
     As in the literature the images are cut into consecutive parts, and p(y) is the mean of p(y|x) over a part. A part
@@ -164,7 +140,7 @@ def inception_score(probabilities: Tensor, *, splits: int = 10) -> InceptionScor
         raise ValueError("probabilities must not be negative and have to sum to 1 in every row")
     bounds = [part * count // splits for part in range(splits + 1)]
     scores = torch.stack([_score(p[start:end]) for start, end in pairwise(bounds)])
-    return InceptionScore(float(scores.mean()), float(scores.std(correction=0)))
+    return float(scores.mean()), float(scores.std(correction=0))
 
 
 def _score(p: Tensor) -> Tensor:

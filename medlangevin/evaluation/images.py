@@ -117,26 +117,19 @@ def evaluate_images(run: Run, settings: ImageEvaluation, *, seed: int, cache: Pa
     """
     if settings.inception is not None:
         require_digits(run.image_shape, f"run {run.directory}")
-    with matmul_precision("highest"):
-        return _figures(run, settings, seed, cache)
-
-
-def _figures(run: Run, settings: ImageEvaluation, seed: int, cache: Path) -> dict[str, Figure]:
     images = _split(run, settings)
-    figures = {}
-    # First, as it needs more than the run: what is missing should come out before hours of sampling.
-    if settings.inception is not None:
-        count = settings.inception.samples
-        scores = score_digits(run, count, seed=seed, cache=cache)
-        figures["inception_score"] = Figure(scores.inception_score, scores.inception_score_error, count)
-        figures["fid"] = Figure(scores.fid, None, count)
-    values = {"negative_elbo": _negative_elbos(run, images, settings.elbo_draws, seed)}
-    if settings.evidence is not None:
-        values |= _evidence(run, images, settings.evidence, seed)
-    if settings.importance is not None:
-        values["nll_encoder"] = _importance_sampled(run, images, settings.importance, seed)
-    if settings.annealing is not None:
-        values |= _annealed(run, images, settings.annealing, seed)
+    figures: dict[str, Figure] = {}
+    with matmul_precision("highest"):
+        # First, as it needs more than the run: what is missing should come out before hours of sampling.
+        if settings.inception is not None:
+            figures |= score_digits(run, settings.inception.samples, seed=seed, cache=cache)
+        values = {"negative_elbo": _negative_elbos(run, images, settings.elbo_draws, seed)}
+        if settings.evidence is not None:
+            values |= _evidence(run, images, settings.evidence, seed)
+        if settings.importance is not None:
+            values["nll_encoder"] = _importance_sampled(run, images, settings.importance, seed)
+        if settings.annealing is not None:
+            values |= _annealed(run, images, settings.annealing, seed)
     figures |= figures_of(values, math.prod(run.image_shape), kept=_KEPT)
     require_finite(figures, run.directory)
     return figures

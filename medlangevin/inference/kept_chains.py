@@ -56,7 +56,7 @@ def kept_chains(path: Path, state: type[Any], generator: torch.Generator, key: s
             divergences=tensors["divergences"],
             state=state(**fields),
             num_gradients=int(about["num_gradients"]),
-            **{name: tensors.get(name) for name in _OPTIONAL},  # type: ignore[arg-type]
+            **{name: tensors.get(name) for name in _OPTIONAL},
         )
         generator.set_state(tensors["noise"])
     except (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError):

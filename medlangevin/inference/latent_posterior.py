@@ -31,7 +31,7 @@ _OVERDISPERSION = 2.0
 # In coordinates of unit scale: first step sizes; leapfrog steps, which at this acceptance add up to about pi / 2, from
 # where a trajectory on N(0, I) forgets its start; and for the kernels without a test fixed steps whose error in the
 # variance is below about 1 % (QSL, of order t^2) and 1 % (ULA, of order eta), on a Gaussian.
-_FIRST_STEP, _LEAPFROG_STEPS, _HMC_ACCEPTANCE, _MALA_ACCEPTANCE = 0.3, 3, 0.8, 0.574
+_FIRST_STEP, _LEAPFROG_STEPS, _JITTER, _HMC_ACCEPTANCE, _MALA_ACCEPTANCE = 0.3, 3, 0.2, 0.8, 0.574
 _QSL_STEP, _QSL_DAMPING, _ULA_STEP = 0.2, 1.0, 0.02
 
 
@@ -95,7 +95,11 @@ def sample_posterior(
         chains: Chains[Any] | None = None
     else:
         chains, state, done = before, before.state, before.positions.shape[1]
-    while chains is None or (done < num_draws and not (stop_early and has_converged(chains))):
+
+    def in_latents(chains: Chains[Any]) -> Chains[State]:
+        return chains._replace(positions=latent(chains.positions))
+
+    while chains is None or (done < num_draws and not (stop_early and has_converged(in_latents(chains)))):
         draws = min(ROUND, num_draws - done)
         if 0 < num_draws - done - draws < 4:  # diagnostics need as many, and the rest would be too few
             draws = num_draws - done
@@ -109,13 +113,17 @@ def sample_posterior(
             num_samples=draws,
             burn_in=warmup if chains is None else 0,
             adaptation=adaptation if chains is None else None,
-            on_step=None if on_step is None else lambda count, before=started: on_step(before + count),
+            on_step=None if on_step is None else _counting_from(started, on_step),
         )
         chains = more if chains is None else join(chains, more)
         state, done = chains.state, chains.positions.shape[1]
         if on_round is not None:
             on_round(chains)
-    return chains._replace(positions=latent(chains.positions))
+    return in_latents(chains)
+
+
+def _counting_from(done: int, on_step: Callable[[int], None]) -> Callable[[int], None]:
+    return lambda count: on_step(done + count)
 
 
 def has_converged(chains: Chains[Any]) -> bool:
@@ -132,13 +140,25 @@ def has_converged(chains: Chains[Any]) -> bool:
     return bool(worst <= R_HAT_LIMIT and fewest >= ESS_LIMIT)
 
 
+def state_class(name: KernelName) -> type[Any]:
+    """The class of a kernel's state, to read kept chains with.
+
+    Args:
+        name: The kernel.
+
+    Returns:
+        A NamedTuple.
+    """
+    return qsl.State if name == "qsl" else hmc.State
+
+
 def _kernel(name: KernelName, generator: torch.Generator | None) -> tuple[Any, Any, Adaptation | None]:
     """``init``, ``step`` and the adaptation of its step size."""
     match name:
         case "mala":
             return *Kernel(mala.init, mala.step), Adaptation(_FIRST_STEP, _MALA_ACCEPTANCE)
         case "hmc":
-            step = partial(hmc.step, num_steps=_LEAPFROG_STEPS)
+            step = partial(hmc.step, num_steps=_LEAPFROG_STEPS, jitter=_JITTER)
             return *Kernel(hmc.init, step), Adaptation(_FIRST_STEP, _HMC_ACCEPTANCE)
         case "qsl":
             damped = partial(qsl.step, step_size=_QSL_STEP, damping=_QSL_DAMPING)

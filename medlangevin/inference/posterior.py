@@ -1,5 +1,6 @@
 """What a scan leaves open about an ear: posterior draws of its latent, carried to the shape measures."""
 
+import hashlib
 import math
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from torch import Tensor
 
 from medlangevin._version import __version__
 from medlangevin.datasets.crop_arrays import to_hu
-from medlangevin.inference.latent_posterior import KernelName, sample_posterior
+from medlangevin.inference.kept_chains import keep_chains, kept_chains
+from medlangevin.inference.latent_posterior import ESS_LIMIT, R_HAT_LIMIT, KernelName, sample_posterior, state_class
 from medlangevin.runs.folder import CheckpointName
 from medlangevin.runs.load import load_run
 from medlangevin.runs.randomness import generator
@@ -19,14 +21,16 @@ from medlangevin.runs.run import Run
 from medlangevin.samplers.diagnostics import from_chains, save_inference_data, summary
 from medlangevin.shape.measure import measure, measure_fields
 from medlangevin.system.errors import MedlangevinError
-from medlangevin.system.files import require_own_folder, sweep, write_json, write_text
+from medlangevin.system.files import make_folder, require_own_folder, sweep, write_json, write_text
 from medlangevin.system.nifti import read_volume
 from medlangevin.system.progress import progress
 
 SUMMARY, TABLE, CHAINS, DIAGNOSTICS = "summary.json", "measures.tsv", "chains.nc", "diagnostics.tsv"
 PICTURE = "posterior.png"
-# Above this R-hat, or below this many effective draws, chains should be run longer (Vehtari et al. 2021).
-R_HAT_LIMIT, ESS_LIMIT = 1.01, 400
+# The draws of a call that was interrupted.
+PARTIAL = "chains.partial.safetensors"
+# A model does not reproduce an ear of which it leaves this many times its noise unexplained; see docs/posterior.md.
+_TOO_FAR = 1.5
 
 
 def posterior(
@@ -34,15 +38,17 @@ def posterior(
     image: Path | str,
     out: Path | str,
     *,
-    kernel: KernelName = "mala",
+    kernel: KernelName = "hmc",
     chains: int = 4,
-    draws: int = 500,
-    warmup: int = 200,
+    draws: int = 2000,
+    warmup: int = 100,
     measured: int = 100,
     seed: int = 0,
     checkpoint: CheckpointName = "best",
 ) -> dict[str, Any]:
     """Sample p(z | image) under a run's model, and measure decoded draws.
+
+    Chains stop as soon as they have converged. Interrupted, the same call goes on with the draws that it has.
 
     Writes ``chains.nc`` (ArviZ InferenceData), ``diagnostics.tsv`` (a row for each latent dimension), ``measures.tsv``
     (a row for each measured draw) and, last, ``summary.json``. The spread of a measure is over mean images: what the
@@ -54,7 +60,7 @@ def posterior(
         out: The folder to write, new or from an earlier call.
         kernel: The kernel of ``sample_posterior``.
         chains: The number of chains.
-        draws: Draws to keep of each chain.
+        draws: Draws to keep of each chain, at most.
         warmup: Steps of each chain before them.
         measured: Draws to decode and measure, evenly spaced over all chains.
         seed: Chooses the chains, together with the kernel.
@@ -67,22 +73,11 @@ def posterior(
         MedlangevinError: Before anything is written, where the input is wrong.
     """
     out = Path(out)
-    require_own_folder(out, {SUMMARY, TABLE, CHAINS, DIAGNOSTICS, PICTURE}, "posterior")
+    require_own_folder(out, {SUMMARY, TABLE, CHAINS, DIAGNOSTICS, PICTURE, PARTIAL}, "posterior")
     run = load_run(run_dir, checkpoint=checkpoint)
     x = run.image(image)
     if not 1 <= measured <= chains * draws:
         raise MedlangevinError(f"--measured {measured}: between 1 and {chains} x {draws} draws can be measured")
-    with progress(warmup + draws, "step") as track:
-        sampled = sample_posterior(
-            run.model,
-            x,
-            generator(seed, "latent posterior", kernel),
-            kernel=kernel,
-            num_chains=chains,
-            num_draws=draws,
-            warmup=warmup,
-            on_step=track.advance,
-        )
     about = {
         "run": run.name,
         "model": run.config.model.kind,
@@ -91,11 +86,29 @@ def posterior(
         "image": Path(image).name,
         "kernel": kernel,
         "chains": chains,
-        "draws": draws,
         "warmup": warmup,
         "seed": seed,
         "software": f"medlangevin {__version__}",
     }
+    noise, key = generator(seed, "latent posterior", kernel), _key(run, x, about)
+    make_folder(out)
+    before = kept_chains(out / PARTIAL, state_class(kernel), noise, key)
+    done = 0 if before is None else warmup + before.positions.shape[1]
+    with progress(warmup + draws, "step", done=done) as track:
+        sampled = sample_posterior(
+            run.model,
+            x,
+            noise,
+            kernel=kernel,
+            num_chains=chains,
+            num_draws=draws,
+            warmup=warmup,
+            before=before,
+            on_round=lambda chains: keep_chains(out / PARTIAL, chains, noise, key),
+            on_step=track.advance,
+        )
+    about["draws"] = sampled.positions.shape[1]
+    measured = min(measured, chains * sampled.positions.shape[1])
     data = from_chains(sampled, attrs=about)
     table = summary(data, num_gradients=chains * sampled.num_gradients)
     rows = _measure_draws(run, sampled.positions, measured)
@@ -106,7 +119,8 @@ def posterior(
     write_text(out / DIAGNOSTICS, table.to_csv(sep="\t", index=False, float_format="%.6g"))
     write_text(out / TABLE, rows.to_csv(sep="\t", index=False, float_format="%.4f"))
     scan = measure(*read_volume(Path(image)))
-    result = about | {"diagnostics": _diagnostics(table), "measured": measured}
+    result = about | {"unexplained": _unexplained(run, x, sampled.positions.flatten(0, 1).mean(0))}
+    result |= {"diagnostics": _diagnostics(table), "measured": measured}
     result["measures"] = {
         item.name: {
             "units": item.metadata["units"],
@@ -116,7 +130,25 @@ def posterior(
         for item in measure_fields()
     }
     write_json(out / SUMMARY, result)
+    (out / PARTIAL).unlink(missing_ok=True)
     return result
+
+
+def _key(run: Run, x: Tensor, about: dict[str, Any]) -> str:
+    """What kept chains have to be of: the weights, the image and the settings."""
+    digest = hashlib.sha256(repr(sorted(about.items())).encode())
+    for tensor in (x, *run.model.state_dict().values()):
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+@torch.no_grad()
+def _unexplained(run: Run, x: Tensor, z: Tensor) -> float:
+    """What the model leaves unexplained of an ear, root mean square, over that of the noise that it has learned."""
+    output = run.model.decoder(z[None])
+    mean = run.model.likelihood.mean(output)
+    noise = run.model.likelihood.sample(output, generator(0, "unexplained")) - mean
+    return float((x - mean).square().mean().sqrt() / noise.square().mean().sqrt())
 
 
 @torch.no_grad()
@@ -185,7 +217,13 @@ def format_posterior(result: dict[str, Any], *, with_scan: bool = True) -> str:
     Returns:
         Lines of text.
     """
-    lines = [f"{'measure':<20}{'given this scan':>22}" + ("   scan itself" if with_scan else "")]
+    lines = []
+    if result.get("unexplained", 0) > _TOO_FAR:
+        lines += [
+            f"the model does not reproduce this ear: {result['unexplained']:.1f} times its noise is left unexplained, "
+            "so what follows is about another ear"
+        ]
+    lines += [f"{'measure':<20}{'given this scan':>22}" + ("   scan itself" if with_scan else "")]
     for name, figure in result["measures"].items():
         scan = "-" if figure["scan"] is None else f"{figure['scan']:.2f}"
         spread = "not found" if figure["sd"] is None else with_spread(figure["mean"], figure["sd"])
@@ -202,6 +240,7 @@ def format_posterior(result: dict[str, Any], *, with_scan: bool = True) -> str:
     )
     if not worst["converged"]:
         lines.append(
-            f"not converged (R-hat above {R_HAT_LIMIT} or fewer than {ESS_LIMIT} effective draws): more --draws"
+            f"not converged (R-hat above {R_HAT_LIMIT} or fewer than {ESS_LIMIT} effective draws) after "
+            f"{result['draws']} draws of each chain: more --draws"
         )
     return "\n".join(lines)

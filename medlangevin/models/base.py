@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -168,6 +168,22 @@ class LatentVariableModel(nn.Module, ABC):
         """
         return self.likelihood.mean(self.decoder(z))
 
+    @property
+    def preparatory_epochs(self) -> int:
+        """Epochs at first that train another bound than the model's own; 0 unless a subclass has such a phase."""
+        return 0
+
+    def start_epoch(self, epoch: int) -> bool:
+        """Say which epoch comes next, or which one the weights are of.
+
+        Args:
+            epoch: Its number, from 1.
+
+        Returns:
+            Whether the model computes otherwise from now on.
+        """
+        return False
+
     def shorten_steps(self) -> bool:
         """Halve the Langevin steps that are part of the model's state, after one that diverged.
 
@@ -249,6 +265,33 @@ class LatentVariableModel(nn.Module, ABC):
         z = standard_normal((n, self.latent_dim), like=like, generator=generator)
         # Decoding in small batches gives the same images as one large batch, in bounded memory.
         return torch.cat([self.decode(part) for part in z.split(16)])
+
+
+class ClosedForm(ABC):
+    """A model that is fitted to all training images at once, in place of gradient steps."""
+
+    @abstractmethod
+    def require_enough(self, groups: Sequence[Hashable]) -> None:
+        """Refuse training images that are too few, before anything is written.
+
+        Args:
+            groups: Whose each image is, (n,).
+
+        Raises:
+            MedlangevinError: They are.
+        """
+
+    @abstractmethod
+    def fit(self, images: Tensor, groups: Sequence[Hashable]) -> None:
+        """Set all parameters to their estimates.
+
+        Args:
+            images: All training images (n, C, *spatial).
+            groups: Whose each is, (n,): images of one person are not independent.
+
+        Raises:
+            MedlangevinError: The images do not determine the parameters.
+        """
 
 
 def repeat_images(x: Tensor, count: int) -> Tensor:

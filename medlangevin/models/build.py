@@ -10,11 +10,13 @@ from medlangevin import networks
 from medlangevin.config.fields import Section
 from medlangevin.config.model import (
     AEConfig,
+    CrossValidated,
     HoffmanConfig,
     HVAEConfig,
     IWAEConfig,
     LAEConfig,
     ModelConfig,
+    PPCAConfig,
     QSLVAEConfig,
     VAEConfig,
     VAEFlowConfig,
@@ -27,6 +29,7 @@ from medlangevin.models.hoffman import Hoffman
 from medlangevin.models.hvae import HVAE
 from medlangevin.models.iwae import IWAE
 from medlangevin.models.lae import LAE
+from medlangevin.models.ppca import PPCA
 from medlangevin.models.qsl_vae import QSLVAE
 from medlangevin.models.refined import VAEFlow
 from medlangevin.models.vae import VAE
@@ -132,15 +135,17 @@ def autoencoder(
         first = {"encoder": encoder(image_shape, latent_dim, **scaled)}
     return first | {
         "decoder": decoder(image_shape, latent_dim, output=_OUTPUTS[kind], **layers),
-        "likelihood": _likelihood(config.likelihood, data_size),
+        "likelihood": _likelihood(config.likelihood, image_shape, data_size),
         "latent_dim": latent_dim,
     }
 
 
-def _likelihood(config: LikelihoodConfig, data_size: int | None) -> Likelihood:
+def _likelihood(config: LikelihoodConfig, image_shape: tuple[int, ...], data_size: int | None) -> Likelihood:
     match config.kind:
         case "gaussian":
-            return Gaussian(config.initial_scale)
+            settings = _settings(config)
+            del settings["kind"]
+            return Gaussian(**settings, image_shape=image_shape)
         case "bernoulli":
             return Bernoulli()
         case "continuous_bernoulli":
@@ -164,6 +169,12 @@ def _assembled(model: Callable[..., LatentVariableModel], section: str = "", **r
     return factory
 
 
+def _ppca(config: PPCAConfig, image_shape: tuple[int, ...], *_: Any) -> PPCA:
+    folds = config.ppca.folds if isinstance(config.ppca, CrossValidated) else None
+    return PPCA(image_shape=image_shape, latent_dim=config.latent_dim, folds=folds)
+
+
+register(PPCAConfig, _ppca)
 register(VAEConfig, _assembled(VAE))
 register(VAEFlowConfig, _assembled(VAEFlow, "planar", layers="num_layers"))
 register(IWAEConfig, _assembled(IWAE, "importance", samples="num_samples"))

@@ -75,7 +75,7 @@ class HVAE(SteppedModel):
             return temperature_of(torch.sigmoid(self.velocity_scale_logit))
         return torch.ones_like(self.step_size_logit[0])
 
-    def _refine(self, x: Tensor, generator: torch.Generator | None, *, create_graph: bool) -> Refinement:
+    def _move(self, x: Tensor, generator: torch.Generator | None, *, create_graph: bool) -> Refinement:
         temperature = self.initial_temperature
         flow = partial(
             leapfrog_flow,

@@ -90,7 +90,7 @@ class QSLVAE(SteppedModel):
     def _frame(self, draw: EncoderDraw) -> Frame:
         return Frame(draw.mean, draw.scale) if self.step_unit == "posterior" else Frame()
 
-    def _refine(self, x: Tensor, generator: torch.Generator | None, *, create_graph: bool) -> Refinement:
+    def _move(self, x: Tensor, generator: torch.Generator | None, *, create_graph: bool) -> Refinement:
         if self.bound == "annealed":
             refinement = self._refine_by_annealing(x, generator, create_graph=create_graph)
         else:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from medlangevin.likelihoods import LOG_TWO_PI
 from medlangevin.models.base import Loss, standard_normal_log_prob
-from medlangevin.models.vae import AmortizedModel, EncoderDraw
+from medlangevin.models.vae import AmortizedModel, EncoderDraw, gaussian_kl
 from medlangevin.networks.planar import PlanarFlow
 from medlangevin.samplers import FlowResult, PhaseState, Potential, scalar_like, standard_normal
 
@@ -201,12 +201,58 @@ class SteppedModel(RefinedModel):
         max_step_size: What t stays below.
         checkpoint_steps: Compute each step again in the backward pass, for memory that does not grow with
             ``num_steps``.
+        vae_epochs: So many epochs at first train the encoder and decoder as a VAE, at a fraction of the cost of a flow,
+            whose steps can only pay where both have learned what is easy (docs/mathematics.md, VAE first).
         parts: The encoder, decoder, likelihood and latent_dim of ``AmortizedModel``.
     """
 
-    def __init__(self, *, num_steps: int, max_step_size: float, checkpoint_steps: bool = False, **parts: Any) -> None:
+    def __init__(
+        self,
+        *,
+        num_steps: int,
+        max_step_size: float,
+        checkpoint_steps: bool = False,
+        vae_epochs: int = 0,
+        **parts: Any,
+    ) -> None:
         super().__init__(**parts)
         self.num_steps, self.max_step_size, self.checkpoint_steps = num_steps, max_step_size, checkpoint_steps
+        self.vae_epochs = vae_epochs
+        self._is_moving = True
+
+    @abstractmethod
+    def _move(self, x: Tensor, generator: torch.Generator | None, *, create_graph: bool) -> Refinement:
+        """Draw one latent vector per image and move it by the steps; ``create_graph`` keeps it differentiable."""
+
+    def _refine(self, x: Tensor, generator: torch.Generator | None, *, create_graph: bool) -> Refinement:
+        if self._is_moving:
+            return self._move(x, generator, create_graph=create_graph)
+        draw = self._draw_initial(x, generator)
+        log_weight = standard_normal_log_prob(draw.z) - draw.log_q
+        # DDP waits for a gradient of every parameter, those of the steps too.
+        unused = sum(parameter.sum() for parameter in self._own_parameters() if parameter.requires_grad)
+        return Refinement(draw.z, log_weight, -gaussian_kl(draw.mean, draw.scale) + 0.0 * unused, {})
+
+    def _own_parameters(self) -> list[nn.Parameter]:
+        """Those of the steps: what encoder, decoder and likelihood do not hold."""
+        return list(self.parameters(recurse=False))
+
+    @property
+    def preparatory_epochs(self) -> int:
+        """``vae_epochs``."""
+        return self.vae_epochs
+
+    def start_epoch(self, epoch: int) -> bool:
+        """Switch the steps off up to ``vae_epochs``, and on after them.
+
+        Args:
+            epoch: The one that comes next, or that the weights are of.
+
+        Returns:
+            Whether that is a change.
+        """
+        before, self._is_moving = self._is_moving, epoch > self.vae_epochs
+        return before != self._is_moving
 
     def _start_steps(self, step_size: float, shape: tuple[int, ...], *, learned: bool) -> None:
         """Make t, ``max_step_size`` times the sigmoid of numbers that an optimiser can move freely."""

@@ -15,6 +15,9 @@ from medlangevin.networks.convolutional import ConvDecoder, ConvFeatures, preser
 from medlangevin.networks.ends import FeatureEncoder
 from medlangevin.system.errors import MedlangevinError
 
+# Of both papers.
+_SIZES: dict[str, Any] = {"channels": (16, 32, 32), "hidden": 450}
+
 
 class Conv5Features(ConvFeatures):
     """x (N, C, H, W) -> features (N, ``num_features``), ``num_features`` = ``hidden``.
@@ -23,9 +26,7 @@ class Conv5Features(ConvFeatures):
 
     Args:
         image_shape: (C, H, W).
-        channels: The filters of each convolution.
-        hidden: The units of the dense layer.
-        standardised: ``mean_image`` and ``input_scale``, as in ``Features``.
+        layers: Those of ``ConvFeatures``; by default the papers' (16, 32, 32) ``channels`` and 450 ``hidden`` units.
 
     Raises:
         MedlangevinError: The images are not 2D.
@@ -34,16 +35,9 @@ class Conv5Features(ConvFeatures):
     kernel_size = 5
     dense_layer = nn.Linear
 
-    def __init__(
-        self,
-        image_shape: tuple[int, ...],
-        *,
-        channels: tuple[int, ...] = (16, 32, 32),
-        hidden: int = 450,
-        **standardised: Any,
-    ) -> None:
+    def __init__(self, image_shape: tuple[int, ...], **layers: Any) -> None:
         _refuse_volumes(image_shape)
-        super().__init__(image_shape, channels=channels, hidden=hidden, **standardised)
+        super().__init__(image_shape, **(_SIZES | layers))
 
 
 class Conv5Encoder(FeatureEncoder):
@@ -59,10 +53,7 @@ class Conv5Encoder(FeatureEncoder):
         MedlangevinError: The images are not 2D.
     """
 
-    def __init__(
-        self, image_shape: tuple[int, ...], latent_dim: int, *, initial_scale: float = 0.1, **layers: Any
-    ) -> None:
-        super().__init__(Conv5Features(image_shape, **layers), latent_dim, initial_scale)
+    make_features = Conv5Features
 
 
 class Conv5Decoder(ConvDecoder):
@@ -74,26 +65,16 @@ class Conv5Decoder(ConvDecoder):
     Args:
         image_shape: (C, H, W).
         latent_dim: d.
-        channels: The filters of each convolution, in the encoder's order.
-        hidden: The units of the first dense layer.
-        image: ``output`` and ``mean_image``, as in ``ImageDecoder``. The last layer's bias, one for each channel and
-            zero at first, is learned.
+        layers: Those of ``ConvDecoder``; by default the papers' ``channels`` and ``hidden`` units, as in the encoder.
+            The last layer's bias, one for each channel and zero at first, is learned.
 
     Raises:
         MedlangevinError: The images are not 2D.
     """
 
-    def __init__(
-        self,
-        image_shape: tuple[int, ...],
-        latent_dim: int,
-        *,
-        channels: tuple[int, ...] = (16, 32, 32),
-        hidden: int = 450,
-        **image: Any,
-    ) -> None:
+    def __init__(self, image_shape: tuple[int, ...], latent_dim: int, **layers: Any) -> None:
         _refuse_volumes(image_shape)
-        super().__init__(image_shape, latent_dim, channels=channels, hidden=hidden, **image)
+        super().__init__(image_shape, latent_dim, **(_SIZES | layers))
 
     def _transposed(self, inputs: int, outputs: int, before: tuple[int, ...], after: tuple[int, ...]) -> nn.Module:
         rest = (after[0] - 2 * before[0] + 1, after[1] - 2 * before[1] + 1)

@@ -1,7 +1,8 @@
 """What all networks share: the standardised input, the encoder of features, the Gaussian head, the image output."""
 
 import math
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -86,15 +87,23 @@ class FeatureEncoder(nn.Module):
     """x (N, C, *spatial) -> mean and scale of q(z | x), each (N, ``latent_dim``): features and a ``GaussianHead``.
 
     Args:
-        features: x -> (N, ``features.num_features``).
+        image_shape: (C, *spatial).
         latent_dim: d.
         initial_scale: What the scale starts near.
+        layers: Those of the features.
+
+    Attributes:
+        make_features: The class of the features; subclasses say which.
     """
 
-    def __init__(self, features: Features, latent_dim: int, initial_scale: float) -> None:
+    make_features: Callable[..., Features]
+
+    def __init__(
+        self, image_shape: tuple[int, ...], latent_dim: int, *, initial_scale: float = 0.1, **layers: Any
+    ) -> None:
         super().__init__()
-        self.features = features
-        self.head = GaussianHead(features.num_features, latent_dim, initial_scale=initial_scale)
+        self.features = self.make_features(image_shape, **layers)
+        self.head = GaussianHead(self.features.num_features, latent_dim, initial_scale=initial_scale)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and scale of q(z | x).
@@ -116,7 +125,7 @@ class ImageDecoder(nn.Module):
         image_shape: (C, *spatial).
         output: See ``image_output``.
         mean_image: (C, *spatial) in (0, 1), which the decoder starts near whatever z is, to learn the differences from
-            it; None: a half. Its logit, fixed, is added to each element.
+            it; None: a half. It is drawn in to [0.01, 0.99], and its logit, fixed, is added to each element.
     """
 
     mean_logit: Tensor
@@ -125,21 +134,9 @@ class ImageDecoder(nn.Module):
         self, image_shape: tuple[int, ...], *, output: Output = "probability", mean_image: Tensor | None = None
     ) -> None:
         super().__init__()
-        self.register_buffer("mean_logit", mean_image_logit(mean_image, image_shape))
+        logit = torch.zeros(image_shape) if mean_image is None else torch.logit(mean_image, eps=0.01)
+        self.register_buffer("mean_logit", logit)
         self.output: Output = output
-
-
-def mean_image_logit(mean_image: Tensor | None, image_shape: tuple[int, ...]) -> Tensor:
-    """The logit of a mean image, drawn in to [0.01, 0.99].
-
-    Args:
-        mean_image: (C, *spatial) in [0, 1], or None.
-        image_shape: (C, *spatial).
-
-    Returns:
-        (C, *spatial); zero, a mean of 1/2, without a mean image.
-    """
-    return torch.zeros(image_shape) if mean_image is None else torch.logit(mean_image, eps=0.01)
 
 
 def image_output(values: Tensor, mean_logit: Tensor, output: Output) -> Tensor:

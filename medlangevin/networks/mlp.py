@@ -106,10 +106,7 @@ class MLPEncoder(FeatureEncoder):
         layers: Those of ``MLPFeatures``.
     """
 
-    def __init__(
-        self, image_shape: tuple[int, ...], latent_dim: int, *, initial_scale: float = 0.1, **layers: Any
-    ) -> None:
-        super().__init__(MLPFeatures(image_shape, **layers), latent_dim, initial_scale)
+    make_features = MLPFeatures
 
 
 class MLPDecoder(ImageDecoder):

@@ -3,14 +3,9 @@
 import base64
 import csv
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
-
-from medlangevin.system.errors import MedlangevinError
-
-_DAMAGE = (AttributeError, LookupError, TypeError, ValueError, csv.Error)
 
 
 class Picture(NamedTuple):
@@ -93,23 +88,3 @@ def three_digits(value: float) -> str:
         The text; a dash for NaN.
     """
     return "-" if math.isnan(value) else f"{value:.3g}"
-
-
-@contextmanager
-def reading(path: Path, advice: str) -> Iterator[None]:
-    """Take a file that is not what its command wrote for damaged.
-
-    Args:
-        path: The file that the block reads or uses.
-        advice: What to do about it.
-
-    Yields:
-        Nothing.
-
-    Raises:
-        MedlangevinError: Where what the file holds made the block fail.
-    """
-    try:
-        yield
-    except _DAMAGE as error:
-        raise MedlangevinError(f"{path} is damaged; {advice}") from error

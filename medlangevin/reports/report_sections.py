@@ -7,13 +7,13 @@ from typing import Any
 from medlangevin.datasets.datalist import SPLITS, CropIndex
 from medlangevin.evaluation.evaluate import RESULTS, format_result
 from medlangevin.inference.posterior import PICTURE, SUMMARY, format_posterior
-from medlangevin.reports.report_parts import Missing, Picture, picture, picture_if_any, reading
+from medlangevin.reports.report_parts import Missing, Picture, picture, picture_if_any
 from medlangevin.reports.run_pictures import PICTURES
 from medlangevin.runs.folder import ENVIRONMENT, METRICS
 from medlangevin.runs.metrics import read_metrics
 from medlangevin.runs.run import Run
 from medlangevin.system.errors import MedlangevinError
-from medlangevin.system.files import read_json
+from medlangevin.system.files import read_json, reading
 
 # Pictures of this many ears: the least trusted ones.
 QC_PICTURES = 6

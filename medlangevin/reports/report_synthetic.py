@@ -8,13 +8,13 @@ from typing import Any
 from medlangevin.evaluation.memorisation import PICTURE as PAIRS_PICTURE
 from medlangevin.evaluation.memorisation import RESULT, format_audit
 from medlangevin.inference.generation import GENERATED, PICTURE, origin
-from medlangevin.reports.report_parts import Missing, Picture, picture, picture_if_any, reading, three_digits, tsv_table
+from medlangevin.reports.report_parts import Missing, Picture, picture, picture_if_any, three_digits, tsv_table
 from medlangevin.reports.report_sections import run_picture
 from medlangevin.reports.shape_comparison import PICTURE as COMPARISON_PICTURE
 from medlangevin.runs.run import Run
 from medlangevin.shape.compare import ABOUT, TABLE
 from medlangevin.shape.compare_sets import TABLE as SETS_TABLE
-from medlangevin.system.files import read_json
+from medlangevin.system.files import read_json, reading
 
 _SETS, _DISTANCES = ("first", "second"), (("wasserstein", "wasserstein"), ("ks_statistic", "ks"))
 _STALE = "Not shown: the volumes have been replaced since they were measured"

@@ -104,10 +104,10 @@ def _draw_crops(run: Run, reconstructions: Path, samples: Path) -> None:
     decoded = run.model.reconstruct(x, find_mode(run.model, x))
     pairs = torch.stack([x, decoded], dim=1).flatten(0, 1)[:, 0].numpy()
     labels = [f"{ear.subject} {ear.side} {what}" for ear in ears for what in ("CT", "reconstruction")]
-    title = f"{run.name}, epoch {run.state.epoch}: validation ears and their reconstructions"
+    where = f"{run.name}, epoch {run.state.epoch}"
+    title = f"{where}: validation ears and their reconstructions"
     save_montage(list(pairs), reconstructions, labels=labels, title=title, window=(0, 1), columns=2)
 
     drawn = run.model.sample(SAMPLES, generator(run.config.seed, "samples"))[:, 0].numpy()
-    title = f"{run.name}, epoch {run.state.epoch}: SYNTHETIC cochleae"
     labels = [f"sample {number + 1}" for number in range(SAMPLES)]
-    save_montage(list(drawn), samples, labels=labels, title=title, window=(0, 1))
+    save_montage(list(drawn), samples, labels=labels, title=f"{where}: SYNTHETIC cochleae", window=(0, 1))

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from medlangevin.inference.posterior import CHAINS, PICTURE, SUMMARY, TABLE, with_spread
@@ -40,7 +39,6 @@ def draw_comparison(
     fields = measure_fields()
     rows = math.ceil((len(fields) + 3) / _COLUMNS)
     figure = Figure(figsize=(4.0 * _COLUMNS, 3.2 * rows), layout="constrained")
-    FigureCanvasAgg(figure)
     panels = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
     for item, comparison, axes in zip(fields, comparisons, panels, strict=False):
         units = item.metadata["units"]

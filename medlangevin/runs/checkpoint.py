@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from medlangevin.runs.averaging import WeightAverage
 from medlangevin.system.errors import MedlangevinError
-from medlangevin.system.files import atomic_folder, read_json, write_json
+from medlangevin.system.files import atomic_folder, read_json, reading, write_json
 
 WEIGHTS, OPTIMIZER, STATE = "model.safetensors", "training.safetensors", "training.json"
 AVERAGE = "average.safetensors"
@@ -149,7 +149,7 @@ def load_state(folder: Path) -> TrainingState:
     """
     path = folder / STATE
     record = read_json(path)
-    try:
+    with reading(path, "restore it or train again under another name"):
         if record["format"] != FORMAT:
             raise MedlangevinError(f"{path} has format {record['format']}, this version reads {FORMAT}; train again")
         best = record["best_elbo"]
@@ -157,8 +157,6 @@ def load_state(folder: Path) -> TrainingState:
         state = TrainingState(int(record["epoch"]), int(record["step"]), stopping)
         if min(state.epoch, state.step, stopping.best_epoch) < 0 or not math.isfinite(stopping.best_elbo or 0.0):
             raise ValueError("not a state of a training")
-    except (KeyError, TypeError, ValueError) as error:
-        raise MedlangevinError(f"{path} is damaged; restore it or train again under another name") from error
     return state
 
 

@@ -12,11 +12,12 @@ from medlangevin.config import ImagesConfig
 from medlangevin.datasets.crops import Splits
 from medlangevin.datasets.datalist import CropIndex, Ear
 from medlangevin.datasets.images import ImageSource
-from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.files import reading
 
 CONFIG, DATA, ENVIRONMENT, METRICS = "config.yaml", "data.json", "environment.json", "metrics.csv"
 # Larger crops, or smaller voxels, are damage.
 LARGEST, SMALLEST_VOXEL_MM3 = 1024, 1e-6
+_ADVICE = "restore it or train again under another name"
 CheckpointName = Literal["best", "last"]
 
 
@@ -95,19 +96,16 @@ def read_grid(data: Any, path: Path) -> CropGrid:
     Raises:
         MedlangevinError: It is damaged.
     """
-    try:
+    with reading(path, _ADVICE):
         affine = np.array(data["affine"], dtype=np.float64)
-    except (KeyError, TypeError, ValueError) as error:
-        raise _damaged(path) from error
-    i, j, k = read_shape(data, path)
-    if (
-        affine.shape != (4, 4)
-        or not np.isfinite(affine).all()
-        or affine[3].tolist() != [0, 0, 0, 1]
-        or abs(np.linalg.det(affine)) < SMALLEST_VOXEL_MM3
-    ):
-        raise _damaged(path)
-    return CropGrid(affine, (i, j, k))
+        if (
+            affine.shape != (4, 4)
+            or not np.isfinite(affine).all()
+            or affine[3].tolist() != [0, 0, 0, 1]
+            or abs(np.linalg.det(affine)) < SMALLEST_VOXEL_MM3
+        ):
+            raise ValueError("not a grid")
+    return CropGrid(affine, read_shape(data, path))
 
 
 def read_shape(data: Any, path: Path) -> tuple[int, int, int]:
@@ -123,17 +121,11 @@ def read_shape(data: Any, path: Path) -> tuple[int, int, int]:
     Raises:
         MedlangevinError: It is damaged.
     """
-    try:
+    with reading(path, _ADVICE):
         first, second, third = (int(size) for size in data["shape"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise _damaged(path) from error
-    if not 1 <= min(first, second, third) <= max(first, second, third) <= LARGEST:
-        raise _damaged(path)
+        if not 1 <= min(first, second, third) <= max(first, second, third) <= LARGEST:
+            raise ValueError("not the sizes of an image")
     return first, second, third
-
-
-def _damaged(path: Path) -> MedlangevinError:
-    return MedlangevinError(f"{path} is damaged; restore it or train again under another name")
 
 
 def _digest(*groups: Sequence[Ear]) -> str:

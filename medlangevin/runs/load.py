@@ -47,8 +47,9 @@ def load_run(
     path = run_dir / DATA
     data = read_json(path)
     image_shape = (1, *read_grid(data, path).shape) if config.images is None else read_shape(data, path)
-    model = load_model(config.model, image_shape, folder).to(device)
-    return Run(run_dir, config, model, image_shape, data, load_state(folder), refine)
+    model, state = load_model(config.model, image_shape, folder).to(device), load_state(folder)
+    model.start_epoch(state.epoch)
+    return Run(run_dir, config, model, image_shape, data, state, refine)
 
 
 def load_model(config: ModelConfig, image_shape: tuple[int, ...], folder: Path) -> LatentVariableModel:

@@ -19,7 +19,6 @@ from medlangevin.samplers import hmc
 from medlangevin.samplers.metropolis import choose
 from medlangevin.samplers.potential import Evaluation, Potential, evaluate
 from medlangevin.system.errors import MedlangevinError
-from medlangevin.system.random import uniform
 
 # Each chain's step size at each move is drawn from (1 +- this) times the stage's: near-periodic trajectories bring some
 # chains back to where they were (Neal 2011, section 5.4.2), and without it gaps of tens of nats were seen.
@@ -222,9 +221,9 @@ def _move(
 
     before = evaluate(initial, position)
     start = hmc.State(position, before.value + fraction * here.value, before.gradient + fraction * here.gradient)
-    share = uniform((*position.shape[:-1], 1), like=position, generator=generator)
-    jittered = step_size * (1 + _STEP_SIZE_JITTER * (2 * share - 1))
-    end, info = hmc.step(start, bridge, generator, step_size=jittered, num_steps=num_leapfrog_steps)
+    end, info = hmc.step(
+        start, bridge, generator, step_size=step_size, num_steps=num_leapfrog_steps, jitter=_STEP_SIZE_JITTER
+    )
     after = evaluate(initial, end.position)
     there = Evaluation((end.value - after.value) / fraction, (end.gradient - after.gradient) / fraction)
     # A chain that stayed keeps what it had: taking it out again would add up rounding errors.

@@ -28,7 +28,6 @@ class Chains(NamedTuple, Generic[StateT_co]):
         potential: (chains, draws) in nats; None where the state does not carry it.
         state: The last state, to go on from.
         num_gradients: Gradients of the potential that each chain took for its draws, the steps thinned away included.
-        num_burn_in_gradients: Those that each chain took before.
         step_size: The adapted step size; None without adaptation.
     """
 
@@ -38,7 +37,6 @@ class Chains(NamedTuple, Generic[StateT_co]):
     potential: Tensor | None
     state: StateT_co
     num_gradients: int
-    num_burn_in_gradients: int
     step_size: Tensor | None
 
 
@@ -93,7 +91,7 @@ def sample(
             options = {"step_size": adapted.step_size}
         if on_step is not None:
             on_step(done)
-    num_burn_in_gradients = counted.num_gradients
+    counted.num_gradients = 0
     positions: list[Tensor] = []
     acceptances: list[Tensor] = []
     divergences: list[Tensor] = []
@@ -116,8 +114,7 @@ def sample(
         divergences=_stack(divergences),
         potential=_stack(values) if values else None,
         state=state,
-        num_gradients=counted.num_gradients - num_burn_in_gradients,
-        num_burn_in_gradients=num_burn_in_gradients,
+        num_gradients=counted.num_gradients,
         step_size=None if adapted is None else adapted.step_size,
     )
 

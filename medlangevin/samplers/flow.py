@@ -38,7 +38,6 @@ def quasi_symplectic_flow(
     damping: Scalar,
     noise_scale: Scalar = 0.0,
     max_kick: float = math.inf,
-    velocity_scales: Tensor | None = None,
     generator: torch.Generator | None = None,
     create_graph: bool = False,
     checkpoint_steps: bool = False,
@@ -53,7 +52,6 @@ def quasi_symplectic_flow(
         damping: nu >= 0.
         noise_scale: sigma. Above 0, fresh noise is drawn at every step, and the Jacobian is that of the map for it.
         max_kick: See ``quasi_symplectic.step``.
-        velocity_scales: Tempering, (K,): see ``leapfrog_flow``.
         generator: The source of the noise; None means torch's default one.
         create_graph: Keep the result differentiable through the force.
         checkpoint_steps: With ``create_graph``, keep no step's graph: each is computed again in the backward pass.
@@ -65,7 +63,7 @@ def quasi_symplectic_flow(
     """
     integrate = partial(quasi_symplectic.step, max_kick=max_kick, create_graph=create_graph)
     step = partial(recomputed, integrate) if create_graph and checkpoint_steps else integrate
-    log_det = _tempering_log_det(state.position, velocity_scales)
+    log_det = state.position.new_zeros(())
     for k in range(num_steps):
         t = step_size_at(step_size, k)
         noise = None
@@ -73,8 +71,6 @@ def quasi_symplectic_flow(
             noise = standard_normal(tuple(state.position.shape), like=state.position, generator=generator)
         log_det = log_det + quasi_symplectic.log_det_jacobian(state, step_size=t, damping=damping)
         state = step(state, potential, step_size=t, damping=damping, noise_scale=noise_scale, noise=noise)
-        if velocity_scales is not None:
-            state = state._replace(velocity=velocity_scales[k] * state.velocity)
     return FlowResult(state, log_det.expand(state.position.shape[:-1]))
 
 
@@ -111,7 +107,9 @@ def leapfrog_flow(
         current = step(current, potential, step_size=step_size_at(step_size, k))
         if velocity_scales is not None:
             current = current._replace(velocity=velocity_scales[k] * current.velocity)
-    log_det = _tempering_log_det(state.position, velocity_scales)
+    log_det = state.position.new_zeros(())
+    if velocity_scales is not None:
+        log_det = state.position.shape[-1] * velocity_scales.log().sum()
     return FlowResult(PhaseState(current.position, current.velocity), log_det.expand(state.position.shape[:-1]))
 
 
@@ -140,9 +138,3 @@ def recomputed(function: Callable[..., Result], *arguments: Any, **options: Any)
         What the function returns.
     """
     return checkpoint(function, *arguments, use_reentrant=False, preserve_rng_state=False, **options)
-
-
-def _tempering_log_det(position: Tensor, velocity_scales: Tensor | None) -> Tensor:
-    if velocity_scales is None:
-        return position.new_zeros(())
-    return position.shape[-1] * velocity_scales.log().sum()

@@ -14,7 +14,7 @@ from medlangevin.samplers import leapfrog, metropolis
 from medlangevin.samplers.potential import Potential, Scalar
 from medlangevin.samplers.ula import State, init
 from medlangevin.system.errors import MedlangevinError
-from medlangevin.system.random import standard_normal
+from medlangevin.system.random import standard_normal, uniform
 
 __all__ = ["Info", "State", "init", "step"]
 
@@ -36,7 +36,13 @@ class Info(NamedTuple):
 
 
 def step(
-    state: State, potential: Potential, generator: torch.Generator | None = None, *, step_size: Scalar, num_steps: int
+    state: State,
+    potential: Potential,
+    generator: torch.Generator | None = None,
+    *,
+    step_size: Scalar,
+    num_steps: int,
+    jitter: float = 0.0,
 ) -> tuple[State, Info]:
     """One trajectory and one test for each chain; ``num_steps`` new gradients.
 
@@ -49,6 +55,8 @@ def step(
         generator: The source of all randomness; None means torch's default one.
         step_size: t of a leapfrog step, a scalar or (d,).
         num_steps: L, the leapfrog steps of a trajectory, at least 1.
+        jitter: Each chain multiplies t by a number between 1 - ``jitter`` and 1 + ``jitter``, drawn anew: trajectories
+            of one length can come back to where they started, again and again.
 
     Returns:
         The next state, and the outcome of the tests.
@@ -58,6 +66,9 @@ def step(
     """
     if num_steps < 1:
         raise MedlangevinError(f"hmc: num_steps {num_steps} moves nothing; give at least 1 leapfrog step")
+    if jitter > 0:
+        share = uniform((*state.position.shape[:-1], 1), like=state.position, generator=generator)
+        step_size = step_size * (1 + jitter * (2 * share - 1))
     velocity = standard_normal(tuple(state.position.shape), like=state.position, generator=generator)
     start = end = leapfrog.State(state.position, velocity, state.value, state.gradient)
     for _ in range(num_steps):

@@ -41,7 +41,7 @@ def step(
 ) -> PhaseState:
     """One QSL step; exactly one gradient of the potential.
 
-    For fixed noise the map is a bijection (``inverse_step``) with the constant Jacobian of ``log_det_jacobian``. At
+    For fixed noise the map is a bijection with the constant Jacobian of ``log_det_jacobian``. At
     damping 0 without noise it is position Verlet, volume preserving and time-reversible.
 
     Args:
@@ -58,44 +58,15 @@ def step(
     Returns:
         The point after the step.
     """
-    half, damp, kick = _coefficients(state, step_size, damping, noise_scale, noise)
+    t = scalar_like(step_size, state.position)
+    half, damp = 0.5 * t, torch.exp(-0.5 * scalar_like(damping, state.position) * t)
     velocity = damp * state.velocity
     position = state.position + half * velocity
-    velocity = velocity + _push(position, potential, 2 * half, max_kick, create_graph=create_graph) + kick
+    push = -t * evaluate(potential, position, create_graph=create_graph).gradient
+    if not math.isinf(max_kick):
+        push = push * (max_kick / push.norm(dim=-1, keepdim=True).clamp(min=max_kick))
+    velocity = velocity + push + (0.0 if noise is None else t.sqrt() * noise_scale * noise)
     return PhaseState(position + half * velocity, damp * velocity)
-
-
-def inverse_step(
-    state: PhaseState,
-    potential: Potential,
-    *,
-    step_size: Scalar,
-    damping: Scalar,
-    noise_scale: Scalar = 0.0,
-    noise: Tensor | None = None,
-    max_kick: float = math.inf,
-    create_graph: bool = False,
-) -> PhaseState:
-    """The inverse of ``step`` with the same arguments, exact up to rounding.
-
-    Args:
-        state: What ``step`` returned.
-        potential: As given to ``step``.
-        step_size: As given to ``step``.
-        damping: As given to ``step``.
-        noise_scale: As given to ``step``.
-        noise: As given to ``step``.
-        max_kick: As given to ``step``.
-        create_graph: Keep the result differentiable through the force.
-
-    Returns:
-        The point that ``step`` was given.
-    """
-    half, damp, kick = _coefficients(state, step_size, damping, noise_scale, noise)
-    velocity = state.velocity / damp
-    position = state.position - half * velocity
-    velocity = velocity - _push(position, potential, 2 * half, max_kick, create_graph=create_graph) - kick
-    return PhaseState(position - half * velocity, velocity / damp)
 
 
 def log_det_jacobian(state: PhaseState, *, step_size: Scalar, damping: Scalar) -> Tensor:
@@ -112,19 +83,3 @@ def log_det_jacobian(state: PhaseState, *, step_size: Scalar, damping: Scalar) -
     """
     step_sizes = scalar_like(step_size, state.position).expand(state.position.shape[-1])
     return -(scalar_like(damping, state.position) * step_sizes).sum()
-
-
-def _push(position: Tensor, potential: Potential, t: Tensor, max_kick: float, *, create_graph: bool) -> Tensor:
-    push = -t * evaluate(potential, position, create_graph=create_graph).gradient
-    if math.isinf(max_kick):
-        return push
-    return push * (max_kick / push.norm(dim=-1, keepdim=True).clamp(min=max_kick))
-
-
-def _coefficients(
-    state: PhaseState, step_size: Scalar, damping: Scalar, noise_scale: Scalar, noise: Tensor | None
-) -> tuple[Tensor, Tensor, Scalar]:
-    t = scalar_like(step_size, state.position)
-    damp = torch.exp(-0.5 * scalar_like(damping, state.position) * t)
-    kick: Scalar = 0.0 if noise is None else t.sqrt() * noise_scale * noise
-    return 0.5 * t, damp, kick

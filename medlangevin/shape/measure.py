@@ -17,13 +17,11 @@ from medlangevin.shape.levels import NoLumenError
 from medlangevin.shape.sections import Sections
 from medlangevin.shape.segment import Lumen, segment_lumen
 
-NAN = float("nan")
-
 
 def _measure(name: str) -> Any:
     about = COLUMNS["measures"][name]
     described = {"title": about["LongName"], "units": about.get("Units", ""), "definition": about["Description"]}
-    return field(default=NAN, metadata=described)
+    return field(default=math.nan, metadata=described)
 
 
 @dataclass(frozen=True)

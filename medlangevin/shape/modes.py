@@ -67,7 +67,8 @@ def distance_map(lumen: Lumen) -> Maps:
     index = np.stack(np.meshgrid(*(np.arange(size) for size in _GRID_SHAPE), indexing="ij"), axis=-1)
     points = CROP_CENTRE_LPS + _GRID_MM * (index - (np.array(_GRID_SHAPE) - 1) / 2).reshape(-1, 3)
     mesh = surface.mesh_of(lumen.level, lumen.affine)
-    away = cKDTree(np.concatenate([mesh.vertices, mesh.corners.mean(axis=1)])).query(points)[0]
+    tree = cKDTree(np.concatenate([mesh.vertices, mesh.corners.mean(axis=1)]))
+    away = tree.query(points, distance_upper_bound=_FAR_MM)[0]  # infinite where it would be cut
     voxel = coordinates.lps_to_voxels(points, lumen.affine)
     inside = ndimage.map_coordinates(lumen.level, voxel.T, order=1, cval=-1.0) > 0
     return np.asarray(np.clip(np.where(inside, away, -away), -_FAR_MM, _FAR_MM), dtype=np.float32)

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
+LEVEL = 0.95  # of intervals: the share of the bootstrap samples inside
+
 
 def rows_of_subjects(subjects: Sequence[str]) -> list[Indices]:
     """Gather the rows of each subject.
@@ -32,10 +34,8 @@ def bootstrap_interval(
     second_subjects: Sequence[str],
     *,
     draws: int = 500,
-    level: float = 0.95,
-    seed: int = 0,
 ) -> tuple[float, float]:
-    """Percentile interval of a statistic of two sets, subjects drawn with replacement in both.
+    """95 % percentile interval of a statistic of two sets, subjects drawn with replacement in both.
 
     A distance is never below 0 and grows a little with resampling. So its interval says how well it is known, and not
     whether it is 0.
@@ -47,13 +47,11 @@ def bootstrap_interval(
         first_subjects: The subject of each row of the first set.
         second_subjects: The subject of each row of the second set.
         draws: Number of bootstrap samples.
-        level: Share of the samples inside the interval.
-        seed: Of the draws.
 
     Returns:
         The interval's low and high end (Efron and Tibshirani 1993, ch. 13).
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     groups = rows_of_subjects(first_subjects), rows_of_subjects(second_subjects)
     values = []
     for _ in range(draws):
@@ -61,7 +59,7 @@ def bootstrap_interval(
             np.concatenate([group[index] for index in rng.integers(len(group), size=len(group))]) for group in groups
         ]
         values.append(statistic(first[chosen[0]], second[chosen[1]]))
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
 

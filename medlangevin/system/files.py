@@ -1,5 +1,6 @@
 """Files that appear whole or not at all: write to a temporary name in the same folder, fsync, rename."""
 
+import csv
 import errno
 import json
 import math
@@ -18,6 +19,8 @@ PARTIAL = ".partial-"
 # Ten thousand ears make 30 MB of status.json; a file of brackets takes twenty times its length in memory.
 MOST_JSON_BYTES = 100 * 1024**2
 _WINDOWS = os.name == "nt"
+# What comes of using a file's content as what it is not.
+_DAMAGE = (AttributeError, LookupError, TypeError, ValueError, csv.Error)
 
 
 def _numbers(names: str) -> frozenset[int]:
@@ -320,6 +323,26 @@ def read_json(path: Path | str) -> Any:
         raise MedlangevinError(f"{path} cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
         raise MedlangevinError(f"{path} is not valid JSON ({error}); it may have been cut short or edited") from error
+
+
+@contextmanager
+def reading(path: Path | str, advice: str) -> Iterator[None]:
+    """Take a file that is not what its command wrote for damaged.
+
+    Args:
+        path: The file that the block reads or uses.
+        advice: What to do about it.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        MedlangevinError: What the file holds made the block fail.
+    """
+    try:
+        yield
+    except _DAMAGE as error:
+        raise MedlangevinError(f"{path} is damaged; {advice}") from error
 
 
 def _finite(text: str) -> float:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from medlangevin.system.errors import MedlangevinError
+from medlangevin.system.files import cannot_write
 
 try:
     import fcntl
@@ -41,9 +42,7 @@ def locked(file: Path, *, shared: bool, busy: str | None) -> Iterator[bool]:
     except BlockingIOError as error:
         raise BusyError(busy) from error
     except OSError as error:
-        raise MedlangevinError(
-            f"cannot write {file.parent}: {error.strerror or error}; choose a folder you can write to"
-        ) from error
+        raise cannot_write(file.parent, error) from error
     try:
         yield real
     finally:

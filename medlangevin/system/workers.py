@@ -27,6 +27,9 @@ Result = TypeVar("Result")
 # What an item can meet with instead of a result: its process was killed, or it took too long and was stopped.
 Loss = Literal["killed", "overdue"]
 
+# An item, and its result or, with None, its loss.
+_Outcome = tuple[Any, Any, Loss | None]
+
 MAX_FALSE_STARTS = 3
 
 
@@ -37,14 +40,6 @@ class _Job(NamedTuple):
     setup: Callable[..., None] | None
     setup_args: tuple[Any, ...]
     limit_s: float | None
-
-
-class _Outcome(NamedTuple):
-    """What became of an item: its ``result``, or None with the ``loss``."""
-
-    item: Any
-    result: Any
-    loss: Loss | None
 
 
 def run_all(
@@ -129,7 +124,7 @@ def _share(job: _Job, items: Sequence[Any], size: int) -> Generator[_Outcome, No
                     except IndexError:  # another thread took the last one
                         break
                     loss, result = process.do(item, job.limit_s)
-                    told.put(_Outcome(item, result, loss))
+                    told.put((item, result, loss))
                 if loss is not None:
                     process.end()
                     process = None

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import torch
 
 from medlangevin.config import Config, DataConfig, ImagesConfig
-from medlangevin.datasets.crops import CropDataset, choose_splits
+from medlangevin.datasets.crops import CropDataset, choose_splits, few_people
 from medlangevin.datasets.datalist import read_index
 from medlangevin.datasets.images import load_splits, model_images
 from medlangevin.runs.folder import describe_crops, describe_images
@@ -27,6 +27,7 @@ class TrainingData(NamedTuple):
         identity: The keys of it that a resumed run must find unchanged.
         location: Where they are, in words.
         summary: How many, in words.
+        doubts: What of it is too little to judge a model by, a line each.
     """
 
     training: Source
@@ -37,6 +38,7 @@ class TrainingData(NamedTuple):
     identity: tuple[str, ...]
     location: str
     summary: str
+    doubts: tuple[str, ...] = ()
 
 
 def load_data(config: Config, device: torch.device | str = "cpu") -> TrainingData:
@@ -67,6 +69,10 @@ def _crops(settings: DataConfig, device: torch.device | str) -> TrainingData:
     description = describe_crops(index, splits, settings.window_hu)
     counts = description["counts"]
     doubt = "; with so few to validate on, which epoch is best is uncertain" if len(validation) < FEW else ""
+    few = (
+        few_people(splits.validation, "few people to choose the best epoch by"),
+        few_people(index.test, "few people to test on"),
+    )
     return TrainingData(
         training=CropSource(
             training,
@@ -83,6 +89,7 @@ def _crops(settings: DataConfig, device: torch.device | str) -> TrainingData:
         location=f"the crops in {settings.root}",
         summary=f"ears: {counts['training']} to train on, {counts['validation']} to validate on "
         f"({splits.validation_source}), {counts['test']} kept for testing{doubt}",
+        doubts=tuple(line for line in few if line),
     )
 
 

@@ -3,10 +3,10 @@
 from typing import Any, NamedTuple
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
+from medlangevin.training.fabric import Fabric
 from medlangevin.training.gpu import Recorded
 from medlangevin.training.learner import Learner
 
@@ -48,9 +48,14 @@ class GradientStep:
         self._wrapped, self._optimizer = fabric.setup(learner.model, learner.optimizer)
         self._gradient_clip = gradient_clip
         self.names: tuple[str, ...] = ()
+        self._enabled = learner.recorded
+        self.forget_recording()
+
+    def forget_recording(self) -> None:
+        """Record the next steps anew, where steps are recorded: the model computes otherwise from now on."""
         self._recorded_gradients: list[Tensor | None] = []
-        self._record_make = Recorded(self._make, [generator], enabled=learner.recorded)
-        self._record_update = Recorded(self._optimizer.step, enabled=learner.recorded)
+        self._record_make = Recorded(self._make, [self._generator], enabled=self._enabled)
+        self._record_update = Recorded(self._optimizer.step, enabled=self._enabled)
 
     def make(self, x: Tensor, *, weight: float = 1.0) -> Gradients:
         """The gradients of the loss, left at the parameters; of several processes' the mean.

@@ -1,43 +1,30 @@
 """What to do about NaN and infinity: which numbers they are, and one clear line when training cannot go on."""
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
 from medlangevin.system.errors import MedlangevinError
 
 
-class Health(NamedTuple):
-    """Where training is, and what there is to go on from.
+def stopped(problem: str, *, step: int, epoch: int, saved_epoch: int, skipped: int = 0) -> MedlangevinError:
+    """The error that says where training stopped and why, what there is to go on from, and what to try.
 
-    Attributes:
+    Args:
+        problem: Why, in words.
         step: The number of the step.
         epoch: The number of the epoch.
         saved_epoch: That of the last checkpoint; 0: none yet.
         skipped: How many steps of this epoch were left out.
+
+    Returns:
+        One line.
     """
-
-    step: int
-    epoch: int
-    saved_epoch: int
-    skipped: int = 0
-
-    def stopped(self, problem: str) -> MedlangevinError:
-        """The error that says where training stopped and why, what there is to go on from, and what to try.
-
-        Args:
-            problem: Why, in words.
-
-        Returns:
-            One line.
-        """
-        before = f", after {self.skipped} skipped step{'s' * (self.skipped > 1)} of this epoch" if self.skipped else ""
-        kept = f"checkpoints/last holds epoch {self.saved_epoch}" if self.saved_epoch else "no checkpoint was made yet"
-        return MedlangevinError(
-            f"training stopped at step {self.step} (epoch {self.epoch}): {problem}{before}; {kept}; "
-            "try a smaller training.learning_rate or training.gradient_clip under another name"
-        )
+    before = f", after {skipped} skipped step{'s' * (skipped > 1)} of this epoch" if skipped else ""
+    kept = f"checkpoints/last holds epoch {saved_epoch}" if saved_epoch else "no checkpoint was made yet"
+    return MedlangevinError(
+        f"training stopped at step {step} (epoch {epoch}): {problem}{before}; {kept}; "
+        "try a smaller training.learning_rate or training.gradient_clip under another name"
+    )
 
 
 def loss_problem(loss: Tensor, parts: dict[str, Tensor]) -> str | None:

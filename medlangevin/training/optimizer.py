@@ -13,6 +13,9 @@ def make_optimizer(
 ) -> torch.optim.Optimizer:
     """Adam or Adamax (Kingma & Ba 2015, Algs. 1 and 2) or plain gradient descent.
 
+    With ``weight_decay`` Adam is AdamW (Loshchilov & Hutter 2019, Alg. 2): weights of layers shrink; biases, scales and
+    steps do not.
+
     Args:
         model: Whose parameters are optimised.
         training: The settings.
@@ -23,13 +26,21 @@ def make_optimizer(
         The optimiser of all parameters.
     """
     settings: dict[str, Any] = {"lr": training.learning_rate}
+    optimizer: torch.optim.Optimizer
     if recorded:
         device = next(model.parameters()).device
         settings["lr"] = torch.full((), training.learning_rate, device=device)
     match training.optimizer:
         case "adam":
             settings |= {"eps": training.epsilon} | ({"capturable": True, "fused": True} if recorded else {})
-            optimizer: torch.optim.Optimizer = torch.optim.Adam(model.parameters(), **settings)
+            if training.weight_decay:
+                weights = [value for name, value in model.named_parameters() if name.endswith("weight")]
+                others = [value for name, value in model.named_parameters() if not name.endswith("weight")]
+                decaying = {"params": weights, "weight_decay": training.weight_decay}
+                groups = [decaying, {"params": others, "weight_decay": 0.0}]
+                optimizer = torch.optim.AdamW(groups, **settings)
+            else:
+                optimizer = torch.optim.Adam(model.parameters(), **settings)
         case "adamax":
             settings |= {"eps": training.epsilon} | ({"capturable": True} if recorded else {})
             optimizer = torch.optim.Adamax(model.parameters(), **settings)

@@ -3,11 +3,10 @@
 import os
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from medlangevin.config import TrainingConfig
 from medlangevin.system.errors import MedlangevinError
+from medlangevin.training.fabric import Fabric, MisconfigurationException
 
 
 def make_fabric(training: TrainingConfig) -> Fabric:

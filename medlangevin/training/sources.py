@@ -1,7 +1,7 @@
 """Where batches come from: crops read from disk, or images in memory."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -98,23 +98,24 @@ class Source(ABC):
         """
 
     @abstractmethod
-    def in_order(self, batch_size: int) -> Iterator[Tensor]:
+    def in_order(self, batch_size: int, noise: torch.Generator | None = None) -> Iterator[Tensor]:
         """All images, always the same.
 
         Args:
             batch_size: Images of a batch.
+            noise: Needed by images that are binarised anew whenever they are seen, and by no others.
 
         Yields:
             The batches x (n, C, *spatial).
         """
 
-    def mean(self) -> Tensor:
-        """The mean image.
+    def groups(self) -> Sequence[Hashable]:
+        """Whose each image is, in the order of ``in_order``: images of one person are not independent.
 
         Returns:
-            (C, *spatial).
+            (n,); here each image is on its own.
         """
-        return self.images.mean()
+        return range(len(self))
 
 
 class CropSource(Source):
@@ -163,16 +164,25 @@ class CropSource(Source):
             x = batch.to(self._device, non_blocking=True)
             yield augment(x, noise, shift_voxels=self._shift_voxels, noise=self._noise)
 
-    def in_order(self, batch_size: int) -> Iterator[Tensor]:
-        """See ``Source``.
+    def in_order(self, batch_size: int, noise: torch.Generator | None = None) -> Iterator[Tensor]:
+        """See ``Source``; the crops are as they were read.
 
         Args:
             batch_size: Images of a batch.
+            noise: Not used.
 
         Returns:
             The batches x (n, C, *spatial).
         """
         return iter(DataLoader(self.images, batch_size=batch_size))
+
+    def groups(self) -> Sequence[Hashable]:
+        """The person whose ear each crop is.
+
+        Returns:
+            Pseudonyms, (n,).
+        """
+        return [ear.subject for ear in self.images.ears]
 
 
 class MemorySource(Source):
@@ -197,14 +207,15 @@ class MemorySource(Source):
         for positions in order.positions():
             yield self.images.batch(positions.to(self.images.images.device), generator=noise)
 
-    def in_order(self, batch_size: int) -> Iterator[Tensor]:
+    def in_order(self, batch_size: int, noise: torch.Generator | None = None) -> Iterator[Tensor]:
         """See ``Source``.
 
         Args:
             batch_size: Images of a batch.
+            noise: Needed where images are binarised anew every time.
 
         Yields:
             The batches x (n, C, *spatial).
         """
         for first in range(0, len(self), batch_size):
-            yield self.images.batch(slice(first, first + batch_size))
+            yield self.images.batch(slice(first, first + batch_size), generator=noise)

@@ -4,8 +4,6 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from lightning_fabric import Fabric
-
 from medlangevin.config import Config, dump_config, load_config
 from medlangevin.config.load import flat
 from medlangevin.config.run import PLACES
@@ -22,6 +20,7 @@ from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import read_json, recover_folder, write_json, write_text
 from medlangevin.training.curves import Curves, MlflowLog
 from medlangevin.training.data import TrainingData, load_data
+from medlangevin.training.fabric import Fabric
 from medlangevin.training.gpu import tuned_kernels
 from medlangevin.training.learner import make_learner
 from medlangevin.training.processes import make_fabric
@@ -80,16 +79,19 @@ def train(config: Config, *, resume: bool = False) -> Path:
     where = device_name(fabric.device) + (f", {fabric.world_size} processes" if fabric.world_size > 1 else "")
     say(f"run {run_dir}: {config.model.kind}, {parameters:,} parameters, on {where}")
     say(data.summary)
+    for doubt in data.doubts if is_first() else ():
+        logger.warning(doubt)
     if resume:
-        say(f"going on after epoch {state.epoch}" if resuming else "nothing to resume: starting from the beginning")
+        begun = f"{'finished already,' if trainer.finished else 'going on'} after epoch {state.epoch}"
+        say(begun if resuming else "nothing to resume: starting from the beginning")
     try:
         with matmul_precision(config.training.matmul_precision), tuned_kernels(learner.tuned):
-            state = trainer.run()
+            trainer.run()
     except KeyboardInterrupt:
         say(f"interrupted in epoch {trainer.state.epoch + 1}; train again with --resume to go on")
         raise
     say(trainer.usage.describe(fabric.device))
-    _say_what_came_out(say, state, config, data)
+    _say_what_came_out(say, trainer, data)
     if config.images is None and is_first():
         _say_what_is_explained(config)
     return run_dir
@@ -106,10 +108,10 @@ def _load_data(config: Config, fabric: Fabric) -> TrainingData:
     return data
 
 
-def _say_what_came_out(say: Callable[[str], None], state: TrainingState, config: Config, data: TrainingData) -> None:
-    stopping = state.early_stopping
-    if state.epoch < config.training.epochs:
-        say(f"stopped early after epoch {state.epoch}: no gain for {config.training.patience} epochs")
+def _say_what_came_out(say: Callable[[str], None], trainer: Trainer, data: TrainingData) -> None:
+    state, stopping = trainer.state, trainer.state.early_stopping
+    if state.epoch < trainer.epochs:
+        say(f"stopped early after epoch {state.epoch}: no gain for {trainer.config.training.patience} epochs")
     elbo = "" if stopping.best_elbo is None else f": validation ELBO {stopping.best_elbo:.1f} nats per {data.noun}"
     say(f"best epoch {stopping.best_epoch} of {state.epoch}{elbo}")
 

@@ -5,22 +5,24 @@ import time
 from collections.abc import Iterator
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from medlangevin.config import Config
+from medlangevin.models import ClosedForm
 from medlangevin.runs.checkpoint import EarlyStopping, TrainingState
 from medlangevin.runs.environment import Usage
 from medlangevin.runs.metrics import Row
 from medlangevin.runs.randomness import generator, reseed
 from medlangevin.system.distributed import Rows, SharedGenerator, all_processes, is_first, total
+from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.progress import progress
 from medlangevin.training.checkpoint_writer import CheckpointWriter
 from medlangevin.training.curves import Curves
 from medlangevin.training.data import TrainingData
+from medlangevin.training.fabric import Fabric
 from medlangevin.training.gpu import Recorded, recording_stream
 from medlangevin.training.gradient_step import Gradients, GradientStep
-from medlangevin.training.health import Health, gradient_problem, loss_problem, weight_problem
+from medlangevin.training.health import gradient_problem, loss_problem, stopped, weight_problem
 from medlangevin.training.learner import Learner
 from medlangevin.training.optimizer import learning_rate_factor, set_learning_rate
 from medlangevin.training.sources import EpochBatches, Source
@@ -40,6 +42,7 @@ class Trainer:
 
     Attributes:
         state: Where the training stands.
+        epochs: The most that there will be.
         usage: Time and memory so far.
     """
 
@@ -58,6 +61,8 @@ class Trainer:
         """
         self.fabric, self.config, self.learner, self.data, self.state = fabric, config, learner, data, state
         self.usage = Usage()
+        # What is fitted in closed form has nothing to repeat.
+        self.epochs = 1 if isinstance(learner.model, ClosedForm) else config.training.epochs
         self._curves = curves
         self._checkpoints = CheckpointWriter(curves.run_dir, learner, state.epoch)
         self._batches = EpochBatches(
@@ -72,11 +77,7 @@ class Trainer:
         self._noise, self._data_noise = (kind(fabric.device) for _ in range(2))
         self._validation_noise = torch.Generator(fabric.device)
         self._step = GradientStep(fabric, learner, self._noise, gradient_clip=config.training.gradient_clip)
-        self._elbo = Recorded(
-            lambda x: learner.average.model.elbo(x, self._validation_noise),
-            [self._validation_noise],
-            enabled=learner.recorded,
-        )
+        self._elbo = self._record_elbo()
 
     def run(self) -> TrainingState:
         """Train until the last epoch or until early stopping.
@@ -102,8 +103,9 @@ class Trainer:
     @property
     def finished(self) -> bool:
         """Whether all epochs are done or early stopping has struck."""
-        training, epoch = self.config.training, self.state.epoch
-        return epoch >= training.epochs or self.state.early_stopping.should_stop(epoch, training.patience)
+        epoch, stopping, patience = self.state.epoch, self.state.early_stopping, self.config.training.patience
+        own = epoch - self.learner.model.preparatory_epochs  # patience counts epochs of the model's own bound alone
+        return epoch >= self.epochs or (own >= patience and stopping.should_stop(epoch, patience))
 
     def validate(self, source: Source) -> Tensor:
         """The ELBO of images, with the same noise every time, so epochs compare.
@@ -120,8 +122,12 @@ class Trainer:
         # A recorded call overwrites what the last one gave, so each is copied.
         return torch.cat([self._elbo(x.to(self.fabric.device)).double().cpu() for x in batches])
 
+    def _record_elbo(self) -> Recorded[Tensor]:
+        model, noise = self.learner.average.model, self._validation_noise
+        return Recorded(lambda x: model.elbo(x, noise), [noise], enabled=self.learner.recorded)
+
     def _run_and_write(self) -> None:
-        epochs = self.config.training.epochs
+        epochs = self.epochs
         self._curves.start(self.config, self.state.epoch)
         try:
             with progress(epochs, "epoch", done=self.state.epoch) as track:
@@ -138,12 +144,16 @@ class Trainer:
     def _epoch(self) -> Row:
         started = time.monotonic()
         epoch = self.state.epoch + 1
-        row = self._gradient_steps(epoch)
+        model = self.learner.model
+        if model.start_epoch(epoch) | self.learner.average.model.start_epoch(epoch):
+            self._step.forget_recording()
+            self._elbo = self._record_elbo()
+        row = self._fit(model, epoch) if isinstance(model, ClosedForm) else self._gradient_steps(epoch)
         self._require_none(weight_problem(self.learner.model))
         stopping = self.state.early_stopping
         if self.data.validation is None:
             stopping = EarlyStopping(best_epoch=epoch)
-        elif epoch % self.config.training.validate_every == 0 or epoch == self.config.training.epochs:
+        elif epoch % self.config.training.validate_every == 0 or epoch == self.epochs:
             elbos = self.validate(self.data.validation)
             mean = elbos.mean().item()
             self._require_none(loss_problem(elbos.mean(), {"validation ELBO": elbos.mean()}))
@@ -170,11 +180,24 @@ class Trainer:
             seen += rows.total
             sums = sums + gradients.figures * rows.size
         if seen == 0:
-            raise self._health(skipped - 1).stopped(self._problem(gradients))
+            raise self._stopped(self._problem(gradients), skipped - 1)
         means = (total(torch.as_tensor(sums), all_processes()) / seen).tolist()
         row = {"epoch": epoch, "step": self.state.step, "learning_rate": rate}
         row |= dict(zip(self._step.names, means, strict=True))
         return row | ({"skipped_steps": skipped} if skipped else {})
+
+    def _fit(self, model: ClosedForm, epoch: int) -> Row:
+        """In place of gradient steps: the estimate from all images as they are, which every process makes."""
+        training, device = self.data.training, self.fabric.device
+        noise = generator(self.config.seed, "data", epoch, device=device)
+        with self.usage.waiting():
+            batches = training.in_order(self.config.training.batch_size, noise)
+            images = torch.cat([x.to(device) for x in batches])
+        model.fit(images, training.groups())
+        self.learner.average.update()
+        elbo = self.learner.model.log_likelihood(images, 1).mean().item()
+        settings = {name: value.item() for name, value in self.learner.model.likelihood.settings().items()}
+        return {"epoch": epoch, "step": self.state.step, "loss": -elbo, "elbo": elbo, **settings}
 
     def _training_batches(self, epoch: int) -> Iterator[tuple[Tensor, Rows]]:
         """This process's part of each batch, on the device, and which part it is; noise is drawn for that part."""
@@ -206,7 +229,7 @@ class Trainer:
         """Leave a step out and shorten the model's Langevin steps, where it has any; raises after too many an epoch."""
         problem = self._problem(gradients)
         if skipped == MOST_SKIPPED:
-            raise self._health(skipped).stopped(problem)
+            raise self._stopped(problem, skipped)
         shortened = ", Langevin steps halved" if self.learner.model.shorten_steps() else ""
         if is_first():
             logger.warning(f"step {self.state.step} (epoch {self.state.epoch + 1}) skipped{shortened}: {problem}")
@@ -220,10 +243,11 @@ class Trainer:
 
     def _require_none(self, problem: str | None) -> None:
         if problem is not None:
-            raise self._health().stopped(problem)
+            raise self._stopped(problem)
 
-    def _health(self, skipped: int = 0) -> Health:
-        return Health(self.state.step, self.state.epoch + 1, self._checkpoints.saved_epoch, skipped)
+    def _stopped(self, problem: str, skipped: int = 0) -> MedlangevinError:
+        epoch, saved = self.state.epoch + 1, self._checkpoints.saved_epoch
+        return stopped(problem, step=self.state.step, epoch=epoch, saved_epoch=saved, skipped=skipped)
 
     def _draw(self) -> None:
         model, epoch = self.learner.average.model, self.state.epoch

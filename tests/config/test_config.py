@@ -27,7 +27,7 @@ def write(tmp_path: Path, text: str) -> Path:
 MINIMAL = "name: a\nmodel:\n  kind: vae\n"
 
 
-@pytest.mark.parametrize("name", ["cochlea_vae", "cochlea_qsl", "cochlea_hvae", "cochlea_lae"])
+@pytest.mark.parametrize("name", ["cochlea_vae", "cochlea_qsl", "cochlea_hvae", "cochlea_lae", "cochlea_ppca"])
 def test_shipped_configs_load_and_name_their_run(name: str) -> None:
     config = load_config(CONFIGS / f"{name}.yaml")
     assert config.name == name
@@ -180,6 +180,7 @@ USED_WITH: list[tuple[str, Any, list[dict[str, str]]]] = [
         + [{"kind": "hvae", "flow.tempering": tempering} for tempering in ("fixed", "free")],
     ),
     ("flow.tempering", "none", [{"kind": "hvae"}]),
+    ("ppca.folds", 7, [{"kind": "ppca"}]),
     ("planar.layers", 3, [{"kind": "vae_flow"}]),
     ("importance.samples", 3, [{"kind": "iwae"}]),
     ("langevin.update", "frozen", [{"kind": "lae"}]),
@@ -195,6 +196,9 @@ USED_WITH: list[tuple[str, Any, list[dict[str, str]]]] = [
     ("network.activation", "softplus", [{"network.kind": "mlp"}]),
     ("network.layer_norm", False, [{"network.kind": "mlp"}]),
     ("likelihood.initial_scale", 0.3, [{"likelihood.kind": "gaussian"}, {"likelihood.kind": "discretized_logistic"}]),
+    ("likelihood.scale_per_ear", True, [{"likelihood.kind": "gaussian"}]),
+    ("likelihood.scale_map", True, [{"likelihood.kind": "gaussian"}]),
+    ("likelihood.correlated", True, [{"likelihood.kind": "gaussian"}]),
 ]
 
 
@@ -260,16 +264,17 @@ def test_a_setting_that_has_no_effect_is_refused_with_what_it_goes_with(key, val
         ),
         (
             "model.likelihood={kind: bernoulli, initial_scale: 1}",
-            "'model.likelihood.initial_scale' has no effect here; it goes with likelihood.kind: gaussian or "
-            "discretized_logistic",
+            "'model.likelihood.initial_scale' has no effect here; it goes with kind: any but ppca and "
+            "likelihood.kind: gaussian or discretized_logistic",
         ),
         (
             "model.network={kind: mlp, hidden: 5}",
-            "'model.network.hidden' has no effect here; it goes with network.kind: conv or conv5",
+            "'model.network.hidden' has no effect here; it goes with kind: any but ppca and network.kind: conv or "
+            "conv5",
         ),
         (
             "model.network={kind: conv5, widths: [5]}",
-            "'model.network.widths' has no effect here; it goes with network.kind: mlp",
+            "'model.network.widths' has no effect here; it goes with kind: any but ppca and network.kind: mlp",
         ),
     ],
 )
@@ -301,6 +306,43 @@ def test_a_dump_holds_what_is_used_and_nothing_else(tmp_path, kind, network, lik
     layers = {"channels", "hidden"} if network in ("conv", "conv5") else {"widths", "activation", "layer_norm"}
     assert set(model["network"]) == {"kind"} | layers
     assert ("initial_scale" in model["likelihood"]) == (likelihood in ("gaussian", "discretized_logistic"))
+
+
+@pytest.mark.parametrize(
+    ("settings_", "message"),
+    [
+        ({"network.kind": "mlp"}, "'model.network' has no effect here; it goes with kind: any but ppca"),
+        ({"likelihood.kind": "bernoulli"}, "'model.likelihood.kind': input should be 'gaussian' (given: 'bernoulli')"),
+        (
+            {"likelihood.initial_scale": 0.3},
+            "'model.likelihood.initial_scale' has no effect here; it goes with kind: any but ppca and likelihood.kind: "
+            "gaussian or discretized_logistic",
+        ),
+        (
+            {"ppca.estimate": "maximum_likelihood", "ppca.folds": 3},
+            "'model.ppca.folds' has no effect here; it goes with kind: ppca and ppca.estimate: cross_validated",
+        ),
+        ({"ppca.folds": 1}, "'model.ppca.folds': input should be greater than or equal to 2 (given: 1)"),
+    ],
+)
+def test_ppca_has_no_network_and_one_likelihood(settings_, message):
+    with pytest.raises(MedlangevinError) as error:
+        parse_config(with_settings({"kind": "ppca"}, settings_), source="x")
+    assert str(error.value) == f"x: {message}"
+
+
+@pytest.mark.parametrize("estimate", ["cross_validated", "maximum_likelihood"])
+def test_a_dump_of_ppca_holds_what_is_used(tmp_path, estimate):
+    config = parse_config(with_settings({"kind": "ppca", "ppca.estimate": estimate}), source="x")
+    text = dump_config(config)
+    assert load_config(write(tmp_path, text)) == config
+    folds = {"folds": 5} if estimate == "cross_validated" else {}
+    assert yaml.safe_load(text)["model"] == {
+        "kind": "ppca",
+        "latent_dim": 32,
+        "likelihood": {"kind": "gaussian"},
+        "ppca": {"estimate": estimate, **folds},
+    }
 
 
 def test_defaults_that_depend_on_other_settings():

@@ -28,10 +28,11 @@ def test_all_kinds_of_all_sections_are_found() -> None:
     found = {key: [section.__name__ for section in kinds] for key, kinds in all_sections(Config).items()}
     assert set(found) == {
         *("", "data", "images", "training", "model"),
-        *(f"model.{name}" for name in ("network", "likelihood", "planar", "importance", "flow", "langevin")),
+        *(f"model.{name}" for name in ("network", "likelihood", "planar", "importance", "flow", "langevin", "ppca")),
     }
     assert found["model"] == [section.__name__ for section in KINDS.values()]
     assert found["model.flow"] == ["UntemperedFlow", "TemperedFlow", "AnnealedFlow", "PublishedFlow"]
+    assert found["model.ppca"] == ["CrossValidated", "MaximumLikelihood"]
     assert found["training"] == ["AdamTraining", "SGDTraining"]
     assert len(found["model.network"]) == 4
     assert len(found["model.langevin"]) == 5
@@ -57,6 +58,8 @@ def test_the_kinds_of_a_location_are_left_out(location: tuple[str, ...], keys: s
     [
         ("model.langevin.metropolis", "kind: hoffman, or with kind: lae and langevin.update: langevin"),
         ("model.langevin.posterior_steps", "kind: lae or ae"),
+        ("model.ppca.folds", "kind: ppca and ppca.estimate: cross_validated"),
+        ("model.network", "kind: any but ppca"),
         ("training.epsilon", "optimizer: adam or adamax"),
         ("model.flow.wings", ""),
     ],

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,21 @@ def test_people_seen_in_training_are_no_test(run: Path, tmp_path: Path) -> None:
     (root / "dataset.json").write_text(json.dumps(entries))
     with pytest.raises(MedlangevinError, match="were trained or validated on"):
         evaluate(run, split="test", samples=1, data_root=root)
+
+
+def test_a_test_on_few_people_is_said_and_one_on_three_is_not(
+    run: Path, tmp_path: Path, logged: Callable[[], str]
+) -> None:
+    """Of two people there are four ears, which do not help."""
+    root = run.parents[1]
+    crop = str(root / json.loads((root / "dataset.json").read_text())["validation"][0]["image"])
+    for people, said in (("ab", True), ("abc", False)):
+        ears = [{"image": crop, "subject": name, "side": side} for name in people for side in "LR"]
+        (tmp_path / "dataset.json").write_text(json.dumps({"test": ears}))
+        evaluate(run, split="test", samples=1, data_root=tmp_path)
+        assert ("few people to test on (2): what comes out is little more than chance" in logged()) == said
+    evaluate(run, split="validation", samples=1)
+    assert "few people" not in logged()
 
 
 @pytest.mark.slow

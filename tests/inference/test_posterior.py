@@ -3,15 +3,17 @@
 import dataclasses
 import json
 import math
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from medlangevin.inference.latent_posterior import sample_posterior
-from medlangevin.inference.posterior import posterior, with_spread
+from medlangevin.inference.latent_posterior import has_converged, sample_posterior
+from medlangevin.inference.posterior import format_posterior, posterior, with_spread
 from medlangevin.likelihoods import Gaussian
 from medlangevin.models.vae import VAE
 from medlangevin.runs.load import load_run
@@ -23,8 +25,12 @@ DIM, PIXELS, SCALE, CHAINS = 3, 5, 0.3, 64
 
 
 class PriorEncoder(torch.nn.Module):
+    def __init__(self, size=DIM):
+        super().__init__()
+        self.size = size
+
     def forward(self, x):
-        mean = torch.zeros(len(x), DIM, dtype=x.dtype)
+        mean = torch.zeros(len(x), self.size, dtype=x.dtype)
         return mean, torch.ones_like(mean)
 
 
@@ -120,12 +126,69 @@ def test_the_spread_of_a_measure_is_that_of_its_known_posterior(
     for name, side in (("low_2.5%", -1.96), ("high_97.5%", 1.96)):
         assert abs(found[name] - expected - side * deviation) < 5 * 2.67 * errors[0]
     assert 5 * max(errors[0] / deviation, errors[1] / deviation**2) < 0.5
-    # MALA takes one gradient a step and chain; the figure counts those of all chains, as the effective draws do.
+    # HMC takes three gradients a step and chain; the figure counts those of all chains, as the effective draws do.
     diagnostics = result["diagnostics"]
     spent = diagnostics["gradients_per_effective_sample"] * diagnostics["ess_bulk_min"]
-    assert spent == pytest.approx(chains * draws)
+    assert spent == pytest.approx(3 * chains * draws)
     effective = (deviation / errors[0]) ** 2
     assert 0.3 < diagnostics["ess_bulk_min"] / effective < 3
+
+
+@pytest.mark.slow(seconds=4)
+@pytest.mark.claim("posterior-converges")
+def test_chains_converge_and_stop_there():
+    """N(0, I) in 32 dimensions after Laplace's map: with other seeds 20 of 20 converge, in 500 draws at most."""
+    decoder = torch.nn.Linear(32, 40, dtype=torch.float64)
+    model = VAE(encoder=PriorEncoder(32), decoder=decoder, likelihood=Gaussian(SCALE).double(), latent_dim=32)
+    x = torch.randn(1, 40, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for seed in (1, 2):
+        chains = sample_posterior(model, x, torch.Generator().manual_seed(seed), num_draws=1500)
+        assert has_converged(chains)
+        assert chains.positions.shape[1] <= 1000
+
+
+def test_an_interrupted_call_goes_on_where_it_was(
+    run: Path, ear: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("medlangevin.inference.latent_posterior.ROUND", 10)
+    options: dict[str, Any] = {"chains": 2, "draws": 35, "warmup": 5, "measured": 3}
+    whole = posterior(run, ear, tmp_path / "whole", **options)
+    assert whole["draws"] == 35
+
+    def interrupt(chains: object) -> bool:
+        raise KeyboardInterrupt
+
+    for kernel in ("hmc", "qsl"):
+        whole = posterior(run, ear, tmp_path / f"{kernel}-whole", kernel=kernel, **options)
+        with monkeypatch.context() as patch:
+            patch.setattr("medlangevin.inference.latent_posterior.has_converged", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                posterior(run, ear, tmp_path / kernel, kernel=kernel, **options)
+        partial = tmp_path / kernel / "chains.partial.safetensors"
+        assert partial.is_file()
+        kept = partial.read_bytes()
+        assert posterior(run, ear, tmp_path / kernel, kernel=kernel, **options) == whole
+        assert not partial.exists()
+        first, second = (load_positions(tmp_path / name / "chains.nc") for name in (kernel, f"{kernel}-whole"))
+        np.testing.assert_array_equal(first, second)
+        # Those of another seed, or damaged ones, are not gone on with.
+        for content in (kept, kept[:100], b""):
+            partial.write_bytes(content)
+            seed = 1 if content == kept else 0
+            again = posterior(run, ear, tmp_path / kernel, kernel=kernel, seed=seed, **options)
+            assert (again == whole) == (seed == 0)
+
+
+def test_an_ear_that_the_model_does_not_reproduce_is_said_first(run: Path, ear: Path, tmp_path: Path):
+    result = posterior(run, ear, tmp_path, chains=2, draws=8, warmup=5, measured=2)
+    assert 0.5 < result["unexplained"] < 1.5
+    assert "does not reproduce" not in format_posterior(result)
+    loaded = load_run(run)
+    other = loaded.decode(loaded.encode(ear)[None])[0] + np.where(np.indices((8, 6, 5)).sum(0) % 2, 3000, -3000)
+    loaded.save(other, tmp_path / "other_ct.nii.gz")
+    far = posterior(run, tmp_path / "other_ct.nii.gz", tmp_path / "far", chains=2, draws=8, warmup=5, measured=2)
+    first, *_ = format_posterior(far).splitlines()
+    assert re.match(r"the model does not reproduce this ear: [\d.]+ times its noise is left unexplained", first)
 
 
 @pytest.mark.slow

@@ -110,6 +110,7 @@ def draw(assemble, instance: Instance, bound: str, num_steps: int, t: float, dam
     return model.log_weights(instance.x.expand(SAMPLES, -1), torch.Generator().manual_seed(seed))
 
 
+@pytest.mark.slow(seconds=0.6)
 @pytest.mark.claim("annealing-gap")
 @pytest.mark.parametrize("bound", ["flow", "annealed"])
 @pytest.mark.parametrize("num_steps", STEPS)

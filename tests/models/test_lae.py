@@ -188,6 +188,7 @@ def train(model: LAE, x: Tensor, steps: int, *, learning_rate: float = 3e-3, see
     return rows
 
 
+@pytest.mark.slow
 @pytest.mark.claim("lae-updates")
 def test_training_raises_the_joint_density_with_an_acceptance_between_none_and_all():
     model, x = make(), images(60)
@@ -257,6 +258,7 @@ def posterior(model: LAE, x: Tensor) -> tuple[Tensor, Tensor]:
     return (x.flatten(1) - bias) @ weight @ covariance / scale**2, covariance
 
 
+@pytest.mark.slow
 @pytest.mark.claim("posterior-scale")
 @pytest.mark.parametrize("update", ["langevin", "gradient"])
 def test_posterior_samples_have_the_exact_spread_of_the_learned_decoder(update):

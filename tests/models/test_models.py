@@ -93,6 +93,7 @@ def test_the_generator_decides_and_torch_s_own_seed_does_not(kind):
         assert not torch.equal(call(generator(2)), first), name
 
 
+@pytest.mark.slow(seconds=0.8)
 @pytest.mark.parametrize("kind", KINDS)
 def test_posterior_samples_follow_their_own_image(kind, monkeypatch):
     """Chunks of images and draws must not mix up which sample belongs to which image."""
@@ -147,18 +148,18 @@ def test_a_flow_of_vanishing_steps_is_the_vae():
 
 
 # The temperings of the HVAE are trained in test_posterior_scale.py.
-@pytest.mark.slow
+@pytest.mark.slow(seconds=1)
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("hvae fixed", "hvae free")])
 def test_training_raises_the_bound(kind):
     shape = SHAPES["3D"]
     grid = torch.linspace(-1, 1, 12)[:, None, None] + torch.zeros(shape[1:])
-    positions = torch.rand(24, generator=generator(3)) - 0.5
+    positions = torch.rand(12, generator=generator(3)) - 0.5
     x = torch.exp(-8 * (grid[None, None] - positions[:, None, None, None, None]).square())
     model = make(kind, shape, latent_dim=2)
     optimiser = torch.optim.Adam(model.parameters(), 1e-2)
     before = model.elbo(x, generator()).mean()
     rng = generator(4)
-    for _ in range(120):
+    for _ in range(60):
         optimiser.zero_grad()
         model(x, rng).loss.backward()
         optimiser.step()

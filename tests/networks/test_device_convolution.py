@@ -34,6 +34,7 @@ def test_values_are_those_of_the_layer(case):
     assert torch.allclose(TransposedConvolution.of(layer)(x, layer.weight, layer.bias), layer(x), rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow(seconds=1)
 @pytest.mark.claim("device-convolution")
 def test_gradients_of_both_orders_are_finite_differences(case):
     layer, x = case

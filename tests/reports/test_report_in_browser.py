@@ -13,6 +13,8 @@ from playwright.sync_api import Page, sync_playwright
 
 from medlangevin.reports.report import write_report
 
+pytestmark = pytest.mark.slow(seconds=5)
+
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-background-networking",

@@ -127,6 +127,7 @@ def test_without_the_accept_test_the_density_is_not_left_invariant(target):
     assert target.deviations(state.latent).abs().max() > 5
 
 
+@pytest.mark.slow
 @pytest.mark.claim("ald-collapse")
 def test_fewer_features_than_data_points_collapse():
     """Figure 2 of the LAE paper: with d < n the latents of the set lie in a subspace that misses the target."""
@@ -143,6 +144,7 @@ def test_fewer_features_than_data_points_collapse():
     assert reason == "3 data points need at least as many features, and there are 2"
 
 
+@pytest.mark.slow
 @pytest.mark.claim("ald-norm")
 def test_the_norm_of_the_weight_grows_as_the_mathematics_says():
     """Orthogonal to all features, |Phi|^2 gains 2 eta per element and accepted step; under the kernel, nothing."""

@@ -182,6 +182,7 @@ def test_the_cost_is_as_stated_and_every_move_is_told(evidence, counting):
 
 
 # A posterior some 100 times narrower than the prior, as image likelihoods make it: the energy varies by 1e5 nats.
+@pytest.mark.slow
 @pytest.mark.claim("temperature-schedule")
 def test_a_plan_reaches_a_narrow_posterior_where_a_sigmoid_does_not(evidence):
     narrow = Evidence(evidence.weight, evidence.weight @ normal(D, seed=13), 1e-2)
@@ -216,6 +217,7 @@ def test_a_plan_reaches_a_narrow_posterior_where_a_sigmoid_does_not(evidence):
 
 
 # 20 plans of 4 chains each, and 500 weighted chains for each plan. No false alarm at 200 other seeds.
+@pytest.mark.slow
 @pytest.mark.claim("annealed-importance")
 def test_planned_weights_are_unbiased(evidence):
     weights = []

@@ -79,7 +79,7 @@ def test_draws_and_costs_of_a_kernel(kernel, options, cost, correlated, counting
     potential.gradients = 0
     chains = sample(partial(kernel.step, **options), state, potential, num_samples=5, burn_in=3, thinning=2)
     assert chains.positions.shape == (6, 5, 2)
-    assert (chains.num_burn_in_gradients, chains.num_gradients) == (3 * cost, 10 * cost)
+    assert chains.num_gradients == 10 * cost
     assert potential.gradients == 13 * cost
     assert chains.divergences.shape == (6, 5)
     if kernel is qsl:

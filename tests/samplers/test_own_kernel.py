@@ -27,6 +27,7 @@ def test_chains_that_start_in_the_target_stay_there(
     assert 0.3 < chains.acceptance.mean() < 0.9
 
 
+@pytest.mark.slow
 def test_the_example_finds_the_moments_and_the_acceptance() -> None:
     """Four chains; means and deviations at 5 standard errors: a false alarm in 4e5 seeds. The rest: 30 other seeds."""
     table = EXAMPLE["diagnose"]()

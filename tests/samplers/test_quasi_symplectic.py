@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from medlangevin.samplers.quasi_symplectic import PhaseState, inverse_step, log_det_jacobian, step
+from medlangevin.samplers import evaluate
+from medlangevin.samplers.quasi_symplectic import PhaseState, log_det_jacobian, step
 
 D = 4
 SCALAR = 0.3
@@ -56,14 +57,26 @@ def test_jacobian_equals_its_formula(step_size, damping, noise_scale, max_kick, 
     )
 
 
+def undone(end, potential, *, step_size, damping, noise_scale, noise, max_kick) -> PhaseState:
+    """The maps of ``step`` undone, the last one first."""
+    t = torch.as_tensor(step_size, dtype=torch.float64)
+    damp = torch.exp(-0.5 * damping * t)
+    velocity = end.velocity / damp
+    position = end.position - 0.5 * t * velocity
+    push = -t * evaluate(potential, position).gradient
+    push = push * (max_kick / push.norm(dim=-1, keepdim=True)).clamp(max=1)
+    velocity = velocity - push - t.sqrt() * noise_scale * noise
+    return PhaseState(position - 0.5 * t * velocity, velocity / damp)
+
+
 @pytest.mark.claim("qsl-inverse")
 @pytest.mark.parametrize("step_size", [SCALAR, PER_DIMENSION], ids=["scalar", "per-dimension"])
 @pytest.mark.parametrize("max_kick", [math.inf, 0.1])
-def test_inverse_step_undoes_a_step(step_size, max_kick, quartic):
+def test_a_step_can_be_undone(step_size, max_kick, quartic):
     state, noise = start(50), normal(50, D, seed=9)
     arguments = {"step_size": step_size, "damping": 0.7, "noise_scale": 0.8, "noise": noise, "max_kick": max_kick}
     end = step(state, quartic, **arguments)
-    back = inverse_step(end, quartic, **arguments)
+    back = undone(end, quartic, **arguments)
     assert (end.position - state.position).abs().max() > 0.1
     torch.testing.assert_close(back.position, state.position, rtol=0, atol=1e-11)
     torch.testing.assert_close(back.velocity, state.velocity, rtol=0, atol=1e-11)

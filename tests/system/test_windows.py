@@ -26,6 +26,7 @@ with locked(__import__("pathlib").Path(sys.argv[1]), shared=False, busy="busy") 
 """
 
 
+@pytest.mark.slow
 def test_the_program_starts_and_locks_without_modules_and_error_numbers_that_windows_lacks(tmp_path: Path) -> None:
     argv = [sys.executable, "-c", WITHOUT, str(tmp_path / "lock")]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)

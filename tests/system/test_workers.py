@@ -98,6 +98,7 @@ def _sleep(seconds):
     return "done"
 
 
+@pytest.mark.slow
 def test_an_item_that_hangs_is_stopped_and_given_up():
     started = time.monotonic()
     assert dict(run_all(_sleep, [0.0, 600.0, 0.1], workers=2, lost=_loss, limit_s=1.0)) == {
@@ -158,6 +159,7 @@ def _note_down(path):
     path.write_text("finished")
 
 
+@pytest.mark.slow
 def test_closed_early_running_items_finish_and_no_more_start(tmp_path):
     items = [tmp_path / f"{number:02}" for number in range(20)]
     results = run_all(_note_down, items, workers=2)

@@ -101,6 +101,7 @@ def test_a_server_that_is_not_there_is_said_before_anything_is_written(
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_without_mlflow_the_line_says_what_to_install(tmp_path: Path) -> None:
     """In a process of its own, where MLflow cannot be imported."""
     program = (

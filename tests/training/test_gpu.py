@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from lightning_fabric import Fabric
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from medlangevin.config import Config, parse_config
@@ -15,6 +14,7 @@ from medlangevin.models import LatentVariableModel, build
 from medlangevin.runs.averaging import WeightAverage
 from medlangevin.runs.load import load_run
 from medlangevin.runs.metrics import read_metrics
+from medlangevin.training.fabric import Fabric
 from medlangevin.training.gpu import WARM_UP, Recorded, recordable, recording_stream
 from medlangevin.training.gradient_step import GradientStep
 from medlangevin.training.learner import Learner
@@ -80,16 +80,26 @@ def no_host(monkeypatch: pytest.MonkeyPatch) -> NoHost:
     return NoHost()
 
 
-def on_meta(model: dict, likelihood: str) -> LatentVariableModel:
+def on_meta(model: dict, likelihood: dict[str, Any]) -> LatentVariableModel:
     """A model on the device of tensors without values, where nothing can be read on the host."""
-    raw = {"name": "x", "model": settings(model, likelihood)}
+    raw = {"name": "x", "model": settings(model) | {"likelihood": likelihood}}
     return build(parse_config(raw, source="test").model, SHAPE, data_size=100).to("meta")
 
 
+@pytest.mark.slow(seconds=0.3)
 @pytest.mark.claim("recorded-steps")
-@pytest.mark.parametrize("likelihood", ["discretized_logistic", "gaussian", "continuous_bernoulli"])
+@pytest.mark.parametrize(
+    "likelihood",
+    [
+        {"kind": "discretized_logistic"},
+        {"kind": "gaussian"},
+        {"kind": "gaussian", "scale_per_ear": True, "scale_map": True, "correlated": True},
+        {"kind": "continuous_bernoulli"},
+    ],
+    ids=["discretized_logistic", "gaussian", "noise of CT", "continuous_bernoulli"],
+)
 @pytest.mark.parametrize("name", MODELS)
-def test_a_step_never_waits_for_the_device(name: str, likelihood: str, no_host: NoHost) -> None:
+def test_a_step_never_waits_for_the_device(name: str, likelihood: dict[str, Any], no_host: NoHost) -> None:
     """Loss, gradients and the bound, on the meta device: it has no values, as a graph has none while it is recorded."""
     model = on_meta(MODELS[name], likelihood)
     x = torch.empty((5, *SHAPE), device="meta")

@@ -72,6 +72,7 @@ def test_a_run_of_images_knows_what_it_was_trained_on(make: MakeConfig) -> None:
     assert dump_config(run.config) == text
 
 
+@pytest.mark.slow(seconds=0.8)
 @pytest.mark.claim("image-training")
 @pytest.mark.parametrize("kind", ["vae", "lae"])
 @pytest.mark.parametrize("settings", [{"binarization": "dynamic"}, {"train_on": "all"}])
@@ -145,7 +146,7 @@ def test_gradient_descent_moves_by_the_rate_times_the_gradient(make: MakeConfig)
     )
     data = load_data(config)
     torch.manual_seed(derive_seed(config.seed, "weights"))
-    model = build(config.model, data.image_shape, mean_image=data.training.mean(), data_size=80)
+    model = build(config.model, data.image_shape, mean_image=data.training.images.mean(), data_size=80)
     order = EpochBatches(80, 80, seed=config.seed)
     order.set_epoch(1)
     (x,) = data.training.shuffled(order, generator(0, "data", 1))

@@ -11,6 +11,7 @@ from medlangevin.runs.metrics import read_metrics
 from medlangevin.training.train import train
 
 
+@pytest.mark.slow(seconds=2)
 @pytest.mark.parametrize("kind", ["vae", "qsl_vae", "lae"])
 def test_bfloat16_stays_near_float32(make_config: Callable[..., Config], kind: str) -> None:
     """Numbers of 8 bits are 0.4 % off; losses of 240 voxels differ by less, but they do differ."""

@@ -11,7 +11,7 @@ from medlangevin.runs.checkpoint import EarlyStopping
 from medlangevin.runs.metrics import MetricsFile, read_metrics, require_reaching
 from medlangevin.runs.randomness import derive_seed, generator
 from medlangevin.system.errors import MedlangevinError
-from medlangevin.training.health import Health, gradient_problem, loss_problem, weight_problem
+from medlangevin.training.health import gradient_problem, loss_problem, stopped, weight_problem
 from medlangevin.training.optimizer import learning_rate_factor
 from medlangevin.training.sources import EpochBatches
 
@@ -123,6 +123,6 @@ def test_health_names_what_went_wrong_and_what_is_left() -> None:
     model.get_parameter("0.weight").data.fill_(torch.nan)
     assert weight_problem(model) == "0.weight is not finite"
     assert "step 12 (epoch 3): it broke, after 1 skipped step of this epoch; checkpoints/last holds epoch 2" in str(
-        Health(step=12, epoch=3, saved_epoch=2, skipped=1).stopped("it broke")
+        stopped("it broke", step=12, epoch=3, saved_epoch=2, skipped=1)
     )
-    assert "(epoch 1): it broke; no checkpoint was made yet" in str(Health(1, 1, 0).stopped("it broke"))
+    assert "(epoch 1): it broke; no checkpoint was made yet" in str(stopped("it broke", step=1, epoch=1, saved_epoch=0))

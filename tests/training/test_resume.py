@@ -59,7 +59,12 @@ def interrupt_at_step(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     return arm
 
 
-EVERYTHING = {"weight_averaging": 0.5, "precision": "bf16", "data": {"shift_voxels": 0.5, "noise_hu": 50}}
+EVERYTHING = {
+    "weight_averaging": 0.5,
+    "precision": "bf16",
+    "weight_decay": 0.1,
+    "data": {"shift_voxels": 0.5, "noise_hu": 50},
+}
 
 
 @pytest.mark.slow

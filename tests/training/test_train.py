@@ -227,7 +227,7 @@ def test_resume_of_nothing_starts_and_of_a_finished_run_does_nothing(
     assert "nothing to resume" in logged()
     weights = (config.run_dir / "checkpoints/last/model.safetensors").read_bytes()
     train(config, resume=True)
-    assert "going on after epoch 1" in logged()
+    assert "finished already, after epoch 1" in logged()
     assert (config.run_dir / "checkpoints/last/model.safetensors").read_bytes() == weights
 
 
@@ -323,3 +323,23 @@ def test_few_ears_to_validate_on_are_said(
     write_crops(tmp_path, training=crops[:3], validation=crops[3:])
     train(make_config("enough", epochs=1, data={"root": str(tmp_path)}))
     assert "with so few" not in logged()
+
+
+def test_too_few_people_to_judge_by_are_said_in_a_line_each(
+    make_config: MakeConfig, write_crops: Callable[..., list[Path]], tmp_path: Path, logged: Callable[[], str]
+) -> None:
+    """Of two people to validate on and one to test on both are said; of three people neither is."""
+    crops = np.random.default_rng(0).normal(0, 100, (9, 8, 6, 5))
+    for folder in ("few", "enough"):
+        (tmp_path / folder).mkdir()
+    write_crops(tmp_path / "few", training=crops[:6], validation=crops[6:8], test=crops[8:])
+    train(make_config("few", epochs=1, data={"root": str(tmp_path / "few")}))
+    few = [line for line in logged().splitlines() if line.startswith("few people")]
+    chance = "what comes out is little more than chance; preprocess more people"
+    assert few == [
+        f"few people to choose the best epoch by (2): {chance}",
+        f"few people to test on (1): {chance}",
+    ]
+    write_crops(tmp_path / "enough", training=crops[:3], validation=crops[3:6], test=crops[6:])
+    train(make_config("enough", epochs=1, data={"root": str(tmp_path / "enough")}))
+    assert "few people" not in logged()

@@ -6,7 +6,7 @@ what a model sees: x in [0, 1], binarised where asked.
 
 from medlangevin.datasets.images.load import NAMES, data_root, load_images, load_splits
 from medlangevin.datasets.images.model_images import ModelImages, model_images
-from medlangevin.datasets.images.splits import ImageSource, ImageSplits, Labels, first_images
+from medlangevin.datasets.images.splits import ImageSource, ImageSplits, Labels
 
 __all__ = [
     "NAMES",
@@ -15,7 +15,6 @@ __all__ = [
     "Labels",
     "ModelImages",
     "data_root",
-    "first_images",
     "load_images",
     "load_splits",
     "model_images",

@@ -69,9 +69,7 @@ def load_splits(images: ImagesConfig) -> ImageSplits:
     return splits if images.first is None else first_images(splits, images.first)
 
 
-def load_images(
-    name_or_path: str | Path, root: Path | str, *, download: bool = False, valid_share: float = 0.1
-) -> ImageSplits:
+def load_images(name_or_path: str | Path, root: Path | str, *, download: bool = False) -> ImageSplits:
     """Load ``mnist``, ``svhn``, ``cifar10``, ``celeba``, ``binarized_mnist`` or a user's ``.npz``.
 
     A named set is read from torchvision's files in ``root`` (checked), else from ``root/<name>.npz``; binarised MNIST
@@ -79,7 +77,7 @@ def load_images(
 
     Splits: as published where they are (MNIST: the first 50,000 and the last 10,000 training images, and the test
     set; CelebA: its partition file; binarised MNIST: Larochelle's). Else ``x_valid`` of the file, and where there is
-    none ``valid_share`` of the training images, drawn with a fixed seed. The test images are never divided or joined.
+    none a tenth of the training images, drawn with a fixed seed. The test images are never divided or joined.
 
     CelebA from torchvision's files: the central 148 x 148 pixels of the aligned 178 x 218 pictures, resized
     (bilinear) to 64 x 64, all 202,599 faces in the published partition. ``celeba.npz`` may differ: it is taken
@@ -89,7 +87,6 @@ def load_images(
         name_or_path: A name, or a path that ends in ``.npz``; a relative one is looked for in ``root`` first.
         root: The folder of the benchmark images.
         download: Fetch torchvision's files where they are not there.
-        valid_share: In (0, 1).
 
     Returns:
         The splits, with a record of where they came from.
@@ -99,10 +96,24 @@ def load_images(
     """
     root, name = Path(root), str(name_or_path)
     if name.endswith(".npz"):
-        return _splits(name, "npz", read_archive(_find(Path(name).expanduser(), root)), valid_share)
+        return _splits(name, "npz", read_archive(_find(Path(name).expanduser(), root)))
     if name not in _KNOWN:
         raise MedlangevinError(f"no image set is called '{name}'; choose {', '.join(NAMES)} or a path ending in .npz")
-    return _named(name, root, download, valid_share)
+    known, path, failure = _KNOWN[name], root / f"{name}.npz", ""
+    if name in READERS:
+        read, files = READERS[name]
+        try:
+            if download or (root / files).exists():
+                return _splits(name, "torchvision", read(root, download, root / files))
+        except DownloadError as error:
+            failure = f" and cannot be downloaded ({error})"
+    if known.as_npz and path.is_file():
+        return _splits(name, "npz", read_archive(path, shape=known.shape, binary=known.binary))
+    places = ([f"{root} (torchvision's files)"] if name in READERS else []) + ([str(path)] if known.as_npz else [])
+    raise MedlangevinError(
+        f"the image set {name} is missing{failure}: looked for it in {' and '.join(places)}; "
+        f"{known.remedy}, or choose another folder with --data-root or MEDLANGEVIN_DATA"
+    )
 
 
 def _find(path: Path, root: Path) -> Path:
@@ -112,28 +123,10 @@ def _find(path: Path, root: Path) -> Path:
     raise MedlangevinError(f"{path} does not exist, nor does {root / path}; give the path of an .npz file")
 
 
-def _named(name: str, root: Path, download: bool, valid_share: float) -> ImageSplits:
-    known, path, failure = _KNOWN[name], root / f"{name}.npz", ""
-    if name in READERS:
-        read, files = READERS[name]
-        try:
-            if download or (root / files).exists():
-                return _splits(name, "torchvision", read(root, download, root / files), valid_share)
-        except DownloadError as error:
-            failure = f" and cannot be downloaded ({error})"
-    if known.as_npz and path.is_file():
-        return _splits(name, "npz", read_archive(path, shape=known.shape, binary=known.binary), valid_share)
-    places = ([f"{root} (torchvision's files)"] if name in READERS else []) + ([str(path)] if known.as_npz else [])
-    raise MedlangevinError(
-        f"the image set {name} is missing{failure}: looked for it in {' and '.join(places)}; "
-        f"{known.remedy}, or choose another folder with --data-root or MEDLANGEVIN_DATA"
-    )
-
-
-def _splits(name: str, origin: str, found: Found, valid_share: float) -> ImageSplits:
+def _splits(name: str, origin: str, found: Found) -> ImageSplits:
     if "valid" not in found.images:
         count = len(found.images["train"])
-        train, valid = held_out_positions(count, valid_share)
+        train, valid = held_out_positions(count)
         images, labels = (
             parts | {"train": parts["train"][train], "valid": parts["train"][valid]} if "train" in parts else parts
             for parts in (found.images, found.labels)

@@ -10,6 +10,7 @@ from torch import Tensor
 from medlangevin.system.errors import MedlangevinError
 
 SPLITS = ("train", "valid", "test")
+HELD_OUT = 0.1  # of the training images, where a set has none to validate on
 SPLIT_SEED = 20240229  # fixed for ever: another value would make another validation set
 
 
@@ -164,27 +165,24 @@ def hold_out_last(parts: dict[str, Tensor], count: int) -> dict[str, Tensor]:
     return parts | {"train": parts["train"][:-count], "valid": parts["train"][-count:]}
 
 
-def held_out_positions(count: int, share: float) -> tuple[Tensor, Tensor]:
+def held_out_positions(count: int) -> tuple[Tensor, Tensor]:
     """Divide positions into those to train on and those to validate on.
 
-    The second part is the last ``share`` (rounded, at least one) of a permutation that depends on ``count`` alone.
+    The second part is the last tenth (rounded, at least one) of a permutation that depends on ``count`` alone.
 
     Args:
         count: How many positions, from 0.
-        share: What part to validate on.
 
     Returns:
         Two disjoint, ascending parts.
 
     Raises:
-        MedlangevinError: ``share`` is not between 0 and 1, or nothing would be left to train on.
+        MedlangevinError: Nothing would be left to train on.
     """
-    if not 0 < share < 1:
-        raise MedlangevinError(f"the share of training images held out for validation is {share}; give one in (0, 1)")
-    held = max(1, round(share * count))
+    held = max(1, round(HELD_OUT * count))
     if held >= count:
         raise MedlangevinError(
-            f"holding out {share:g} of {count} training images leaves none to train on; give more images or x_valid"
+            f"holding out {HELD_OUT:g} of {count} training images leaves none to train on; give more images or x_valid"
         )
     order = torch.randperm(count, generator=torch.Generator().manual_seed(SPLIT_SEED))
     return order[:-held].sort().values, order[-held:].sort().values

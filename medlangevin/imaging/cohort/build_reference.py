@@ -1,6 +1,6 @@
 """A reference made from a cohort's own scans, for users whose scanner or population differs from the package's."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from medlangevin.imaging.cohort.summary import Problem
 from medlangevin.imaging.reading.copies import without_copies
 from medlangevin.imaging.reading.ingest import Series, ingest
 from medlangevin.imaging.reading.rejection import Reason, UnusableSeriesError
-from medlangevin.imaging.registration.reference import Reference, load_reference
+from medlangevin.imaging.registration.reference import load_reference
 from medlangevin.imaging.registration.register import Matcher
 from medlangevin.system.errors import MedlangevinError, PartialFailureError
 from medlangevin.system.nifti import write_image
@@ -56,36 +56,6 @@ class Task(NamedTuple):
     known: groupwise.Places
 
 
-def build_reference(
-    scans: Sequence[sitk.Image], start: Reference, *, anchor: Reference | None = None, iterations: int = ITERATIONS
-) -> groupwise.MeanEar:
-    """Average the ears in scans into a reference.
-
-    Stops when the ears move by less than 0.05 mm on average.
-
-    Args:
-        scans: HU in LPS, one scan a person.
-        start: What the first round registers to.
-        anchor: What gives the frame and the grid; ``start`` itself by default.
-        iterations: The largest number of rounds.
-
-    Returns:
-        The mean ear as a reference, and how it was reached.
-
-    Raises:
-        MedlangevinError: Fewer than two ears are found, the start does not show an ear as the anchor does, or the
-            result is blurred.
-    """
-
-    def one_round(now: Round, known: dict[int, groupwise.Places]) -> groupwise.Ears:
-        matcher = Matcher(now.reference)
-        for number, scan in enumerate(scans):
-            volumes = [PersonScan(0, 0, scan, 1)]
-            yield number, groupwise.person_ears(volumes, known.get(number, {}), matcher, now)
-
-    return groupwise.iterate(one_round, start, anchor or start, iterations)
-
-
 def build_reference_from_folder(
     raw: Path, out_file: Path, *, reference: Path | None = None, workers: int = 1, iterations: int = ITERATIONS
 ) -> BuildSummary:
@@ -106,7 +76,7 @@ def build_reference_from_folder(
 
     Raises:
         MedlangevinError: ``raw`` holds no CT series, ``out_file`` has another ending or lies below ``raw``, or as
-            ``build_reference`` does.
+            ``groupwise.iterate`` does.
     """
     raw, out_file = Path(raw), Path(out_file)
     if not out_file.name.endswith(".nii.gz"):

@@ -9,7 +9,6 @@ import SimpleITK as sitk
 
 from medlangevin.imaging.cohort.qc_figure import save_qc_figure
 from medlangevin.imaging.cohort.series_choice import RankedEar
-from medlangevin.imaging.registration.crop import Crop
 from medlangevin.imaging.registration.find_ears import FoundEar
 from medlangevin.imaging.registration.reference import Reference
 from medlangevin.system.files import write_json
@@ -29,7 +28,7 @@ class CroppedEar(NamedTuple):
 
     study: str
     ranked: RankedEar
-    crop: Crop
+    crop: sitk.Image
     wide: sitk.Image
     scan: dict[str, Any]
 
@@ -44,30 +43,18 @@ class CroppedEar(NamedTuple):
         return "L" if self.found.fit.mirrored else "R"
 
 
-def ear_name(subject: str, side: str) -> str:
+def ear_name(subject: str, side: str, *, failed: bool = False) -> str:
     """The common part of the names of an ear's files.
 
     Args:
         subject: Pseudonym of the person.
         side: L or R.
+        failed: Whether the ear failed; then its picture is its only file.
 
     Returns:
         The name without folder and ending.
     """
-    return f"sub-{subject}_side-{side}_ct"
-
-
-def failed_name(subject: str, side: str) -> str:
-    """The name of the picture of an ear that failed; there is no other file of it.
-
-    Args:
-        subject: Pseudonym of the person.
-        side: L or R.
-
-    Returns:
-        The name without folder and ending.
-    """
-    return f"sub-{subject}_side-{side}_failed"
+    return f"sub-{subject}_side-{side}_{'failed' if failed else 'ct'}"
 
 
 def write_ear(
@@ -87,12 +74,12 @@ def write_ear(
     """
     record = _record(subject, ear)
     failed = record["verdict"] == "failed"
-    name = (failed_name if failed else ear_name)(subject, ear.side)
-    save_qc_figure(out / "qc" / f"{name}.png", ear.crop.image, ear.wide, reference, subject, ear.found)
+    name = ear_name(subject, ear.side, failed=failed)
+    save_qc_figure(out / "qc" / f"{name}.png", ear.crop, ear.wide, reference, subject, ear.found)
     if failed:
         return record
     crop = out / "crops" / f"{name}.nii.gz"
-    write_image(crop, ear.crop.image)
+    write_image(crop, ear.crop)
     record["sha256"] = hashlib.sha256(crop.read_bytes()).hexdigest()
     sidecar = {
         **record,

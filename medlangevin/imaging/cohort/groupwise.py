@@ -112,7 +112,6 @@ class MeanEar(NamedTuple):
     Attributes:
         reference: The mean, as a reference.
         ears: Number of ears averaged in the last round.
-        failed: Number of ears left out in the last round.
         changes_mm: Mean movement of the ears between rounds, mm.
         sharpness: Fine detail of the mean over that of a single ear; 1 when nothing is lost.
         problems: Number of the person, number of the series, and why it gave no ear.
@@ -120,7 +119,6 @@ class MeanEar(NamedTuple):
 
     reference: Reference
     ears: int
-    failed: int
     changes_mm: tuple[float, ...]
     sharpness: float
     problems: tuple[tuple[int, int, Reason], ...]
@@ -129,7 +127,7 @@ class MeanEar(NamedTuple):
 def iterate(
     one_round: Callable[[Round, dict[int, Places]], Ears], start: Reference, anchor: Reference, iterations: int
 ) -> MeanEar:
-    """Register and average in turn.
+    """Register and average in turn, until the ears move by less than 0.05 mm on average.
 
     Args:
         one_round: Gives all ears, registered to the last mean. Its second argument tells where they were found before,
@@ -155,13 +153,12 @@ def iterate(
         correction = np.eye(4) if reference is anchor else motion_from(anchored, reference)
         total, count = np.zeros(grid.size[::-1], np.int64), np.zeros(grid.size[::-1], np.int64)
         found: dict[int, Places] = {}
-        details, problems, failed = [], [], 0
+        details, problems = [], []
         for number, (ears, reasons) in one_round(Round(reference, correction, grid), known):
             problems += [(number, series, reason) for series, reason in reasons]
             for ear in ears:
                 found.setdefault(number, {})[ear.mirrored] = ear.place
                 if ear.hu is None or ear.inside is None:
-                    failed += 1
                     continue
                 details.append(ear.detail)
                 total += np.where(ear.inside, ear.hu, 0)
@@ -184,7 +181,7 @@ def iterate(
             f"the mean of {len(details)} ears is blurred (detail {sharpness:.2f} of a single ear's, {MIN_SHARPNESS} "
             "needed): the scans do not fit each other; look at their pictures, and take out what does not belong"
         )
-    return MeanEar(reference, len(details), failed, tuple(changes), sharpness, tuple(problems))
+    return MeanEar(reference, len(details), tuple(changes), sharpness, tuple(problems))
 
 
 def person_ears(volumes: Iterable[PersonScan], known: Places, matcher: Matcher, now: Round) -> PersonEars:

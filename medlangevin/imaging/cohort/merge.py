@@ -2,12 +2,13 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from medlangevin.imaging.cohort import status
 from medlangevin.imaging.cohort.dataset import write_index_files
 from medlangevin.imaging.cohort.person import Outcome
+from medlangevin.imaging.cohort.splits import recorded_splits
 from medlangevin.imaging.cohort.status import LOCK, PARTS, files_of_ear, recorded_subjects, shard_of
 from medlangevin.imaging.cohort.summary import PreprocessSummary, problem_of
 from medlangevin.imaging.reading.rejection import CLOSED_FOLDER
@@ -43,18 +44,26 @@ def merge(out: Path) -> PreprocessSummary:
             outcomes, failures = saved
         else:
             raise MedlangevinError(f"the run in {out} was interrupted; run the same command again, with --raw")
-        removed = finish(out, outcomes, failures, alone=alone)
+        removed = finish(out, outcomes, failures, recorded_splits(out), alone=alone)
     others = tuple(problem_of(row, None) for row in failures)
     return PreprocessSummary(out, dict(sorted(outcomes.items())), other_failures=others, removed=removed)
 
 
-def finish(out: Path, outcomes: dict[str, Outcome], failures: list[dict[str, str]], *, alone: bool) -> int:
+def finish(
+    out: Path,
+    outcomes: dict[str, Outcome],
+    failures: list[dict[str, str]],
+    recorded: Mapping[str, str],
+    *,
+    alone: bool,
+) -> int:
     """Write status and index files, and remove what earlier runs left. Only under a lock that is not shared.
 
     Args:
         out: The output folder.
         outcomes: What became of each person, by pseudonym.
         failures: Rows of failures.tsv for series that belong to no person.
+        recorded: The split of each person of earlier runs, who keeps it.
         alone: Whether it is certain that no other process writes there: then unfinished files of runs that were
             killed are removed as well.
 
@@ -65,7 +74,7 @@ def finish(out: Path, outcomes: dict[str, Outcome], failures: list[dict[str, str
     hidden = any(row["code"] == CLOSED_FOLDER.code for row in failures)
     removed = 0 if hidden else _remove_former(out, outcomes)
     status.save_status(out, outcomes, failures)
-    write_index_files(out, list(outcomes.values()), failures)
+    write_index_files(out, list(outcomes.values()), failures, recorded, keep_absent=hidden)
     _remove_stale(out, outcomes.values())
     if alone:
         for folder in (out, out / "crops", out / "qc"):

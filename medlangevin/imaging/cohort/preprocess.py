@@ -15,6 +15,7 @@ from medlangevin.imaging.cohort.deidentify import create_key, default_key_file, 
 from medlangevin.imaging.cohort.merge import busy_text, finish, require_same_people
 from medlangevin.imaging.cohort.person import Outcome, Person, failure_row, persons_of, process_person
 from medlangevin.imaging.cohort.series_choice import choose_named
+from medlangevin.imaging.cohort.splits import recorded_splits
 from medlangevin.imaging.cohort.status import LOCK, PARTS, Plan, Shard, shard_of
 from medlangevin.imaging.cohort.summary import PreprocessSummary, Problem, problem_of
 from medlangevin.imaging.reading.copies import without_copies
@@ -100,11 +101,12 @@ def preprocess(
     with locked(out / PARTS / LOCK, shared=shard is not None, busy=busy_text(out)) as alone:
         if shard is not None:
             status.save_plan(out, Plan(shard.of, _inputs(everybody), failures))
+        recorded = recorded_splits(out)
         done = status.finished(out, _inputs(persons))
         todo = [item for item in persons if item.subject not in done]
         new = _work_through(todo, out, workers, (reference, method), finished_before=len(done))
         outcomes = dict(sorted((done | new).items()))
-        removed = finish(out, outcomes, failures, alone=alone) if shard is None else 0
+        removed = finish(out, outcomes, failures, recorded, alone=alone) if shard is None else 0
     passed_over: Counter[str] = Counter()
     for item in found.passed_over:
         if not item.reason.failure:

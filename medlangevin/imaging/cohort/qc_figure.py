@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
@@ -77,7 +76,6 @@ def save_qc_figure(
                 (corner[right], corner[up]), span[right], span[up], fill=False, edgecolor="#ff9d00", linewidth=0.9
             )
         )
-    FigureCanvasAgg(figure)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", metadata={"Software": "medlangevin"})
 

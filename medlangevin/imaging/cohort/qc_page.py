@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from medlangevin.imaging.cohort.ear_files import ear_name, failed_name
+from medlangevin.imaging.cohort.ear_files import ear_name
 from medlangevin.imaging.cohort.person import Outcome
 from medlangevin.system.pages import page_template
 
@@ -40,8 +40,7 @@ def page(outcomes: list[Outcome], other_failures: list[dict[str, str]]) -> str:
     ears.sort(key=lambda ear: (VERDICTS.index(ear["verdict"]), ear["ncc"], ear["subject"], ear["side"]))
     shown = []
     for ear in ears:
-        name = failed_name if ear["verdict"] == "failed" else ear_name
-        picture = f"{name(ear['subject'], ear['side'])}.png"
+        picture = f"{ear_name(ear['subject'], ear['side'], failed=ear['verdict'] == 'failed')}.png"
         figures = [ear.get(key) for key, _, _ in FIGURES]
         shown.append({**ear, "rank": VERDICTS.index(ear["verdict"]), "picture": picture, "figures": figures})
     failures = [_problem(row, f"sub-{outcome.subject}") for outcome in outcomes for row in outcome.failures]

@@ -6,17 +6,15 @@ time, and a killed one loses only the person that it worked on. Parts become ``s
 
 import hashlib
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from medlangevin.imaging.cohort.ear_files import ear_name, failed_name
+from medlangevin.imaging.cohort.ear_files import ear_name
 from medlangevin.imaging.cohort.outcome_record import PSEUDONYM, read_outcome, require_rows
 from medlangevin.imaging.cohort.person import Outcome
 from medlangevin.system.errors import MedlangevinError
-from medlangevin.system.files import read_json, write_json
+from medlangevin.system.files import read_json, reading, write_json
 
 STATUS = "status.json"
 PARTS = "parts"
@@ -79,7 +77,7 @@ def shard_of(subject: str, count: int) -> Shard:
     Returns:
         The shard.
     """
-    # Not the digits of the pseudonym themselves: the split into training and test data is taken from a hash of them.
+    # Not the digits of the pseudonym themselves: the split into training and test data follows their order.
     digest = hashlib.sha256(f"shard\0{subject}".encode()).digest()
     return Shard(int.from_bytes(digest[:8]) % count + 1, count)
 
@@ -107,7 +105,7 @@ def files_of_ear(out: Path, subject: str, side: str) -> list[Path]:
     Returns:
         Sidecar, crop and picture, and last the picture of an ear that failed.
     """
-    crop, failed = ear_name(subject, side), failed_name(subject, side)
+    crop, failed = ear_name(subject, side), ear_name(subject, side, failed=True)
     names = (f"crops/{crop}.json", f"crops/{crop}.nii.gz", f"qc/{crop}.png", f"qc/{failed}.png")
     return [out / name for name in names]
 
@@ -131,7 +129,7 @@ def finished(out: Path, persons: dict[str, str]) -> dict[str, Outcome]:
     saved, parts = _saved_persons(out), [_part(out, subject) for subject in persons]
     records = [(out / STATUS, saved[subject]) for subject in persons if subject in saved]
     for file, record in records + [(part, read_json(part)) for part in parts if part.is_file()]:
-        with _damage_as(f"{file} is damaged; delete it, and its ears are made again"):
+        with reading(file, "delete it, and its ears are made again"):
             outcome = read_outcome(record)
             retried = any(row["code"] in RETRIED_CODES for row in outcome.failures)
             if outcome.inputs == persons[outcome.subject] and _is_whole(out, outcome) and not retried:
@@ -194,7 +192,7 @@ def load_plan(out: Path) -> Plan | None:
     file = out / PARTS / _PLAN
     if not file.is_file():
         return None
-    with _damage_as(f"{file} is damaged; run one of the shards again"):
+    with reading(file, "run one of the shards again"):
         plan = Plan(**read_json(file))
         require_rows(plan.failures)
         if not isinstance(plan.shards, int) or not all(map(PSEUDONYM.fullmatch, plan.persons)):
@@ -230,26 +228,17 @@ def load_status(out: Path) -> tuple[dict[str, Outcome], list[dict[str, str]]] | 
     if not file.is_file():
         return None
     saved = read_json(file)
-    with _damage_as(f"{file} is damaged; run preprocess with --raw again"):
+    with reading(file, "run preprocess with --raw again"):
         persons = {name: read_outcome(record) for name, record in saved["persons"].items()}
         failures = require_rows(saved["failures"])
     return persons, failures
-
-
-@contextmanager
-def _damage_as(message: str) -> Iterator[None]:
-    """Turn whatever a damaged record raises into one line."""
-    try:
-        yield
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise MedlangevinError(message) from error
 
 
 def _saved_persons(out: Path) -> dict[str, Any]:
     """The records in ``status.json`` by pseudonym, as they are there; none without the file."""
     file = out / STATUS
     saved = read_json(file) if file.is_file() else {"persons": {}}
-    with _damage_as(f"{file} is damaged; delete it, and its ears are made again"):
+    with reading(file, "delete it, and its ears are made again"):
         return dict(saved["persons"].items())
 
 

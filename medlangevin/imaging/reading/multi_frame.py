@@ -8,7 +8,7 @@ import pydicom
 from pydicom.uid import EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage
 
 from medlangevin.imaging.reading import slice_header
-from medlangevin.imaging.reading.rejection import FRAME_COUNT, Reason, other_frames
+from medlangevin.imaging.reading.rejection import FRAME_COUNT, Reason
 from medlangevin.imaging.reading.slice_header import SliceHeader
 
 ENHANCED_CT = {EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage}
@@ -56,7 +56,8 @@ def frame_headers(path: Path, data: pydicom.Dataset) -> tuple[list[SliceHeader],
         tags["ConvolutionKernel"] = list(_reconstruction_kernels(groups))
         found.append(slice_header.make_header(common, tags, frame=index))
     if found and beside is not None:
-        beside = other_frames(beside)
+        # The slices are used: that other frames are not is not a failure.
+        beside = Reason(beside.code, f"{beside.text} (frames beside the slices of one file)", "nothing", failure=False)
     return found, beside
 
 

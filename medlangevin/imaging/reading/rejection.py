@@ -153,15 +153,3 @@ def all_reasons() -> tuple[Reason, ...]:
         The reasons in the order of their groups: foreign files, files, values, places, volume files, ears.
     """
     return tuple(value for value in globals().values() if isinstance(value, Reason))
-
-
-def other_frames(reason: Reason) -> Reason:
-    """Frames beside the slices of one enhanced file, passed over while the slices are used.
-
-    Args:
-        reason: Why these frames are not slices.
-
-    Returns:
-        The same, not as a failure.
-    """
-    return Reason(reason.code, f"{reason.text} (frames beside the slices of one file)", "nothing", failure=False)

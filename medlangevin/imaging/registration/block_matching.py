@@ -132,7 +132,8 @@ def match_blocks(
     seen = torch.nn.functional.pad(valid.to(torch.float32), (radius,) * 6)
     # About the mean: sums of squares lose no digits to it.
     padded = (padded - padded.sum() / seen.sum().clamp(min=1)) * seen
-    mean, square, whole = (_box_mean(volume, size) for volume in (padded, padded**2, seen))
+    volumes = torch.stack([padded, padded**2, seen])
+    mean, square, whole = torch.nn.functional.avg_pool3d(volumes, size, stride=1)
     norm = ((square - mean**2).clamp(min=0) * size**3).sqrt()
     usable = (whole > 1 - 0.5 / size**3) & (norm > 1e-6)
     inverse = torch.where(usable, 1 / norm.clamp(min=1e-6), 0.0)
@@ -145,7 +146,8 @@ def match_blocks(
     product = torch.nn.functional.conv3d(near[None], weight, groups=len(near))[0].flatten(1)
     score = torch.where(usable.flatten()[where], product * inverse.flatten()[where], -1.0)
     best = score.argmax(1)
-    step = torch.stack(torch.unravel_index(best, (span,) * 3), dim=1)
+    # Not torch.unravel_index, whose first call takes a second to load sympy.
+    step = torch.stack([best // span**2, best // span % span, best % span], dim=1)
     around = (step[:, None] + NEIGHBOURS).clamp(0, span - 1)
     values = score.gather(1, (around[..., 0] * span + around[..., 1]) * span + around[..., 2])
     offset = (step - radius).to(torch.float64)
@@ -238,10 +240,6 @@ def _squares(source: Array, target: Array, rotation: Array, translation: Array) 
 def _patches(volume: torch.Tensor, size: int) -> torch.Tensor:
     """A view (..., size, size, size) of every cube in a volume; nothing is copied."""
     return volume.unfold(0, size, 1).unfold(1, size, 1).unfold(2, size, 1)
-
-
-def _box_mean(volume: torch.Tensor, size: int) -> torch.Tensor:
-    return torch.nn.functional.avg_pool3d(volume[None, None], size, stride=1)[0, 0]
 
 
 def _quadratic_tops(values: torch.Tensor) -> torch.Tensor:

@@ -83,19 +83,7 @@ WIDE_GRID = Grid.spanning(
 )
 
 
-class Crop(NamedTuple):
-    """The crop of one ear.
-
-    Attributes:
-        image: int16 HU in the reference frame.
-        coverage: Part of its voxels that lie inside the scan.
-    """
-
-    image: sitk.Image
-    coverage: float
-
-
-def extract(scan: sitk.Image, matrix: Array) -> Crop:
+def extract(scan: sitk.Image, matrix: Array) -> sitk.Image:
     """Resample the crop.
 
     Cubic B-spline; axes of the scan finer than the crop's are low-pass filtered first. Outside the scan: air.
@@ -105,11 +93,10 @@ def extract(scan: sitk.Image, matrix: Array) -> Crop:
         matrix: (4, 4), reference frame to LPS of the scan (determinant -1 for a left ear, sheared scans allowed).
 
     Returns:
-        The crop.
+        The crop, int16 HU in the reference frame.
     """
-    hu, inside = resample(scan, matrix, CROP_GRID)
     # A new image: nothing of the source's metadata can follow it to disk.
-    return Crop(CROP_GRID.image(hu), float(inside.mean()))
+    return CROP_GRID.image(resample(scan, matrix, CROP_GRID)[0])
 
 
 def resample(scan: sitk.Image, matrix: Array, grid: Grid) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:

@@ -53,22 +53,6 @@ class Limit(NamedTuple):
         """
         return self.failed if word == "failed" else self.review
 
-    def described(self, word: Word) -> str:
-        """Say which values get a verdict, for the documentation.
-
-        Args:
-            word: failed or review.
-
-        Returns:
-            Some words; empty where there is no limit.
-        """
-        if self.limit(word) is None:
-            return ""
-        number = f"{self.limit(word)} {self.unit}".strip()
-        return {"from": f"{number} and more", "near NCC": f"nearer than {number} to NCC"}.get(
-            self.beyond, f"{self.beyond} {number}"
-        )
-
     def is_broken(self, values: Mapping[str, float], word: Word) -> bool:
         """Tell whether a figure is beyond its limit.
 

@@ -52,8 +52,7 @@ def load_reference(path: Path | None = None) -> Reference:
     Raises:
         MedlangevinError: The file does not exist, cannot be read, is not axis-aligned or does not cover the crop.
     """
-    packaged = Path(str(resources.files("medlangevin.imaging.registration") / "data" / "reference.nii.gz"))
-    path = path or packaged
+    path = path or Path(str(resources.files("medlangevin.imaging.registration") / "data" / "reference.nii.gz"))
     if not path.is_file():
         raise MedlangevinError(f"reference image {path} does not exist; give a NIfTI file with --reference")
     try:

@@ -45,5 +45,6 @@ def load_bundle(bundle: Path | str) -> Run:
     config = parse_config(raw, source=str(path))
     image_shape = (1, *read_grid(section, path).shape)
     model = load_model(config.model, image_shape, bundle / MODELS)
+    model.start_epoch(section["epoch"])
     data = {key: section[key] for key in ("affine", "shape", "checkpoint")}
     return Run(bundle, config, model, image_shape, data, TrainingState(epoch=section["epoch"]))

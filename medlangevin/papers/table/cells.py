@@ -1,6 +1,6 @@
 """The cells of a table: one training each, with its whole configuration checked."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -71,7 +71,7 @@ def make_cells(
     )
 
 
-def select(cells: tuple[Cell, ...], patterns: Iterable[str]) -> tuple[Cell, ...]:
+def select(cells: tuple[Cell, ...], patterns: Sequence[str]) -> tuple[Cell, ...]:
     """Choose cells by their ids.
 
     Args:
@@ -84,13 +84,10 @@ def select(cells: tuple[Cell, ...], patterns: Iterable[str]) -> tuple[Cell, ...]
     Raises:
         MedlangevinError: For a pattern that matches no cell.
     """
-    chosen: set[str] = set()
-    for pattern in (patterns := tuple(patterns)):
-        matched = {cell.id for cell in cells if fnmatchcase(cell.id, pattern)}
-        if not matched:
+    for pattern in patterns:
+        if not any(fnmatchcase(cell.id, pattern) for cell in cells):
             raise MedlangevinError(f"--only {pattern} matches no cell; cells: {', '.join(cell.id for cell in cells)}")
-        chosen |= matched
-    return tuple(cell for cell in cells if not patterns or cell.id in chosen)
+    return tuple(cell for cell in cells if not patterns or any(fnmatchcase(cell.id, only) for only in patterns))
 
 
 def merge(*mappings: dict[str, Any]) -> dict[str, Any]:

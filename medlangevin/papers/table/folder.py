@@ -70,5 +70,4 @@ def cell_lock(out: Path, cell_id: str) -> AbstractContextManager[bool]:
     Returns:
         The lock; entering it raises BusyError where another process works on the cell.
     """
-    busy = "another process is working on it; left alone"
-    return locked(out / RUNS / f"{cell_id}.lock", shared=False, busy=busy)
+    return locked(out / RUNS / f"{cell_id}.lock", shared=False, busy="another process is working on it; left alone")

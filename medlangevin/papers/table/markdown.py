@@ -105,20 +105,14 @@ def _data_set(results: Results, data_set: str) -> str:
 def _comparison(results: Results, data_set: str, figure: str) -> str:
     """Every row against the controls on the same images; empty where there is nothing to compare."""
     rows, controls = results.config.rows, results.config.controls
-    found = {
-        (row, control): results.difference(row, control, data_set, figure)
-        for row in rows
-        for control in controls
-        if row != control
-    }
-    if not any(found.values()):
+    lines = []
+    for row in rows:
+        found = [None if row == control else results.difference(row, control, data_set, figure) for control in controls]
+        if any(found):
+            lines.append([_escape(rows[row].label), *map(_difference, found)])
+    if not lines:
         return ""
     title = f"Difference in {COLUMNS[figure].label} per image, on the same images; below 0 is better than the control"
-    lines = [
-        [_escape(rows[row].label), *(_difference(found.get((row, control))) for control in controls)]
-        for row in rows
-        if any(found.get((row, control)) for control in controls)
-    ]
     header = ["model", *(f"minus {_escape(rows[control].label)}" for control in controls)]
     return f"{title} (± standard error over images, of the seeds that both have):\n\n{_grid(header, lines)}"
 

@@ -27,8 +27,6 @@ from medlangevin.runs.randomness import generator
 from medlangevin.runs.run import Run
 from medlangevin.system.files import atomic_path
 
-COLUMNS = 10
-
 
 def draw_table(table: Table) -> list[Path]:
     """Write OUT/curves-SET.png and OUT/samples-SET.png for all cells whose run is there.
@@ -138,7 +136,7 @@ def _save_samples(table: Table, cells: list[Cell], path: Path, *, title: str) ->
 
 def _layout(cell: Cell) -> tuple[int, int]:
     """Columns and rows of pictures; a crop is shown in three planes, so it is three times as wide as high."""
-    return (COLUMNS, COLUMNS) if cell.config.images is not None else (3, 8)
+    return (10, 10) if cell.config.images is not None else (3, 8)
 
 
 def _show_reconstructions(axes: Axes, run: Run, cell: Cell) -> None:
@@ -146,19 +144,16 @@ def _show_reconstructions(axes: Axes, run: Run, cell: Cell) -> None:
     columns, rows = _layout(cell)
     count = columns * rows // 2
     if cell.config.images is None:
-        data = cell.config.data
-        split = "validation"
+        data, what = cell.config.data, "validation ears"
         _, x = held_out_ears(read_index(data.root), count, window_hu=data.window_hu)
     else:
         split, images = held_out_images(cell.config.images)
-        x = images.batch(slice(0, min(len(images), count)), generator=noise)
+        x, what = images.batch(slice(count), generator=noise), f"{split} images"
     columns = min(columns, len(x))
     x = x[: len(x) // columns * columns]
-    show_tiles(
-        axes, tile(above_each_other(flat(x), flat(run.model.reconstruct(x, find_mode(run.model, x))), columns), columns)
-    )
-    noun = "ears" if cell.config.images is None else "images"
-    axes.set_title(f"{split} {noun}, below each row its reconstructions", fontsize=8)
+    found = run.model.reconstruct(x, find_mode(run.model, x))
+    show_tiles(axes, tile(above_each_other(flat(x), flat(found), columns), columns))
+    axes.set_title(f"{what}, below each row its reconstructions", fontsize=8)
 
 
 def flat(images: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_validator
 
 from medlangevin.config import Config, parse_config
 from medlangevin.config.evaluation import ImageEvaluation
@@ -16,7 +16,7 @@ from medlangevin.papers.table.cells import Cell, cell_id
 from medlangevin.papers.table.folder import CELLS, FAILURES
 from medlangevin.papers.table.schema import COLUMNS
 from medlangevin.system.errors import MedlangevinError
-from medlangevin.system.files import read_json, write_json
+from medlangevin.system.files import read_json, reading, write_json
 
 
 class RecordedFigure(Section):
@@ -32,10 +32,6 @@ class RecordedFigure(Section):
         if self.values is not None and len(self.values) != self.count:
             raise ValueError(f"count is {self.count}, but there are {len(self.values)} values")
         return self
-
-    @model_serializer(mode="wrap")
-    def _without_values_where_none_are_kept(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {name: value for name, value in fields(self).items() if name != "values" or value is not None}
 
 
 class Record(Section):
@@ -144,7 +140,7 @@ def new_record(cell: Cell, evaluation: ImageEvaluation, figures: dict[str, Figur
     return Record(
         format=1,
         **named,
-        figures={name: RecordedFigure(**figure._asdict()) for name, figure in figures.items()},
+        figures={name: RecordedFigure(**figure.as_json()) for name, figure in figures.items()},
         configuration=described(cell.config),
         evaluation=evaluation.model_dump(mode="json"),
         **known,
@@ -171,7 +167,7 @@ def write_record(out: Path, record: Record) -> None:
         out: The folder of the table.
         record: The record.
     """
-    write_json(record_path(out, record.id), record.model_dump(mode="json"))
+    write_json(record_path(out, record.id), record.model_dump(mode="json", exclude_unset=True))
 
 
 def read_record(path: Path) -> Record:
@@ -306,7 +302,5 @@ def read_failures(out: Path, cells: tuple[Cell, ...]) -> dict[str, str]:
         MedlangevinError: When a file is damaged.
     """
     paths = {cell.id: failure_path(out, cell.id) for cell in cells if not record_path(out, cell.id).is_file()}
-    try:
+    with reading(f"a file in {out / FAILURES}", "delete that folder"):
         return {name: str(read_json(path)["reason"]) for name, path in paths.items() if path.is_file()}
-    except (KeyError, TypeError) as error:
-        raise MedlangevinError(f"a file in {out / FAILURES} is damaged; delete that folder") from error

@@ -78,22 +78,16 @@ class Results:
         """
         lines = []
         for data_set, (name, row) in product(self.config.shown_data_sets, self.config.rows.items()):
-            published = dict(row.published.get(data_set, {}))
             head = {"row": name, "label": row.label, "data_set": data_set}
-            cells = self.cells_of(name, data_set)
-            measured = [
-                head
-                | {field: getattr(record, field) for field in ("seed", *_OF_RECORD)}
-                | {"judged_on": record.judged_on(figure), "figure": figure, "published": published.get(figure)}
-                | dict(values)
-                for record in (self.records[cell.id] for cell in cells if cell.id in self.records)
-                for figure, values in record.figures.items()
-            ]
-            alone = published.keys() - {line["figure"] for line in measured}
-            lines += measured
-            lines += [
-                head | {"figure": figure, "published": published[figure]} for figure in published if figure in alone
-            ]
+            alone = dict(row.published.get(data_set, {}))
+            published = dict(alone)
+            for record in (self.records[cell.id] for cell in self.cells_of(name, data_set) if cell.id in self.records):
+                about = {field: getattr(record, field) for field in ("seed", *_OF_RECORD)}
+                for figure, values in record.figures.items():
+                    about["judged_on"] = record.judged_on(figure)
+                    lines.append(head | about | {"figure": figure, "published": published.get(figure)} | dict(values))
+                    alone.pop(figure, None)
+            lines += [head | {"figure": figure, "published": value} for figure, value in alone.items()]
         frame = pd.DataFrame(lines, columns=[*_CSV, "values", "judged_on"])
         return frame.astype(dict.fromkeys(_WHOLE, "Int64") | dict.fromkeys(_REAL, "float64"))
 

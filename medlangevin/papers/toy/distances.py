@@ -5,7 +5,7 @@ import scipy.linalg
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
-from medlangevin.papers.toy.grid import HALF_WIDTH, GridDensity, centres, edges
+from medlangevin.papers.toy.grid import CENTRES, EDGES, HALF_WIDTH, GridDensity
 
 # 10 x 10 cells of the truth's grid make a bin of 0.2 x 0.2: a posterior covers some tens of bins.
 CELLS_PER_BIN = 10
@@ -61,7 +61,7 @@ def binned_kl(sample: np.ndarray, density: GridDensity, point: int) -> float:
     Returns:
         The divergence in nats.
     """
-    borders = edges()[::CELLS_PER_BIN]
+    borders = EDGES[::CELLS_PER_BIN]
     bins = len(borders) - 1
     inside = np.clip(sample, -HALF_WIDTH, HALF_WIDTH)
     counts, *_ = np.histogram2d(inside[:, 0], inside[:, 1], bins=(borders, borders))
@@ -84,7 +84,7 @@ def gaussian_kl(mean: np.ndarray, covariance: np.ndarray, density: GridDensity, 
     Returns:
         The divergence in nats, exact for practical purposes.
     """
-    z = np.stack(np.meshgrid(centres(), centres(), indexing="ij"), axis=-1) - mean
+    z = np.stack(np.meshgrid(CENTRES, CENTRES, indexing="ij"), axis=-1) - mean
     log_weight = -0.5 * np.einsum("ijd,de,ije->ij", z, np.linalg.inv(covariance), z)
     log_weight -= np.logaddexp.reduce(log_weight, axis=None)
     return float(np.sum(np.exp(log_weight) * (log_weight - density.log_mass[point])))

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patheffects import withStroke
 
-from medlangevin.papers.toy.grid import centres
+from medlangevin.papers.toy.grid import CENTRES
 from medlangevin.papers.toy.panels import Panel, ToyResult, rows_of
 from medlangevin.system.files import atomic_path
 
@@ -111,7 +111,7 @@ def _limits(result: ToyResult, points: Sequence[int]) -> Limits:
     """A square around the truth's 99 % contours and nearly all samples: z1 from, to, z2 from, to."""
     mass = np.exp(result.truth[list(points)]).sum(axis=0)
     inside = mass > _levels(mass, (0.999,))[0]
-    corners = [centres()[inside.any(axis=1 - axis)][[0, -1]] for axis in (0, 1)]
+    corners = [CENTRES[inside.any(axis=1 - axis)][[0, -1]] for axis in (0, 1)]
     middle = [(low + high) / 2 for low, high in corners]
     half = 0.62 * max(high - low for low, high in corners)
     return middle[0] - half, middle[0] + half, middle[1] - half, middle[1] + half
@@ -138,7 +138,7 @@ def _contours(axes: Axes, log_mass: np.ndarray, point: int) -> None:
     seen = [np.flatnonzero((mass > levels[0] / 2).any(axis=1 - axis)) for axis in (0, 1)]
     rows, columns = (slice(part[0], part[-1] + 1) for part in seen)
     style: dict[str, Any] = {"levels": levels, "colors": DARK_COLOURS[point], "linewidths": 0.8}
-    axes.contour(centres()[rows], centres()[columns], mass[rows, columns].T, **style)
+    axes.contour(CENTRES[rows], CENTRES[columns], mass[rows, columns].T, **style)
 
 
 def _label(grid: np.ndarray) -> None:

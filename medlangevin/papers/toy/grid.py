@@ -10,6 +10,9 @@ from torch import Tensor
 
 HALF_WIDTH = 6.0
 CELLS = 600
+# Along either axis: the borders of the cells (cells + 1,), and their midpoints (cells,).
+EDGES = np.linspace(-HALF_WIDTH, HALF_WIDTH, CELLS + 1)
+CENTRES = (EDGES[1:] + EDGES[:-1]) / 2
 
 
 class GridDensity(NamedTuple):
@@ -27,24 +30,6 @@ class GridDensity(NamedTuple):
     outside: np.ndarray
 
 
-def edges() -> np.ndarray:
-    """The borders of the cells.
-
-    Returns:
-        The borders along either axis (cells + 1,).
-    """
-    return np.linspace(-HALF_WIDTH, HALF_WIDTH, CELLS + 1)
-
-
-def centres() -> np.ndarray:
-    """The midpoints of the cells.
-
-    Returns:
-        The midpoints along either axis (cells,).
-    """
-    return (edges()[1:] + edges()[:-1]) / 2
-
-
 def grid_density(log_joint: Callable[[Tensor], Tensor], log_likelihood_bound: float) -> GridDensity:
     """Normalise a density on the grid.
 
@@ -58,7 +43,7 @@ def grid_density(log_joint: Callable[[Tensor], Tensor], log_likelihood_bound: fl
     Returns:
         The posteriors.
     """
-    axis = torch.from_numpy(centres())
+    axis = torch.from_numpy(CENTRES)
     rows = []
     with torch.no_grad():
         for first in axis:
@@ -88,7 +73,7 @@ def draw(density: GridDensity, count: int, random: np.random.Generator) -> np.nd
     for log_mass in density.log_mass:
         mass = np.exp(log_mass).ravel()
         cell = np.unravel_index(random.choice(mass.size, size=count, p=mass / mass.sum()), log_mass.shape)
-        draws.append(np.stack([centres()[index] for index in cell], axis=-1))
+        draws.append(np.stack([CENTRES[index] for index in cell], axis=-1))
     return np.stack(draws, axis=1) + spacing * (random.random((count, len(draws), 2)) - 0.5)
 
 
@@ -102,7 +87,7 @@ def moments(density: GridDensity) -> tuple[np.ndarray, np.ndarray]:
         Means (n, 2) and covariances (n, 2, 2).
     """
     mass = np.exp(density.log_mass)
-    z = np.stack(np.meshgrid(centres(), centres(), indexing="ij"), axis=-1)
+    z = np.stack(np.meshgrid(CENTRES, CENTRES, indexing="ij"), axis=-1)
     means = np.einsum("nij,ijd->nd", mass, z)
     second = np.einsum("nij,ijd,ije->nde", mass, z, z)
     return means, second - means[:, :, None] * means[:, None, :]

@@ -70,24 +70,16 @@ def test_held_out_validation_is_disjoint_seeded_and_keeps_labels(write: Write, t
     assert abs(np.mean(valid) - 500) < 5 * 29
     torch.manual_seed(1)  # the split must not depend on the global generator
     assert numbers(load_images(path, tmp_path).valid) == valid
-    assert numbers(load_images(path, tmp_path, valid_share=0.25).valid) != valid
-    assert len(load_images(path, tmp_path, valid_share=0.25).valid) == 250
 
 
 def test_the_fixed_seed_stays_what_it_is() -> None:
-    assert held_out_positions(20, 0.25)[1].tolist() == [2, 9, 12, 13, 14]
-
-
-@pytest.mark.parametrize("share", [0.0, 1.0, -0.1, 2.0, float("nan")])
-def test_share_out_of_range(share: float) -> None:
-    with pytest.raises(MedlangevinError, match=r"give one in \(0, 1\)"):
-        held_out_positions(10, share)
+    assert held_out_positions(50)[1].tolist() == [2, 9, 19, 30, 43]
 
 
 def test_too_few_images_to_hold_any_out(write: Write, draw: Draw, tmp_path: Path) -> None:
     with pytest.raises(MedlangevinError, match="leaves none to train on"):
         load_images(write("own.npz", x_train=draw(1)), tmp_path)
-    assert [len(part) for part in held_out_positions(2, 0.1)] == [1, 1]
+    assert [len(part) for part in held_out_positions(2)] == [1, 1]
 
 
 def test_missing_test_images_are_an_error_only_when_asked_for(write: Write, draw: Draw, tmp_path: Path) -> None:

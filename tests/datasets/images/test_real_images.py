@@ -19,6 +19,7 @@ def level_sum(images: torch.Tensor) -> int:
     return int(images.numpy().sum(dtype=np.int64))  # torch would widen all images at once
 
 
+@pytest.mark.slow(seconds=10)
 def test_mnist(mnist: ImageSplits, real_root: Path) -> None:
     assert mnist.source.counts == {"train": 50_000, "valid": 10_000, "test": 10_000}
     assert mnist.source.shape == (1, 28, 28)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from medlangevin.imaging.cohort import preprocess as pipeline
-from medlangevin.imaging.cohort.ear_files import ear_name, failed_name
+from medlangevin.imaging.cohort.ear_files import ear_name
 from medlangevin.imaging.cohort.person import Outcome, Person
 from medlangevin.imaging.cohort.status import parse_shard
 from medlangevin.imaging.registration.reference import Reference
@@ -31,7 +31,7 @@ def stub_person(person: Person, out: Path, matcher: object) -> Outcome:
     if digest[0] in "01":
         time.sleep(delay)
         failures = [{"study": study, "code": "no-ear", "reason": "no inner ear found", "what_to_do": "look"}]
-        write_text(out / "qc" / f"{failed_name(person.subject, 'R')}.png", digest)
+        write_text(out / "qc" / f"{ear_name(person.subject, 'R', failed=True)}.png", digest)
         failed = [_record(person.subject, "R", study, "failed")]
     else:
         for side in {"2": "L", "3": "R"}.get(digest[0], "LR"):

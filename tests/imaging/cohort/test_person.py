@@ -62,12 +62,19 @@ def two_series(monkeypatch: pytest.MonkeyPatch, warped_reference: Callable[..., 
     return person
 
 
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records alone: drawing an ear takes a second."""
+    monkeypatch.setattr("medlangevin.imaging.cohort.ear_files.save_qc_figure", lambda *_: None)
+
+
 class _Stub:
     def __init__(self, sharpness: int, image: sitk.Image, thickness_mm: float = 0.0) -> None:
         self.sharpness, self.image, self.thickness_mm = sharpness, image, thickness_mm
         self.study_uid = ""
 
 
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize(
     ("first", "second", "taken", "because"),
     [
@@ -98,6 +105,7 @@ def test_the_series_taken_and_why_are_noted(
     assert because in note["reason"]
 
 
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize(
     ("thickness", "word", "code"), [(0.0, "ok", ""), (0.7, "ok", ""), (0.8, "review", "thick-slices")]
 )
@@ -109,6 +117,7 @@ def test_thick_slices_however_near_are_to_be_reviewed(
     assert ("slices of 0.8 mm" in ear["why"]) == (word == "review")
 
 
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize(("studies", "noted"), [(["1", "2", "3", "4", "4"], False), (["1", "2", "3", "4", "5"], True)])
 def test_many_studies_of_one_id_are_noted(
     two_series: Callable[..., Person], tmp_path: Path, matcher: Matcher, studies: list[str], noted: bool

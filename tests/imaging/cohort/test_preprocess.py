@@ -17,7 +17,6 @@ from scipy.spatial.transform import Rotation
 from medlangevin.cli.main import main
 from medlangevin.datasets.datalist import read_index
 from medlangevin.imaging.cohort import preprocess as pipeline
-from medlangevin.imaging.cohort.dataset import split_by_person
 from medlangevin.imaging.cohort.deidentify import default_key_file, pseudonym
 from medlangevin.imaging.cohort.person import Outcome, Person, process_person
 from medlangevin.imaging.cohort.preprocess import preprocess
@@ -196,26 +195,6 @@ def test_two_processes_give_the_same_files_as_one(done: PreprocessSummary, raw: 
     shutil.copy(default_key_file(done.out), tmp_path / "out.key")
     preprocess(raw, tmp_path / "out", workers=2)
     assert hashes(tmp_path / "out") == hashes(done.out)
-
-
-def test_split_has_the_shares_asked_for_and_nobody_changes_sides_when_people_are_added() -> None:
-    people = [f"p{number:04d}" for number in range(2000)]
-    splits = split_by_person(people * 2)
-    counts = {name: list(splits.values()).count(name) for name in ("training", "validation", "test")}
-    # Binomial standard deviation of 300 of 2000: 16.
-    assert abs(counts["test"] - 300) < 64
-    assert abs(counts["validation"] - 300) < 64
-    assert split_by_person(people[::-1]) == splits
-    fewer = split_by_person(people[:100])
-    assert all(splits[name] == split for name, split in fewer.items())
-
-
-def test_no_split_stays_empty_in_a_small_cohort() -> None:
-    for start in range(300):
-        people = [f"p{start}-{number}" for number in range(3 + start % 5)]
-        assert set(split_by_person(people).values()) == {"training", "validation", "test"}
-    assert set(split_by_person(["a", "b", "c"]).values()) == {"training", "validation", "test"}
-    assert set(split_by_person(["a", "b"]).values()) == {"training"}
 
 
 @pytest.mark.slow

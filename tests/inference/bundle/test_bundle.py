@@ -77,6 +77,7 @@ def test_monai_draws_the_volumes_of_generate(run: Path, bundle: Path, tmp_path: 
         assert (drawn.parent / sidecar).read_text() == (path.parent / sidecar).read_text()
 
 
+@pytest.mark.slow
 def test_monai_encodes_an_image_as_the_run_does(
     run: Path, ear: Path, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

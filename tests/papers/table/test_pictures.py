@@ -12,6 +12,7 @@ from medlangevin.papers.table.pictures import draw_table
 from medlangevin.papers.table.prepare import Table
 
 
+@pytest.mark.slow
 def test_curves_and_samples_of_every_data_set(trained: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     figures: list[matplotlib.figure.Figure] = []
     original = matplotlib.figure.Figure

@@ -23,8 +23,8 @@ def test_a_linear_likelihood_has_the_exact_gaussian_posterior(linear):
 def test_cells_are_laid_out_with_z1_first(linear):
     density = grid.grid_density(linear.toy.log_joint, linear.toy.log_likelihood_bound)
     row, column = np.unravel_index(density.log_mass[0].argmax(), density.log_mass[0].shape)
-    peak = [grid.centres()[row], grid.centres()[column]]
-    np.testing.assert_allclose(peak, linear.means[0], atol=grid.centres()[1] - grid.centres()[0])
+    peak = [grid.CENTRES[row], grid.CENTRES[column]]
+    np.testing.assert_allclose(peak, linear.means[0], atol=grid.CENTRES[1] - grid.CENTRES[0])
 
 
 def test_the_bound_of_the_mass_outside_is_exact_where_the_data_say_nothing():
