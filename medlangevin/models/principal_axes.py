@@ -52,7 +52,7 @@ def principal_axes(images: Tensor, count: int, folds: Tensor | None = None) -> P
     Raises:
         MedlangevinError: The images leave no variance outside the axes.
 
-    Source: Tipping & Bishop (1999), Eqs. 6 to 8; docs/mathematics.md, section 9.
+    Source: Tipping & Bishop (1999), Eqs. 6 to 8; docs/mathematics.md, probabilistic PCA.
     """
     mean = images.mean(0, dtype=torch.float64)
     centred = images - mean.to(images.dtype)

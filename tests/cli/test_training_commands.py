@@ -1,11 +1,15 @@
 """train, evaluate and generate from the command line: output, exit codes, and nothing written on bad input."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import Result
+
+from medlangevin.runs.load import load_run
 
 Call = Callable[..., Result]
 
@@ -30,6 +34,7 @@ def run(config: Path, call: Call) -> Path:
     assert result.exit_code == 0, result.output
     assert "4 to train on, 2 to validate on (the validation split)" in result.output
     assert "best epoch 1 of 1" in result.output
+    assert "variance explained of 2 validation ears: " in result.output
     return config.parent / "runs" / "tiny"
 
 
@@ -71,6 +76,22 @@ def test_generate_writes_volumes_and_a_montage(run: Path, call: Call, tmp_path: 
     names = sorted(path.name for path in (tmp_path / "out").glob("*"))
     assert len(names) == 3 * 2 + 2
     assert "montage.png" in names
+
+
+def test_generate_takes_latents_found_at_the_ear_or_the_encoder_s(
+    run: Path, config: Path, call: Call, tmp_path: Path
+) -> None:
+    ear = sorted(config.parent.glob("*_ct.nii.gz"))[0]
+    latents = {}
+    for option in ("--refine", "--no-refine"):
+        out = tmp_path / option
+        result = call("generate", run, "--like", ear, "--strength", 0, "--count", 1, "--out", out, option)
+        assert result.exit_code == 0, result.output
+        sidecar = json.loads((out / "synthetic-0001_ct.json").read_text())
+        assert sidecar["refined"] is (option == "--refine")
+        latents[option] = torch.tensor(sidecar["latent"])
+        torch.testing.assert_close(latents[option], load_run(run, refine=sidecar["refined"]).encode(ear))
+    assert (latents["--refine"] - latents["--no-refine"]).norm() > 0.05
 
 
 def one_line_error(result: Result, words: str) -> None:

@@ -125,6 +125,7 @@ def half_measured(run: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return evaluate(run, **OPTIONS)
 
 
+@pytest.mark.claim("not-measured")
 def test_an_ear_that_is_not_measured_is_null_and_left_out_of_the_mean(run: Path, half_measured: dict[str, Any]) -> None:
     ears = half_measured["ears"]
     known = [ear["nll"] for ear in ears if ear["effective_sample_size"] >= evidence.ENOUGH]
@@ -142,6 +143,7 @@ def test_an_ear_that_is_not_measured_is_null_and_left_out_of_the_mean(run: Path,
     assert line.endswith("n = 3")
 
 
+@pytest.mark.claim("not-measured")
 def test_an_ear_that_is_not_measured_is_left_out_of_pairs(run: Path, half_measured: dict[str, Any]) -> None:
     other = json.loads(json.dumps(half_measured)) | {"run": "other"}
     for number, ear in enumerate(other["ears"]):

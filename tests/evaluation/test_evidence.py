@@ -51,7 +51,7 @@ def linear(size: int, outputs: int, *, images: int) -> tuple[LatentVariableModel
 
 
 # 4 standard errors for each image: no false alarm at 200 other seeds.
-@pytest.mark.claim("evidence")
+@pytest.mark.claim("evidence-at-the-mode")
 @pytest.mark.parametrize(("size", "images"), [(3, 5), (32, 2)])
 def test_a_linear_decoder_s_evidence_whatever_the_encoder(size, images):
     model, x, truth = linear(size, 40, images=images)
@@ -79,7 +79,7 @@ def mlp_case(likelihood: Likelihood) -> tuple[LatentVariableModel, Tensor, Tenso
     return model, x, log_joint.logsumexp(0) + 2 * math.log(0.02)
 
 
-@pytest.mark.claim("evidence")
+@pytest.mark.claim("evidence-at-the-mode")
 @pytest.mark.parametrize("likelihood", [Gaussian(0.2), Bernoulli()])
 def test_an_mlp_decoder_s_evidence_is_that_of_a_grid(likelihood):
     model, x, truth = mlp_case(likelihood)
@@ -88,7 +88,7 @@ def test_an_mlp_decoder_s_evidence_is_that_of_a_grid(likelihood):
     assert estimate.effective_sample_size.min() > ENOUGH
 
 
-@pytest.mark.claim("evidence")
+@pytest.mark.claim("evidence-at-the-mode")
 @pytest.mark.slow(seconds=2)
 def test_annealing_finds_the_same():
     model, x, _ = linear(3, 8, images=2)

@@ -7,12 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from scipy.ndimage import gaussian_filter, shift
 
+from medlangevin.cli.main import main
 from medlangevin.config import parse_config
 from medlangevin.datasets.datalist import Ear
 from medlangevin.evaluation.memorisation import Neighbours, _result, audit, copying_test, nearest, p_values
 from medlangevin.reports.montage import draw_pairs
+from medlangevin.runs.load import load_run
 from medlangevin.shape.volumes import Volume
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.nifti import read_volume, write_volume
@@ -146,6 +149,35 @@ def test_planted_copies_are_flagged_and_fresh_ears_are_not(cohort: Path, tmp_pat
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "audit.json", "audit.tsv", "nearest_pairs.png",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("refine", [True, False])
+def test_latents_are_found_at_the_ear_or_are_the_encoder_s(cohort: Path, tmp_path: Path, refine: bool):
+    """The distance in latents to the nearest training ear, of a copy with much noise; images do not depend on it."""
+    first = sorted(cohort.glob("*_ct.nii.gz"))[0]
+    hu, affine = read_volume(first)
+    write_volume(tmp_path / "s/noisy.nii.gz", hu + np.random.default_rng(5).normal(0, 200, SHAPE), affine)
+    option = [] if refine else ["--no-refine"]
+    command = [
+        "audit",
+        str(cohort / "runs/audited"),
+        "--synthetic",
+        str(tmp_path / "s"),
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    called = CliRunner().invoke(main, command + option)
+    assert called.exit_code == 0, called.output
+    (row,) = json.loads((tmp_path / "out" / "audit.json").read_text())["ears"]
+    run = load_run(cohort / "runs/audited", refine=refine)
+    latent = run.encode(tmp_path / "s/noisy.nii.gz")
+    distances = [
+        (run.encode(ear.image) - latent).double().square().mean().sqrt().item() for ear in run.crops(None).training
+    ]
+    assert row["latent_distance"] == pytest.approx(min(distances), rel=1e-5)
+    other = load_run(cohort / "runs/audited", refine=not refine)
+    assert (other.encode(first) - run.encode(first)).norm() > 0.1
+    assert row["image_nearest"] == first.name
 
 
 def test_without_held_out_ears_it_says_so(cohort: Path, tmp_path: Path):

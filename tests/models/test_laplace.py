@@ -86,6 +86,7 @@ def hessian(model: LatentVariableModel, x: Tensor, z: Tensor) -> Tensor:
 
 
 # Far off: a thousand of the narrowest deviations.
+@pytest.mark.claim("posterior-mode")
 @pytest.mark.parametrize("encoder_mean", [0.0, 20.0])
 def test_of_a_linear_decoder_mean_and_covariance_are_exact_whatever_the_encoder(encoder_mean: float) -> None:
     model, x, means, covariance = linear_model(encoder_mean)
@@ -99,6 +100,7 @@ def test_of_a_linear_decoder_mean_and_covariance_are_exact_whatever_the_encoder(
         torch.testing.assert_close(factor @ factor.T, covariance, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.claim("posterior-mode")
 @pytest.mark.parametrize(("network", "likelihood", "seed"), CURVED)
 def test_of_a_curved_decoder_the_gradient_vanishes_at_the_mode(network: str, likelihood: Likelihood, seed: int) -> None:
     """In units in which the curvature there is 1, the gradient is how many deviations the mode is still away."""
@@ -125,6 +127,7 @@ def test_the_way_starts_at_the_encoder_s_estimate_or_at_the_prior_s_mean(said: f
     assert torch.equal(found, laplace.find_mode(model, x, torch.full_like(found, start)))
 
 
+@pytest.mark.claim("laplace-covariance")
 @pytest.mark.parametrize(("network", "likelihood", "seed"), CURVED)
 def test_the_covariance_inverts_the_exact_hessian(network: str, likelihood: Likelihood, seed: int) -> None:
     """Curvatures below the prior's are taken for 1, the directions staying."""
@@ -136,6 +139,7 @@ def test_the_covariance_inverts_the_exact_hessian(network: str, likelihood: Like
         torch.testing.assert_close(factor @ factor.T, expected, atol=1e-8, rtol=1e-6)
 
 
+@pytest.mark.claim("laplace-covariance")
 def test_curvatures_below_the_prior_s_are_raised_to_it() -> None:
     """x = z^2 / 2 + noise, one pixel: at z = 0 the curvature is 1 - x / scale^2, below 1 for x above 0."""
 
@@ -228,7 +232,8 @@ def test_every_kind_of_model_finds_a_mode(kind: str, network: dict) -> None:
     """Untrained, in float32, as commands have it: no gradient is kept, and U is not above that of the start."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = build(ModelConfig.model_validate({"kind": kind, "latent_dim": DIM, "network": network}), SHAPE)
+        section = {"kind": kind, "latent_dim": DIM} | ({} if kind == "ppca" else {"network": network})
+        model = build(ModelConfig.model_validate(section), SHAPE)
     model = model.eval()
     x = torch.rand(2, *SHAPE, generator=torch.Generator().manual_seed(1))
     estimate = model.encode(x)

@@ -90,7 +90,7 @@ def metadata(run: Run, checkpoint: CheckpointName) -> dict[str, Any]:
         "description": (
             f"A latent-variable model ({run.config.model.kind}, {size} latent dimensions) of aligned cochlea crops "
             "from temporal-bone CT, trained with medlangevin. It draws new crops from its prior and gives the "
-            "posterior mean of the latent of a crop on the same grid."
+            "latent that explains a crop on the same grid best, the mode of its posterior."
         ),
         "decoder_data_format": {"inputs": {"latent": latent}, "outputs": {"pred": image}},
         SECTION: {
