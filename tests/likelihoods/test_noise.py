@@ -22,6 +22,11 @@ SWITCHES = ("scale_per_ear", "scale_map", "correlated")
 EVERY = [set(chosen) for size in range(4) for chosen in itertools.combinations(SWITCHES, size)]
 
 
+def name_of(switches: set[str]) -> str:
+    """The same in every process, as the order of a set is not."""
+    return "+".join(sorted(switches)) or "none"
+
+
 def noise(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
@@ -150,7 +155,7 @@ def test_a_map_is_flat_at_first_and_sums_to_zero():
 
 
 @pytest.mark.claim("ct-noise")
-@pytest.mark.parametrize("switches", EVERY, ids=lambda names: "+".join(sorted(names)) or "none")
+@pytest.mark.parametrize("switches", EVERY, ids=name_of)
 @pytest.mark.parametrize("channels", [1, 2])
 def test_log_p_is_that_of_the_dense_normal_or_multivariate_t(switches, channels):
     likelihood = gaussian(switches, channels=channels)
@@ -204,7 +209,7 @@ def test_without_switches_it_is_white_noise_of_one_scale_bit_for_bit():
     assert likelihood.settings().keys() == {"likelihood_scale"}
 
 
-@pytest.mark.parametrize("switches", EVERY, ids=lambda names: "+".join(sorted(names)) or "none")
+@pytest.mark.parametrize("switches", EVERY, ids=name_of)
 def test_gradients_of_first_and_second_order_against_finite_differences(switches):
     shape = (2, 3, 2)
     likelihood = gaussian(switches, shape)
@@ -229,7 +234,7 @@ class LogProb(torch.nn.Module):
         return self.likelihood.log_prob(x, output)
 
 
-@pytest.mark.parametrize("switches", EVERY, ids=lambda names: "+".join(sorted(names)) or "none")
+@pytest.mark.parametrize("switches", EVERY, ids=name_of)
 def test_autocast_does_not_make_it_coarser(switches):
     x, mean = noise(2, 1, *SHAPE, seed=1).float(), noise(2, 1, *SHAPE, seed=2).float()
     likelihood = gaussian(switches).float()
@@ -250,7 +255,7 @@ def test_a_scale_s_prior_that_is_narrow_is_a_fixed_scale():
 
 
 @pytest.mark.claim("ct-noise")
-@pytest.mark.parametrize("switches", EVERY, ids=lambda names: "+".join(sorted(names)) or "none")
+@pytest.mark.parametrize("switches", EVERY, ids=name_of)
 def test_draws_have_the_covariance(switches):
     """All 1,830 entries within 5 standard errors: a false alarm once in 950 seeds. At a = 12.5 t has such moments."""
     likelihood, count = gaussian(switches), 40_000
@@ -280,7 +285,7 @@ def test_scales_of_draws_follow_the_inverse_gamma():
 # --- whitened tangents ---
 
 
-@pytest.mark.parametrize("switches", [names for names in EVERY if "scale_per_ear" not in names], ids=str)
+@pytest.mark.parametrize("switches", [names for names in EVERY if "scale_per_ear" not in names], ids=name_of)
 def test_whitened_tangents_have_the_hessian_of_a_fixed_scale_as_their_gram_matrix(switches):
     likelihood = gaussian(switches)
     x, output = noise(1, 1, *SHAPE, seed=1), noise(1, 1, *SHAPE, seed=2)
@@ -290,7 +295,7 @@ def test_whitened_tangents_have_the_hessian_of_a_fixed_scale_as_their_gram_matri
     torch.testing.assert_close(whitened @ whitened.T, hessian.reshape(60, 60), rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("switches", [names for names in EVERY if "scale_per_ear" in names], ids=str)
+@pytest.mark.parametrize("switches", [names for names in EVERY if "scale_per_ear" in names], ids=name_of)
 def test_whitened_tangents_of_an_integrated_scale_have_its_posterior_mean_precision(switches):
     likelihood = gaussian(switches)
     x, output = noise(1, 1, *SHAPE, seed=1), noise(1, 1, *SHAPE, seed=2)
@@ -320,7 +325,7 @@ def test_a_map_or_a_spectrum_needs_the_shape_of_the_images():
     Gaussian(0.1, scale_per_ear=True)
 
 
-@pytest.mark.parametrize("switches", EVERY, ids=lambda names: "+".join(sorted(names)) or "none")
+@pytest.mark.parametrize("switches", EVERY, ids=name_of)
 def test_loading_a_state_restores_what_follows_from_it(switches):
     trained = gaussian(switches)
     fresh = Gaussian(image_shape=(1, *SHAPE), **{name: name in switches for name in SWITCHES}).double()
