@@ -113,6 +113,7 @@ def test_a_measured_cell_with_another_configuration_is_refused_before_anything_i
     assert states(prepared(definition))[0] == ("vae-dots-seed0", "measured")
 
 
+@pytest.mark.slow
 def test_a_cell_from_before_there_was_the_evidence_is_kept_and_shown_without_it(
     prepared: Prepare,
     definition: dict[str, Any],
