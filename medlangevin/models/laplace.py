@@ -17,7 +17,7 @@ from medlangevin.models.base import LatentVariableModel, repeat_images
 from medlangevin.samplers import evaluate, standard_normal
 from medlangevin.system.errors import MedlangevinError
 
-MOST_STEPS = 100
+MOST_STEPS = 40
 # U is followed until no component of its gradient in w, where its curvature is about 1, exceeds this.
 _GRADIENT_TOLERANCE = 0.03
 

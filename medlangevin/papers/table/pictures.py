@@ -141,8 +141,8 @@ def _layout(cell: Cell) -> tuple[int, int]:
 
 def _show_reconstructions(axes: Axes, run: Run, cell: Cell) -> None:
     noise = generator(cell.seed, "pictures")
-    columns, rows = _layout(cell)
-    count = columns * rows // 2
+    columns = _layout(cell)[0]
+    count = 2 * columns  # their latents are searched for, a second an ear
     if cell.config.images is None:
         data, what = cell.config.data, "validation ears"
         _, x = held_out_ears(read_index(data.root), count, window_hu=data.window_hu)
