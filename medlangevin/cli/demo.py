@@ -12,7 +12,7 @@ PICTURES = {
     "runs/demo/samples/curves.png": "learning curves",
     "runs/demo/samples/reconstructions.png": "held-out ears beside their reconstructions",
     "synthetic/montage.png": "synthetic cochleae, three planes each",
-    "synthetic/shape/comparison.png": "synthetic against phantom ears, measure by measure",
+    "synthetic/shape/comparison.png": "synthetic against held-out phantom ears, measure by measure",
 }
 
 
@@ -23,24 +23,25 @@ PICTURES = {
 def demo(ctx: click.Context, out: Path, seed: int) -> None:
     """Run the whole job on an embedded data set, in two to five minutes.
 
-    Phantom CT as DICOM, preprocess, a short training, generate, shape, audit, report: the same commands as for your own
-    data, each printed before it runs. Interrupted, the same command goes on where it stopped.
+    Phantom CT as DICOM, preprocess, a short training, evaluate, generate, shape, audit, report: the same commands as
+    for your own data, each printed before it runs. Interrupted, the same command goes on where it stopped.
 
     \b
     Example:
       medlangevin demo --out demo_output
     """
-    from medlangevin.config.demo import write_demo_config
+    from medlangevin.config.demo import KEY_FILE, write_demo_config
 
     config = write_demo_config(out)
     group = ctx.find_root().command
     started = time.monotonic()
     for argv in (
         ["phantom", "--out", f"{out}/phantom", "--ears", str(EARS), "--seed", str(seed)],
-        ["preprocess", "--raw", f"{out}/phantom/dicom", "--out", f"{out}/cochlea"],
+        ["preprocess", "--raw", f"{out}/phantom/dicom", "--out", f"{out}/cochlea", "--key", f"{out}/{KEY_FILE}"],
         ["train", str(config), "--resume"],
-        ["generate", f"{out}/runs/demo", "--count", str(EARS), "--out", f"{out}/synthetic"],
-        ["shape", f"{out}/synthetic", "--compare", f"{out}/cochlea"],
+        ["evaluate", f"{out}/runs/demo"],
+        ["generate", f"{out}/runs/demo", "--fitted", "--count", str(EARS), "--out", f"{out}/synthetic"],
+        ["shape", f"{out}/synthetic", "--compare", f"{out}/cochlea", "--split", "validation", "--split", "test"],
         ["audit", f"{out}/runs/demo", "--synthetic", f"{out}/synthetic"],
         ["report", f"{out}/runs/demo", "--synthetic", f"{out}/synthetic", "--out", f"{out}/report.html"],
     ):

@@ -51,19 +51,27 @@ def evaluate(
     With --decoder-likelihood the NLL by annealed importance sampling is added. Believe it to a nat or so where at
     least half the chains are effective and twice the --temperatures do not change it. Minutes for each ear.
 
-    People differ by far more than models, so runs are compared in pairs, by --compare with one evaluated before.
+    People differ by far more than models, so runs are compared in pairs, by --compare with one evaluated before. PCA is
+    fitted to the training ears each time, in seconds, as the control that a model has to beat.
 
     \b
     Example:
       medlangevin evaluate runs/cochlea_qsl --split validation --samples 100 --compare runs/cochlea_vae
     """
-    from medlangevin.evaluation.compare_runs import format_differences, paired_differences, read_evaluation
+    from medlangevin.evaluation.compare_runs import (
+        format_differences,
+        linear_difference,
+        paired_differences,
+        read_evaluation,
+    )
     from medlangevin.evaluation.evaluate import RESULTS, format_result
     from medlangevin.evaluation.evaluate import evaluate as evaluate_run
 
     others = {other: read_evaluation(other, split) for other in compare}
     result = evaluate_run(run, split=split, data_root=data, **options)
     click.echo(format_result(result))
+    if (linear := linear_difference(result)) is not None:
+        click.echo(format_differences({"nll": linear}, "PPCA"))
     for other, before in others.items():
         click.echo(format_differences(paired_differences(result, before), str(other)))
     click.echo(f"written to {run / RESULTS}")

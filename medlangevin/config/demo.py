@@ -21,6 +21,8 @@ model:
     hidden: 128
   flow:
     steps: 2
+    step_unit: posterior
+    vae_epochs: 30
 training:
   epochs: 60
   batch_size: 4
@@ -30,8 +32,12 @@ training:
 """
 
 
+# The phantom's ears are nobody's. With a fixed key the same people are trained on every time.
+KEY, KEY_FILE = "0" * 64, "demo.key"
+
+
 def write_demo_config(out: Path) -> Path:
-    """Make a folder that of a demo, by writing its configuration there.
+    """Make a folder that of a demo, by writing its configuration there, and the key of its pseudonyms.
 
     Args:
         out: The folder. A demo of its own in it, also an unfinished one, is gone on with.
@@ -47,5 +53,6 @@ def write_demo_config(out: Path) -> Path:
     if not config.is_file() and out.is_dir() and any(out.iterdir()):
         raise MedlangevinError(f"{out} holds other files; give an empty or new folder with --out")
     # JSON strings are YAML strings, whatever characters the path has.
+    write_text(out / KEY_FILE, KEY)
     write_text(config, CONFIG.format(runs=json.dumps(f"{out}/runs"), cochlea=json.dumps(f"{out}/cochlea")))
     return config

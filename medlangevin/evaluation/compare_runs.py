@@ -55,6 +55,22 @@ def paired_differences(result: dict[str, Any], other: dict[str, Any]) -> dict[st
     return differences
 
 
+def linear_difference(result: dict[str, Any]) -> Figure | None:
+    """How much a run's NLL lies above that of PPCA on the same ears, in pairs.
+
+    Args:
+        result: One split of a run, as ``evaluate`` gives it.
+
+    Returns:
+        The mean over people of the mean over a person's ears, in nats; None where either was not measured.
+    """
+    people: dict[str, list[float]] = defaultdict(list)
+    for row in result.get("ears", []):
+        if row.get("nll") is not None and "nll_ppca" in row:
+            people[row["subject"]].append(row["nll"] - row["nll_ppca"])
+    return figure_of([fmean(ears) for ears in people.values()]) if people else None
+
+
 def read_evaluation(run_dir: Path, split: str) -> dict[str, Any]:
     """What ``evaluate`` put on record of a run.
 

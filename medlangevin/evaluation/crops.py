@@ -16,6 +16,7 @@ from medlangevin.datasets.datalist import CropIndex, Ear
 from medlangevin.evaluation.decoder_likelihood import ANNEALED, annealed_figures
 from medlangevin.evaluation.evidence import MEASURED, evidence
 from medlangevin.evaluation.figure import Figure, figures_of, require_finite
+from medlangevin.evaluation.linear_control import control_rows
 from medlangevin.inference.reconstruction import variance_explained
 from medlangevin.models.laplace import laplace
 from medlangevin.runs.randomness import generator
@@ -58,8 +59,9 @@ def evaluate_crops(
         Each with mean and standard error over ears: ``elbo``; ``nll`` of the decoder, where enough samples were there
         to measure it, and its ``effective_sample_size``; ``nll_encoder``; the NLLs once more ``..._per_dim``, divided
         by the voxels; ``variance_explained`` by reconstructions at the mode and ``variance_explained_encoder`` by the
-        encoder's, unless the data have no training ears to compare with. With ``annealing``, ``nll_ais`` with
-        ``ais_effective_sample_size`` and ``ais_acceptance``. In ``ears`` a row an ear.
+        encoder's, unless the data have no training ears to compare with; those of the linear control, as
+        ``control_rows`` has them. With ``annealing``, ``nll_ais`` with ``ais_effective_sample_size`` and
+        ``ais_acceptance``. In ``ears`` a row an ear.
 
     Raises:
         MedlangevinError: The split holds no ears, or people that the run has seen, or a figure is NaN or infinite.
@@ -81,6 +83,7 @@ def evaluate_crops(
         annealing=annealing,  # type: ignore[arg-type]  # pydantic makes a section of it
     )
     rows = _evaluate_ears(run, index, ears, settings, seed=seed)
+    rows = [row | control for row, control in zip(rows, control_rows(run, index, ears), strict=True)]
     figures = figures_of(_columns(rows), math.prod(index.shape), kept=())
     result: dict[str, Any] = {"ears_from": source, "samples": samples, "seed": seed, **(annealing or {})}
     result |= {name: figure.as_json() for name, figure in figures.items()}

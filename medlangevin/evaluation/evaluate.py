@@ -101,10 +101,12 @@ def _rows(result: dict[str, Any], unit: str) -> list[tuple[str, str, int]]:
         ("nll", f"NLL, nats per {unit} ({result['samples']} samples)", digits),
         ("nll_per_dim", "  per dimension" if of_images else "  per voxel", 4 if of_images else 5),
         ("effective_sample_size", "  effective samples", 1),
+        ("nll_ppca", "NLL of PPCA, exact", digits),
         ("nll_encoder", "NLL by the encoder's samples", digits),
         ("nll_encoder_per_dim", "  per dimension" if of_images else "  per voxel", 4 if of_images else 5),
         ("variance_explained", "variance explained", 3),
         ("variance_explained_encoder", "  by the encoder's latent", 3),
+        ("variance_explained_ppca", "  by PCA", 3),
     ]
     if "nll_ais" in result:
         table += [

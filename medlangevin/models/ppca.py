@@ -188,6 +188,18 @@ class PPCA(LatentVariableModel, ClosedForm):
         """
         return torch.cat([self.log_prob(images) for images in x.split(draws_at_once(x[:1]))])
 
+    @torch.no_grad()
+    def encode(self, x: Tensor) -> Tensor:
+        """The posterior mean, which is the mode as well.
+
+        Args:
+            x: Images (N, C, *spatial).
+
+        Returns:
+            (N, d).
+        """
+        return self.posterior(x).mean.to(self.decoder.weight.dtype)
+
     def posterior(self, x: Tensor) -> Posterior:
         """p(z | x) = N(M^-1 W^T (x - mu), s^2 M^-1) with M = W^T W + s^2 I.
 

@@ -12,10 +12,12 @@ from medlangevin.system.errors import MedlangevinError
 
 @pytest.fixture
 def few_ears(monkeypatch):
-    """The demo with four ears and one epoch: every step, none of the waiting. Two ears are to train on."""
+    """The demo with four ears and two epochs: every step, none of the waiting. Two ears are to train on."""
     monkeypatch.setattr(demo, "EARS", 4)
-    monkeypatch.setattr(config, "CONFIG", config.CONFIG.replace("epochs: 60", "epochs: 1"))
-    assert "epochs: 1\n" in config.CONFIG
+    monkeypatch.setattr(
+        config, "CONFIG", config.CONFIG.replace("epochs: 60", "epochs: 2").replace("vae_epochs: 30", "vae_epochs: 1")
+    )
+    assert "  epochs: 2\n" in config.CONFIG
 
 
 @pytest.mark.slow(seconds=50)

@@ -36,6 +36,8 @@ COLUMNS = {
     "nll_per_dim": Column("NLL, nats per dimension", "lower", "evidence"),
     "nll_encoder_per_dim": Column("NLL by the encoder's samples, nats per dimension", "lower", "importance"),
     "nll_ais_per_dim": Column("decoder NLL by AIS, nats per dimension", "lower", "annealing"),
+    "variance_explained": Column("variance explained", "higher", "evidence"),
+    "variance_explained_encoder": Column("variance explained by the encoder's latent", "higher", "evidence"),
     "effective_sample_size": Column("effective samples of the NLL", needs="evidence"),
     "ais_effective_sample_size": Column("effective chains of AIS", needs="annealing"),
     "ais_acceptance": Column("acceptance of AIS", needs="annealing"),
