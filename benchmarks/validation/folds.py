@@ -5,8 +5,8 @@
     python benchmarks/validation/folds.py pool FOLDS TABLE --figure nll --control vae
 
 ``split`` writes FOLDS/fold1/dataset.json and so on, which list the crops of CROPS. A fold tests on a fifth of the
-people, validates on the next fifth and trains on the others. ``pool`` reads the cells of a table whose data sets are the folds.
-It prints the paired difference of each row to a control: the mean over people, with its standard error over people.
+people, validates on the next fifth and trains on the others. ``pool`` reads the cells of a table whose data sets are
+the folds. It prints the paired difference of each row to a control: the mean over people, with its standard error.
 """
 
 import argparse
