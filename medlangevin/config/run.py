@@ -20,7 +20,7 @@ from medlangevin.config.model import ModelConfig
 class DataConfig(Section):
     """Where the crops are and how HU become the network's input.
 
-    Training crops are changed a little each time they are seen: moved, and with white noise added.
+    Training crops are changed a little each time they are seen: moved, deformed, and with white noise added.
     """
 
     root: Path = Field(default=Path("data/cochlea"), description="A folder that medlangevin preprocess wrote.")
@@ -37,6 +37,15 @@ class DataConfig(Section):
     )
     shift_voxels: Annotated[
         Float, Field(ge=0, lt=1, description="How far training crops are moved along each axis, at most, in voxels.")
+    ] = 0.0
+    deform_voxels: Annotated[
+        Float,
+        Field(
+            ge=0,
+            le=5,
+            description="Standard deviation of the smooth displacements that training crops are deformed by, 0 to 5 "
+            "voxels.",
+        ),
     ] = 0.0
     noise_hu: Annotated[
         Float, Field(ge=0, le=1000, description="Standard deviation of white noise on training crops, 0 to 1,000 HU.")

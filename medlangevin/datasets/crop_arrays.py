@@ -9,6 +9,9 @@ from torch.nn import functional
 
 from medlangevin.system.random import standard_normal, uniform
 
+# Points of the grid that deformations are drawn on: 2 to 3 mm apart in a crop.
+_DEFORMED_AT = (5, 5, 5)
+
 Array = TypeVar("Array", np.ndarray, torch.Tensor)
 
 
@@ -72,26 +75,35 @@ def strip(crop: Tensor) -> Tensor:
     return torch.cat([functional.pad(part, (0, 0, 0, height - part.shape[0])) for part in slices], dim=1)
 
 
-def augment(x: Tensor, generator: torch.Generator, *, shift_voxels: float, noise: float) -> Tensor:
-    """Light augmentation that keeps anatomy: each volume is moved a little and made noisier on its own. No flips.
+def augment(
+    x: Tensor, generator: torch.Generator, *, shift_voxels: float, noise: float, deform_voxels: float = 0.0
+) -> Tensor:
+    """Light augmentation: each volume is moved and deformed a little and made noisier on its own. No flips.
 
     Args:
         x: (N, 1, i, j, k) in [0, 1].
-        generator: Where shifts and noise come from.
+        generator: Where shifts, deformations and noise come from.
         shift_voxels: Moved by a uniform draw from +- this along each axis, by trilinear interpolation with the edge
             repeated; 0: not at all.
         noise: The standard deviation of white noise, in the units of ``x``, added after it; 0: none.
+        deform_voxels: Standard deviation of displacements along each axis at the 5 x 5 x 5 points of a grid over the
+            volume, independent of each other, and linear between them; 0: none.
 
     Returns:
         Shaped like ``x``, in [0, 1].
     """
-    if shift_voxels > 0:
+    if shift_voxels > 0 or deform_voxels > 0:
         size = torch.tensor(x.shape[:1:-1], dtype=x.dtype, device=x.device)  # grids count axes from the last
-        shift = shift_voxels * (2 * uniform((len(x), 3), like=x, generator=generator) - 1)
         placement = torch.eye(3, 4, dtype=x.dtype, device=x.device).repeat(len(x), 1, 1)
-        placement[:, :, 3] = 2 * shift / size  # from -1 to 1 over the volume
+        if shift_voxels > 0:
+            shift = shift_voxels * (2 * uniform((len(x), 3), like=x, generator=generator) - 1)
+            placement[:, :, 3] = 2 * shift / size  # from -1 to 1 over the volume
         grid = functional.affine_grid(placement, list(x.shape), align_corners=False)
+        if deform_voxels > 0:
+            points = deform_voxels * standard_normal((len(x), 3, *_DEFORMED_AT), like=x, generator=generator)
+            field = functional.interpolate(points, x.shape[2:], mode="trilinear", align_corners=True)
+            grid = grid + 2 * field.movedim(1, -1) / size
         x = functional.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
     if noise > 0:
         x = x + noise * standard_normal(tuple(x.shape), like=x, generator=generator)
-    return x.clamp(0, 1) if shift_voxels > 0 or noise > 0 else x
+    return x.clamp(0, 1) if noise > 0 or shift_voxels > 0 or deform_voxels > 0 else x

@@ -79,6 +79,7 @@ def _crops(settings: DataConfig, device: torch.device | str) -> TrainingData:
             num_workers=settings.num_workers,
             shift_voxels=settings.shift_voxels,
             noise=settings.noise_hu / (settings.window_hu[1] - settings.window_hu[0]),
+            deform_voxels=settings.deform_voxels,
             device=device,
         ),
         validation=CropSource(validation),

@@ -126,6 +126,7 @@ class CropSource(Source):
         num_workers: Processes that read them; 0: this one does.
         shift_voxels: How far training crops are moved, at most.
         noise: Standard deviation of white noise on training crops, in units of x.
+        deform_voxels: How far they are deformed, see ``augment``.
         device: Where training batches are changed.
     """
 
@@ -138,10 +139,12 @@ class CropSource(Source):
         num_workers: int = 0,
         shift_voxels: float = 0.0,
         noise: float = 0.0,
+        deform_voxels: float = 0.0,
         device: torch.device | str = "cpu",
     ) -> None:
         super().__init__(crops)
-        self._num_workers, self._shift_voxels, self._noise, self._device = num_workers, shift_voxels, noise, device
+        self._num_workers, self._device = num_workers, device
+        self._changes = {"shift_voxels": shift_voxels, "noise": noise, "deform_voxels": deform_voxels}
         self._loader: tuple[EpochBatches, DataLoader[Tensor]] | None = None
 
     def shuffled(self, order: EpochBatches, noise: torch.Generator) -> Iterator[Tensor]:
@@ -162,7 +165,7 @@ class CropSource(Source):
             self._loader = (order, loader)
         for batch in self._loader[1]:
             x = batch.to(self._device, non_blocking=True)
-            yield augment(x, noise, shift_voxels=self._shift_voxels, noise=self._noise)
+            yield augment(x, noise, **self._changes)
 
     def in_order(self, batch_size: int, noise: torch.Generator | None = None) -> Iterator[Tensor]:
         """See ``Source``; the crops are as they were read.

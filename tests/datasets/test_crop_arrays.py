@@ -59,6 +59,21 @@ def test_a_ramp_is_moved_by_the_shift_that_was_drawn(axis: int) -> None:
     assert (moved - x).abs().max() <= 0.05 + 1e-6
 
 
+@pytest.mark.claim("deformation")
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_ramp_is_deformed_by_the_field_that_is_drawn(axis: int) -> None:
+    """On a ramp of 0.02 a voxel, values change by 0.02 times the displacement, which is linear between drawn points."""
+    size = 9  # so that the 5 points of an axis lie on every second voxel
+    x = (0.02 * torch.arange(size).float()).view(-1, *[1] * (2 - axis)).expand(3, 1, size, size, size) + 0.3
+    deformed = augment(x, stream(), shift_voxels=0, noise=0, deform_voxels=0.3)
+    drawn = 0.3 * torch.randn(3, 3, 5, 5, 5, generator=stream())[:, 2 - axis]
+    inside = [slice(1, -1)] * 3
+    at_points = ((deformed - x) / 0.02)[:, 0, ::2, ::2, ::2][:, *inside]
+    torch.testing.assert_close(at_points, drawn[:, *inside], atol=1e-4, rtol=0)
+    between = ((deformed - x) / 0.02)[:, 0, 3, 4, 4]
+    torch.testing.assert_close(between, (drawn[:, 1, 2, 2] + drawn[:, 2, 2, 2]) / 2, atol=1e-4, rtol=0)
+
+
 def test_noise_has_the_deviation_asked_for() -> None:
     """Over 336,000 elements the standard error of a standard deviation is 0.12 %; 5 of them: false alarm 6e-7."""
     x = torch.full((1000, *SHAPE), 0.5)
@@ -79,12 +94,12 @@ def test_nothing_is_drawn_where_nothing_is_asked_for_and_values_stay_in_range() 
 @pytest.mark.claim("noise-per-image")
 def test_an_image_is_changed_in_the_same_way_by_one_process_and_by_several() -> None:
     x = torch.rand(5, *SHAPE, generator=stream(1))
-    whole = augment(x, stream(), shift_voxels=0.5, noise=0.1)
+    whole = augment(x, stream(), shift_voxels=0.5, noise=0.1, deform_voxels=0.5)
     parts = []
     for rows in (Rows(0, 2, 5), Rows(2, 3, 5)):
         shared = SharedGenerator()
         shared.manual_seed(0)
         shared.rows = rows
         part = x[rows.start : rows.start + rows.size]
-        parts.append(augment(part, shared, shift_voxels=0.5, noise=0.1))
+        parts.append(augment(part, shared, shift_voxels=0.5, noise=0.1, deform_voxels=0.5))
     assert torch.equal(torch.cat(parts), whole)
