@@ -67,14 +67,19 @@ def read_mapping(
 
 def _find(path: Path, packaged: str) -> Path:
     """The file itself, or the packaged one that is called so where there is no such file."""
-    if path.is_file() or path.suffix or len(path.parts) != 1:
+    if path.is_file():
         return path
     package = Path(str(files("medlangevin")))
     folder = package / packaged if (package / packaged).is_dir() else package.parent / packaged  # in a checkout
     found = {file.stem: file for file in sorted(folder.glob("*.yaml"))}
-    if path.name not in found:
+    is_name = not path.suffix and len(path.parts) == 1
+    if path.stem in found and not path.exists():
+        if is_name:
+            return found[path.stem]
+        raise MedlangevinError(f"config {path} does not exist; the one that is packaged is called {path.stem} alone")
+    if is_name:
         raise MedlangevinError(f"config {path} does not exist; give a YAML file, or one of {', '.join(found)}")
-    return found[path.name]
+    return path
 
 
 def parse_config(raw: dict[str, Any], *, source: str) -> Config:

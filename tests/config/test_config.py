@@ -138,8 +138,11 @@ def test_a_packaged_configuration_is_found_by_its_name(tmp_path: Path, monkeypat
         with pytest.raises(MedlangevinError, match=rf"config smoke2 does not exist; .* one of .*{name}") as error:
             read("smoke2")
         assert "\n" not in str(error.value)
-    with pytest.raises(MedlangevinError, match=r"config cochlea_qsl\.yaml does not exist; see configs/"):
-        load_config("cochlea_qsl.yaml")
+    for near in ("cochlea_qsl.yaml", "configs/cochlea_qsl"):
+        with pytest.raises(MedlangevinError, match=rf"config {near} does not exist; .* is called cochlea_qsl alone"):
+            load_config(near)
+    with pytest.raises(MedlangevinError, match=r"config elsewhere\.yaml does not exist; see configs/"):
+        load_config("elsewhere.yaml")
     write(tmp_path, MINIMAL).rename("cochlea_qsl")
     assert load_config("cochlea_qsl").name == "a"
 
