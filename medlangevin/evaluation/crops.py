@@ -1,6 +1,5 @@
 """How well a run of crops explains ears: its bound, the decoder's NLL, the encoder's, and what reconstructions show."""
 
-import hashlib
 import logging
 import math
 from collections.abc import Sequence
@@ -132,7 +131,7 @@ def _evaluate_ears(
     window = run.config.data.window_hu
     data = CropDataset(ears, index.shape, window_hu=window, cache_mb=0)
     mean = CropDataset(index.training, index.shape, window_hu=window, cache_mb=0).mean() if index.training else None
-    partial, key = run.directory / PARTIAL, _key(run, index, ears, settings, seed)
+    partial, key = run.directory / PARTIAL, run.digest(index.root, [ear.image.name for ear in ears], settings, seed)
     kept = read_json(partial) if partial.is_file() else {}
     rows: list[dict[str, Any]] = kept["rows"] if isinstance(kept, dict) and kept.get("key") == key else []
     with progress(len(ears), "ear", done=len(rows)) as track:
@@ -146,7 +145,7 @@ def _evaluate_ears(
             track.advance(position + 1, f"ELBO {row['elbo']:,.1f} nats")
     if settings.annealing is not None:
         noise = (generator(seed, "ais", f"{ear.subject}/{ear.side}") for ear in ears)
-        batches = ((_on_device(run, data[position][None]), own) for position, own in enumerate(noise))
+        batches = ((data[position][None].to(run.device), own) for position, own in enumerate(noise))
         chosen = {"temperatures": settings.annealing.temperatures, "chains": settings.annealing.chains}
         found = annealed_figures(run.model, batches, len(ears), "temperature", **chosen)
         rows = [row | {name: found[name][position].item() for name in ANNEALED} for position, row in enumerate(rows)]
@@ -158,7 +157,7 @@ def _figures(
     run: Run, x: Tensor, mean: Tensor | None, settings: ImageEvaluation, seed: int, ear: str
 ) -> dict[str, float]:
     """The figures of one ear (1, 1, i, j, k)."""
-    model, x = run.model, _on_device(run, x)
+    model, x = run.model, x.to(run.device)
     draws = x.expand(settings.elbo_draws, *x.shape[1:])
     row = {"elbo": model.elbo(draws, generator(seed, "elbo", ear)).mean().item()}
     if settings.evidence is not None:
@@ -172,18 +171,6 @@ def _figures(
         samples = settings.importance.samples
         row["nll_encoder"] = -model.log_likelihood(x, samples, generator(seed, "nll", ear)).item()
     return row
-
-
-def _on_device(run: Run, x: Tensor) -> Tensor:
-    return x.to(next(run.model.parameters()).device)
-
-
-def _key(run: Run, index: CropIndex, ears: Sequence[Ear], settings: ImageEvaluation, seed: int) -> str:
-    """What a row depends on, beside its ear."""
-    digest = hashlib.sha256(f"{run.state} {index.root} {[ear.image.name for ear in ears]} {settings} {seed}".encode())
-    for value in run.model.state_dict().values():
-        digest.update(value.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _measured(row: dict[str, Any]) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def score_digits(run: Run, count: int, *, seed: int, cache: Path) -> dict[str, F
     root = data_root(run.config.images.root if run.config.images is not None else None)
     test = load_images("mnist", root).split("test").float() / 255
     classifier = load_or_train(cache, root)
-    device = next(run.model.parameters()).device
+    device = run.device
     generated = run.model.sample(count, generator(seed, "generated", device=device)).float().cpu()
     mean, deviation = inception_score(classifier.probabilities(generated), splits=_PARTS)
     distance = frechet_distance(classifier.features(generated), classifier.features(test))

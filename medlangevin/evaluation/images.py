@@ -153,7 +153,7 @@ def _split(run: Run, settings: ImageEvaluation) -> ModelImages:
     name = "valid" if settings.split == "validation" else "test"
     splits.split(name)  # says where there is none
     images: ModelImages = getattr(model_images(splits, binarization=config.binarization), name)
-    return images.to(next(run.model.parameters()).device)
+    return images.to(run.device)
 
 
 def _groups(

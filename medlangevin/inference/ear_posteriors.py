@@ -41,13 +41,13 @@ def ear_posteriors(run: Run, ears: Sequence[Ear], *, label: str = "training ear"
     """
     images = CropDataset(ears, run.crop_grid().shape, window_hu=run.config.data.window_hu, cache_mb=0)
     known = _read(run) if run.refine else {}
-    weights = _digest(*run.model.state_dict().values())
+    weights = run.digest()[:32]
     rows: list[Tensor] = []
     unwritten, keeps = 0, run.refine
     with progress(len(ears), label) as track:
         for number in range(len(ears)):
             x = images[number][None]
-            key = f"{weights}-{_digest(x)}"
+            key = f"{weights}-{hashlib.sha256(x.numpy().tobytes()).hexdigest()}"
             if key not in known:
                 mean, factor = run.posterior(x)
                 known[key] = torch.cat([mean[:, None], factor], 1)[0]
@@ -58,13 +58,6 @@ def ear_posteriors(run: Run, ears: Sequence[Ear], *, label: str = "training ear"
                 unwritten = 0
             track.advance(number + 1)
     return NormalPosterior(torch.stack([row[0] for row in rows]), torch.stack([row[1:] for row in rows]))
-
-
-def _digest(*tensors: Tensor) -> str:
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:32]
 
 
 def _read(run: Run) -> dict[str, Tensor]:

@@ -1,6 +1,5 @@
 """What a scan leaves open about an ear: posterior draws of its latent, carried to the shape measures."""
 
-import hashlib
 import math
 from pathlib import Path
 from typing import Any
@@ -90,7 +89,7 @@ def posterior(
         "seed": seed,
         "software": f"medlangevin {__version__}",
     }
-    noise, key = generator(seed, "latent posterior", kernel), _key(run, x, about)
+    noise, key = generator(seed, "latent posterior", kernel), run.digest(x, sorted(about.items()))
     make_folder(out)
     before = kept_chains(out / PARTIAL, state_class(kernel), noise, key)
     done = 0 if before is None else warmup + before.positions.shape[1]
@@ -132,14 +131,6 @@ def posterior(
     write_json(out / SUMMARY, result)
     (out / PARTIAL).unlink(missing_ok=True)
     return result
-
-
-def _key(run: Run, x: Tensor, about: dict[str, Any]) -> str:
-    """What kept chains have to be of: the weights, the image and the settings."""
-    digest = hashlib.sha256(repr(sorted(about.items())).encode())
-    for tensor in (x, *run.model.state_dict().values()):
-        digest.update(tensor.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 @torch.no_grad()

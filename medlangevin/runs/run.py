@@ -1,5 +1,6 @@
 """A training as it is used: its model and what it was trained on; ears in HU in and out, latents between them."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,6 +71,28 @@ class Run:
     def window_hu(self) -> tuple[float, float]:
         """The HU that the model sees as 0 and 1."""
         return self.config.data.window_hu
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    def digest(self, *of: object) -> str:
+        """What a result depends on that is kept for the next time, in short.
+
+        Args:
+            of: Beside the weights: tensors by their values, anything else by its text.
+
+        Returns:
+            A SHA-256.
+        """
+        digest = hashlib.sha256()
+        for part in (*self.model.state_dict().values(), *of):
+            if isinstance(part, Tensor):
+                digest.update(part.detach().cpu().contiguous().numpy().tobytes())
+            else:
+                digest.update(f"{part}\0".encode())
+        return digest.hexdigest()
 
     def crop_grid(self) -> CropGrid:
         """The grid of the crops that it was trained on.
