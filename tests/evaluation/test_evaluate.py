@@ -20,6 +20,7 @@ from medlangevin.evaluation.figure import figure_of
 from medlangevin.models.laplace import NormalPosterior
 from medlangevin.runs.load import load_run
 from medlangevin.runs.metrics import read_metrics
+from medlangevin.runs.run import Run
 from medlangevin.system.errors import MedlangevinError
 
 
@@ -198,7 +199,8 @@ def test_ears_are_taken_to_the_model_s_device(run: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(model, "encode", answer)
     monkeypatch.setattr(model, "reconstruct", lambda x, z: x)
     monkeypatch.setattr(crops, "variance_explained", lambda x, decoded, mean: answer(mean[None]))
-    monkeypatch.setattr(crops, "_key", lambda *_: "")
+    monkeypatch.setattr(Run, "digest", lambda *_: "")
+    monkeypatch.setattr(crops, "control_rows", lambda run, index, ears: [{}] * len(ears))
     estimate = DecoderLikelihood(torch.zeros(1), torch.zeros(1), torch.zeros(1), num_gradients=0)
 
     def anneal(model: object, x: torch.Tensor, *rest: object, **options: object) -> DecoderLikelihood:
