@@ -90,7 +90,7 @@ def posterior(
         "seed": seed,
         "software": f"medlangevin {__version__}",
     }
-    noise, key = generator(seed, "latent posterior", kernel), _key(run, x, about)
+    noise, key = generator(seed, "latent posterior", kernel), _key(run, x, about | {"draws": draws})
     make_folder(out)
     before = kept_chains(out / PARTIAL, state_class(kernel), noise, key)
     done = 0 if before is None else warmup + before.positions.shape[1]
