@@ -102,7 +102,7 @@ def _is_row(row: Any, found: dict[str, Any]) -> bool:
     return (
         isinstance(row, dict)
         and all(isinstance(row.get(key), str) for key in ("subject", "side"))
-        and all(isinstance(row.get(name), int | float | None) for name in _COMPARED if name in found)
+        and all(name in row and isinstance(row[name], int | float | None) for name in _COMPARED if name in found)
     )
 
 

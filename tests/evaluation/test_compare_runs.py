@@ -59,6 +59,14 @@ def test_what_former_versions_called_nll_is_not_compared() -> None:
     assert set(paired_differences(former, result("ours", {"aL": 1.0}))) == {"elbo"}
 
 
+def test_rows_without_a_figure_of_their_result_are_damaged(tmp_path: Path) -> None:
+    ours = result("ours", {"aL": 1.0, "bL": 1.0})
+    del ours["ears"][1]["nll"]
+    (tmp_path / "evaluation.json").write_text(json.dumps({"test": ours}))
+    with pytest.raises(MedlangevinError, match="is damaged; delete it and evaluate again"):
+        read_evaluation(tmp_path, "test")
+
+
 def test_other_ears_are_refused(tmp_path: Path) -> None:
     ours = result("ours", {"aL": 1.0, "bL": 1.0})
     with pytest.raises(MedlangevinError, match=r"not evaluated on the same ears \(2 and 1, 1 in common\)"):
