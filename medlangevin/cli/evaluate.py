@@ -49,7 +49,8 @@ def evaluate(
     variance about the mean ear that its reconstruction explains.
 
     With --decoder-likelihood the NLL by annealed importance sampling is added. Believe it to a nat or so where at
-    least half the chains are effective and twice the --temperatures do not change it. Minutes for each ear.
+    least half the chains are effective and twice the --temperatures do not change it. Minutes for each ear;
+    interrupted, this part starts anew.
 
     People differ by far more than models, so runs are compared in pairs, by --compare with one evaluated before. PCA is
     fitted to the training ears each time, in seconds, as the control that a model has to beat.
