@@ -62,6 +62,7 @@ def evaluate(
     from medlangevin.evaluation.compare_runs import (
         format_differences,
         linear_difference,
+        noise_doubt,
         paired_differences,
         read_evaluation,
     )
@@ -75,4 +76,6 @@ def evaluate(
         click.echo(format_differences({"nll": linear}, "PPCA"))
     for other, before in others.items():
         click.echo(format_differences(paired_differences(result, before), str(other)))
+        if (doubt := noise_doubt(run, other)) is not None:
+            click.echo(doubt)
     click.echo(f"written to {run / RESULTS}")
