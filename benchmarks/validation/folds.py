@@ -51,6 +51,8 @@ def pool(out: Path, table: Path, figure: str, control: str) -> None:
         for ear, value in zip(listing, found, strict=True):
             values[cell["row"]][ear["subject"]].append(value)
     means = {row: {person: fmean(ears) for person, ears in people.items()} for row, people in values.items()}
+    if control not in means:
+        raise SystemExit(f"{table}: the row {control} has no {figure} yet; wait for its cells")
     print(f"{figure}, mean over people; minus {control} in pairs")
     for row, people in means.items():
         common = sorted(people.keys() & means[control].keys())

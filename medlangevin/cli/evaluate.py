@@ -49,7 +49,8 @@ def evaluate(
     variance about the mean ear that its reconstruction explains.
 
     With --decoder-likelihood the NLL by annealed importance sampling is added. Believe it to a nat or so where at
-    least half the chains are effective and twice the --temperatures do not change it. Minutes for each ear.
+    least half the chains are effective and twice the --temperatures do not change it. Minutes for each ear;
+    interrupted, this part starts anew.
 
     People differ by far more than models, so runs are compared in pairs, by --compare with one evaluated before. PCA is
     fitted to the training ears each time, in seconds, as the control that a model has to beat.
@@ -61,6 +62,7 @@ def evaluate(
     from medlangevin.evaluation.compare_runs import (
         format_differences,
         linear_difference,
+        noise_doubt,
         paired_differences,
         read_evaluation,
     )
@@ -74,4 +76,6 @@ def evaluate(
         click.echo(format_differences({"nll": linear}, "PPCA"))
     for other, before in others.items():
         click.echo(format_differences(paired_differences(result, before), str(other)))
+        if (doubt := noise_doubt(run, other)) is not None:
+            click.echo(doubt)
     click.echo(f"written to {run / RESULTS}")

@@ -5,8 +5,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from medlangevin.config import Config, load_config
 from medlangevin.evaluation.evaluate import RESULTS
 from medlangevin.evaluation.figure import Figure, figure_of
+from medlangevin.runs.folder import CONFIG
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import read_json
 
@@ -98,11 +100,36 @@ def read_evaluation(run_dir: Path, split: str) -> dict[str, Any]:
     return found
 
 
+def noise_doubt(run_dir: Path, other: Path) -> str | None:
+    """A warning where the likelihoods of two runs differ, as nats of one cannot be compared with those of another.
+
+    Args:
+        run_dir: A run.
+        other: The one that it is compared with.
+
+    Returns:
+        One line; None where they are the same, or the settings of a run are not there.
+    """
+    paths = [folder / CONFIG for folder in (run_dir, other)]
+    if not all(path.is_file() for path in paths):
+        return None
+    ours, theirs = (_noise(load_config(path)) for path in paths)
+    if ours == theirs:
+        return None
+    return f"{run_dir} and {other} have other likelihoods: nats of one say nothing about the other"
+
+
+def _noise(config: Config) -> dict[str, Any]:
+    """What decides what a nat is worth; a switch that is off is as good as absent."""
+    settings = config.model.likelihood.model_dump(mode="json") | {"window_hu": config.data.window_hu}
+    return {name: value for name, value in settings.items() if value is not False and name != "initial_scale"}
+
+
 def _is_row(row: Any, found: dict[str, Any]) -> bool:
     return (
         isinstance(row, dict)
         and all(isinstance(row.get(key), str) for key in ("subject", "side"))
-        and all(isinstance(row.get(name), int | float | None) for name in _COMPARED if name in found)
+        and all(name in row and isinstance(row[name], int | float | None) for name in _COMPARED if name in found)
     )
 
 

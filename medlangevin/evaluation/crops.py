@@ -14,7 +14,7 @@ from medlangevin.datasets.crops import CropDataset, choose_splits, few_people
 from medlangevin.datasets.datalist import CropIndex, Ear
 from medlangevin.evaluation.decoder_likelihood import ANNEALED, annealed_figures
 from medlangevin.evaluation.evidence import MEASURED, evidence
-from medlangevin.evaluation.figure import Figure, figures_of, require_finite
+from medlangevin.evaluation.figure import Figure, figures_of, may_be_nan, require_finite
 from medlangevin.evaluation.linear_control import control_rows
 from medlangevin.inference.reconstruction import variance_explained
 from medlangevin.models.laplace import laplace
@@ -58,8 +58,8 @@ def evaluate_crops(
         Each with mean and standard error over ears: ``elbo``; ``nll`` of the decoder, where enough samples were there
         to measure it, and its ``effective_sample_size``; ``nll_encoder``; the NLLs once more ``..._per_dim``, divided
         by the voxels; ``variance_explained`` by reconstructions at the mode and ``variance_explained_encoder`` by the
-        encoder's, unless the data have no training ears to compare with; those of the linear control, as
-        ``control_rows`` has them. With ``annealing``, ``nll_ais`` with ``ais_effective_sample_size`` and
+        encoder's, unless the data have no training ears to compare with, or an ear is their mean; those of the linear
+        control, as ``control_rows`` has them. With ``annealing``, ``nll_ais`` with ``ais_effective_sample_size`` and
         ``ais_acceptance``. In ``ears`` a row an ear.
 
     Raises:
@@ -81,8 +81,9 @@ def evaluate_crops(
         importance=ImportanceEvaluation(samples=samples),
         annealing=annealing,  # type: ignore[arg-type]  # pydantic makes a section of it
     )
+    controls = control_rows(run, index, ears)  # first: once the rows are complete, they are kept no longer
     rows = _evaluate_ears(run, index, ears, settings, seed=seed)
-    rows = [row | control for row, control in zip(rows, control_rows(run, index, ears), strict=True)]
+    rows = [row | control for row, control in zip(rows, controls, strict=True)]
     figures = figures_of(_columns(rows), math.prod(index.shape), kept=())
     result: dict[str, Any] = {"ears_from": source, "samples": samples, "seed": seed, **(annealing or {})}
     result |= {name: figure.as_json() for name, figure in figures.items()}
@@ -130,15 +131,15 @@ def _evaluate_ears(
     """A row an ear: whose, and the figures by name, NaN where not measured. Rows of an interrupted call are kept."""
     window = run.config.data.window_hu
     data = CropDataset(ears, index.shape, window_hu=window, cache_mb=0)
-    mean = CropDataset(index.training, index.shape, window_hu=window, cache_mb=0).mean() if index.training else None
+    training = choose_splits(index).training if index.training else ()
+    mean = CropDataset(training, index.shape, window_hu=window, cache_mb=0).mean() if training else None
     partial, key = run.directory / PARTIAL, run.digest(index.root, [ear.image.name for ear in ears], settings, seed)
-    kept = read_json(partial) if partial.is_file() else {}
-    rows: list[dict[str, Any]] = kept["rows"] if isinstance(kept, dict) and kept.get("key") == key else []
+    rows = _kept_rows(partial, key)
     with progress(len(ears), "ear", done=len(rows)) as track:
         for position in range(len(rows), len(ears)):
             ear = ears[position]
             row = _figures(run, data[position][None], mean, settings, seed, f"{ear.subject}/{ear.side}")
-            if not all(math.isfinite(value) or name == "nll" for name, value in row.items()):
+            if not all(math.isfinite(value) or may_be_nan(name) for name, value in row.items()):
                 raise MedlangevinError(f"run {run.directory} gives NaN or infinite likelihoods; train it again")
             rows.append({"subject": ear.subject, "side": ear.side, **row})
             write_json(partial, {"key": key, "rows": [_measured(row) for row in rows]})
@@ -151,6 +152,15 @@ def _evaluate_ears(
         rows = [row | {name: found[name][position].item() for name in ANNEALED} for position, row in enumerate(rows)]
     partial.unlink(missing_ok=True)
     return rows
+
+
+def _kept_rows(partial: Path, key: str) -> list[dict[str, Any]]:
+    """The rows of an interrupted call; none where they are another one's or damaged, as they can be made again."""
+    try:
+        kept = read_json(partial)
+    except MedlangevinError:
+        return []
+    return kept["rows"] if isinstance(kept, dict) and kept.get("key") == key else []
 
 
 def _figures(

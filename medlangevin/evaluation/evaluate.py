@@ -5,7 +5,7 @@ from typing import Any
 
 from medlangevin.evaluation.crops import SplitName, evaluate_crops
 from medlangevin.evaluation.decoder_likelihood import DEFAULT_CHAINS, DEFAULT_TEMPERATURES
-from medlangevin.evaluation.evidence import DEFAULT_SAMPLES
+from medlangevin.evaluation.evidence import DEFAULT_SAMPLES, ENOUGH
 from medlangevin.evaluation.images import evaluate_image_run
 from medlangevin.runs.folder import CheckpointName
 from medlangevin.runs.load import load_run
@@ -87,6 +87,8 @@ def format_result(result: dict[str, Any]) -> str:
         error = figure["standard_error"]
         spread = f"+- {error:.{digits}f}" if error is not None else f"(one {unit}: no standard error)"
         lines.append(f"  {label:<34} {figure['mean']:>14,.{digits}f} {spread}  n = {figure['count']}")
+    if "effective_sample_size" in result and "nll" not in result:
+        lines.append(f"  NLL: not measured, as every {unit} has fewer than {ENOUGH} effective samples; more --samples")
     return "\n".join(lines)
 
 

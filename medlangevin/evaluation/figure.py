@@ -66,6 +66,18 @@ def figure_of(values: Sequence[float], *, keep: bool = False) -> Figure:
     return Figure(float(np.mean(values)), error, len(values), tuple(values) if keep else None)
 
 
+def may_be_nan(name: str) -> bool:
+    """Tell whether a figure of an image may be NaN without a fault of the run.
+
+    Args:
+        name: The figure.
+
+    Returns:
+        Whether it is one that is not measured, or not defined, for some images.
+    """
+    return name in ("nll", "nll_per_dim") or name.startswith("variance_explained")
+
+
 def figures_of(values: dict[str, Tensor], dimensions: int, *, kept: Collection[str]) -> dict[str, Figure]:
     """The figures of images, and those in nats once more as ``..._per_dim``.
 
@@ -75,12 +87,13 @@ def figures_of(values: dict[str, Tensor], dimensions: int, *, kept: Collection[s
         kept: The figures whose values are kept.
 
     Returns:
-        The figures by name. An ``nll`` of NaN was not measured: the figure is of the others, and without their values.
+        The figures by name. An ``nll`` of NaN was not measured, and a ``variance_explained`` of NaN is not defined: the
+            figure is of the others, and without their values.
     """
     values = values | {f"{name}_per_dim": values[name] / dimensions for name in _IN_NATS if name in values}
     figures = {}
     for name, value in values.items():
-        known = value[~value.isnan()] if name in ("nll", "nll_per_dim") else value
+        known = value[~value.isnan()] if may_be_nan(name) else value
         if len(known):
             figures[name] = figure_of(known.tolist(), keep=name in kept and len(known) == len(value))
     return figures

@@ -75,7 +75,7 @@ def _write(run: Run, rows: dict[str, Tensor]) -> bool:
     try:
         with atomic_path(run.directory / KEPT) as temporary:
             save_file(rows, temporary)
-    except MedlangevinError as error:
+    except (MedlangevinError, SafetensorError) as error:
         logger.info(f"latents are not kept for the next time: {error}")
         return False
     return True

@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from medlangevin.samplers import Chains
+from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import atomic_path
 
 _OPTIONAL = ("acceptance", "potential", "step_size")
@@ -22,13 +23,20 @@ def keep_chains(path: Path, chains: Chains[Any], generator: torch.Generator, key
         chains: All draws so far.
         generator: The source of their noise.
         key: What the chains are of: only who names it again is given them.
+
+    Raises:
+        MedlangevinError: The folder cannot be written, or its disk is full.
     """
     tensors = {"positions": chains.positions, "divergences": chains.divergences, "noise": generator.get_state()}
     tensors |= {name: value for name in _OPTIONAL if (value := getattr(chains, name)) is not None}
     tensors |= {f"state.{name}": value for name, value in chains.state._asdict().items() if value is not None}
     with atomic_path(path) as temporary:
         about = {"key": key, "num_gradients": str(chains.num_gradients)}
-        save_file({name: value.contiguous() for name, value in tensors.items()}, temporary, about)
+        try:
+            save_file({name: value.contiguous() for name, value in tensors.items()}, temporary, about)
+        except SafetensorError as error:  # no OSError, though it stands for one
+            what = f"cannot write {path}: {error}"
+            raise MedlangevinError(f"{what}; make room, and run the same command again") from error
 
 
 def kept_chains(path: Path, state: type[Any], generator: torch.Generator, key: str) -> Chains[Any] | None:

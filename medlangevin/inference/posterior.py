@@ -89,7 +89,7 @@ def posterior(
         "seed": seed,
         "software": f"medlangevin {__version__}",
     }
-    noise, key = generator(seed, "latent posterior", kernel), run.digest(x, sorted(about.items()))
+    noise, key = generator(seed, "latent posterior", kernel), run.digest(x, draws, sorted(about.items()))
     make_folder(out)
     before = kept_chains(out / PARTIAL, state_class(kernel), noise, key)
     done = 0 if before is None else warmup + before.positions.shape[1]

@@ -19,10 +19,10 @@ def variance_explained(x: Tensor, reconstruction: Tensor, mean: Tensor) -> Tenso
 
     Returns:
         1 - |x - reconstruction|^2 / |x - mean|^2 of each image, (N,) float64: 1 for a copy, 0 for the mean, below 0
-        for worse than the mean.
+        for worse than the mean. NaN for an image that is the mean itself, which leaves nothing to explain.
     """
     errors, variances = ((x - other).double().square().flatten(1).sum(1) for other in (reconstruction, mean))
-    return 1 - errors / variances
+    return (1 - errors / variances).where(variances > 0, torch.nan)
 
 
 @torch.no_grad()
@@ -35,7 +35,7 @@ def held_out_variance_explained(run: Run, splits: Splits, *, most: int) -> Tenso
         most: Take so many validation ears at most, the first ones.
 
     Returns:
-        Of each of them, (n,) float64.
+        Of each of them, (n,) float64; NaN as in ``variance_explained``.
     """
     shape, window = run.crop_grid().shape, run.config.data.window_hu
     training, held_out = (

@@ -34,8 +34,11 @@ def make_optimizer(
         case "adam":
             settings |= {"eps": training.epsilon} | ({"capturable": True, "fused": True} if recorded else {})
             if training.weight_decay:
-                weights = [value for name, value in model.named_parameters() if name.endswith("weight")]
-                others = [value for name, value in model.named_parameters() if not name.endswith("weight")]
+                weights: list[torch.nn.Parameter] = []
+                others: list[torch.nn.Parameter] = []
+                for name, value in model.named_parameters():
+                    # The weight of a LayerNorm, a vector, is a scale.
+                    (weights if name.endswith("weight") and value.ndim > 1 else others).append(value)
                 decaying = {"params": weights, "weight_decay": training.weight_decay}
                 groups = [decaying, {"params": others, "weight_decay": 0.0}]
                 optimizer = torch.optim.AdamW(groups, **settings)

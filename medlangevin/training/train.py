@@ -120,6 +120,9 @@ def _say_what_is_explained(config: Config) -> None:
     run = load_run(config.run_dir)
     splits = choose_splits(run.crops(None))
     explained = held_out_variance_explained(run, splits, most=_MOST_RECONSTRUCTED)
+    explained = explained[~explained.isnan()]
+    if not len(explained):  # one ear to train on and to validate on
+        return
     ears = f"{len(explained)} validation ear{'' if len(explained) == 1 else 's'}"
     logger.info(f"variance explained of {ears}: {explained.mean():.2f} (1: all, 0: the mean ear)")
 

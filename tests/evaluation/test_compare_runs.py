@@ -1,12 +1,14 @@
 """Runs compared in pairs, with the answer worked out by hand."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from medlangevin.evaluation.compare_runs import format_differences, paired_differences, read_evaluation
+from medlangevin.config import Config, dump_config, parse_config
+from medlangevin.evaluation.compare_runs import format_differences, noise_doubt, paired_differences, read_evaluation
 from medlangevin.system.errors import MedlangevinError
 
 
@@ -57,6 +59,33 @@ def test_what_former_versions_called_nll_is_not_compared() -> None:
     del former["effective_sample_size"]
     assert set(paired_differences(result("ours", {"aL": 1.0}), former)) == {"elbo"}
     assert set(paired_differences(former, result("ours", {"aL": 1.0}))) == {"elbo"}
+
+
+def test_rows_without_a_figure_of_their_result_are_damaged(tmp_path: Path) -> None:
+    ours = result("ours", {"aL": 1.0, "bL": 1.0})
+    del ours["ears"][1]["nll"]
+    (tmp_path / "evaluation.json").write_text(json.dumps({"test": ours}))
+    with pytest.raises(MedlangevinError, match="is damaged; delete it and evaluate again"):
+        read_evaluation(tmp_path, "test")
+
+
+def test_runs_of_other_noise_are_doubted(make_config: Callable[..., Config], tmp_path: Path) -> None:
+    def written(name: str, kind: str = "vae", **likelihood: Any) -> Path:
+        raw = make_config(name, kind=kind).model_dump(mode="json")
+        raw["model"].setdefault("likelihood", {"kind": "gaussian"}).update(likelihood)
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "config.yaml").write_text(dump_config(parse_config(raw, source="test")))
+        return folder
+
+    plain, pca = written("plain"), written("pca", "ppca")
+    assert noise_doubt(plain, pca) is None
+    assert noise_doubt(plain, written("wide", initial_scale=0.3)) is None
+    assert noise_doubt(plain, tmp_path) is None
+    for switch in ("scale_per_ear", "scale_map", "correlated"):
+        doubt = noise_doubt(plain, written(switch, "vae", **{switch: True}))
+        assert doubt is not None
+        assert "other likelihoods" in doubt
 
 
 def test_other_ears_are_refused(tmp_path: Path) -> None:

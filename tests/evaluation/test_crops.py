@@ -1,22 +1,26 @@
 """An evaluation of ears that is interrupted, ears that cannot be measured, and what a reconstruction explains."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
 
 from medlangevin.cli.main import main
+from medlangevin.config import parse_config
 from medlangevin.config.evaluation import ImageEvaluation
-from medlangevin.evaluation import crops, evidence
+from medlangevin.evaluation import crops, evidence, linear_control
 from medlangevin.evaluation.compare_runs import paired_differences, read_evaluation
 from medlangevin.evaluation.crops import PARTIAL, evaluate_ears
 from medlangevin.evaluation.evaluate import evaluate, format_result
 from medlangevin.inference.reconstruction import variance_explained
 from medlangevin.runs.load import load_run
 from medlangevin.runs.run import Run
+from medlangevin.training.train import train
 
 OPTIONS: dict[str, Any] = {"split": "training", "samples": 20}
 TRAINING = 6
@@ -68,7 +72,7 @@ def test_an_interrupted_evaluation_goes_on_and_ends_as_if_undisturbed(
     assert (run / "evaluation.json").read_bytes() == before
 
 
-@pytest.mark.parametrize("change", ["seed", "samples", "split", "checkpoint", "damaged"])
+@pytest.mark.parametrize("change", ["seed", "samples", "split", "checkpoint", "damaged", "cut short", "not text"])
 def test_rows_of_another_evaluation_are_not_used(
     run: Path, monkeypatch: pytest.MonkeyPatch, measured: list[str], change: str
 ) -> None:
@@ -78,6 +82,8 @@ def test_rows_of_another_evaluation_are_not_used(
         "split": {"split": "validation"},
         "checkpoint": {"checkpoint": "last"},
         "damaged": {},
+        "cut short": {},
+        "not text": {},
     }
     other = choices[change]
     if change == "checkpoint":
@@ -89,8 +95,9 @@ def test_rows_of_another_evaluation_are_not_used(
         monkeypatch.setattr("medlangevin.evaluation.evaluate.load_run", lambda *_, checkpoint: two[checkpoint])
     expected = evaluate(run, **OPTIONS | other)
     interrupted_after(3, run, monkeypatch)
-    if change == "damaged":
-        (run / PARTIAL).write_text("[1, 2]")
+    damage = {"damaged": b"[1, 2]", "cut short": (run / PARTIAL).read_bytes()[:-9], "not text": b"\xff"}
+    if change in damage:
+        (run / PARTIAL).write_bytes(damage[change])
     measured.clear()
     assert evaluate(run, **OPTIONS | other) == expected
     assert len(measured) == len(expected["ears"])
@@ -177,6 +184,8 @@ def test_where_no_ear_is_measured_there_is_no_nll(run: Path, monkeypatch: pytest
     assert {"nll", "nll_per_dim"} & result.keys() == set()
     table = format_result(result)
     assert "NLL, nats per ear" not in table
+    assert "NLL: not measured" in table
+    assert "more --samples" in table
     assert "NLL by the encoder's samples" in table
     # A table keeps the values of a figure where all ears have one, for comparisons in pairs.
     settings = ImageEvaluation.model_validate({"split": "validation", "evidence": {"samples": 20}})
@@ -222,3 +231,64 @@ def test_the_variance_explained_is_about_the_mean_training_ear(run: Path) -> Non
             error = (loaded.model.decode(z) - x).square().sum() / (training.mean(0) - x).square().sum()
             assert row[name] == pytest.approx(1 - error.item(), abs=1e-5)
         assert row["variance_explained"] > row["variance_explained_encoder"]
+
+
+def test_of_an_ear_that_is_the_mean_no_variance_can_be_explained(
+    tmp_path: Path, write_crops: Callable[..., list[Path]], logged: Callable[[], str]
+) -> None:
+    ear = np.random.default_rng(0).normal(500, 400, (8, 6, 5))
+    write_crops(tmp_path, training=[ear], test=[ear, ear + 100])
+    config = parse_config(
+        {
+            "name": "one",
+            "output_dir": str(tmp_path / "runs"),
+            "data": {"root": str(tmp_path)},
+            "model": {"kind": "vae", "latent_dim": 2, "network": {"channels": [2], "hidden": 4}},
+            "training": {"epochs": 1, "batch_size": 1, "accelerator": "cpu"},
+        },
+        source="test",
+    )
+    run = train(config)
+    assert "variance explained" not in logged()
+    assert "variance_explained" not in evaluate(run, split="training", samples=20)
+    result = evaluate(run, split="test", samples=20)
+    assert result["variance_explained"]["count"] == result["variance_explained_encoder"]["count"] == 1
+    assert [row["variance_explained"] is None for row in result["ears"]] == [True, False]
+
+
+def test_the_linear_control_is_about_the_same_mean_ear(
+    tmp_path: Path, write_crops: Callable[..., list[Path]], run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where training people are held out as there is no validation split, their ears are in no mean."""
+    random = np.random.default_rng(0)
+    write_crops(tmp_path, training=[random.normal(500, 400, (8, 6, 5)) for _ in range(6)])
+    means = []
+
+    def kept(x: torch.Tensor, decoded: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
+        means.append(mean)
+        return variance_explained(x, decoded, mean)
+
+    for module in (crops, linear_control):
+        monkeypatch.setattr(module, "variance_explained", kept)
+    result = evaluate(run, split="validation", samples=2, data_root=tmp_path)
+    assert result["variance_explained_ppca"]["count"] == len(result["ears"]) == 1
+    assert len(means) == 3
+    assert all(torch.equal(mean, means[0]) for mean in means)
+
+
+def test_ears_are_kept_where_the_control_is_interrupted(
+    run: Path, monkeypatch: pytest.MonkeyPatch, measured: list[str]
+) -> None:
+    interrupted_after(4, run, monkeypatch)
+
+    def stopped(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(crops, "control_rows", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(run, **OPTIONS)
+    assert (run / PARTIAL).is_file()
+    measured.clear()
+    evaluate(run, **OPTIONS)
+    assert len(measured) <= TRAINING - 4

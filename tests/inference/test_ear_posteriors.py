@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from medlangevin.datasets.crops import choose_splits
@@ -163,14 +164,21 @@ def test_the_encoder_s_are_not_kept(own: Run, found: list[int]) -> None:
     assert not torch.allclose(refined.mean, encoded.mean, atol=0.01)
 
 
-def test_in_a_folder_that_cannot_be_written_it_works_and_says_so_once(
-    own: Run, monkeypatch: pytest.MonkeyPatch, logged: Callable[[], str]
+@pytest.mark.parametrize(
+    ("place", "error"),
+    [
+        ("medlangevin.system.files.tempfile.mkstemp", PermissionError(13, "Permission denied")),
+        ("medlangevin.inference.ear_posteriors.save_file", SafetensorError("No space left on device (os error 28)")),
+    ],
+)
+def test_where_they_cannot_be_written_it_works_and_says_so_once(
+    own: Run, monkeypatch: pytest.MonkeyPatch, logged: Callable[[], str], place: str, error: Exception
 ) -> None:
-    def refuse(**_: object) -> None:
-        raise PermissionError(13, "Permission denied")
+    def refuse(*_: object, **__: object) -> None:
+        raise error
 
     monkeypatch.setattr(module, "_EARS_A_WRITE", 2)
-    monkeypatch.setattr("medlangevin.system.files.tempfile.mkstemp", refuse)
+    monkeypatch.setattr(place, refuse)
     ears = training_ears(own)
     result = ear_posteriors(own, ears)
     assert [line[:23] for line in logged().splitlines() if not line.startswith("training ear")] == [

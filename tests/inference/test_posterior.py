@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from medlangevin.inference.latent_posterior import has_converged, sample_posterior
 from medlangevin.inference.posterior import format_posterior, posterior, with_spread
@@ -177,6 +178,19 @@ def test_an_interrupted_call_goes_on_where_it_was(
             seed = 1 if content == kept else 0
             again = posterior(run, ear, tmp_path / kernel, kernel=kernel, seed=seed, **options)
             assert (again == whole) == (seed == 0)
+        # Nor are those of another --draws: fewer would not be, and rounds would end elsewhere.
+        partial.write_bytes(kept)
+        fewer = posterior(run, ear, tmp_path / kernel, kernel=kernel, **options | {"draws": 5})
+        assert fewer["draws"] == 5
+
+
+def test_a_full_disk_is_said_in_one_line(run: Path, ear: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(*_: Any) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("medlangevin.inference.kept_chains.save_file", full)
+    with pytest.raises(MedlangevinError, match=r"cannot write .*chains.partial.*No space left.*make room"):
+        posterior(run, ear, tmp_path / "out", chains=2, draws=4, warmup=1, measured=1)
 
 
 def test_an_ear_that_the_model_does_not_reproduce_is_said_first(run: Path, ear: Path, tmp_path: Path):
