@@ -22,9 +22,9 @@ model:
   flow:
     steps: 2
     step_unit: posterior
-    vae_epochs: 30
+    vae_epochs: 90
 training:
-  epochs: 60
+  epochs: 150
   batch_size: 4
   learning_rate: 0.002
   learning_rate_schedule: cosine

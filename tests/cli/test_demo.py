@@ -15,7 +15,7 @@ def few_ears(monkeypatch):
     """The demo with four ears and two epochs: every step, none of the waiting. Two ears are to train on."""
     monkeypatch.setattr(demo, "EARS", 4)
     monkeypatch.setattr(
-        config, "CONFIG", config.CONFIG.replace("epochs: 60", "epochs: 2").replace("vae_epochs: 30", "vae_epochs: 1")
+        config, "CONFIG", config.CONFIG.replace("epochs: 150", "epochs: 2").replace("vae_epochs: 90", "vae_epochs: 1")
     )
     assert "  epochs: 2\n" in config.CONFIG
 
