@@ -43,10 +43,11 @@ def evaluate(
     benchmark images, the negative ELBO of all images of the split, the NLLs of its first 1,000 and, annealed, of its
     first 100, per image and per dimension.
 
-    The NLL is the decoder's: importance samples about the latent that explains an ear best, found by gradients at the
-    ear. Seconds for each ear. An ear with fewer than 10 effective samples counts as not measured. The NLL by the
-    encoder's samples stands beside it: a bound, thousands of nats too high on crops. So does the share of an ear's
-    variance about the mean ear that its reconstruction explains.
+    The NLL says how well the model explains an ear: the lower, the better. It does not depend on the encoder. The
+    latent that explains the ear best is found first, and samples are drawn around it. This takes seconds for each ear.
+    An ear with fewer than 10 effective samples counts as not measured. The NLL by the encoder's samples stands beside
+    it: a bound, thousands of nats too high on crops. So does the share of an ear's variance about the mean ear that its
+    reconstruction explains.
 
     With --decoder-likelihood the NLL by annealed importance sampling is added. Believe it to a nat or so where at
     least half the chains are effective and twice the --temperatures do not change it. Minutes for each ear;

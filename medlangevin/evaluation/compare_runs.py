@@ -1,6 +1,7 @@
 """How far two runs lie apart on the same ears, in pairs, as people differ by far more than models do."""
 
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -47,13 +48,9 @@ def paired_differences(result: dict[str, Any], other: dict[str, Any]) -> dict[st
             result.get(key) != other.get(key) for key in _MEASURE[name]
         ):
             continue
-        people: dict[str, list[float]] = defaultdict(list)
-        for (subject, side), row in ours.items():
-            pair = row[name], theirs[subject, side][name]
-            if None not in pair:
-                people[subject].append(pair[0] - pair[1])
-        if people:
-            differences[name] = figure_of([fmean(ears) for ears in people.values()])
+        difference = _over_people((ear[0], row[name], theirs[ear][name]) for ear, row in ours.items())
+        if difference is not None:
+            differences[name] = difference
     return differences
 
 
@@ -66,10 +63,15 @@ def linear_difference(result: dict[str, Any]) -> Figure | None:
     Returns:
         The mean over people of the mean over a person's ears, in nats; None where either was not measured.
     """
+    return _over_people((row["subject"], row.get("nll"), row.get("nll_ppca")) for row in result.get("ears", []))
+
+
+def _over_people(pairs: Iterable[tuple[str, float | None, float | None]]) -> Figure | None:
+    """Of (person, one figure, another) an ear: their difference, by person; None where no ear has both."""
     people: dict[str, list[float]] = defaultdict(list)
-    for row in result.get("ears", []):
-        if row.get("nll") is not None and "nll_ppca" in row:
-            people[row["subject"]].append(row["nll"] - row["nll_ppca"])
+    for person, one, other in pairs:
+        if one is not None and other is not None:
+            people[person].append(one - other)
     return figure_of([fmean(ears) for ears in people.values()]) if people else None
 
 

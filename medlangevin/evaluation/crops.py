@@ -81,8 +81,9 @@ def evaluate_crops(
         importance=ImportanceEvaluation(samples=samples),
         annealing=annealing,  # type: ignore[arg-type]  # pydantic makes a section of it
     )
-    controls = control_rows(run, index, ears)  # first: once the rows are complete, they are kept no longer
-    rows = _evaluate_ears(run, index, ears, settings, seed=seed)
+    mean = _mean_ear(run, index)
+    controls = control_rows(run, index, ears, mean)  # first: once the rows are complete, they are kept no longer
+    rows = _evaluate_ears(run, index, ears, mean, settings, seed=seed)
     rows = [row | control for row, control in zip(rows, controls, strict=True)]
     figures = figures_of(_columns(rows), math.prod(index.shape), kept=())
     result: dict[str, Any] = {"ears_from": source, "samples": samples, "seed": seed, **(annealing or {})}
@@ -107,7 +108,8 @@ def evaluate_ears(run: Run, settings: ImageEvaluation, *, seed: int) -> dict[str
         MedlangevinError: As ``evaluate_crops`` does.
     """
     index = run.crops(None)
-    rows = _evaluate_ears(run, index, _ears(index, settings.split)[0], settings, seed=seed)
+    ears, _ = _ears(index, settings.split)
+    rows = _evaluate_ears(run, index, ears, _mean_ear(run, index), settings, seed=seed)
     values = _columns(rows)
     values = {"negative_elbo": -values.pop("elbo")} | values
     figures = figures_of(values, math.prod(run.image_shape), kept=values)
@@ -125,14 +127,19 @@ def _ears(index: CropIndex, split: SplitName) -> tuple[tuple[Ear, ...], str]:
     return ears, f"the {split} split"
 
 
+def _mean_ear(run: Run, index: CropIndex) -> Tensor | None:
+    """The mean of the ears to train on (1, i, j, k); None where there are none."""
+    if not index.training:
+        return None
+    ears = choose_splits(index).training
+    return CropDataset(ears, index.shape, window_hu=run.config.data.window_hu, cache_mb=0).mean()
+
+
 def _evaluate_ears(
-    run: Run, index: CropIndex, ears: Sequence[Ear], settings: ImageEvaluation, *, seed: int
+    run: Run, index: CropIndex, ears: Sequence[Ear], mean: Tensor | None, settings: ImageEvaluation, *, seed: int
 ) -> list[dict[str, Any]]:
     """A row an ear: whose, and the figures by name, NaN where not measured. Rows of an interrupted call are kept."""
-    window = run.config.data.window_hu
-    data = CropDataset(ears, index.shape, window_hu=window, cache_mb=0)
-    training = choose_splits(index).training if index.training else ()
-    mean = CropDataset(training, index.shape, window_hu=window, cache_mb=0).mean() if training else None
+    data = CropDataset(ears, index.shape, window_hu=run.config.data.window_hu, cache_mb=0)
     partial, key = run.directory / PARTIAL, run.digest(index.root, [ear.image.name for ear in ears], settings, seed)
     rows = _kept_rows(partial, key)
     with progress(len(ears), "ear", done=len(rows)) as track:

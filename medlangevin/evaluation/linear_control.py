@@ -43,28 +43,14 @@ def linear_control(run: Run, training: Sequence[Ear], images: CropDataset) -> PP
     return model.eval()
 
 
-def is_comparable(run: Run) -> bool:
-    """Tell whether log p of a run can be compared with that of the control.
-
-    Args:
-        run: The run.
-
-    Returns:
-        Whether both have white Gaussian noise of one scale: between families of noise nats say nothing.
-    """
-    likelihood = run.model.likelihood
-    return type(likelihood) is Gaussian and not any(
-        getattr(run.config.model.likelihood, name, False) for name in ("scale_per_ear", "scale_map", "correlated")
-    )
-
-
-def control_rows(run: Run, index: CropIndex, ears: Sequence[Ear]) -> list[dict[str, float]]:
+def control_rows(run: Run, index: CropIndex, ears: Sequence[Ear], mean: torch.Tensor | None) -> list[dict[str, float]]:
     """What the control makes of ears.
 
     Args:
         run: The run that it is the control of.
         index: The crops, whose training split it is fitted to.
         ears: The ears.
+        mean: The mean training ear; None where there is none.
 
     Returns:
         Of each ear ``variance_explained_ppca``, the share of its variance about the mean ear; and ``nll_ppca``, exact,
@@ -76,9 +62,10 @@ def control_rows(run: Run, index: CropIndex, ears: Sequence[Ear]) -> list[dict[s
         CropDataset(some, index.shape, window_hu=run.config.data.window_hu, cache_mb=0) for some in (training, ears)
     )
     model = linear_control(run, training, known)
-    if model is None:
+    if model is None or mean is None:
         return [{} for _ in ears]
-    mean, comparable = known.mean(), is_comparable(run)
+    likelihood = run.model.likelihood
+    comparable = type(likelihood) is Gaussian and likelihood.is_white
     rows = []
     for number in range(len(ears)):
         x = fresh[number][None]

@@ -25,13 +25,12 @@ KEPT = "posteriors.safetensors"
 _EARS_A_WRITE = 16
 
 
-def ear_posteriors(run: Run, ears: Sequence[Ear], *, label: str = "training ear") -> NormalPosterior:
+def ear_posteriors(run: Run, ears: Sequence[Ear]) -> NormalPosterior:
     """The posterior of each ear; of what was found before only the ears that are new to it are made.
 
     Args:
         run: The run.
         ears: The ears.
-        label: What the progress bar calls one.
 
     Returns:
         Of n ears: means (n, d) and factors (n, d, d).
@@ -44,7 +43,7 @@ def ear_posteriors(run: Run, ears: Sequence[Ear], *, label: str = "training ear"
     weights = run.digest()[:32]
     rows: list[Tensor] = []
     unwritten, keeps = 0, run.refine
-    with progress(len(ears), label) as track:
+    with progress(len(ears), "training ear") as track:
         for number in range(len(ears)):
             x = images[number][None]
             key = f"{weights}-{hashlib.sha256(x.numpy().tobytes()).hexdigest()}"

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal, get_args
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -44,7 +45,6 @@ def sample_posterior(
     num_chains: int = 4,
     num_draws: int = 2000,
     warmup: int = 100,
-    stop_early: bool = True,
     before: Chains[State] | None = None,
     on_round: Callable[[Chains[State]], None] | None = None,
     on_step: Callable[[int], None] | None = None,
@@ -59,10 +59,9 @@ def sample_posterior(
             test and a small error. Kernel-preconditioned ALD of a single image is MALA on its latent, so it has no name
             of its own here.
         num_chains: At least 1.
-        num_draws: Draws to keep of each chain, at least 4; with ``stop_early`` at most so many.
+        num_draws: Draws to keep of each chain, at least 4 and at most so many: chains stop after a round of 250 draws
+            where no latent has an R-hat above 1.01, or fewer than 400 effective draws.
         warmup: Steps of each chain before them, at least 1.
-        stop_early: Stop after a round of 250 draws where no latent has an R-hat above 1.01, or fewer than 400 effective
-            draws.
         before: What ``on_round`` was given last, with ``generator`` as it was then: goes on from there.
         on_round: Called after every round with all draws so far.
         on_step: As in ``samplers.sample``, counting over all rounds.
@@ -99,7 +98,7 @@ def sample_posterior(
     def in_latents(chains: Chains[Any]) -> Chains[State]:
         return chains._replace(positions=latent(chains.positions))
 
-    while chains is None or (done < num_draws and not (stop_early and has_converged(in_latents(chains)))):
+    while chains is None or (done < num_draws and not has_converged(in_latents(chains))):
         draws = min(ROUND, num_draws - done)
         if 0 < num_draws - done - draws < 4:  # diagnostics need as many, and the rest would be too few
             draws = num_draws - done
@@ -135,7 +134,18 @@ def has_converged(chains: Chains[Any]) -> bool:
     Returns:
         Whether every dimension has an R-hat of at most 1.01 and 400 effective draws; never of a single chain.
     """
-    table = summary(from_chains(chains))
+    return is_converged(summary(from_chains(chains)))
+
+
+def is_converged(table: pd.DataFrame) -> bool:
+    """The same of chains whose diagnostics are known.
+
+    Args:
+        table: What ``samplers.diagnostics.summary`` gave.
+
+    Returns:
+        As ``has_converged``.
+    """
     worst, fewest = table["r_hat"].max(skipna=False), table["ess_bulk"].min(skipna=False)
     return bool(worst <= R_HAT_LIMIT and fewest >= ESS_LIMIT)
 

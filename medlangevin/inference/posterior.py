@@ -12,7 +12,14 @@ from torch import Tensor
 from medlangevin._version import __version__
 from medlangevin.datasets.crop_arrays import to_hu
 from medlangevin.inference.kept_chains import keep_chains, kept_chains
-from medlangevin.inference.latent_posterior import ESS_LIMIT, R_HAT_LIMIT, KernelName, sample_posterior, state_class
+from medlangevin.inference.latent_posterior import (
+    ESS_LIMIT,
+    R_HAT_LIMIT,
+    KernelName,
+    is_converged,
+    sample_posterior,
+    state_class,
+)
 from medlangevin.runs.folder import CheckpointName
 from medlangevin.runs.load import load_run
 from medlangevin.runs.randomness import generator
@@ -167,8 +174,7 @@ def _diagnostics(table: pd.DataFrame) -> dict[str, Any]:
         "ess_tail_min": table["ess_tail"].min(skipna=False),
         **{name: table[name][0] for name in ("acceptance_rate", "divergences", "gradients_per_effective_sample")},
     }
-    converged = bool(worst["r_hat_max"] <= R_HAT_LIMIT and worst["ess_bulk_min"] >= ESS_LIMIT)
-    return {name: _finite_or_none(value) for name, value in worst.items()} | {"converged": converged}
+    return {name: _finite_or_none(value) for name, value in worst.items()} | {"converged": is_converged(table)}
 
 
 def _spread(values: np.ndarray) -> dict[str, Any]:

@@ -63,6 +63,11 @@ class Gaussian(Likelihood):
         """1 / (2 sqrt(a)), about the standard deviation of log t over images, 0-d; None where t is the same for all."""
         return None if self.log_spread is None else self.log_spread.exp()
 
+    @property
+    def is_white(self) -> bool:
+        """Whether the noise is white and of one scale: between families of noise nats cannot be compared."""
+        return self.log_spread is None and self.scale_map is None and self.spectrum is None
+
     def prepare(
         self, images: Iterable[Tensor], mean_image: Tensor, window_hu: tuple[float, float] | None
     ) -> str | None:

@@ -200,7 +200,7 @@ def test_ears_are_taken_to_the_model_s_device(run: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(model, "reconstruct", lambda x, z: x)
     monkeypatch.setattr(crops, "variance_explained", lambda x, decoded, mean: answer(mean[None]))
     monkeypatch.setattr(Run, "digest", lambda *_: "")
-    monkeypatch.setattr(crops, "control_rows", lambda run, index, ears: [{}] * len(ears))
+    monkeypatch.setattr(crops, "control_rows", lambda run, index, ears, mean: [{}] * len(ears))
     estimate = DecoderLikelihood(torch.zeros(1), torch.zeros(1), torch.zeros(1), num_gradients=0)
 
     def anneal(model: object, x: torch.Tensor, *rest: object, **options: object) -> DecoderLikelihood:
