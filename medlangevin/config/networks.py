@@ -26,6 +26,13 @@ class ConvNetwork(Section):
     kind: Literal["conv"] = Field(default="conv", description="Convolutions with kernels of 3, in 2D or 3D.")
     channels: Channels = (16, 32, 64)
     hidden: Hidden = 256
+    warp: int = Field(
+        default=0,
+        ge=0,
+        le=5,
+        description="Cosines along each axis of the smooth displacements by which the decoded image is moved, 0 to 5; "
+        "their 3 warp^3 coefficients (2 warp^2 in 2D) are the last of the latents. 0: it is not moved.",
+    )
 
 
 class Conv5Network(Section):

@@ -132,6 +132,11 @@ class TrainingConfig(Section):
     patience: Count = Field(
         default=30, description="Epochs without a gain of the validation ELBO after which training stops, at least 1."
     )
+    refined_validation: bool = Field(
+        default=False,
+        description="Whether the validation ELBO judges the decoder: latents are found at each of 12 validation images "
+        "at most, instead of the encoder's.",
+    )
     validate_every: Count = Field(
         default=1,
         description="Epochs between two looks at the validation data, at least 1; the last epoch in any case.",

@@ -34,6 +34,7 @@ from medlangevin.models.qsl_vae import QSLVAE
 from medlangevin.models.refined import VAEFlow
 from medlangevin.models.vae import VAE
 from medlangevin.networks.ends import Output
+from medlangevin.networks.warped import WarpedDecoder, displacement_coefficients
 from medlangevin.system.errors import MedlangevinError
 
 # config section, image_shape, mean_image, data_size: as ``build`` has them.
@@ -126,6 +127,13 @@ def autoencoder(
     features, encoder, decoder = _NETWORKS[config.network.kind]
     layers: dict[str, Any] = _settings(config.network) | {"mean_image": mean_image}
     del layers["kind"]
+    warp = layers.pop("warp", 0)
+    moves = displacement_coefficients(len(image_shape) - 1, warp) if warp else 0
+    if moves >= latent_dim:
+        raise MedlangevinError(
+            f"model.network.warp: {warp} takes {moves} latents of {len(image_shape) - 1}D images and model.latent_dim is "
+            f"{latent_dim}; set it above {moves}"
+        )
     # Differences from the mean, in units of the decoder's initial standard deviation, are of order one.
     scaled = layers | {"input_scale": getattr(config.likelihood, "initial_scale", _SPREAD.get(kind))}
     if isinstance(config, LAEConfig | AEConfig):
@@ -133,8 +141,9 @@ def autoencoder(
         first["num_features"] = first["features"].num_features
     else:
         first = {"encoder": encoder(image_shape, latent_dim, **scaled)}
+    decoding = decoder(image_shape, latent_dim - moves, output=_OUTPUTS[kind], **layers)
     return first | {
-        "decoder": decoder(image_shape, latent_dim, output=_OUTPUTS[kind], **layers),
+        "decoder": WarpedDecoder(decoding, image_shape[1:], degree=warp) if warp else decoding,
         "likelihood": _likelihood(config.likelihood, image_shape, data_size),
         "latent_dim": latent_dim,
     }

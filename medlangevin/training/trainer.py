@@ -9,6 +9,7 @@ from torch import Tensor
 
 from medlangevin.config import Config
 from medlangevin.models import ClosedForm
+from medlangevin.models.laplace import refined_elbo
 from medlangevin.runs.checkpoint import EarlyStopping, TrainingState
 from medlangevin.runs.environment import Usage
 from medlangevin.runs.metrics import Row
@@ -32,6 +33,8 @@ logger = logging.getLogger(__name__)
 # So many steps of an epoch may be left out because their numbers are NaN or infinite.
 MOST_SKIPPED = 3
 PICTURES_PER_RUN = 20
+# Images that refined validation takes at most, the first ones.
+MOST_REFINED = 12
 IMAGES_PER_PICTURE = 4
 
 
@@ -117,7 +120,10 @@ class Trainer:
             (N,) float64, in nats.
         """
         reseed(self._validation_noise, self.config.seed, "validation")
-        self.learner.average.model.eval()
+        model = self.learner.average.model.eval()
+        if self.config.training.refined_validation:
+            x = next(source.in_order(MOST_REFINED)).to(self.fabric.device)
+            return refined_elbo(model, x, self._validation_noise).double().cpu()
         batches = source.in_order(self.config.training.batch_size)
         # A recorded call overwrites what the last one gave, so each is copied.
         return torch.cat([self._elbo(x.to(self.fabric.device)).double().cpu() for x in batches])
