@@ -5,8 +5,8 @@ at the scan itself (docs/mathematics.md, inference at the scan). The way down is
 z = start + L w, in which the Gauss-Newton Hessian at the start, I + J^T J, is the identity; J is the derivative of the
 decoder's output, whitened by the likelihood. The covariance at the mode is the inverse of the Hessian of U: where the
 decoder misfits an ear, the Gauss-Newton Hessian is several times too small along some directions. It comes from
-gradients one posterior deviation to both sides of the mode, which sees the bends of ReLUs and of linear interpolation;
-the derivative at the mode does not.
+gradients one posterior deviation away from the mode, which sees the bends of ReLUs and of linear interpolation; the
+derivative at the mode does not.
 """
 
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ _SHORT = 20
 _FLAT = 0.03
 # Outputs are compared so far apart.
 _DECODED_APART = 0.01
-# Gradients are compared so many posterior deviations to both sides of a mode.
+# Gradients are compared so many posterior deviations apart.
 _DEVIATIONS_APART = 1.0
 
 
@@ -195,13 +195,12 @@ def _gauss_newton_factor(model: LatentVariableModel, x: Tensor, z: Tensor) -> Te
 def _factor_at(model: LatentVariableModel, x: Tensor, z: Tensor) -> Tensor:
     """L (d, d): L L^T inverts the Hessian of U, by differences of gradients along the axes of Gauss and Newton."""
     axes = _gauss_newton_factor(model, x, z).T
-    apart = []
-    for steps in (_DEVIATIONS_APART * axes).split(draws_at_once(x)):
-        potential = model.potential(repeat_images(x, len(steps)))
-        apart.append(evaluate(potential, z + steps).gradient - evaluate(potential, z - steps).gradient)
-    # The rows of axes @ hessian.
-    products = torch.cat(apart).double() / (2 * _DEVIATIONS_APART)
-    hessian = torch.linalg.solve(axes.double(), products)
+    gradients = [
+        evaluate(model.potential(repeat_images(x, len(part))), z + part).gradient
+        for part in (_DEVIATIONS_APART * axes).split(draws_at_once(x))
+    ]
+    products = torch.cat(gradients).double() - evaluate(model.potential(x), z[None]).gradient.double()
+    hessian = torch.linalg.solve(axes.double(), products / _DEVIATIONS_APART)
     return _root_of_inverse(0.5 * (hessian + hessian.T)).to(z.dtype)
 
 

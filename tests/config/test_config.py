@@ -307,6 +307,7 @@ def test_a_dump_holds_what_is_used_and_nothing_else(tmp_path, kind, network, lik
     }
     assert set(model) == {"kind", "latent_dim", "network", "likelihood"} | sections.get(kind, set())
     layers = {"channels", "hidden"} if network in ("conv", "conv5") else {"widths", "activation", "layer_norm"}
+    layers |= {"warp"} if network == "conv" else set()
     assert set(model["network"]) == {"kind"} | layers
     assert ("initial_scale" in model["likelihood"]) == (likelihood in ("gaussian", "discretized_logistic"))
 

@@ -133,19 +133,20 @@ def test_close_to_the_mode_the_covariance_inverts_the_hessian(
     network: str, likelihood: Likelihood, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Curvatures below the prior's are taken for 1, the directions staying."""
-    monkeypatch.setattr(laplace, "_DEVIATIONS_APART", 1e-4)
+    monkeypatch.setattr(laplace, "_DEVIATIONS_APART", 1e-6)
     model, x = curved_model(network, likelihood, seed)
     found = laplace.laplace(model, x)
     for number, (z, factor) in enumerate(zip(found.mean, found.factor, strict=True)):
         curvatures, axes = torch.linalg.eigh(hessian(model, x[number : number + 1], z))
         expected = axes @ (1 / curvatures.clamp(min=1)).diag() @ axes.T
-        torch.testing.assert_close(factor @ factor.T, expected, atol=1e-8, rtol=1e-6)
+        # The error of a difference over 1e-6 deviations, and its rounding.
+        torch.testing.assert_close(factor @ factor.T, expected, atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.claim("laplace-covariance")
 def test_curvatures_below_the_prior_s_are_raised_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """x = z^2 / 2 + noise, one pixel: at z = 0 the curvature is 1 - x / scale^2, below 1 for x above 0."""
-    monkeypatch.setattr(laplace, "_DEVIATIONS_APART", 1e-4)
+    monkeypatch.setattr(laplace, "_DEVIATIONS_APART", 1e-6)
 
     class Squares(nn.Module):
         def forward(self, z: Tensor) -> Tensor:
