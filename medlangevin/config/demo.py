@@ -15,8 +15,9 @@ data:
   root: {cochlea}
 model:
   kind: qsl_vae
-  latent_dim: 8
+  latent_dim: 20
   network:
+    warp: 1
     channels: [8, 16, 32]
     hidden: 128
   flow:

@@ -156,7 +156,8 @@ class Trainer:
             self._elbo = self._record_elbo()
         row = self._fit(model, epoch) if isinstance(model, ClosedForm) else self._gradient_steps(epoch)
         self._require_none(weight_problem(self.learner.model))
-        stopping = self.state.early_stopping
+        # The best epoch is one of the model's own bound.
+        stopping = EarlyStopping() if epoch == model.preparatory_epochs + 1 else self.state.early_stopping
         if self.data.validation is None:
             stopping = EarlyStopping(best_epoch=epoch)
         elif epoch % self.config.training.validate_every == 0 or epoch == self.epochs:

@@ -13,6 +13,7 @@ from medlangevin.runs.load import load_run
 from medlangevin.runs.metrics import read_metrics
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.training.train import train
+from medlangevin.training.trainer import Trainer
 
 KINDS: dict[str, dict[str, Any]] = {"qsl_vae": {"step_unit": "posterior"}, "hvae": {"step_size": 0.01}}
 
@@ -85,6 +86,13 @@ def test_patience_counts_the_epochs_of_the_flow_alone(phased: Callable[..., Conf
     hopeless = {"epochs": 9, "patience": 1, "learning_rate": 1e-12}
     assert len(read_metrics(train(phased("without", vae_epochs=0, **hopeless)) / "metrics.csv")) < 5
     assert len(read_metrics(train(phased("with", vae_epochs=6, **hopeless)) / "metrics.csv")) > 6
+
+
+def test_the_best_epoch_is_one_of_the_flow(phased: Callable[..., Config], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where every epoch of the phase before it had a larger bound."""
+    bounds = iter([5.0, 4.0, 2.0, 1.0])
+    monkeypatch.setattr(Trainer, "validate", lambda self, source: torch.full((2,), next(bounds)))
+    assert load_run(train(phased())).state.early_stopping == (2.0, 3)
 
 
 def test_a_flow_without_epochs_is_refused(phased: Callable[..., Config]) -> None:
