@@ -140,7 +140,8 @@ def _evaluate_ears(
 ) -> list[dict[str, Any]]:
     """A row an ear: whose, and the figures by name, NaN where not measured. Rows of an interrupted call are kept."""
     data = CropDataset(ears, index.shape, window_hu=run.config.data.window_hu, cache_mb=0)
-    partial, key = run.directory / PARTIAL, run.digest(index.root, [ear.image.name for ear in ears], settings, seed)
+    # By their voxels: a file of the same name may hold another ear by now.
+    partial, key = run.directory / PARTIAL, run.digest(*(data[number] for number in range(len(ears))), settings, seed)
     rows = _kept_rows(partial, key)
     with progress(len(ears), "ear", done=len(rows)) as track:
         for position in range(len(rows), len(ears)):

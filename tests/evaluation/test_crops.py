@@ -72,7 +72,7 @@ def test_an_interrupted_evaluation_goes_on_and_ends_as_if_undisturbed(
     assert (run / "evaluation.json").read_bytes() == before
 
 
-@pytest.mark.parametrize("change", ["seed", "samples", "split", "checkpoint", "damaged", "cut short", "not text"])
+@pytest.mark.parametrize("change", ["seed", "samples", "split", "checkpoint", "voxels", "damaged", "cut short", "not text"])
 def test_rows_of_another_evaluation_are_not_used(
     run: Path, monkeypatch: pytest.MonkeyPatch, measured: list[str], change: str
 ) -> None:
@@ -81,6 +81,7 @@ def test_rows_of_another_evaluation_are_not_used(
         "samples": {"samples": 21},
         "split": {"split": "validation"},
         "checkpoint": {"checkpoint": "last"},
+        "voxels": {},
         "damaged": {},
         "cut short": {},
         "not text": {},
@@ -94,7 +95,12 @@ def test_rows_of_another_evaluation_are_not_used(
         two = {"best": load_run(run), "last": loaded}
         monkeypatch.setattr("medlangevin.evaluation.evaluate.load_run", lambda *_, checkpoint: two[checkpoint])
     expected = evaluate(run, **OPTIONS | other)
+    first, second = (ear.image for ear in load_run(run).crops(None).training[:2])
+    was = first.read_bytes()
+    if change == "voxels":
+        first.write_bytes(second.read_bytes())
     interrupted_after(3, run, monkeypatch)
+    first.write_bytes(was)
     damage = {"damaged": b"[1, 2]", "cut short": (run / PARTIAL).read_bytes()[:-9], "not text": b"\xff"}
     if change in damage:
         (run / PARTIAL).write_bytes(damage[change])
