@@ -10,14 +10,26 @@ difference is shown: "no". Else the ears are too few to tell: "open".
 """
 
 import argparse
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import stats
 
+Array = NDArray[Any]
+
 MEASURES = ("volume_mm3", "surface_mm2", "a_mm", "b_mm", "height_mm", "turns", "lateral_wall_mm")
-STATISTICS = {"mean": np.mean, "sd": lambda values, axis=-1: np.std(values, axis=axis, ddof=1)}
+STATISTICS = ("mean", "sd")
+
+
+def ratio_of(statistic: str, first: Array, second: Array, axis: int = -1) -> Array:
+    """A statistic of one sample over that of another."""
+    if statistic == "mean":
+        return np.asarray(first.mean(axis) / second.mean(axis))
+    return np.asarray(first.std(axis, ddof=1) / second.std(axis, ddof=1))
 
 
 def main() -> None:
@@ -32,22 +44,23 @@ def main() -> None:
     print("measure | found of synthetic, of held-out | statistic | ratio | 90 % interval | equivalent")
     for name in MEASURES:
         samples = [frame[name].dropna().to_numpy() for frame in (first, second)]
-        found = ", ".join(f"{len(sample) / len(frame):.0%}" for sample, frame in zip(samples, (first, second)))
-        for statistic, of in STATISTICS.items():
+        found = f"{first[name].notna().mean():.0%}, {second[name].notna().mean():.0%}"
+        for statistic in STATISTICS:
             interval = stats.bootstrap(
                 samples,
-                lambda a, b, axis=-1, of=of: of(a, axis=axis) / of(b, axis=axis),
+                partial(ratio_of, statistic),
                 vectorized=True,
                 confidence_level=0.9,
                 method="percentile",
                 n_resamples=9_999,
                 random_state=np.random.default_rng(0),
             ).confidence_interval
-            ratio = of(samples[0]) / of(samples[1])
+            ratio = ratio_of(statistic, samples[0], samples[1])
             inside = 1 - given.margin <= interval.low and interval.high <= 1 + given.margin
             outside = interval.high < 1 - given.margin or interval.low > 1 + given.margin
             verdict = "yes" if inside else "no" if outside else "open"
-            print(f"{name} | {found} | {statistic} | {ratio:.3f} | {interval.low:.3f} to {interval.high:.3f} | {verdict}")
+            reach = f"{interval.low:.3f} to {interval.high:.3f}"
+            print(f"{name} | {found} | {statistic} | {ratio:.3f} | {reach} | {verdict}")
 
 
 if __name__ == "__main__":

@@ -131,8 +131,8 @@ def autoencoder(
     moves = displacement_coefficients(len(image_shape) - 1, warp) if warp else 0
     if moves >= latent_dim:
         raise MedlangevinError(
-            f"model.network.warp: {warp} takes {moves} latents of {len(image_shape) - 1}D images and model.latent_dim is "
-            f"{latent_dim}; set it above {moves}"
+            f"model.network.warp: {warp} takes {moves} latents of {len(image_shape) - 1}D images, and model.latent_dim "
+            f"is {latent_dim}; set it above {moves}"
         )
     # Differences from the mean, in units of the decoder's initial standard deviation, are of order one.
     scaled = layers | {"input_scale": getattr(config.likelihood, "initial_scale", _SPREAD.get(kind))}

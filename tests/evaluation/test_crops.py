@@ -72,7 +72,9 @@ def test_an_interrupted_evaluation_goes_on_and_ends_as_if_undisturbed(
     assert (run / "evaluation.json").read_bytes() == before
 
 
-@pytest.mark.parametrize("change", ["seed", "samples", "split", "checkpoint", "voxels", "damaged", "cut short", "not text"])
+@pytest.mark.parametrize(
+    "change", ["seed", "samples", "split", "checkpoint", "voxels", "damaged", "cut short", "not text"]
+)
 def test_rows_of_another_evaluation_are_not_used(
     run: Path, monkeypatch: pytest.MonkeyPatch, measured: list[str], change: str
 ) -> None:

@@ -164,15 +164,13 @@ def test_curvatures_below_the_prior_s_are_raised_to_it(monkeypatch: pytest.Monke
 
 @pytest.mark.claim("laplace-covariance")
 def test_bends_within_a_deviation_count() -> None:
-    """x = |z| - 1: at the mode of x = -1, the bend, the derivative of the gradient is 1, and U = z^2 + |z|' s is not."""
+    """x = |z| - 1 + noise has its mode at the bend, z = 0, for x of -3: the derivative there says nothing of it."""
 
     class Bends(nn.Module):
         def forward(self, z: Tensor) -> Tensor:
             return z.abs() - 1
 
-    model = VAE(
-        encoder=FixedEncoder(0.0, (1.0,)), decoder=Bends(), likelihood=Gaussian(1.0).double(), latent_dim=1
-    )
+    model = VAE(encoder=FixedEncoder(0.0, (1.0,)), decoder=Bends(), likelihood=Gaussian(1.0).double(), latent_dim=1)
     x = torch.tensor([[-3.0]], dtype=torch.float64)
     # U = (|z| + 2)^2 / 2 + z^2 / 2: to both sides of 0 its slope is +- (2 + 2 |z|), and Gauss-Newton's deviation is
     # 1 / sqrt(2).
@@ -183,7 +181,7 @@ def test_bends_within_a_deviation_count() -> None:
 def test_the_refined_elbo_of_a_linear_decoder_is_its_evidence() -> None:
     """There the normal posterior is exact, so every draw gives log p(x), that of a dense Gaussian."""
     model, x, _, _ = linear_model(encoder_mean=20.0)
-    weight, bias = model.decoder.weight.detach(), model.decoder.bias.detach()
+    weight, bias = (parameter.detach() for parameter in model.decoder.parameters())
     covariance = weight @ weight.T + 0.09 * torch.eye(8, dtype=torch.float64)
     exact = torch.distributions.MultivariateNormal(bias, covariance).log_prob(x)
     found = laplace.refined_elbo(model, x, torch.Generator().manual_seed(0))

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from medlangevin.config.model import VAEConfig
+from medlangevin.config.networks import ConvNetwork
 from medlangevin.models import build
 from medlangevin.networks.warped import WarpedDecoder, displacement_coefficients, interpolate
 from medlangevin.system.errors import MedlangevinError
@@ -83,7 +84,7 @@ def test_displacements_are_orthogonal_waves_of_the_scales_said(size: tuple[int, 
 
 
 def test_the_model_of_a_configuration_moves_what_it_decodes() -> None:
-    config = VAEConfig(latent_dim=34, network={"kind": "conv", "channels": [2], "hidden": 3, "warp": 2})
+    config = VAEConfig(latent_dim=34, network=ConvNetwork(channels=(2,), hidden=3, warp=2))
     model = build(config, (1, *SIZE))
     z = torch.randn(2, 34, generator=torch.Generator().manual_seed(0))
     z[:, 4:] = 0
@@ -94,6 +95,6 @@ def test_the_model_of_a_configuration_moves_what_it_decodes() -> None:
 
 
 def test_too_few_latents_are_one_line() -> None:
-    config = VAEConfig(latent_dim=30, network={"kind": "conv", "warp": 2})
+    config = VAEConfig(latent_dim=30, network=ConvNetwork(warp=2))
     with pytest.raises(MedlangevinError, match=r"model\.network\.warp: 2 takes 30 latents .* set it above 30"):
         build(config, (1, *SIZE))
