@@ -83,6 +83,7 @@ COLOUR = Reason("colour", "a colour image, not CT values", "nothing", failure=Fa
 CLOSED_FOLDER = Reason(
     "closed-folder", "this folder cannot be opened, and what is in it is not known", "ask for the right to read it"
 )
+BAD_HEADER = Reason("bad-header", "a value in the header cannot be read", "export the file again")
 NO_PIXELS = Reason("no-pixels", "no pixel data", "export the series again, with its images")
 TRUNCATED = Reason("truncated", "the pixel data are cut off", "export or copy the file again")
 MULTI_FRAME = Reason(
@@ -97,7 +98,16 @@ UNDECODABLE = Reason(
     "export the series again, uncompressed",
 )
 OTHER_MATRIX = Reason("decode", "the pixels do not fit the header's matrix", "export it again")
+PRIVATE_SYNTAX = Reason(
+    "private-syntax",
+    "a private transfer syntax of a vendor: how the pixels are stored is not public",
+    "export the series again, uncompressed",
+)
 # Values.
+FLOAT_PIXELS = Reason("float-pixels", "the pixels are floats, not stored CT values", ORIGINAL)
+STRAY_BITS = Reason("stray-bits", "values of more bits than the header says are stored", ORIGINAL)
+HIGH_BIT = Reason("high-bit", "the high bit in the header does not fit the values", ORIGINAL)
+PADDING = Reason("padding", "the padding range of the header holds the values of tissue", ORIGINAL)
 NO_RESCALE = Reason(
     "no-rescale",
     "the header lacks rescale slope or intercept: what the values mean is unknown",
@@ -106,7 +116,9 @@ NO_RESCALE = Reason(
 BAD_RESCALE = Reason("bad-rescale", "the rescale slope is 0 or no number: no HU", ORIGINAL)
 NOT_HU = Reason("not-hu", "the values are no HU (a map of something else)", "export the CT series itself")
 LOSSY = Reason(
-    "lossy-8-bit", "lossy JPEG compression: the values are no HU", "export with lossless or without compression"
+    "lossy",
+    "lossy compression: the values are no longer those that were measured",
+    "export with lossless or without compression",
 )
 EIGHT_BIT = Reason("eight-bit", "8 bits a pixel: the values are no HU", ORIGINAL)
 MIXED_SCALE = Reason("mixed-scale", "slices of another rescale, padding or bit depth", AGAIN)
