@@ -21,6 +21,12 @@ KEPT = {
     "PixelMeasuresSequence": ("PixelSpacing", "SliceThickness"),
     "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept", "RescaleType"),
 }
+# The tags of a classic file, and what FrameContentSequence calls them.
+CONTENT = {
+    "AcquisitionNumber": "FrameAcquisitionNumber",
+    "AcquisitionDateTime": "FrameAcquisitionDateTime",
+    "TemporalPositionIdentifier": "TemporalPositionIndex",
+}
 
 
 def frame_headers(path: Path, data: pydicom.Dataset) -> tuple[list[SliceHeader], Reason | None]:
@@ -53,7 +59,8 @@ def frame_headers(path: Path, data: pydicom.Dataset) -> tuple[list[SliceHeader],
             beside = problem
             continue
         tags = {tag: raw_value(_first(groups, name), tag) for name, kept in KEPT.items() for tag in kept}
-        tags["AcquisitionNumber"] = raw_value(_first(groups, "FrameContentSequence"), "FrameAcquisitionNumber")
+        content = _first(groups, "FrameContentSequence")
+        tags |= {tag: raw_value(content, name) for tag, name in CONTENT.items()}
         tags["ConvolutionKernel"] = list(_reconstruction_kernels(groups))
         found.append(slice_header.make_header(common, tags, frame=index))
     if found and beside is not None:

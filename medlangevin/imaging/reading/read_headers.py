@@ -35,7 +35,8 @@ BITS = ("BitsStored", "HighBit", "PixelRepresentation")
 # No other tag of a header is ever read. The person's name, id and birth date only become a keyed hash.
 TAGS = [
     *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality", "ImageType"),
-    *("PatientID", "PatientName", "PatientBirthDate", "SpecificCharacterSet", "AcquisitionNumber"),
+    *("PatientID", "PatientName", "PatientBirthDate", "SpecificCharacterSet"),
+    *("AcquisitionNumber", "AcquisitionTime", "AcquisitionDateTime", "TemporalPositionIdentifier"),
     *("ConvolutionKernel", *PLACE, "Rows", "Columns", "SliceThickness"),
     *("SamplesPerPixel", "BitsAllocated", "RescaleSlope", "RescaleIntercept", "RescaleType", "NumberOfFrames"),
     *("PixelPaddingValue", "PixelPaddingRangeLimit", *BITS, *LOSSY_TAGS),

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,18 @@ class Reason:
             A reason of the same code and advice.
         """
         return replace(self, text=text)
+
+
+class Doubt(NamedTuple):
+    """Why a person has to look at an ear, though it can be used.
+
+    Attributes:
+        code: One word for scripts.
+        text: What is in doubt.
+    """
+
+    code: str
+    text: str
 
 
 class UnusableSeriesError(Exception):
@@ -146,6 +159,7 @@ NO_ORIENTATION = Reason(
     "no-orientation", "the header does not say which way is left (no sform, qform or space)", FROM_DICOM
 )
 BAD_AFFINE = Reason("orientation", "the orientation in the header is no invertible matrix", "convert it again")
+VOXEL_SIZE = Reason("voxel-size", "the header says two voxel sizes, or another unit of length", FROM_DICOM)
 TWO_ORIENTATIONS = Reason("orientation", "sform and qform disagree", FROM_DICOM)
 DUPLICATE = Reason("duplicate-volume", "another file holds the same values at the same place, and is used", "nothing")
 # Ears.
@@ -154,6 +168,14 @@ NO_EAR = Reason(
 )
 CUT_OFF = Reason("cut-off", "the scan ends within the cochlea", "export the whole scan, or take another series")
 COIL_IN_DOUBT = Reason("coil-in-doubt", "no cochlear turns where they should be", "look at its picture")
+# What the header leaves in doubt.
+ACQUISITIONS_JOIN = Doubt(
+    "acquisitions-join", "two acquisitions join in the crop, says the header: the patient may have moved in between"
+)
+FITTED_TO_TEMPLATE = Doubt(
+    "template-space", "the header says that the scan was fitted to a template: its lengths may not be the person's"
+)
+OTHER_VOXEL_SIZE = Doubt("voxel-size", "the header says another voxel size, too, in an sform that does not count")
 
 
 def all_reasons() -> tuple[Reason, ...]:

@@ -53,6 +53,9 @@ class SliceHeader:
         frame: Index in an enhanced file, None in a file of its own.
         study_uid: Empty where the header has none.
         thickness_mm: 0 where it is not known.
+        time: Of the acquisition, HHMMSS.FFFFFF as in the header. In memory only.
+        phase: Number of the temporal position.
+        kernel: Name of the reconstruction kernel. In memory only.
     """
 
     path: Path
@@ -72,6 +75,9 @@ class SliceHeader:
     frame: int | None = None
     study_uid: str = ""
     thickness_mm: float = 0.0
+    time: str = ""
+    phase: str = ""
+    kernel: str = ""
 
 
 def fields_of_file(path: Path, data: pydicom.Dataset) -> dict[str, Any]:
@@ -109,16 +115,22 @@ def make_header(common: dict[str, Any], tags: Tags, **further: Any) -> SliceHead
     Raises:
         UnusableSeriesError: It is not known where the slice lies or what its values mean.
     """
-    rescale = _rescale(tags)
-    _require_padding(common["padding"], **rescale)
+    slope, intercept = _rescale(tags)
+    kernel = tag_text(tags, "ConvolutionKernel")
+    _require_padding(common["padding"], slope, intercept)
     return SliceHeader(
         **common,
         **further,
         **_placement(tags),
-        **rescale,
+        slope=slope,
+        intercept=intercept,
         acquisition=tag_text(tags, "AcquisitionNumber"),
-        sharpness=sharpness(tag_text(tags, "ConvolutionKernel")),
+        sharpness=sharpness(kernel),
         thickness_mm=_thickness_mm(tags),
+        # A date and time begins with eight digits of date.
+        time=tag_text(tags, "AcquisitionDateTime")[8:] or tag_text(tags, "AcquisitionTime"),
+        phase=tag_text(tags, "TemporalPositionIdentifier"),
+        kernel=kernel,
     )
 
 
@@ -141,7 +153,7 @@ def image_type_problem(image_type: str | Iterable[Any] | None) -> Reason | None:
     return rejection.PROJECTION if words & PROJECTIONS else None
 
 
-def _rescale(tags: Tags) -> dict[str, float]:
+def _rescale(tags: Tags) -> tuple[float, float]:
     """Slope and intercept of the line that turns stored values into HU. A negative slope is legal."""
     slope, intercept = (_single(tags, name) for name in ("RescaleSlope", "RescaleIntercept"))
     if slope is None or intercept is None:
@@ -151,7 +163,7 @@ def _rescale(tags: Tags) -> dict[str, float]:
     # US: unspecified. Anything else is a map of something (iodine, effective atomic number) in CT's clothes.
     if tag_text(tags, "RescaleType").upper().strip() not in ("", "HU", "HU_MOD", "US"):
         raise UnusableSeriesError(rejection.NOT_HU)
-    return {"slope": slope, "intercept": intercept}
+    return slope, intercept
 
 
 def _single(tags: Tags, name: str) -> float | None:
