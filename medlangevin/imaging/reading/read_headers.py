@@ -164,7 +164,7 @@ def _refusal(data: pydicom.Dataset) -> Reason | None:
 def _was_lossy(data: pydicom.Dataset) -> bool:
     """Whether the header tells of lossy compression, also one that was undone since; 00 says there was none."""
     said, ratio, method = (tag_text(data, tag).strip() for tag in LOSSY_TAGS)
-    return said == "01" or (not said and bool(method or ratio not in ("", "1", "1.0")))
+    return said in ("01", "1") or (not said and bool(method or ratio not in ("", "1", "1.0")))
 
 
 def _pixel_refusal(stream: BinaryIO, data: pydicom.Dataset) -> Reason | None:

@@ -25,9 +25,9 @@ PLACE = {
 }
 # Anonymisers write such birth dates, the same for everybody.
 LAST_PLACEHOLDER_YEAR = "1900"
-# Padding up to here is as good as air; above, tissue may have the same value.
-TISSUE_HU = -800
-# So wide a range above that is that of the values, not of padding.
+# Padding below is as good as air, and above it is as good as nothing; in between, tissue or metal may have its value.
+TISSUE_HU = (-800, 4000)
+# So wide a range in between is that of the values, not of padding.
 WIDE_HU = 200
 
 
@@ -78,6 +78,12 @@ class SliceHeader:
     time: str = ""
     phase: str = ""
     kernel: str = ""
+
+    @property
+    def padding_may_be_tissue(self) -> bool:
+        """Whether tissue or metal may have the value that padding has."""
+        ends = sorted(value * self.slope + self.intercept for value in self.padding or ())
+        return bool(ends) and ends[1] > TISSUE_HU[0] and ends[0] < TISSUE_HU[1]
 
 
 def fields_of_file(path: Path, data: pydicom.Dataset) -> dict[str, Any]:
@@ -207,7 +213,7 @@ def _require_padding(padding: tuple[int, int] | None, slope: float, intercept: f
     """Refuse a range of padding that tissue lies in."""
     if padding is not None:
         low, high = sorted(value * slope + intercept for value in padding)
-        if high > TISSUE_HU and high - low > WIDE_HU:
+        if min(high, TISSUE_HU[1]) - max(low, TISSUE_HU[0]) > WIDE_HU:
             text = f"the padding range of the header ({padding[0]} to {padding[1]}) holds the values of tissue"
             raise UnusableSeriesError(rejection.PADDING.with_text(text))
 

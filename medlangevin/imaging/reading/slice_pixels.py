@@ -20,7 +20,7 @@ from pydicom.pixels import iter_pixels
 
 from medlangevin.imaging.reading.bounded_file import frame_shape, is_lossy, open_dicom
 from medlangevin.imaging.reading.rejection import LOSSY, OTHER_MATRIX, UNDECODABLE, UnusableSeriesError, refused_as
-from medlangevin.imaging.reading.slice_header import TISSUE_HU, SliceHeader
+from medlangevin.imaging.reading.slice_header import SliceHeader
 from medlangevin.imaging.reading.stored_bits import (
     OVERLAY_TAGS,
     StoredBits,
@@ -38,6 +38,10 @@ PIXEL_TAGS = [
     *("SamplesPerPixel", "PhotometricInterpretation", "Rows", "Columns"),
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
 ]
+# JPEG 2000 that may be cut short, and how many bits a pixel that differs from the one before needs at least: noise of
+# 10 HU alone takes 5.
+MAY_BE_LOSSY = {uid.JPEG2000, uid.HTJ2K}
+MIN_BITS = 2.0
 
 
 def read_slice(item: SliceHeader) -> NDArray[np.int16]:
@@ -75,7 +79,7 @@ def read_slices(items: Sequence[SliceHeader]) -> Iterator[NDArray[np.int16]]:
                 raise UnusableSeriesError(OTHER_MATRIX)
             values, padded = stored_values(raw, bits, item.padding)
             hu = values * item.slope + item.intercept
-            if item.padding is not None and max(end * item.slope + item.intercept for end in item.padding) > TISSUE_HU:
+            if item.padding_may_be_tissue:
                 padded = beside_the_scan(padded)
             hu[padded] = AIR_HU
             yield whole_hu(hu)
@@ -96,7 +100,7 @@ def whole_hu(values: NDArray[np.floating]) -> NDArray[np.int16]:
 def _stored(path: Path, frames: list[int]) -> Iterator[tuple[NDArray[np.int64], StoredBits]]:
     """Frames of a file, in the given order, with all allocated bits; of one file at a time."""
     with refused_as(UNDECODABLE), open_dicom(path) as stream:
-        tags = [*PIXEL_TAGS, "NumberOfFrames", "PixelData", *OVERLAY_TAGS]
+        tags = [*PIXEL_TAGS, "NumberOfFrames", "LossyImageCompression", "PixelData", *OVERLAY_TAGS]
         data = pydicom.dcmread(stream, force=True, specific_tags=tags)
         bits = stored_bits(data)
         syntax = _syntax(data)
@@ -155,4 +159,9 @@ def _compressed_frame(source: pydicom.Dataset, code: bytes) -> NDArray[np.int64]
             values = sitk.GetArrayFromImage(sitk.ReadImage(str(path), sitk.sitkFloat64, "GDCMImageIO"))[0]
         except RuntimeError:  # GDCM cannot read the pixels
             values = pydicom.dcmread(path).pixel_array
-        return np.rint(values).astype(np.int64)
+    if syntax in MAY_BE_LOSSY and source.get("LossyImageCompression") != "00":
+        changes = np.count_nonzero(np.diff(values, axis=1))
+        if 8 * len(code) < MIN_BITS * changes:
+            text = f"lossy compression: {8 * len(code) / changes:.1f} bits a pixel cannot hold the noise of CT"
+            raise UnusableSeriesError(LOSSY.with_text(text))
+    return np.rint(values).astype(np.int64)

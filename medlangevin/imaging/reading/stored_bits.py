@@ -90,12 +90,9 @@ def stored_values(
         raise UnusableSeriesError(HIGH_BIT.with_text(text))
     whole >>= shift
     values = _with_sign(whole & (2**stored - 1), stored, bits.signed)
-    others = (whole >> stored)[~padded]
-    if bits.signed:
-        # A negative value may go on with its sign in the bits above.
-        others = others[~((values[~padded] < 0) & (others == 2 ** (bits.allocated - shift - stored) - 1))]
-    # What is the same everywhere says nothing of any value.
-    if others.size and others.min() != others.max():
+    others, negative = (whole >> stored)[~padded], values[~padded] < 0
+    # What is the same everywhere says nothing of any value; negative ones may go on with their sign.
+    if any(part.size and part.min() != part.max() for part in (others[negative], others[~negative])):
         text = f"values of more than the {stored} bits that the header says are stored (metal, or marks in the pixels)"
         raise UnusableSeriesError(STRAY_BITS.with_text(text))
     return values, padded | (_between(values, padding))

@@ -142,12 +142,33 @@ def test_the_syntax_that_may_be_lossy_is_read_where_it_is_not(compressed):
 
 
 @pytest.mark.parametrize(
+    ("syntax", "said", "lossy"),
+    [
+        ("1.2.840.10008.1.2.4.91", None, True),
+        ("1.2.840.10008.1.2.4.91", "00", False),
+        ("1.2.840.10008.1.2.4.90", None, False),
+    ],
+)
+def test_jpeg_2000_of_fewer_bits_than_noise_needs_is_lossy_unless_the_header_denies_it(compressed, syntax, said, lossy):
+    """The reversible wavelet may be cut short. No scan changes from pixel to pixel at so few bits as a ramp."""
+    ramp = (np.arange(64)[:, None] * 7 + np.arange(64) * 5 + 900).astype(np.uint16)
+    path = compressed(ramp, syntax=syntax, LossyImageCompression=said)
+    if lossy:
+        assert reason_of(path).code == "lossy"
+        blank = compressed(np.full((64, 64), 900, np.uint16), syntax=syntax)
+        assert (hu_of(blank) == 900 - 1024).all()
+    else:
+        assert np.array_equal(hu_of(path), expected(ramp))
+
+
+@pytest.mark.parametrize(
     ("tags", "lossy"),
     [
         ({"LossyImageCompression": "01"}, True),
         ({"LossyImageCompression": "01", "LossyImageCompressionRatio": 40}, True),
         ({"LossyImageCompressionRatio": 40}, True),
         ({"LossyImageCompressionMethod": "ISO_15444_1"}, True),
+        ({"LossyImageCompression": "1"}, True),
         ({"LossyImageCompression": "00"}, False),
         ({"LossyImageCompression": ""}, False),
     ],
@@ -211,6 +232,12 @@ def test_signed_values_of_twelve_bits_are_read_with_and_without_their_sign_in_th
     assert np.array_equal(hu_of(path), signed)
 
 
+def test_signed_values_beyond_twelve_bits_are_refused(tmp_path, write_slice):
+    signed = PIXELS.astype(np.int16) - 900
+    assert signed.max() > 2047
+    assert reason_of(write_slice(tmp_path / "slice", signed, (0, 0, 0), **TWELVE)).code == "stray-bits"
+
+
 def test_padding_beyond_the_stored_bits_is_padding(tmp_path, write_slice):
     pixels = PIXELS.copy()
     pixels[:3] = 63536
@@ -269,6 +296,16 @@ def test_a_padding_range_that_holds_the_values_of_tissue_is_refused_by_name(tmp_
     reason = reason_of(write_slice(tmp_path / "slice", PIXELS, (0, 0, 0), **tags))
     assert reason.code == "padding"
     assert "padding" in reason.text
+
+
+def test_a_padding_range_far_above_tissue_is_padding_wherever_it_lies(tmp_path, write_slice):
+    """Negative values written without a sign."""
+    pixels = PIXELS.copy()
+    pixels[10, 10:13] = 63536, 64000, 65535
+    tags = {"RescaleIntercept": -1024, "PixelPaddingValue": 63536, "PixelPaddingRangeLimit": 65535}
+    wanted = expected()
+    wanted[10, 10:13] = -1024
+    assert np.array_equal(hu_of(write_slice(tmp_path / "slice", pixels, (0, 0, 0), **tags)), wanted)
 
 
 # Other pixels.
