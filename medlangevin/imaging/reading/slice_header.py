@@ -197,7 +197,7 @@ def _placement(tags: Tags) -> dict[str, Any]:
         unreadable = rejection.NO_GEOMETRY.with_text(f"the {words} in the header cannot be read as {count} numbers")
         values = numbers(tags, name, unreadable)
         if not values:
-            raise UnusableSeriesError(rejection.NO_GEOMETRY.with_text(f"the header lacks the {words}"))
+            raise UnusableSeriesError(rejection.NO_GEOMETRY.with_text(f"the header lacks {words}"))
         if len(values) != count or (name == "PixelSpacing" and min(values) <= 0):
             raise UnusableSeriesError(unreadable)
         place.append(values)

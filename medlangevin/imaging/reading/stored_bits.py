@@ -48,7 +48,7 @@ def stored_bits(data: pydicom.Dataset) -> StoredBits:
     """
     allocated = int(data.get("BitsAllocated", 16) or 16)
     stored = int(data.get("BitsStored", allocated) or allocated)
-    high = int(data.get("HighBit", stored - 1))
+    high = stored - 1 if data.get("HighBit") is None else int(data.HighBit)
     if not 0 < stored <= allocated or not 0 <= high < allocated:
         text = f"high bit {high} of {stored} bits stored in {allocated} cannot be"
         raise UnusableSeriesError(HIGH_BIT.with_text(text))
@@ -78,15 +78,15 @@ def stored_values(
         UnusableSeriesError: Other bits than the header says hold something.
     """
     whole = raw & (2**bits.allocated - 1)
-    # Padding may lie beyond the range of the bits that count.
-    padded = _between(_with_sign(whole, bits.allocated, bits.signed), padding)
     # A high bit below the usual one: then fewer bits count.
     stored, shift = min(bits.stored, bits.high + 1), max(bits.high + 1 - bits.stored, 0)
+    # Padding may lie beyond the range of the bits that count.
+    padded = _between(_with_sign(whole, bits.allocated, bits.signed), None if shift else padding)
     for position in bits.overlays:
         if not shift <= position <= bits.high:
             whole &= ~(1 << position)
     if shift and (whole[~padded] & (2**shift - 1)).any():
-        text = f"high bit {bits.high} of {bits.stored} bits stored: but the values use the bits below"
+        text = f"high bit {bits.high} of {bits.stored} bits stored, while the values use the bits below"
         raise UnusableSeriesError(HIGH_BIT.with_text(text))
     whole >>= shift
     values = _with_sign(whole & (2**stored - 1), stored, bits.signed)
@@ -95,7 +95,7 @@ def stored_values(
     if any(part.size and part.min() != part.max() for part in (others[negative], others[~negative])):
         text = f"values of more than the {stored} bits that the header says are stored (metal, or marks in the pixels)"
         raise UnusableSeriesError(STRAY_BITS.with_text(text))
-    return values, padded | (_between(values, padding))
+    return values, padded | _between(values, padding)
 
 
 def beside_the_scan(padded: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -251,7 +251,10 @@ def test_padding_beyond_the_stored_bits_is_padding(tmp_path, write_slice):
 def test_left_justified_values_are_shifted(tmp_path, write_slice, signed):
     values = np.clip(PIXELS.astype(np.int16) - 900 * signed, -2048, 2047)
     stored = (values << 4).astype(np.int16 if signed else np.uint16)
-    path = write_slice(tmp_path / "slice", stored, (0, 0, 0), BitsStored=12, HighBit=15)
+    # Padding is said as a value, not as it is stored: 4800 is not 300.
+    values[5, 5], stored[5, 5] = 300, 4800
+    tags = {"BitsStored": 12, "HighBit": 15, "PixelPaddingValue": 4800}
+    path = write_slice(tmp_path / "slice", stored, (0, 0, 0), **tags)
     assert np.array_equal(hu_of(path), values)
 
 
@@ -261,6 +264,12 @@ def test_a_high_bit_that_the_values_belie_is_refused_by_name(tmp_path, write_sli
     reason = reason_of(path)
     assert reason.code == "high-bit"
     assert f"high bit {high_bit}" in reason.text
+
+
+def test_without_a_high_bit_the_lowest_bits_count(tmp_path, write_slice):
+    assert np.array_equal(
+        hu_of(write_slice(tmp_path / "slice", PIXELS, (0, 0, 0), BitsStored=12, HighBit=None)), PIXELS
+    )
 
 
 def test_a_high_bit_too_low_is_read_where_the_values_keep_to_it(tmp_path, write_slice):
