@@ -115,7 +115,7 @@ def simulated_rows(folder: Path) -> Iterator[Row]:
     series: dict[str, Series] = {item.series_uid: item for item in ingest(folder / "dicom").series}
     for path in sorted((folder / "truth").glob("*.json")):
         known = read_json(path)
-        scan, _ = next(volumes(series[known["series_instance_uid"]]))
+        scan = next(volumes(series[known["series_instance_uid"]])).image
         for ear in known["ears"]:
             found = measure(*crop(scan, np.array(ear["T_canonical_to_lps"]), ear["side"]))
             coarsest = max(known["geometry"]["spacing_mm"])

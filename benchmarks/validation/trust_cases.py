@@ -51,7 +51,7 @@ def simulated_cases(folder: Path, per_kind: int, seed: int) -> Iterator[Case]:
     both = [name for name in scans if name not in single]
 
     def read(name: str) -> tuple[sitk.Image, list[Truth]]:
-        image, _ = next(volumes(series[scans[name]["series_instance_uid"]]))
+        image = next(volumes(series[scans[name]["series_instance_uid"]])).image
         return image, [_truth(ear, "T_canonical_to_lps_cochlea_only") for ear in scans[name]["ears"]]
 
     order = np.random.default_rng(seed).permutation(len(single))

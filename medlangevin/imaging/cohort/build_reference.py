@@ -181,7 +181,7 @@ def _read(task: Task, problems: list[tuple[int, Reason]]) -> Iterator[PersonScan
         if used and number not in used:
             continue
         try:
-            for volume, (scan, _) in enumerate(volumes(series)):
-                yield PersonScan(number, volume, scan, series.sharpness)
+            for index, volume in enumerate(volumes(series)):
+                yield PersonScan(number, index, volume.image, series.sharpness)
         except UnusableSeriesError as error:
             problems.append((number, error.reason))

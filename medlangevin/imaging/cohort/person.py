@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pydicom
@@ -21,15 +21,16 @@ from medlangevin.imaging.cohort.series_choice import RankedEar, why_better
 from medlangevin.imaging.reading.decode import read_stack, read_volume_file
 from medlangevin.imaging.reading.geometry import stacks
 from medlangevin.imaging.reading.ingest import Series
-from medlangevin.imaging.reading.rejection import Reason, UnusableSeriesError
-from medlangevin.imaging.registration.crop import WIDE_GRID, extract, on_grid
-from medlangevin.imaging.registration.find_ears import find_ears
-from medlangevin.imaging.registration.quality import is_candidate, refusal, with_slice_thickness
+from medlangevin.imaging.reading.rejection import ACQUISITIONS_JOIN, Doubt, Reason, UnusableSeriesError
+from medlangevin.imaging.reading.volume_file import header_doubts
+from medlangevin.imaging.registration.crop import WIDE_GRID, extract, is_in_crop, on_grid
+from medlangevin.imaging.registration.find_ears import FoundEar, find_ears
+from medlangevin.imaging.registration.quality import is_candidate, refusal, with_doubts, with_slice_thickness
 from medlangevin.imaging.registration.reference import Reference
 from medlangevin.imaging.registration.register import Matcher, Method
 
 # Raise it whenever the same scan would give another crop: crops of older settings are then made again.
-ALGORITHM = 4
+ALGORITHM = 5
 # Few people's temporal bones are scanned more often, while an anonymiser may give everybody one id and one birth date.
 MANY_STUDIES = 4
 # Exports often hold thick or short series beside the good one; then these are not failures.
@@ -72,6 +73,24 @@ class Outcome:
     failures: list[dict[str, str]] = field(default_factory=list)
     notes: list[dict[str, str]] = field(default_factory=list)
     failed: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Volume(NamedTuple):
+    """One volume of a series.
+
+    Attributes:
+        image: HU in LPS.
+        tilt_deg: The tilt of its slices.
+        doubts: What its header leaves in doubt.
+        seams: Where two acquisitions join: LPS mm of a point between their slices.
+        gap: Why it is not all of what was scanned; None where it is.
+    """
+
+    image: sitk.Image
+    tilt_deg: float = 0.0
+    doubts: tuple[Doubt, ...] = ()
+    seams: tuple[tuple[float, ...], ...] = ()
+    gap: Reason | None = None
 
 
 def persons_of(series: tuple[Series, ...], raw: Path, key: bytes, reference: Reference, method: Method) -> list[Person]:
@@ -157,7 +176,9 @@ def process_person(person: Person, out: Path, matcher: Matcher) -> Outcome:
             taken, other = (ear, rival) if ear.ranked.rank < rival.ranked.rank else (rival, ear)
             best[ear.side] = taken
             if other.found.verdict.word != "failed":
-                why = f"ear {taken.side} is taken from series {taken.study}: {why_better(taken.ranked, other.ranked)}"
+                same = taken.study == other.study
+                where = "another volume of the same series" if same else f"series {taken.study}"
+                why = f"ear {taken.side} is taken from {where}: {why_better(taken.ranked, other.ranked)}"
                 outcome.notes.append(failure_row(other.study, Reason("same-ear", why, "nothing")))
     for _, ear in sorted(best.items()):
         record = write_ear(person.subject, ear, out, matcher.reference, person.provenance)
@@ -195,21 +216,32 @@ def series_ears(study: str, series: Series, matcher: Matcher) -> tuple[list[Crop
     """
     ears: list[CroppedEar] = []
     verdicts = []
-    for scan, tilt in volumes(series):
-        for found in find_ears(scan, matcher):
+    gap: Reason | None = None
+    for volume in volumes(series):
+        gap = gap or volume.gap
+        for found in find_ears(volume.image, matcher):
             verdicts.append(found.verdict)
-            if not is_candidate(found.verdict):
-                continue
-            matrix = found.fit.matrix
-            grid = {
-                "spacing_mm": [round(value, 4) for value in scan.GetSpacing()],
-                "size": list(scan.GetSize()),
-                "tilt_deg": round(tilt, 2),
-            }
-            judged = found._replace(verdict=with_slice_thickness(found.verdict, series.thickness_mm))
-            ranked = RankedEar(judged, series.sharpness, max(*scan.GetSpacing(), series.thickness_mm))
-            ears.append(CroppedEar(study, ranked, extract(scan, matrix), on_grid(scan, matrix, WIDE_GRID), grid))
-    return ears, refusal(verdicts) if all(verdict.word == "failed" for verdict in verdicts) else None
+            if is_candidate(found.verdict):
+                ears.append(_cropped(study, series, volume, found))
+    if any(verdict.word != "failed" for verdict in verdicts):
+        return ears, None
+    reason = refusal(verdicts)
+    # What is missing explains what was not found.
+    return ears, gap.with_text(f"{gap.text}; in what is left: {reason.text}") if gap else reason
+
+
+def _cropped(study: str, series: Series, volume: Volume, found: FoundEar) -> CroppedEar:
+    scan, matrix = volume.image, found.fit.matrix
+    grid = {
+        "spacing_mm": [round(value, 4) for value in scan.GetSpacing()],
+        "size": list(scan.GetSize()),
+        "tilt_deg": round(volume.tilt_deg, 2),
+    }
+    joined = any(is_in_crop(scan, matrix, seam) for seam in volume.seams)
+    verdict = with_doubts(found.verdict, [*([ACQUISITIONS_JOIN] if joined else []), *volume.doubts])
+    judged = found._replace(verdict=with_slice_thickness(verdict, series.thickness_mm))
+    ranked = RankedEar(judged, series.sharpness, max(*scan.GetSpacing(), series.thickness_mm))
+    return CroppedEar(study, ranked, extract(scan, matrix), on_grid(scan, matrix, WIDE_GRID), grid)
 
 
 def failure_row(study: str, reason: Reason) -> dict[str, str]:
@@ -225,20 +257,20 @@ def failure_row(study: str, reason: Reason) -> dict[str, str]:
     return {"study": study, "code": reason.code, "reason": reason.text, "what_to_do": reason.advice}
 
 
-def volumes(series: Series) -> Iterator[tuple[sitk.Image, float]]:
+def volumes(series: Series) -> Iterator[Volume]:
     """Read every volume of a series, one at a time.
 
     Args:
         series: The series.
 
     Yields:
-        HU in LPS, and the tilt of the slices in degrees.
+        The volumes.
 
     Raises:
         UnusableSeriesError: A volume cannot be read.
     """
     if series.volume_file is not None:
-        yield read_volume_file(series.volume_file), 0.0
+        yield Volume(read_volume_file(series.volume_file), doubts=header_doubts(series.volume_file))
         return
     for stack in stacks(series.slices):
-        yield read_stack(stack), stack.geometry.tilt_deg
+        yield Volume(read_stack(stack), stack.geometry.tilt_deg, seams=stack.seams, gap=stack.gap)

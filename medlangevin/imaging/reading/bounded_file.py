@@ -18,12 +18,14 @@ from typing import BinaryIO, Literal
 from pydicom import uid
 from pydicom.filereader import read_dataset
 
-from medlangevin.imaging.reading.rejection import NO_PIXELS, TRUNCATED, Reason
+from medlangevin.imaging.reading.rejection import FLOAT_PIXELS, NO_PIXELS, TRUNCATED, Reason
 
 PYDICOM_LOG = logging.getLogger("pydicom")
 PREAMBLE = 132
 INFLATED_LIMIT = 2**30
 PIXEL_DATA = {"little": b"\xe0\x7f\x10\x00", "big": b"\x7f\xe0\x00\x10"}
+# Float Pixel Data and Double Float Pixel Data.
+FLOAT_DATA = {b"\xe0\x7f\x08\x00", b"\xe0\x7f\x09\x00", b"\x7f\xe0\x00\x08", b"\x7f\xe0\x00\x09"}
 # Value representations whose length of four bytes follows two reserved ones.
 LONG_VRS = {b"OB", b"OW", b"UN"}
 UNDEFINED_LENGTH = 0xFFFFFFFF
@@ -31,7 +33,12 @@ ITEM, DELIMITER = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 JPEG_2000 = {uid.JPEG2000Lossless, uid.JPEG2000, uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K}
 # JPEG (lossless processes 14 and 14.1) and JPEG-LS.
 JPEG = {uid.JPEGLossless, uid.JPEGLosslessSV1, uid.JPEGLSLossless, uid.JPEGLSNearLossless}
+JPEG_LS = {uid.JPEGLSLossless, uid.JPEGLSNearLossless}
 MAX_TILES = 65535
+# Second bytes of markers. 0xC4, 0xC8 and 0xCC begin no frame.
+START_OF_FRAME = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
+LOSSLESS_FRAME, JPEG_LS_FRAME, START_OF_SCAN, START_OF_TILE = 0xC3, 0xF7, 0xDA, 0x90
+COD = {0x52, 0x53}
 
 
 class BoundedReader(io.BufferedReader):
@@ -122,8 +129,8 @@ def pixel_problem(stream: BinaryIO, *, explicit: bool, little_endian: bool, expe
         The reason; None where the data are complete.
     """
     order: Literal["little", "big"] = "little" if little_endian else "big"
-    if stream.read(4) != PIXEL_DATA[order]:
-        return NO_PIXELS
+    if (element := stream.read(4)) != PIXEL_DATA[order]:
+        return FLOAT_PIXELS if element in FLOAT_DATA else NO_PIXELS
     if explicit and stream.read(2) in LONG_VRS:
         stream.read(2)
     length = int.from_bytes(stream.read(4), order)
@@ -177,15 +184,47 @@ def _jpeg_2000_shape(code: bytes) -> tuple[int, int]:
 
 def _jpeg_shape(code: bytes) -> tuple[int, int]:
     """The frame header (ITU T.81 B.2.2; JPEG-LS: T.87 C.2.2) behind other marker segments."""
-    at = 2
-    while code[:2] == b"\xff\xd8" and at + 10 <= len(code) and code[at] == 0xFF:
-        marker, length = code[at + 1], int.from_bytes(code[at + 2 : at + 4], "big")
-        # Start-of-frame markers; 0xC4, 0xC8 and 0xCC are others, 0xF7 is that of JPEG-LS.
-        if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
-            rows, columns, components = struct.unpack_from(">HHB", code, at + 5)
+    for marker, at in _segments(code, 2) if code[:2] == b"\xff\xd8" else ():
+        if marker in START_OF_FRAME:
+            rows, columns, components = struct.unpack_from(">HHB", code, at + 1)
             if components != 1 or not rows or not columns:
                 raise ValueError("no grey image")
             return rows, columns
-        # 0xFF may fill up space before a marker.
-        at += 1 if marker == 0xFF else 2 + length
     raise ValueError("no JPEG stream")
+
+
+def is_lossy(code: bytes, syntax: str) -> bool:
+    """Tell whether a frame was compressed with loss, whatever its transfer syntax says.
+
+    Args:
+        code: The code stream of one frame, of which ``frame_shape`` is known.
+        syntax: UID of its transfer syntax.
+
+    Returns:
+        True for the 9/7 wavelet of JPEG 2000, near-lossless JPEG-LS, JPEG by cosines or with a point transform.
+    """
+    if syntax in JPEG_2000:
+        # The wavelet ends the fixed part of COD and COC (ISO 15444-1 A.6): 0 is 9/7, 1 the reversible 5/3.
+        start = code.find(b"\xff\x4f\xff\x51", 0, 512) + 2
+        wavelets = [code[at + {0x52: 9, 0x53: 6}[marker]] for marker, at in _segments(code, start) if marker in COD]
+        return 0 in wavelets
+    for marker, at in _segments(code, 2):
+        if marker in START_OF_FRAME and marker not in (LOSSLESS_FRAME, JPEG_LS_FRAME):
+            return True
+        if marker == START_OF_SCAN:
+            # Behind the components: NEAR of JPEG-LS (ITU T.87 C.2.3), or predictor, 0 and the point transform.
+            near, _, transform = code[at + 1 + 2 * code[at] :][:3]
+            return bool(near if syntax in JPEG_LS else transform & 0x0F)
+    return False
+
+
+def _segments(code: bytes, at: int) -> Iterator[tuple[int, int]]:
+    """Marker segments from a place on: the marker's second byte, and where what follows the length begins."""
+    while at + 10 <= len(code) and code[at] == 0xFF:
+        marker, length = code[at + 1], int.from_bytes(code[at + 2 : at + 4], "big")
+        # 0xFF may fill up space before a marker.
+        if marker != 0xFF:
+            yield marker, at + 4
+        if marker in (START_OF_SCAN, START_OF_TILE):
+            return
+        at += 1 if marker == 0xFF else 2 + length

@@ -12,16 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medlangevin.imaging.reading import rejection
+from medlangevin.imaging.reading.acquisitions import parted, seams
 from medlangevin.imaging.reading.consistency import with_usual_scale
 from medlangevin.imaging.reading.rejection import Reason, UnusableSeriesError
 from medlangevin.imaging.reading.slice_header import SliceHeader
 from medlangevin.imaging.reading.slice_pixels import read_slices
+from medlangevin.imaging.reading.slice_spacing import even_parts, heights, line, off_line_mm
 
 # The cochlea is 10 mm long and its turns are 1 mm apart: coarser voxels do not show it.
 MAX_SPACING_MM = 0.7
 MIN_EXTENT_MM = 10.0
 MAX_TILT_DEG = 30.0
 SAME_POSITION_MM = 0.01
+# Voxels of a scan of the head are of neither size: their numbers are micrometres, or metres (or mm called micrometres).
+IN_MICROMETRES, IN_METRES = 20.0, 0.01
 
 
 class Geometry(NamedTuple):
@@ -45,10 +49,19 @@ class Geometry(NamedTuple):
 
 @dataclass(frozen=True)
 class Stack:
-    """Slices in order of position and the grid they form."""
+    """Slices in order of position and the grid they form.
+
+    Attributes:
+        slices: The slices.
+        geometry: Their grid.
+        gap: Why they are not all slices of their volume; None where they are.
+        seams: Where two acquisitions join: LPS mm of a point between the two slices.
+    """
 
     slices: tuple[SliceHeader, ...]
     geometry: Geometry
+    gap: Reason | None = None
+    seams: tuple[tuple[float, ...], ...] = ()
 
 
 def stacks(slices: tuple[SliceHeader, ...]) -> list[Stack]:
@@ -65,11 +78,12 @@ def stacks(slices: tuple[SliceHeader, ...]) -> list[Stack]:
     """
     found: list[Stack] = []
     problems: list[Reason] = []
-    for volume in _separate_volumes(slices):
+    acquisitions = parted(_without_copies(slices, lambda item: (item.instance_uid, item.frame)))
+    for volume in (volume for acquisition in acquisitions for volume in _separate_volumes(acquisition)):
         alike, odd = with_usual_scale(volume)
         problems += [odd] if odd else []
-        for part, gap in _even_parts(alike):
-            stack = Stack(part, _grid(part)) if len(part) > 1 else None
+        for part, gap in even_parts(alike):
+            stack = Stack(part, _grid(part), gap, seams(part)) if len(part) > 1 else None
             wrong = ([gap] if gap else []) + _problems(stack)
             # A gap matters only if what is left on its side is too short.
             if stack is not None and all(problem is gap for problem in wrong):
@@ -80,12 +94,14 @@ def stacks(slices: tuple[SliceHeader, ...]) -> list[Stack]:
     named = list(dict.fromkeys(problems))
     # Leftovers beside a gap are single slices too; that says nothing new.
     named = [reason for reason in named if reason != rejection.TOO_FEW_SLICES] or named
-    raise UnusableSeriesError(named[0].with_text("; ".join(reason.text for reason in named)))
+    texts = [reason.text for reason in named]
+    if len(acquisitions) > 1:
+        texts.append(f"{len(acquisitions)} acquisitions of the same place lie in one series, each a volume of its own")
+    raise UnusableSeriesError(named[0].with_text("; ".join(texts)))
 
 
-def _separate_volumes(slices: tuple[SliceHeader, ...]) -> list[list[SliceHeader]]:
+def _separate_volumes(ordered: list[SliceHeader]) -> list[list[SliceHeader]]:
     """One list per volume, sorted by position, copies dropped. Raises UnusableSeriesError if positions stay doubled."""
-    ordered = _without_copies(slices, lambda item: (item.instance_uid, item.frame))
     parts = _parted(ordered, VOLUME_KEYS)
     if parts is None:
         # Some archives send an image again under a new id, or a whole series again as one file.
@@ -94,7 +110,7 @@ def _separate_volumes(slices: tuple[SliceHeader, ...]) -> list[list[SliceHeader]
     if parts is not None:
         return parts
     reason = rejection.DUPLICATE_POSITION
-    if np.ptp(_heights(ordered)) < SAME_POSITION_MM:
+    if np.ptp(heights(ordered)) < SAME_POSITION_MM:
         reason = reason.with_text("all slices lie at one position")
     raise UnusableSeriesError(reason)
 
@@ -115,7 +131,7 @@ def _without_copies(slices: Iterable[SliceHeader], identity: Callable[[SliceHead
     for item, key in zip(ordered, keys, strict=True):
         kept.setdefault((key, contents.get(id(item))), item)
     left = list(kept.values())
-    return [left[index] for index in np.argsort(_heights(left), kind="stable")]
+    return [left[index] for index in np.argsort(heights(left), kind="stable")]
 
 
 def _field_of_view(item: SliceHeader) -> Any:
@@ -147,34 +163,11 @@ def _parted(ordered: list[SliceHeader], rules: list[Callable[[SliceHeader], Any]
     return None
 
 
-def _even_parts(ordered: list[SliceHeader]) -> list[tuple[tuple[SliceHeader, ...], Reason | None]]:
-    """Split where the distance changes; every part of a split series carries the reason of the split."""
-    if len(ordered) < 3:
-        return [(tuple(ordered), None)]
-    steps = np.diff(_heights(ordered))
-    usual = float(np.median(steps))
-    uneven = np.abs(steps - usual) > max(0.02, 0.05 * usual)
-    if not uneven.any():
-        return [(tuple(ordered), None)]
-    multiples = steps[uneven] / usual
-    if np.all(np.abs(multiples - np.round(multiples)) < 0.1) and np.all(multiples > 1.5):
-        missing = int(np.sum(np.round(multiples) - 1))
-        text = f"{missing} slice{'s' if missing > 1 else ''} missing (step {usual:.3g} mm, then {steps.max():.3g} mm)"
-        reason = rejection.MISSING_SLICE.with_text(text)
-    else:
-        text = f"the slice distance varies from {steps.min():.3g} to {steps.max():.3g} mm"
-        reason = rejection.UNEVEN_SLICES.with_text(text)
-    parts = np.split(np.arange(len(ordered)), np.flatnonzero(uneven) + 1)
-    return [(tuple(ordered[index] for index in part), reason) for part in parts]
-
-
 def _problems(stack: Stack | None) -> list[Reason]:
     if stack is None:
         return [rejection.TOO_FEW_SLICES]
     found = grid_problems(stack.geometry)
-    positions = np.array([item.position for item in stack.slices])
-    even = np.linspace(positions[0], positions[-1], len(positions))
-    if np.abs(positions - even).max() > 0.1:
+    if off_line_mm(stack.slices) > 0.1:
         found.append(rejection.CROOKED_STACK)
     return found
 
@@ -192,8 +185,11 @@ def grid_problems(geometry: Geometry) -> list[Reason]:
     found = []
     spacing = geometry.spacing_mm
     extent = spacing * geometry.size
-    if spacing.max() > MAX_SPACING_MM or spacing.min() <= 0:
-        shown = " x ".join(f"{value:.3g}" for value in spacing)
+    shown = " x ".join(f"{value:.3g}" for value in spacing)
+    if spacing.min() > IN_MICROMETRES or 0 < spacing.max() < IN_METRES:
+        text = f"voxels of {shown} mm: the header says another unit of length than it uses"
+        found.append(rejection.VOXEL_SIZE.with_text(text))
+    elif spacing.max() > MAX_SPACING_MM or spacing.min() <= 0:
         text = f"voxels of {shown} mm are too coarse (limit {MAX_SPACING_MM} mm)"
         found.append(rejection.TOO_COARSE.with_text(text))
     elif extent.min() < MIN_EXTENT_MM:
@@ -239,19 +235,15 @@ def corner_indices(size: Sequence[int]) -> NDArray[np.int64]:
 
 def _grid(slices: Sequence[SliceHeader]) -> Geometry:
     head = slices[0]
-    first, last = np.array(head.position), np.array(slices[-1].position)
+    first, step = line(slices)
     affine = np.eye(4)
     # DICOM gives the distance between rows (along j) first.
     affine[:3, :2] = np.reshape(head.orientation, (2, 3)).T * head.spacing_mm[::-1]
-    affine[:3, 2] = (last - first) / (len(slices) - 1)
+    affine[:3, 2] = step
     affine[:3, 3] = first
     rows, columns = head.shape
     return affine_geometry(affine, (columns, rows, len(slices)))
 
 
-def _heights(slices: list[SliceHeader]) -> NDArray[np.float64]:
-    return np.array([item.position for item in slices]) @ np.cross(*np.reshape(slices[0].orientation, (2, 3)))
-
-
 def _has_duplicates(ordered: list[SliceHeader]) -> bool:
-    return len(ordered) > 1 and bool((np.diff(_heights(ordered)) < SAME_POSITION_MM).any())
+    return len(ordered) > 1 and bool((np.diff(heights(ordered)) < SAME_POSITION_MM).any())

@@ -124,7 +124,10 @@ def ingest(raw: Path, *, workers: int = 0) -> Ingest:
 
 def _sharing(header: SliceHeader, common: dict[Any, Any]) -> SliceHeader:
     """The same header, with what other slices have too held once: an export may hold a million slices."""
-    fields = ("person", "study_uid", "series_uid", "acquisition", "orientation", "spacing_mm", "shape", "padding")
+    fields = [
+        *("person", "study_uid", "series_uid", "acquisition", "time", "phase", "kernel"),
+        *("orientation", "spacing_mm", "shape", "padding"),
+    ]
     return replace(header, **{name: common.setdefault(getattr(header, name), getattr(header, name)) for name in fields})
 
 

@@ -8,6 +8,7 @@ import pydicom
 from pydicom.uid import EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage
 
 from medlangevin.imaging.reading import slice_header
+from medlangevin.imaging.reading.header_values import joined_values, raw_value
 from medlangevin.imaging.reading.rejection import FRAME_COUNT, Reason
 from medlangevin.imaging.reading.slice_header import SliceHeader
 
@@ -19,6 +20,12 @@ KEPT = {
     "PlaneOrientationSequence": ("ImageOrientationPatient",),
     "PixelMeasuresSequence": ("PixelSpacing", "SliceThickness"),
     "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept", "RescaleType"),
+}
+# The tags of a classic file, and what FrameContentSequence calls them.
+CONTENT = {
+    "AcquisitionNumber": "FrameAcquisitionNumber",
+    "AcquisitionDateTime": "FrameAcquisitionDateTime",
+    "TemporalPositionIdentifier": "TemporalPositionIndex",
 }
 
 
@@ -51,8 +58,9 @@ def frame_headers(path: Path, data: pydicom.Dataset) -> tuple[list[SliceHeader],
         if problem := slice_header.image_type_problem(frame_type):
             beside = problem
             continue
-        tags = {tag: _first(groups, name).get(tag) for name, kept in KEPT.items() for tag in kept}
-        tags["AcquisitionNumber"] = _first(groups, "FrameContentSequence").get("FrameAcquisitionNumber")
+        tags = {tag: raw_value(_first(groups, name), tag) for name, kept in KEPT.items() for tag in kept}
+        content = _first(groups, "FrameContentSequence")
+        tags |= {tag: raw_value(content, name) for tag, name in CONTENT.items()}
         tags["ConvolutionKernel"] = list(_reconstruction_kernels(groups))
         found.append(slice_header.make_header(common, tags, frame=index))
     if found and beside is not None:
@@ -70,7 +78,7 @@ def _reconstruction_kernels(groups: list[pydicom.Dataset]) -> Iterator[str]:
     )
     for tag, name in product(("ConvolutionKernel", "ConvolutionKernelGroup"), sequences):
         if value := _first(groups, name).get(tag):
-            yield slice_header.joined_values(value)
+            yield joined_values(value)
 
 
 def _first(groups: list[pydicom.Dataset], name: str) -> pydicom.Dataset:

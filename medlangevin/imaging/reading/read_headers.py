@@ -11,9 +11,10 @@ from pydicom.uid import CTImageStorage, DeflatedExplicitVRLittleEndian, Secondar
 
 from medlangevin.imaging.reading import rejection, slice_header
 from medlangevin.imaging.reading.bounded_file import open_dicom, pixel_problem
+from medlangevin.imaging.reading.header_values import tag_text
 from medlangevin.imaging.reading.multi_frame import ENHANCED_CT, GROUPS, frame_headers
 from medlangevin.imaging.reading.rejection import Reason, UnusableSeriesError
-from medlangevin.imaging.reading.slice_header import PLACE, SliceHeader, tag_text
+from medlangevin.imaging.reading.slice_header import PLACE, SliceHeader
 from medlangevin.system.progress import progress
 from medlangevin.system.workers import run_all
 
@@ -23,6 +24,9 @@ MIN_FILES_FOR_PROCESSES = 5000
 CHUNK = 250
 # JPEG baseline, extended and spectral selection: lossy, whatever their bit depth says.
 LOSSY_JPEG = {f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 53, 55)}
+LOSSY_TAGS = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
+# Of every identifier that the standard gives.
+DICOM_ROOT = "1.2.840.10008."
 MODALITIES = {
     *("CR", "CT", "DX", "ECG", "ES", "IO", "KO", "MG", "MR", "NM", "OT", "PR", "PT", "PX", "REG", "RF"),
     *("RTDOSE", "RTPLAN", "RTSTRUCT", "RWV", "SC", "SEG", "SR", "US", "XA"),
@@ -31,10 +35,11 @@ BITS = ("BitsStored", "HighBit", "PixelRepresentation")
 # No other tag of a header is ever read. The person's name, id and birth date only become a keyed hash.
 TAGS = [
     *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality", "ImageType"),
-    *("PatientID", "PatientName", "PatientBirthDate", "SpecificCharacterSet", "AcquisitionNumber"),
+    *("PatientID", "PatientName", "PatientBirthDate", "SpecificCharacterSet"),
+    *("AcquisitionNumber", "AcquisitionTime", "AcquisitionDateTime", "TemporalPositionIdentifier"),
     *("ConvolutionKernel", *PLACE, "Rows", "Columns", "SliceThickness"),
     *("SamplesPerPixel", "BitsAllocated", "RescaleSlope", "RescaleIntercept", "RescaleType", "NumberOfFrames"),
-    *("PixelPaddingValue", "PixelPaddingRangeLimit", *BITS),
+    *("PixelPaddingValue", "PixelPaddingRangeLimit", *BITS, *LOSSY_TAGS),
     *GROUPS,
 ]
 
@@ -110,16 +115,21 @@ def _read_chunk(chunk: tuple[int, Sequence[Path]]) -> list[FileHeaders]:
 
 def _interpret(path: Path, stream: BinaryIO, data: pydicom.Dataset) -> FileHeaders:
     slices: list[SliceHeader] = []
-    reason = _refusal(data) or _pixel_refusal(stream, data)
-    if reason is None:
-        try:
+    reason: Reason | None = None
+    try:
+        reason = _refusal(data) or _pixel_refusal(stream, data)
+        if reason is None:
             if str(data.get("SOPClassUID", "")) in ENHANCED_CT:
                 slices, reason = frame_headers(path, data)
             else:
                 bits = tuple(str(data.get(tag)) for tag in BITS)
                 slices = [slice_header.make_header(slice_header.fields_of_file(path, data), data, bits=bits)]
-        except UnusableSeriesError as error:
-            reason = error.reason
+    except UnusableSeriesError as error:
+        reason = error.reason
+    except Exception:  # a value that pydicom cannot turn into what its tag holds
+        if tag_text(data, "Modality") != "CT":
+            raise
+        reason = rejection.BAD_HEADER
     return FileHeaders(tuple(slices), reason, tag_text(data, "SeriesInstanceUID"))
 
 
@@ -143,9 +153,18 @@ def _refusal(data: pydicom.Dataset) -> Reason | None:
         return rejection.MULTI_FRAME
     if int(data.get("SamplesPerPixel", 1) or 1) != 1:
         return rejection.COLOUR
-    if _meta(data, "TransferSyntaxUID") in LOSSY_JPEG:
+    syntax = _meta(data, "TransferSyntaxUID")
+    if syntax and not syntax.startswith(DICOM_ROOT):
+        return rejection.PRIVATE_SYNTAX
+    if syntax in LOSSY_JPEG or _was_lossy(data):
         return rejection.LOSSY
     return rejection.EIGHT_BIT if _bits(data) <= 8 else None
+
+
+def _was_lossy(data: pydicom.Dataset) -> bool:
+    """Whether the header tells of lossy compression, also one that was undone since; 00 says there was none."""
+    said, ratio, method = (tag_text(data, tag).strip() for tag in LOSSY_TAGS)
+    return said in ("01", "1") or (not said and bool(method or ratio not in ("", "1", "1.0")))
 
 
 def _pixel_refusal(stream: BinaryIO, data: pydicom.Dataset) -> Reason | None:

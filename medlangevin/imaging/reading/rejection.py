@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,18 @@ class Reason:
             A reason of the same code and advice.
         """
         return replace(self, text=text)
+
+
+class Doubt(NamedTuple):
+    """Why a person has to look at an ear, though it can be used.
+
+    Attributes:
+        code: One word for scripts.
+        text: What is in doubt.
+    """
+
+    code: str
+    text: str
 
 
 class UnusableSeriesError(Exception):
@@ -83,6 +96,7 @@ COLOUR = Reason("colour", "a colour image, not CT values", "nothing", failure=Fa
 CLOSED_FOLDER = Reason(
     "closed-folder", "this folder cannot be opened, and what is in it is not known", "ask for the right to read it"
 )
+BAD_HEADER = Reason("bad-header", "a value in the header cannot be read", "export the file again")
 NO_PIXELS = Reason("no-pixels", "no pixel data", "export the series again, with its images")
 TRUNCATED = Reason("truncated", "the pixel data are cut off", "export or copy the file again")
 MULTI_FRAME = Reason(
@@ -97,7 +111,16 @@ UNDECODABLE = Reason(
     "export the series again, uncompressed",
 )
 OTHER_MATRIX = Reason("decode", "the pixels do not fit the header's matrix", "export it again")
+PRIVATE_SYNTAX = Reason(
+    "private-syntax",
+    "a private transfer syntax of a vendor: how the pixels are stored is not public",
+    "export the series again, uncompressed",
+)
 # Values.
+FLOAT_PIXELS = Reason("float-pixels", "the pixels are floats, not stored CT values", ORIGINAL)
+STRAY_BITS = Reason("stray-bits", "values of more bits than the header says are stored", ORIGINAL)
+HIGH_BIT = Reason("high-bit", "the high bit in the header does not fit the values", ORIGINAL)
+PADDING = Reason("padding", "the padding range of the header holds the values of tissue", ORIGINAL)
 NO_RESCALE = Reason(
     "no-rescale",
     "the header lacks rescale slope or intercept: what the values mean is unknown",
@@ -106,7 +129,9 @@ NO_RESCALE = Reason(
 BAD_RESCALE = Reason("bad-rescale", "the rescale slope is 0 or no number: no HU", ORIGINAL)
 NOT_HU = Reason("not-hu", "the values are no HU (a map of something else)", "export the CT series itself")
 LOSSY = Reason(
-    "lossy-8-bit", "lossy JPEG compression: the values are no HU", "export with lossless or without compression"
+    "lossy",
+    "lossy compression: the values are no longer those that were measured",
+    "export with lossless or without compression",
 )
 EIGHT_BIT = Reason("eight-bit", "8 bits a pixel: the values are no HU", ORIGINAL)
 MIXED_SCALE = Reason("mixed-scale", "slices of another rescale, padding or bit depth", AGAIN)
@@ -134,6 +159,7 @@ NO_ORIENTATION = Reason(
     "no-orientation", "the header does not say which way is left (no sform, qform or space)", FROM_DICOM
 )
 BAD_AFFINE = Reason("orientation", "the orientation in the header is no invertible matrix", "convert it again")
+VOXEL_SIZE = Reason("voxel-size", "the header says two voxel sizes, or another unit of length", FROM_DICOM)
 TWO_ORIENTATIONS = Reason("orientation", "sform and qform disagree", FROM_DICOM)
 DUPLICATE = Reason("duplicate-volume", "another file holds the same values at the same place, and is used", "nothing")
 # Ears.
@@ -142,6 +168,14 @@ NO_EAR = Reason(
 )
 CUT_OFF = Reason("cut-off", "the scan ends within the cochlea", "export the whole scan, or take another series")
 COIL_IN_DOUBT = Reason("coil-in-doubt", "no cochlear turns where they should be", "look at its picture")
+# What the header leaves in doubt.
+ACQUISITIONS_JOIN = Doubt(
+    "acquisitions-join", "two acquisitions join in the crop, says the header: the patient may have moved in between"
+)
+FITTED_TO_TEMPLATE = Doubt(
+    "template-space", "the header says that the scan was fitted to a template: its lengths may not be the person's"
+)
+OTHER_VOXEL_SIZE = Doubt("voxel-size", "the header says another voxel size, too, in an sform that does not count")
 
 
 def all_reasons() -> tuple[Reason, ...]:

@@ -1,27 +1,34 @@
 """What is kept of one CT slice, whether a file of its own or a frame of an enhanced file, and how tags become it."""
 
-import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import pydicom
 
 from medlangevin.imaging.reading import rejection
+from medlangevin.imaging.reading.header_values import Tags, numbers, tag_text
 from medlangevin.imaging.reading.reconstruction_kernel import UNKNOWN, sharpness
 from medlangevin.imaging.reading.rejection import Reason, UnusableSeriesError
 
 # Values of ImageType that belong to pages and renderings, which some scanners send as CT images.
 REPORT_PAGES = {"SCREEN SAVE", "DOSE_INFO", "PATIENT_INFO", "RESULTS", "REF_SURVIEW"}
 PROJECTIONS = {"MIP", "MINIP", "MAX_IP", "MIN_IP", "MAXIMUM", "MINIMUM", "VRT", "VOLUME_RENDER", "SURFACE_RENDER"}
-PLACE = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
+# Where a slice lies: the tag, what it is, and how many numbers it has.
+PLACE = {
+    "ImagePositionPatient": ("slice position", 3),
+    "ImageOrientationPatient": ("slice orientation", 6),
+    "PixelSpacing": ("pixel spacing", 2),
+}
 # Anonymisers write such birth dates, the same for everybody.
 LAST_PLACEHOLDER_YEAR = "1900"
-
-Tags: TypeAlias = pydicom.Dataset | Mapping[str, Any]
+# Padding below is as good as air, and above it is as good as nothing; in between, tissue or metal may have its value.
+TISSUE_HU = (-800, 4000)
+# So wide a range in between is that of the values, not of padding.
+WIDE_HU = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +53,9 @@ class SliceHeader:
         frame: Index in an enhanced file, None in a file of its own.
         study_uid: Empty where the header has none.
         thickness_mm: 0 where it is not known.
+        time: Of the acquisition, HHMMSS.FFFFFF as in the header. In memory only.
+        phase: Number of the temporal position.
+        kernel: Name of the reconstruction kernel. In memory only.
     """
 
     path: Path
@@ -65,6 +75,15 @@ class SliceHeader:
     frame: int | None = None
     study_uid: str = ""
     thickness_mm: float = 0.0
+    time: str = ""
+    phase: str = ""
+    kernel: str = ""
+
+    @property
+    def padding_may_be_tissue(self) -> bool:
+        """Whether tissue or metal may have the value that padding has."""
+        ends = sorted(value * self.slope + self.intercept for value in self.padding or ())
+        return bool(ends) and ends[1] > TISSUE_HU[0] and ends[0] < TISSUE_HU[1]
 
 
 def fields_of_file(path: Path, data: pydicom.Dataset) -> dict[str, Any]:
@@ -102,40 +121,23 @@ def make_header(common: dict[str, Any], tags: Tags, **further: Any) -> SliceHead
     Raises:
         UnusableSeriesError: It is not known where the slice lies or what its values mean.
     """
+    slope, intercept = _rescale(tags)
+    kernel = tag_text(tags, "ConvolutionKernel")
+    _require_padding(common["padding"], slope, intercept)
     return SliceHeader(
         **common,
         **further,
         **_placement(tags),
-        **_rescale(tags),
+        slope=slope,
+        intercept=intercept,
         acquisition=tag_text(tags, "AcquisitionNumber"),
-        sharpness=sharpness(joined_values(tags.get("ConvolutionKernel"))),
-        thickness_mm=_thickness_mm(tags.get("SliceThickness")),
+        sharpness=sharpness(kernel),
+        thickness_mm=_thickness_mm(tags),
+        # A date and time begins with eight digits of date.
+        time=tag_text(tags, "AcquisitionDateTime")[8:] or tag_text(tags, "AcquisitionTime"),
+        phase=tag_text(tags, "TemporalPositionIdentifier"),
+        kernel=kernel,
     )
-
-
-def tag_text(data: Tags, tag: str) -> str:
-    """Read a tag as text.
-
-    Args:
-        data: A header.
-        tag: Keyword of the tag.
-
-    Returns:
-        Its value; empty where it is absent or empty.
-    """
-    return str(data.get(tag, "") or "")
-
-
-def joined_values(value: Any) -> str:
-    """Write one or several values of a tag as DICOM does.
-
-    Args:
-        value: A text, a sequence or None.
-
-    Returns:
-        The values, parted by a backslash.
-    """
-    return value if isinstance(value, str) else "\\".join(str(item) for item in value or ())
 
 
 def image_type_problem(image_type: str | Iterable[Any] | None) -> Reason | None:
@@ -157,42 +159,63 @@ def image_type_problem(image_type: str | Iterable[Any] | None) -> Reason | None:
     return rejection.PROJECTION if words & PROJECTIONS else None
 
 
-def _rescale(data: Tags) -> dict[str, Any]:
+def _rescale(tags: Tags) -> tuple[float, float]:
     """Slope and intercept of the line that turns stored values into HU. A negative slope is legal."""
-    slope, intercept = data.get("RescaleSlope"), data.get("RescaleIntercept")
-    if slope in (None, "") or intercept in (None, ""):
+    slope, intercept = (_single(tags, name) for name in ("RescaleSlope", "RescaleIntercept"))
+    if slope is None or intercept is None:
         raise UnusableSeriesError(rejection.NO_RESCALE)
-    slope, intercept = float(slope), float(intercept)
-    if slope == 0 or not math.isfinite(slope) or not math.isfinite(intercept):
+    if slope == 0:
         raise UnusableSeriesError(rejection.BAD_RESCALE)
     # US: unspecified. Anything else is a map of something (iodine, effective atomic number) in CT's clothes.
-    if tag_text(data, "RescaleType").upper().strip() not in ("", "HU", "HU_MOD", "US"):
+    if tag_text(tags, "RescaleType").upper().strip() not in ("", "HU", "HU_MOD", "US"):
         raise UnusableSeriesError(rejection.NOT_HU)
-    return {"slope": slope, "intercept": intercept}
+    return slope, intercept
 
 
-def _thickness_mm(value: Any) -> float:
+def _single(tags: Tags, name: str) -> float | None:
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
+    unreadable = rejection.BAD_RESCALE.with_text(f"the {words} in the header cannot be read as a number")
+    found = numbers(tags, name, unreadable)
+    if len(found) > 1:
+        raise UnusableSeriesError(unreadable)
+    return found[0] if found else None
+
+
+def _thickness_mm(tags: Tags) -> float:
     """The value of SliceThickness; 0 where it is absent or not a length."""
     try:
-        found = float(value)
-    except (TypeError, ValueError):
+        found = numbers(tags, "SliceThickness", rejection.NO_GEOMETRY)
+    except UnusableSeriesError:
         return 0.0
-    return found if math.isfinite(found) and found > 0 else 0.0
+    return found[0] if len(found) == 1 and found[0] > 0 else 0.0
 
 
 def _placement(tags: Tags) -> dict[str, Any]:
     """The fields that say where a slice lies."""
-    place = [tuple(float(value) for value in tags.get(name) or ()) for name in PLACE]
-    if [len(values) for values in place] != [3, 6, 2] or not np.isfinite(np.concatenate(place)).all():
-        raise UnusableSeriesError(rejection.NO_GEOMETRY)
-    if min(place[2]) <= 0:
-        raise UnusableSeriesError(rejection.NO_GEOMETRY)
+    place = []
+    for name, (words, count) in PLACE.items():
+        unreadable = rejection.NO_GEOMETRY.with_text(f"the {words} in the header cannot be read as {count} numbers")
+        values = numbers(tags, name, unreadable)
+        if not values:
+            raise UnusableSeriesError(rejection.NO_GEOMETRY.with_text(f"the header lacks {words}"))
+        if len(values) != count or (name == "PixelSpacing" and min(values) <= 0):
+            raise UnusableSeriesError(unreadable)
+        place.append(values)
     row, column = np.reshape(place[1], (2, 3))
     # Unit vectors at right angles, to the digits that writers give.
     products = np.array([row @ row, column @ column, row @ column])
     if np.abs(products - [1, 1, 0]).max() >= 1e-3:
         raise UnusableSeriesError(rejection.ORIENTATION)
     return dict(zip(("position", "orientation", "spacing_mm"), place, strict=True))
+
+
+def _require_padding(padding: tuple[int, int] | None, slope: float, intercept: float) -> None:
+    """Refuse a range of padding that tissue lies in."""
+    if padding is not None:
+        low, high = sorted(value * slope + intercept for value in padding)
+        if min(high, TISSUE_HU[1]) - max(low, TISSUE_HU[0]) > WIDE_HU:
+            text = f"the padding range of the header ({padding[0]} to {padding[1]}) holds the values of tissue"
+            raise UnusableSeriesError(rejection.PADDING.with_text(text))
 
 
 def _person_key(data: pydicom.Dataset) -> str:

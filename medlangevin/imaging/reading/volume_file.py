@@ -1,6 +1,7 @@
 """NIfTI and NRRD files to values and a grid in LPS. Where the file leaves left and right open, it is refused."""
 
 import re
+from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
 
@@ -12,8 +13,14 @@ from numpy.typing import NDArray
 
 from medlangevin.imaging.reading import rejection
 from medlangevin.imaging.reading.geometry import Geometry, affine_geometry, corner_indices
-from medlangevin.imaging.reading.rejection import UnusableSeriesError, refused_as
-from medlangevin.system.nifti import can_hold, open_nifti
+from medlangevin.imaging.reading.rejection import (
+    FITTED_TO_TEMPLATE,
+    OTHER_VOXEL_SIZE,
+    Doubt,
+    UnusableSeriesError,
+    refused_as,
+)
+from medlangevin.system.nifti import can_hold, open_nifti, usable_affine
 
 # Two matrices in one NIfTI header that put a voxel this far apart do not mean the same volume.
 DISAGREEMENT_MM = 0.1
@@ -21,7 +28,14 @@ DISAGREEMENT_MM = 0.1
 ITK_LEAVES_OUT_RAD = 1e-3
 PIXEL_SIZE_TOLERANCE = 0.01
 NIFTI_UNITS = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
-NRRD_UNITS = {'"m"': 1000.0, '"mm"': 1.0, '"um"': 0.001}
+NRRD_UNITS = {
+    **dict.fromkeys(("m", "meter", "metre"), 1000.0),
+    **dict.fromkeys(("cm", "centimeter", "centimetre"), 10.0),
+    **dict.fromkeys(("", "mm", "millimeter", "millimetre", "millimeters"), 1.0),
+    **dict.fromkeys(("um", "µm", "micron", "microns", "micrometer", "micrometre", "micrometers"), 0.001),
+}
+# Talairach, MNI and other templates.
+TEMPLATE_CODES = {3, 4, 5}
 NIFTI_SPACE = (-1, -1, 1)
 # World axes of a NRRD file to LPS.
 SPACES = {
@@ -49,6 +63,27 @@ def load_volume(path: Path) -> tuple[NDArray[np.float32], Geometry]:
         raise UnusableSeriesError(rejection.BAD_AFFINE)
     columns, rows, count = values.shape[::-1]
     return values, affine_geometry(affine, (columns, rows, count))
+
+
+def header_doubts(path: Path) -> tuple[Doubt, ...]:
+    """Read from a header what a person has to look at.
+
+    Args:
+        path: A file that ``load_volume`` reads.
+
+    Returns:
+        For NIfTI: a template as its space, and another voxel size in an sform that does not count. None for NRRD.
+    """
+    if path.name.lower().endswith(".nrrd"):
+        return ()
+    image = open_nifti(path)
+    sform, codes = image.header.get_sform(), [int(image.header[name]) for name in ("sform_code", "qform_code")]
+    doubts = [FITTED_TO_TEMPLATE] if TEMPLATE_CODES & set(codes) else []
+    # Zeros and the unit matrix are what some writers leave there.
+    written = usable_affine(sform) and not np.array_equal(sform, np.eye(4))
+    if not codes[0] and written and not _has_voxels_of(sform, image.header.get_zooms()[:3]):
+        doubts.append(OTHER_VOXEL_SIZE)
+    return tuple(doubts)
 
 
 def volume_shape(path: Path) -> tuple[int, ...]:
@@ -106,7 +141,24 @@ def _nifti_affine(image: nibabel.Nifti1Image) -> NDArray[np.float64]:
         if apart > DISAGREEMENT_MM + ITK_LEAVES_OUT_RAD * extent and not tilted:
             text = f"its two orientations (sform and qform) disagree by up to {apart:.1f} mm"
             raise UnusableSeriesError(rejection.TWO_ORIENTATIONS.with_text(text))
+    zooms = image.header.get_zooms()[:3]
+    if s_code and usable_affine(sform) and not _has_voxels_of(sform, zooms):
+        text = f"it says two voxel sizes: {_shown(voxel_sizes(sform))} (sform) and {_shown(zooms)} (pixdim)"
+        raise UnusableSeriesError(rejection.VOXEL_SIZE.with_text(text))
     return np.asarray(sform if s_code else qform, dtype=np.float64)
+
+
+def _has_voxels_of(affine: NDArray[np.float64], sizes: Sequence[float]) -> bool:
+    """Whether the voxels of a matrix have these sizes; along k, of slices sheared by a tilt, their distance may."""
+    found = voxel_sizes(affine)
+    normal = np.cross(affine[:3, 0], affine[:3, 1])
+    distance = abs(normal @ affine[:3, 2]) / np.linalg.norm(normal)
+    ratios = np.array([found / sizes, [*(found / sizes)[:2], distance / sizes[2]]])
+    return bool((np.abs(ratios - 1).max(axis=1) < PIXEL_SIZE_TOLERANCE).any())
+
+
+def _shown(sizes: Sequence[float]) -> str:
+    return " x ".join(f"{size:.3g}" for size in sizes)
 
 
 def _nrrd(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
@@ -122,7 +174,10 @@ def _nrrd(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     vectors = [_vector(word) for word in re.findall(r"\([^)]*\)", fields.get("space directions", ""))]
     if space not in SPACES or len(vectors) != 3:
         raise UnusableSeriesError(rejection.NO_ORIENTATION)
-    scale = NRRD_UNITS.get(fields.get("space units", '"mm"').split()[0], 1.0)
+    units = {unit.strip().lower() for unit in re.findall(r'"([^"]*)"', fields.get("space units", '""'))}
+    if len(units) != 1 or not units <= NRRD_UNITS.keys():
+        raise UnusableSeriesError(rejection.VOXEL_SIZE.with_text("its unit of length is not known"))
+    scale = NRRD_UNITS[units.pop()]
     affine = np.eye(4)
     affine[:3, :3] = np.transpose(vectors)
     affine[:3, 3] = _vector(fields.get("space origin", "0,0,0"))

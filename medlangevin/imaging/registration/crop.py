@@ -134,6 +134,23 @@ def inside_scan(scan: sitk.Image, matrix: Array, grid: Grid = CROP_GRID) -> NDAr
     return inside
 
 
+def is_in_crop(scan: sitk.Image, matrix: Array, point: tuple[float, ...]) -> bool:
+    """Tell whether the plane of a scan's slices through a point meets the crop.
+
+    Args:
+        scan: Any image in LPS.
+        matrix: (4, 4), reference frame to LPS of the scan.
+        point: LPS mm.
+
+    Returns:
+        Whether it does.
+    """
+    direction = np.reshape(scan.GetDirection(), (3, 3))
+    normal = np.cross(direction[:, 0], direction[:, 1])
+    corners = (CROP_GRID.corners_mm @ matrix[:3, :3].T + matrix[:3, 3]) @ normal
+    return bool(corners.min() <= np.dot(point, normal) <= corners.max())
+
+
 def region_of_grid(scan: sitk.Image, matrix: Array, grid: Grid) -> sitk.Image:
     """Cut out the original voxels that a grid can see: nothing after this need run over a whole head.
 

@@ -1,10 +1,10 @@
 """Whether to trust an ear: ``ok``, ``review`` or ``failed``, from figures that do not need the truth."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
-from medlangevin.imaging.reading.rejection import COIL_IN_DOUBT, CUT_OFF, NO_EAR, Reason
+from medlangevin.imaging.reading.rejection import COIL_IN_DOUBT, CUT_OFF, NO_EAR, Doubt, Reason
 from medlangevin.imaging.registration.coil_check import CoilFigures
 from medlangevin.imaging.registration.register import Fit
 
@@ -124,7 +124,7 @@ class Verdict(NamedTuple):
     Attributes:
         word: ok, review or failed.
         why: One sentence; empty when ok.
-        code: One word for scripts, one of those in ``LIMITS``: of several, the gravest; empty when ok.
+        code: One word for scripts, one of those in ``LIMITS`` or of a ``Doubt``: the gravest of several; empty when ok.
     """
 
     word: Word
@@ -162,10 +162,25 @@ def with_slice_thickness(verdict: Verdict, thickness_mm: float) -> Verdict:
     Returns:
         The verdict.
     """
-    if verdict.word == "failed" or not THICKNESS.is_broken({THICKNESS.figure: thickness_mm}, "review"):
+    if not THICKNESS.is_broken({THICKNESS.figure: thickness_mm}, "review"):
         return verdict
     text = f"slices of {thickness_mm:.2g} mm lie nearer than they are thick (limit {THICKNESS.review} mm)"
-    return Verdict("review", "; ".join(filter(None, (verdict.why, text))), verdict.code or THICKNESS.code)
+    return with_doubts(verdict, [Doubt(THICKNESS.code, text)])
+
+
+def with_doubts(verdict: Verdict, doubts: Iterable[Doubt]) -> Verdict:
+    """Add to a verdict what the header leaves in doubt: it is to be reviewed.
+
+    Args:
+        verdict: Of the ear.
+        doubts: What is in doubt.
+
+    Returns:
+        The verdict.
+    """
+    for doubt in doubts if verdict.word != "failed" else ():
+        verdict = Verdict("review", "; ".join(filter(None, (verdict.why, doubt.text))), verdict.code or doubt.code)
+    return verdict
 
 
 def is_candidate(verdict: Verdict) -> bool:

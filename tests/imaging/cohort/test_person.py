@@ -10,11 +10,13 @@ import SimpleITK as sitk
 from matplotlib.figure import Figure
 from scipy.spatial.transform import Rotation
 
+from medlangevin.cochlear_frame import CROP_CENTRE_LPS
 from medlangevin.imaging.cohort import person as person_module
-from medlangevin.imaging.cohort.person import Person, process_person
+from medlangevin.imaging.cohort.person import Person, Volume, process_person
 from medlangevin.imaging.cohort.qc_figure import save_qc_figure, sides_at_edges
 from medlangevin.imaging.cohort.series_choice import RankedEar, why_better
 from medlangevin.imaging.reading.ingest import Series, ingest
+from medlangevin.imaging.reading.rejection import FITTED_TO_TEMPLATE, MISSING_SLICE
 from medlangevin.imaging.registration.coil_check import CoilFigures
 from medlangevin.imaging.registration.find_ears import FoundEar, find_ears
 from medlangevin.imaging.registration.localise import pose_matrix
@@ -57,7 +59,7 @@ def two_series(monkeypatch: pytest.MonkeyPatch, warped_reference: Callable[..., 
             series.append((f"series{number}", one))
         return Person("abc", "in", tuple(series), {})
 
-    monkeypatch.setattr(person_module, "volumes", lambda series: [(series.image, 0.0)])
+    monkeypatch.setattr(person_module, "volumes", lambda series: series.volumes)
     monkeypatch.setattr(person_module, "find_ears", lambda image, _: known[id(image)])
     return person
 
@@ -72,6 +74,7 @@ class _Stub:
     def __init__(self, sharpness: int, image: sitk.Image, thickness_mm: float = 0.0) -> None:
         self.sharpness, self.image, self.thickness_mm = sharpness, image, thickness_mm
         self.study_uid = ""
+        self.volumes = [Volume(image)]
 
 
 @pytest.mark.usefixtures("no_pictures")
@@ -115,6 +118,59 @@ def test_thick_slices_however_near_are_to_be_reviewed(
     (ear,) = process_person(two_series((1, 0.3, [found()], thickness)), tmp_path, matcher).ears
     assert (ear["verdict"], ear["code"]) == (word, code)
     assert ("slices of 0.8 mm" in ear["why"]) == (word == "review")
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize(("height_mm", "word"), [(0.0, "review"), (4.0, "review"), (-4.0, "review"), (14.0, "ok")])
+def test_acquisitions_that_join_in_the_crop_are_to_be_reviewed(
+    two_series: Callable[..., Person], tmp_path: Path, matcher: Matcher, height_mm: float, word: str
+) -> None:
+    person = two_series((1, 0.3, [found()]))
+    stub: Any = person.series[0][1]
+    centre = np.add(CROP_CENTRE_LPS, (30.0, 30.0, height_mm)).tolist()
+    stub.volumes = [Volume(stub.image, seams=(tuple(centre),))]
+    (ear,) = process_person(person, tmp_path, matcher).ears
+    assert (ear["verdict"], ear["code"]) == (word, "acquisitions-join" if word == "review" else "")
+    assert ("acquisitions" in ear["why"]) == (word == "review")
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_what_the_header_leaves_in_doubt_is_to_be_reviewed(
+    two_series: Callable[..., Person], tmp_path: Path, matcher: Matcher
+) -> None:
+    person = two_series((1, 0.3, [found()]))
+    stub: Any = person.series[0][1]
+    stub.volumes = [Volume(stub.image, doubts=(FITTED_TO_TEMPLATE,))]
+    (ear,) = process_person(person, tmp_path, matcher).ears
+    assert (ear["verdict"], ear["code"]) == ("review", "template-space")
+    assert FITTED_TO_TEMPLATE.text in ear["why"]
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_of_two_acquisitions_of_an_ear_one_is_taken_and_it_is_said(
+    two_series: Callable[..., Person], tmp_path: Path, matcher: Matcher
+) -> None:
+    person = two_series((1, 0.3, [found(ncc=0.8)]))
+    stub: Any = person.series[0][1]
+    stub.volumes = [Volume(stub.image), Volume(stub.image)]
+    outcome = process_person(person, tmp_path, matcher)
+    assert len(outcome.ears) == 1
+    (note,) = outcome.notes
+    assert "another volume of the same series" in note["reason"]
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize("ears", [[], [found("failed")]])
+def test_missing_slices_are_the_reason_where_no_ear_is_left(
+    two_series: Callable[..., Person], tmp_path: Path, matcher: Matcher, ears: list[FoundEar]
+) -> None:
+    person = two_series((1, 0.3, ears))
+    stub: Any = person.series[0][1]
+    gap = MISSING_SLICE.with_text("5 slices missing")
+    stub.volumes = [Volume(stub.image, gap=gap), Volume(stub.image, gap=gap)]
+    (row,) = process_person(person, tmp_path, matcher).failures
+    assert row["code"] == "missing-slice"
+    assert row["reason"].startswith("5 slices missing")
 
 
 @pytest.mark.usefixtures("no_pictures")
@@ -254,6 +310,7 @@ def test_volumes_of_a_file_are_read(tmp_path: Path, warped_reference: Callable[.
     sitk.WriteImage(warped_reference(np.eye(4)), str(tmp_path / "ear.nii.gz"))
     (series,) = ingest(tmp_path).series
     assert isinstance(series, Series)
-    ((scan, tilt),) = person_module.volumes(series)
-    assert scan.GetSize() == (84, 84, 84)
-    assert tilt == 0.0
+    (volume,) = person_module.volumes(series)
+    assert volume.image.GetSize() == (84, 84, 84)
+    assert volume.tilt_deg == 0.0
+    assert volume.doubts == ()

@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 from medlangevin.imaging.reading.decode import read_volume_file
 from medlangevin.imaging.reading.ingest import ingest
 from medlangevin.imaging.reading.rejection import UnusableSeriesError
+from medlangevin.imaging.reading.volume_file import header_doubts
 
 SHAPE = (40, 36, 44)
 VALUES = np.random.default_rng(0).integers(-1000, 2000, SHAPE).astype(np.int16)
@@ -45,7 +46,7 @@ def nrrd(path, values=VALUES, space="left-posterior-superior", directions=None, 
         *([f"space origin: ({','.join(map(repr, affine[:3, 3].tolist()))})"] if space else []),
         *("endian: little", "encoding: raw", *extra),
     ]
-    path.write_bytes("\n".join(lines).encode() + b"\n\n" + values.tobytes(order="F"))
+    path.write_bytes("\n".join(lines).encode("latin-1") + b"\n\n" + values.tobytes(order="F"))
     return path
 
 
@@ -101,6 +102,80 @@ def test_a_nifti_that_leaves_the_side_open_is_refused(tmp_path):
         reason = refused(nifti(tmp_path / f"{name}.nii", qform=other))
         assert reason.code == "orientation"
         assert "disagree" in reason.text
+
+
+def scaled(*factors):
+    return AFFINE @ np.diag([*factors, 1])
+
+
+@pytest.mark.parametrize("factors", [(1.15, 1.15, 1.15), (1, 1, 1.15), (0.8, 0.8, 0.8), (1.02, 1, 1)])
+@pytest.mark.parametrize("codes", [(1, 0), (2, 0), (3, 0), (4, 0)])
+def test_two_voxel_sizes_in_one_header_are_refused(tmp_path, factors, codes):
+    reason = refused(nifti(tmp_path / "a.nii", sform=scaled(*factors), codes=codes))
+    assert reason.code == "voxel-size"
+    assert "sform" in reason.text
+    assert "pixdim" in reason.text
+
+
+def test_a_fit_to_a_template_has_voxel_sizes_of_its_own(tmp_path):
+    """Also where the stretch is along the slices' normal only, which a tilt might hide."""
+    fit = np.eye(4)
+    fit[:3, :3] = [[1, 0, 0], [0, 1, 0.2], [0, 0, 1.15]]
+    assert refused(nifti(tmp_path / "a.nii", sform=fit @ AFFINE, codes=(4, 0))).code == "voxel-size"
+    straight = np.diag([0.4, 0.4, 0.4, 1])
+    assert refused(nifti(tmp_path / "b.nii", sform=fit @ straight, qform=straight)).code == "voxel-size"
+
+
+def test_voxel_sizes_that_are_rounded_are_one(tmp_path):
+    exact = np.diag([0.1953125, 0.1953125, 0.3, 1])
+    image = nibabel.Nifti1Image(np.zeros((60, 60, 60), np.int16) + np.int16(900), None)
+    image.header.set_sform(exact, 1)
+    image.header["pixdim"][1:4] = 0.195, 0.195, 0.3
+    nibabel.save(image, tmp_path / "a.nii")
+    assert np.allclose(read_volume_file(tmp_path / "a.nii").GetSpacing(), (0.1953125, 0.1953125, 0.3))
+
+
+def test_an_sform_that_does_not_count_is_asked_for_its_voxel_size(tmp_path):
+    path = nifti(tmp_path / "a.nii", sform=scaled(1.15, 1.15, 1.15), codes=(0, 1))
+    assert [doubt.code for doubt in header_doubts(path)] == ["voxel-size"]
+    for name, sform in (("same", AFFINE), ("zeros", np.zeros((4, 4))), ("placeholder", np.eye(4))):
+        assert header_doubts(nifti(tmp_path / f"{name}.nii", sform=sform, codes=(0, 1))) == ()
+
+
+@pytest.mark.parametrize(
+    ("codes", "said"),
+    [((1, 1), False), ((2, 0), False), ((0, 1), False), ((3, 1), True), ((4, 0), True), ((0, 4), True)],
+)
+def test_a_template_space_is_said(tmp_path, codes, said):
+    path = nifti(tmp_path / "a.nii.gz", codes=codes)
+    assert ("template-space" in [doubt.code for doubt in header_doubts(path)]) == said
+
+
+def test_nrrd_files_leave_nothing_in_doubt(tmp_path):
+    assert header_doubts(nrrd(tmp_path / "a.nrrd")) == ()
+
+
+def test_a_wrong_unit_of_length_is_named(tmp_path):
+    large, small = (np.diag([factor, factor, factor, 1]) @ AFFINE for factor in (1000, 0.001))
+    for name, affine in (("large", large), ("small", small)):
+        reason = refused(nifti(tmp_path / f"{name}.nii", sform=affine, qform=affine, xyzt_units=2))
+        assert reason.code == "voxel-size"
+        assert "unit" in reason.text
+
+
+@pytest.mark.parametrize("unit", ["um", "µm", "micron", "microns", "micrometer"])
+def test_nrrd_lengths_in_micrometres(tmp_path, unit):
+    affine = np.diag([1000, 1000, 1000, 1]) @ TO_LPS @ AFFINE
+    vectors = " ".join(f"({','.join(map(repr, axis.tolist()))})" for axis in affine[:3, :3].T)
+    units = " ".join([f'"{unit}"'] * 3)
+    path = nrrd(tmp_path / "a.nrrd", directions=vectors, extra=(f"space units: {units}",))
+    image = read_volume_file(path)
+    assert np.allclose(image.GetSpacing(), (0.4, 0.5, 0.6))
+
+
+def test_nrrd_units_that_are_unknown_or_differ_are_refused(tmp_path):
+    for units in ('"furlong" "furlong" "furlong"', '"mm" "um" "mm"'):
+        assert refused(nrrd(tmp_path / "a.nrrd", extra=(f"space units: {units}",))).code == "voxel-size"
 
 
 def test_shear_is_kept_up_to_the_limit_of_a_tilted_gantry(tmp_path):

@@ -176,6 +176,35 @@ def test_shuffled_frames_are_sorted_and_the_file_is_read_once(tmp_path, classic,
     same(found, classic())
 
 
+@pytest.mark.parametrize(
+    "telling",
+    [
+        lambda n: {"FrameAcquisitionNumber": n},
+        lambda n: {"TemporalPositionIndex": n},
+        lambda n: {"FrameAcquisitionDateTime": f"20240131120{n}00"},
+    ],
+    ids=["number", "phase", "time"],
+)
+def test_acquisitions_are_told_by_the_frames(tmp_path, telling):
+    between = [(3.0, -7.0, 0.25 * k) for k in range(2 * COUNT)]
+    frames = [frame(position, **telling(1 + k % 2)) for k, position in enumerate(between)]
+    write_enhanced(tmp_path / "one" / "file", np.repeat(PIXELS, 2, axis=0), frames)
+    (series,) = ingest(tmp_path / "one").series
+    assert [len(stack.slices) for stack in stacks(series.slices)] == [COUNT, COUNT]
+    frames = [frame(position, **telling(1 + (k >= 20))) for k, position in enumerate(POSITIONS)]
+    write_enhanced(tmp_path / "seam" / "file", PIXELS, frames)
+    (series,) = ingest(tmp_path / "seam").series
+    assert [stack.seams for stack in stacks(series.slices)] == [((3.0, -7.0, 9.75),)]
+
+
+def test_decimal_commas_in_functional_groups_are_read(tmp_path, classic):
+    path = write_enhanced(tmp_path / "one" / "file", PIXELS, [frame(position) for position in POSITIONS])
+    whole = path.read_bytes()
+    assert whole.count(b"0.4\\0.3 ") == 1
+    path.write_bytes(whole.replace(b"0.4\\0.3 ", b"0,4\\0,3 "))
+    same(images(tmp_path / "one")[0], classic())
+
+
 def test_a_missing_frame_is_a_missing_slice(tmp_path):
     kept = [k for k in range(COUNT) if k != 12]
     write_enhanced(tmp_path / "file", PIXELS[kept], [frame(POSITIONS[k]) for k in kept])
