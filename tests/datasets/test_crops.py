@@ -203,7 +203,9 @@ def test_crops_that_no_record_tells_of_are_read(tmp_path: Path) -> None:
     assert len(read_index(root).test) == 1
 
 
-@pytest.mark.parametrize("text", ["[]", "{}", '{"persons": []}', '{"persons": {"a": 3}}', '{"persons": {"a": {"ears": 1}}}'])
+@pytest.mark.parametrize(
+    "text", ["[]", "{}", '{"persons": []}', '{"persons": {"a": 3}}', '{"persons": {"a": {"ears": 1}}}']
+)
 def test_a_damaged_record_is_named(tmp_path: Path, text: str) -> None:
     root = write_folder(tmp_path, {"training": ["a", "b"]})
     (root / "status.json").write_text(text)
