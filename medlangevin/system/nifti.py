@@ -106,7 +106,7 @@ def open_nifti(path: Path | str) -> Any:
     if packed == path.name.lower().endswith(".gz"):
         return nibabel.load(path)
     # Packed, it stays packed until its voxels are used.
-    content: Any = gzip.open(path) if packed else io.BytesIO(path.read_bytes())
+    content: Any = gzip.open(path) if packed else io.BytesIO(path.read_bytes())  # noqa: SIM115
     begin = content.read(4)
     content.seek(0)
     for size, image_class in HEADERS.items():

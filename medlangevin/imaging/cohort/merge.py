@@ -11,7 +11,7 @@ from medlangevin.imaging.cohort.person import Outcome
 from medlangevin.imaging.cohort.splits import recorded_splits
 from medlangevin.imaging.cohort.status import LOCK, PARTS, files_of_ear, recorded_subjects, shard_of
 from medlangevin.imaging.cohort.summary import PreprocessSummary, problem_of
-from medlangevin.imaging.reading.rejection import CLOSED_FOLDER
+from medlangevin.imaging.reading.rejection import HIDDEN
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import sweep
 from medlangevin.system.lock import locked
@@ -44,9 +44,29 @@ def merge(out: Path) -> PreprocessSummary:
             outcomes, failures = saved
         else:
             raise MedlangevinError(f"the run in {out} was interrupted; run the same command again, with --raw")
+        outcomes = with_hidden(out, outcomes, failures)
         removed = finish(out, outcomes, failures, recorded_splits(out), alone=alone)
     others = tuple(problem_of(row, None) for row in failures)
     return PreprocessSummary(out, dict(sorted(outcomes.items())), other_failures=others, removed=removed)
+
+
+def with_hidden(out: Path, outcomes: dict[str, Outcome], failures: list[dict[str, str]]) -> dict[str, Outcome]:
+    """Add the people on record who are not among the scans, while a file or folder cannot be opened.
+
+    Args:
+        out: The output folder.
+        outcomes: What became of each person among the scans, by pseudonym.
+        failures: Rows of failures.tsv for what belongs to no person.
+
+    Returns:
+        The outcomes, and where something is hidden also those on record, in the order of the pseudonyms.
+    """
+    recorded = status.recorded_outcomes(out) if _is_hidden(failures) else {}
+    return dict(sorted((recorded | outcomes).items()))
+
+
+def _is_hidden(failures: list[dict[str, str]]) -> bool:
+    return any(row["code"] in HIDDEN for row in failures)
 
 
 def finish(
@@ -70,12 +90,13 @@ def finish(
     Returns:
         The number of people whose files were removed, as their scans are no longer there.
     """
-    # In a folder that could not be opened this time, people may still be.
-    hidden = any(row["code"] == CLOSED_FOLDER.code for row in failures)
+    # In what could not be opened this time, people may still be.
+    hidden = _is_hidden(failures)
     removed = 0 if hidden else _remove_former(out, outcomes)
     status.save_status(out, outcomes, failures)
     write_index_files(out, list(outcomes.values()), failures, recorded, keep_absent=hidden)
-    _remove_stale(out, outcomes.values())
+    if not hidden:
+        _remove_stale(out, outcomes.values())
     if alone:
         for folder in (out, out / "crops", out / "qc"):
             sweep(folder)

@@ -149,7 +149,7 @@ def process_person(person: Person, out: Path, matcher: Matcher) -> Outcome:
             text = f"it could not be processed ({type(error).__name__})"
             ears, refused = [], Reason("internal", text, "run it alone and report the error")
         if refused is not None:
-            outcome.failures.append(failure_row(study, refused))
+            (outcome.failures if refused.failure else outcome.notes).append(failure_row(study, refused))
         for ear in ears:
             rival = best.setdefault(ear.side, ear)
             if rival is ear:

@@ -12,7 +12,7 @@ import torch
 
 from medlangevin.imaging.cohort import status
 from medlangevin.imaging.cohort.deidentify import create_key, default_key_file, load_key, series_hash
-from medlangevin.imaging.cohort.merge import busy_text, finish, require_same_people
+from medlangevin.imaging.cohort.merge import busy_text, finish, require_same_people, with_hidden
 from medlangevin.imaging.cohort.person import Outcome, Person, failure_row, persons_of, process_person
 from medlangevin.imaging.cohort.series_choice import choose_named
 from medlangevin.imaging.cohort.splits import recorded_splits
@@ -20,7 +20,16 @@ from medlangevin.imaging.cohort.status import LOCK, PARTS, Plan, Shard, shard_of
 from medlangevin.imaging.cohort.summary import PreprocessSummary, Problem, problem_of
 from medlangevin.imaging.reading.copies import without_copies
 from medlangevin.imaging.reading.ingest import Ingest, PassedOver, ingest
-from medlangevin.imaging.reading.rejection import CLOSED_FOLDER, DUPLICATE, Reason
+from medlangevin.imaging.reading.rejection import (
+    ARCHIVE,
+    DUPLICATE,
+    HIDDEN,
+    LABEL_MAP,
+    NOT_DICOM,
+    OTHER_FORMAT,
+    SYSTEM_FILE,
+    Reason,
+)
 from medlangevin.imaging.registration.reference import load_reference
 from medlangevin.imaging.registration.register import Matcher, Method
 from medlangevin.system.errors import MedlangevinError
@@ -91,8 +100,11 @@ def preprocess(
     key = key or create_key(key_file)
     kept, copies = without_copies(chosen.kept)
     everybody = persons_of(kept, raw, key, loaded, method)
-    if not any(item.reason == CLOSED_FOLDER for item in found.passed_over):  # else nobody is removed
-        require_same_people(out, (item.subject for item in everybody), raw)
+    now = _inputs(everybody)
+    if any(item.reason.code in HIDDEN for item in found.passed_over):  # then nobody is removed or made again
+        everybody = status.with_recorded_inputs(out, everybody)
+    else:
+        require_same_people(out, now, raw)
     persons = [item for item in everybody if shard is None or shard_of(item.subject, shard.of) == shard]
     other = [(_passed_over_entry(item, key), item.folder) for item in found.passed_over if item.reason.failure]
     # In an order that tells nothing of the folders' names.
@@ -106,11 +118,14 @@ def preprocess(
         todo = [item for item in persons if item.subject not in done]
         new = _work_through(todo, out, workers, (reference, method), finished_before=len(done))
         outcomes = dict(sorted((done | new).items()))
+        if shard is None:
+            outcomes = with_hidden(out, outcomes, failures)
         removed = finish(out, outcomes, failures, recorded, alone=alone) if shard is None else 0
     passed_over: Counter[str] = Counter()
     for item in found.passed_over:
         if not item.reason.failure:
-            passed_over[item.reason.text] += item.files
+            passed_over[item.reason.told] += item.files
+    label_maps = sum(row["code"] == LABEL_MAP.code for outcome in outcomes.values() for row in outcome.notes)
     unused = [(item, DUPLICATE.text, DUPLICATE.advice) for item in copies]
     unused += [(item, *NOT_NAMED) for item in chosen.left_out]
     return PreprocessSummary(
@@ -122,11 +137,12 @@ def preprocess(
         other_notes=tuple(Problem(item.folder, series_hash(key, item.series_uid), *why) for item, *why in unused),
         key_file=key_file,
         files=found.files,
-        series=sum(len(person.series) for person in persons),
+        series=sum(len(person.series) for person in persons) - label_maps,
         resumed=len(done),
         passed_over=dict(passed_over.most_common()),
         shard=shard,
         removed=removed,
+        kept=sum(now.get(subject) != outcome.inputs for subject, outcome in outcomes.items()),
     )
 
 
@@ -154,13 +170,15 @@ def _check_found(raw: Path, found: Ingest) -> None:
         return
     kinds: Counter[str] = Counter()
     for item in found.passed_over:
-        if item.reason.code != "not-dicom":
+        if item.reason not in (NOT_DICOM, SYSTEM_FILE):
             name = item.reason.text.removeprefix("modality ").removesuffix(", not CT")
             kinds[name if item.reason.code == "not-ct" else item.reason.code] += item.files
     if not kinds:
         raise MedlangevinError(f"no DICOM files in {raw} ({found.files} files looked at); give the folder of the scans")
     listed = ", ".join(f"{name} {count}" for name, count in sorted(kinds.items()))
-    raise MedlangevinError(f"no CT series in {raw} (found: {listed}); give a folder with CT of the temporal bone")
+    advice = [reason.advice for reason in (ARCHIVE, OTHER_FORMAT) if reason.code in kinds]
+    what_to_do = " and ".join(advice) or "give a folder with CT of the temporal bone"
+    raise MedlangevinError(f"no CT series in {raw} (found: {listed}); {what_to_do}")
 
 
 def _work_through(

@@ -6,13 +6,15 @@ time, and a killed one loses only the person that it worked on. Parts become ``s
 
 import hashlib
 import re
-from dataclasses import asdict
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from medlangevin.imaging.cohort.ear_files import ear_name
 from medlangevin.imaging.cohort.outcome_record import PSEUDONYM, read_outcome, require_rows
-from medlangevin.imaging.cohort.person import Outcome
+from medlangevin.imaging.cohort.person import Outcome, Person
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import read_json, reading, write_json
 
@@ -155,6 +157,58 @@ def recorded_subjects(out: Path) -> set[str]:
     names = set(_saved_persons(out))
     names |= {part.stem.removeprefix("sub-") for part in (out / PARTS).glob("sub-*.json")}
     return {name for name in names if PSEUDONYM.fullmatch(name)}
+
+
+def recorded_outcomes(out: Path) -> dict[str, Outcome]:
+    """What earlier runs did and whose every output is there, whatever has become of the scans.
+
+    Records of another version, whose fields differ, are left out.
+
+    Args:
+        out: The output folder.
+
+    Returns:
+        Outcomes by pseudonym.
+
+    Raises:
+        MedlangevinError: ``status.json`` or a part is not JSON.
+    """
+    records = _saved_persons(out)
+    parts = (out / PARTS).glob("sub-*.json")
+    records |= {part.stem.removeprefix("sub-"): read_json(part) for part in parts}
+    whole = {}
+    for subject, record in records.items():
+        with suppress(KeyError, TypeError, ValueError):
+            outcome = read_outcome(record)
+            if outcome.subject == subject and _is_whole(out, outcome):
+                whole[subject] = outcome
+    return whole
+
+
+def with_recorded_inputs(out: Path, persons: Sequence[Person]) -> list[Person]:
+    """Let earlier work count though files have changed: only while some of them cannot be opened.
+
+    A person of whom one slice cannot be opened would lose ears that are done.
+
+    Args:
+        out: The output folder.
+        persons: Everybody, with the hashes of the files that can be opened.
+
+    Returns:
+        The same; whoever has crops of the same settings gets the hash of their record.
+    """
+    recorded = recorded_outcomes(out)
+    kept = {person.subject for person in persons if _of_same_settings(out, person, recorded.get(person.subject))}
+    return [
+        replace(person, inputs=recorded[person.subject].inputs) if person.subject in kept else person
+        for person in persons
+    ]
+
+
+def _of_same_settings(out: Path, person: Person, outcome: Outcome | None) -> bool:
+    sidecars = [files_of_ear(out, person.subject, ear["side"])[0] for ear in outcome.ears] if outcome else []
+    made = [read_json(sidecar) for sidecar in sidecars]
+    return bool(made) and all(person.provenance.items() <= told.items() for told in made)
 
 
 def save_part(out: Path, outcome: Outcome) -> None:

@@ -46,6 +46,7 @@ class PreprocessSummary:
         passed_over: Number of files by reason.
         shard: The share of the persons that was worked on; None for all.
         removed: Number of people whose files of an earlier run were removed, as their scans are no longer there.
+        kept: Number of people who stay as they were, as a file or folder cannot be opened.
     """
 
     out: Path
@@ -60,11 +61,12 @@ class PreprocessSummary:
     passed_over: dict[str, int] = field(default_factory=dict)
     shard: Shard | None = None
     removed: int = 0
+    kept: int = 0
 
     @property
     def persons(self) -> int:
-        """How many persons were worked on, now or by an earlier run."""
-        return len(self.outcomes)
+        """How many persons were worked on, now or by an earlier run; what was only passed over is not a person."""
+        return sum(bool(item.ears or item.failures or item.failed) for item in self.outcomes.values())
 
     @property
     def ears(self) -> tuple[dict[str, Any], ...]:
@@ -130,6 +132,9 @@ def describe(summary: PreprocessSummary) -> str:
     lines += [_line("failed", problem) for problem in summary.failures]
     lines += [_line("skipped", problem) for problem in summary.notes]
     lines += [f"passed   {count} file{'s' if count > 1 else ''}: {text}" for text, count in summary.passed_over.items()]
+    if summary.kept:
+        people = "1 person" if summary.kept == 1 else f"{summary.kept} people"
+        lines.append(f"kept     {people} as before: nobody is removed or made again while something cannot be opened")
     if summary.removed:
         people = "person who is" if summary.removed == 1 else "people who are"
         lines.append(f"removed  the files of {summary.removed} {people} no longer among the scans")

@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from medlangevin.imaging.reading.foreign_file import is_volume_file, system_file
 from medlangevin.imaging.reading.read_headers import read_many
 from medlangevin.imaging.reading.reconstruction_kernel import UNKNOWN
-from medlangevin.imaging.reading.rejection import CLOSED_FOLDER, Reason
+from medlangevin.imaging.reading.rejection import CLOSED_FILE, CLOSED_FOLDER, SYSTEM_FILE, Reason
 from medlangevin.imaging.reading.slice_header import SliceHeader
-
-VOLUME_ENDINGS = (".nii", ".nii.gz", ".nrrd")
 
 
 @dataclass(frozen=True)
@@ -102,8 +101,15 @@ def ingest(raw: Path, *, workers: int = 0) -> Ingest:
     volumes: list[Series] = []
     others: list[Path] = []
     closed: list[Path] = []
+    files = 0
     for path in _files(raw, closed):
-        if path.name.lower().endswith(VOLUME_ENDINGS):
+        files += 1
+        if system_file(path, raw):
+            rejected[path.parent, SYSTEM_FILE, ""] += 1
+        elif is_volume_file(path):
+            if not _can_be_opened(path):
+                rejected[path.parent, CLOSED_FILE, ""] += 1
+                continue
             # A name in another encoding than the system's must still go through a hash.
             name = path.relative_to(raw).as_posix().encode(errors="backslashreplace").decode()
             volumes.append(Series(person=f"file:{name}", series_uid=f"file:{name}", volume_file=path))
@@ -118,8 +124,17 @@ def ingest(raw: Path, *, workers: int = 0) -> Ingest:
     return Ingest(
         series=tuple(sorted(series + volumes, key=lambda item: (item.person, item.series_uid, str(item.folder)))),
         passed_over=tuple(PassedOver(folder, why, n, uid) for (folder, why, uid), n in rejected.items()),
-        files=len(volumes) + len(others),
+        files=files,
     )
+
+
+def _can_be_opened(path: Path) -> bool:
+    try:
+        with path.open("rb") as stream:
+            stream.read(1)
+    except OSError:
+        return False
+    return True
 
 
 def _sharing(header: SliceHeader, common: dict[Any, Any]) -> SliceHeader:
