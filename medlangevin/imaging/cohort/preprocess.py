@@ -134,12 +134,15 @@ def preprocess(
         folders={study: item.folder for person in persons for study, item in person.series},
         # What belongs to no person is said once, by the merge.
         other_failures=tuple(problem_of(row, folder) for row, folder in other) if shard is None else (),
-        other_notes=tuple(Problem(item.folder, series_hash(key, item.series_uid), *why) for item, *why in unused),
+        other_notes=tuple(
+            Problem(item.folder, series_hash(key, item.series_uid), why, advice) for item, why, advice in unused
+        ),
         key_file=key_file,
         files=found.files,
         series=sum(len(person.series) for person in persons) - label_maps,
         resumed=len(done),
         passed_over=dict(passed_over.most_common()),
+        by_study=len({item.person for item in kept if item.study_uid and item.person.endswith(item.study_uid)}),
         shard=shard,
         removed=removed,
         kept=sum(now.get(subject) != outcome.inputs for subject, outcome in outcomes.items()),

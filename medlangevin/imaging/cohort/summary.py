@@ -9,7 +9,11 @@ from typing import Any
 
 from medlangevin.imaging.cohort.person import Outcome
 from medlangevin.imaging.cohort.status import Shard
+from medlangevin.imaging.reading.identity import WHOSE
 from medlangevin.system.errors import PartialFailureError
+
+# Codes of notes on whose a series is, which is used all the same.
+USED_ALL_THE_SAME = {"many-studies", *(reason.code for reason in WHOSE)}
 
 
 @dataclass(frozen=True)
@@ -21,12 +25,14 @@ class Problem:
         study: Hash of the series; empty where there is no key.
         reason: What is wrong with it.
         what_to_do: Advice to the user.
+        is_used: Whether it is used all the same.
     """
 
     folder: Path | None
     study: str
     reason: str
     what_to_do: str
+    is_used: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,7 @@ class PreprocessSummary:
         shard: The share of the persons that was worked on; None for all.
         removed: Number of people whose files of an earlier run were removed, as their scans are no longer there.
         kept: Number of people who stay as they were, as a file or folder cannot be opened.
+        by_study: Number of studies that are taken for a person each, as they have no birth date.
     """
 
     out: Path
@@ -62,6 +69,7 @@ class PreprocessSummary:
     shard: Shard | None = None
     removed: int = 0
     kept: int = 0
+    by_study: int = 0
 
     @property
     def persons(self) -> int:
@@ -102,7 +110,7 @@ def problem_of(row: dict[str, str], folder: Path | None) -> Problem:
     Returns:
         The problem.
     """
-    return Problem(folder, row["study"], row["reason"], row["what_to_do"])
+    return Problem(folder, row["study"], row["reason"], row["what_to_do"], is_used=row["code"] in USED_ALL_THE_SAME)
 
 
 def describe(summary: PreprocessSummary) -> str:
@@ -130,8 +138,11 @@ def describe(summary: PreprocessSummary) -> str:
         if ear["verdict"] != "ok":
             lines.append(f"{ear['verdict']:<8} sub-{ear['subject']} side {ear['side']}: {ear['why']}")
     lines += [_line("failed", problem) for problem in summary.failures]
-    lines += [_line("skipped", problem) for problem in summary.notes]
+    lines += [_line("note" if problem.is_used else "skipped", problem) for problem in summary.notes]
     lines += [f"passed   {count} file{'s' if count > 1 else ''}: {text}" for text, count in summary.passed_over.items()]
+    if summary.by_study:
+        studies = "1 study has" if summary.by_study == 1 else f"{summary.by_study} studies have"
+        lines.append(f"note     {studies} no birth date (or 1900 and before): each study is taken for a person")
     if summary.kept:
         people = "1 person" if summary.kept == 1 else f"{summary.kept} people"
         lines.append(f"kept     {people} as before: nobody is removed or made again while something cannot be opened")

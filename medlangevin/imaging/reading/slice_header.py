@@ -11,6 +11,7 @@ import numpy as np
 import pydicom
 
 from medlangevin.imaging.reading import rejection
+from medlangevin.imaging.reading.birth_date import identity_of
 from medlangevin.imaging.reading.reconstruction_kernel import UNKNOWN, sharpness
 from medlangevin.imaging.reading.rejection import Reason, UnusableSeriesError
 
@@ -18,8 +19,6 @@ from medlangevin.imaging.reading.rejection import Reason, UnusableSeriesError
 REPORT_PAGES = {"SCREEN SAVE", "DOSE_INFO", "PATIENT_INFO", "RESULTS", "REF_SURVIEW"}
 PROJECTIONS = {"MIP", "MINIP", "MAX_IP", "MIN_IP", "MAXIMUM", "MINIMUM", "VRT", "VOLUME_RENDER", "SURFACE_RENDER"}
 PLACE = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
-# Anonymisers write such birth dates, the same for everybody.
-LAST_PLACEHOLDER_YEAR = "1900"
 
 Tags: TypeAlias = pydicom.Dataset | Mapping[str, Any]
 
@@ -30,7 +29,7 @@ class SliceHeader:
 
     Attributes:
         path: Its file.
-        person: What tells persons apart, see ``person_key``. In memory only.
+        person: What the header says of the person, and in an ``Ingest`` what tells persons apart. In memory only.
         series_uid: Empty where the header has none.
         instance_uid: SOPInstanceUID of the file.
         acquisition: Number of the acquisition.
@@ -79,7 +78,7 @@ def fields_of_file(path: Path, data: pydicom.Dataset) -> dict[str, Any]:
     """
     return {
         "path": path,
-        "person": _person_key(data),
+        "person": identity_of(data),
         "study_uid": tag_text(data, "StudyInstanceUID"),
         "series_uid": tag_text(data, "SeriesInstanceUID"),
         "instance_uid": tag_text(data, "SOPInstanceUID"),
@@ -193,18 +192,6 @@ def _placement(tags: Tags) -> dict[str, Any]:
     if np.abs(products - [1, 1, 0]).max() >= 1e-3:
         raise UnusableSeriesError(rejection.ORIENTATION)
     return dict(zip(("position", "orientation", "spacing_mm"), place, strict=True))
-
-
-def _person_key(data: pydicom.Dataset) -> str:
-    """What tells persons apart: id (else name) and birth date, and without a birth date the study. In memory only.
-
-    Anonymised exports often give everybody one placeholder id and no birth date. Taking such scans for one person's
-    would lose all but two ears; taking two studies of one person for two persons' is the smaller harm.
-    """
-    identifier, name, born = (tag_text(data, tag).strip() for tag in ("PatientID", "PatientName", "PatientBirthDate"))
-    born = "" if born[:4] <= LAST_PLACEHOLDER_YEAR else born
-    study = "" if born and (identifier or name) else tag_text(data, "StudyInstanceUID")
-    return f"{'id' if identifier else 'name'}:{identifier or name}|born:{born}|study:{study}"
 
 
 def _padding(data: pydicom.Dataset) -> tuple[int, int] | None:
