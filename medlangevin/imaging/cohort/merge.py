@@ -8,6 +8,7 @@ from pathlib import Path
 from medlangevin.imaging.cohort import status
 from medlangevin.imaging.cohort.dataset import write_index_files
 from medlangevin.imaging.cohort.person import Outcome
+from medlangevin.imaging.cohort.shared_ears import with_shared_ears
 from medlangevin.imaging.cohort.splits import recorded_splits
 from medlangevin.imaging.cohort.status import LOCK, PARTS, files_of_ear, recorded_subjects, shard_of
 from medlangevin.imaging.cohort.summary import PreprocessSummary, problem_of
@@ -44,14 +45,14 @@ def merge(out: Path) -> PreprocessSummary:
             outcomes, failures = saved
         else:
             raise MedlangevinError(f"the run in {out} was interrupted; run the same command again, with --raw")
-        outcomes = with_hidden(out, outcomes, failures)
+        outcomes = completed(out, outcomes, failures)
         removed = finish(out, outcomes, failures, recorded_splits(out), alone=alone)
     others = tuple(problem_of(row, None) for row in failures)
     return PreprocessSummary(out, dict(sorted(outcomes.items())), other_failures=others, removed=removed)
 
 
-def with_hidden(out: Path, outcomes: dict[str, Outcome], failures: list[dict[str, str]]) -> dict[str, Outcome]:
-    """Add the people on record who are not among the scans, while a file or folder cannot be opened.
+def completed(out: Path, outcomes: dict[str, Outcome], failures: list[dict[str, str]]) -> dict[str, Outcome]:
+    """Take the outcomes of all persons together, at the end of a run.
 
     Args:
         out: The output folder.
@@ -59,10 +60,11 @@ def with_hidden(out: Path, outcomes: dict[str, Outcome], failures: list[dict[str
         failures: Rows of failures.tsv for what belongs to no person.
 
     Returns:
-        The outcomes, and where something is hidden also those on record, in the order of the pseudonyms.
+        The outcomes in the order of the pseudonyms, with notes on ears that two persons share; while a file or folder
+        cannot be opened, also those of people on record who are not among the scans.
     """
     recorded = status.recorded_outcomes(out) if _is_hidden(failures) else {}
-    return dict(sorted((recorded | outcomes).items()))
+    return with_shared_ears(out, dict(sorted((recorded | outcomes).items())))
 
 
 def _is_hidden(failures: list[dict[str, str]]) -> bool:

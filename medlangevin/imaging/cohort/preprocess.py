@@ -12,7 +12,7 @@ import torch
 
 from medlangevin.imaging.cohort import status
 from medlangevin.imaging.cohort.deidentify import create_key, default_key_file, load_key, series_hash
-from medlangevin.imaging.cohort.merge import busy_text, finish, require_same_people, with_hidden
+from medlangevin.imaging.cohort.merge import busy_text, completed, finish, require_same_people
 from medlangevin.imaging.cohort.person import Outcome, Person, failure_row, persons_of, process_person
 from medlangevin.imaging.cohort.series_choice import choose_named
 from medlangevin.imaging.cohort.splits import recorded_splits
@@ -119,7 +119,7 @@ def preprocess(
         new = _work_through(todo, out, workers, (reference, method), finished_before=len(done))
         outcomes = dict(sorted((done | new).items()))
         if shard is None:
-            outcomes = with_hidden(out, outcomes, failures)
+            outcomes = completed(out, outcomes, failures)
         removed = finish(out, outcomes, failures, recorded, alone=alone) if shard is None else 0
     passed_over: Counter[str] = Counter()
     for item in found.passed_over:

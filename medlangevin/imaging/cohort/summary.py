@@ -13,7 +13,7 @@ from medlangevin.imaging.reading.identity import WHOSE
 from medlangevin.system.errors import PartialFailureError
 
 # Codes of notes on whose a series is, which is used all the same.
-USED_ALL_THE_SAME = {"many-studies", *(reason.code for reason in WHOSE)}
+USED_ALL_THE_SAME = {"many-studies", "same-scan", *(reason.code for reason in WHOSE)}
 
 
 @dataclass(frozen=True)
