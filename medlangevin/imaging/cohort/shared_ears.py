@@ -43,33 +43,38 @@ def with_shared_ears(out: Path, outcomes: dict[str, Outcome]) -> dict[str, Outco
         name: [row for row in outcome.notes if row["code"] != CODE] for name, outcome in outcomes.items()
     }
     ears = [(name, ear) for name, outcome in sorted(outcomes.items()) for ear in outcome.ears]
-    for pair in _alike(out, [(name, ear["side"]) for name, ear in ears]):
-        for (name, ear), (other, shown) in zip((ears[at] for at in pair), (ears[at] for at in pair[::-1]), strict=True):
-            text = (
-                f"sub-{name} side {ear['side']} shows the same ear as sub-{other} side {shown['side']}: one scan, "
-                "taken for two persons, may end up in training and in test data"
-            )
-            notes[name].append(failure_row(ear["series"], Reason(CODE, text, "leave one of them out with --exclude")))
+    for at, others in _alike(out, [(name, ear["side"]) for name, ear in ears]).items():
+        (name, ear), shown = (
+            ears[at],
+            ", ".join(f"sub-{ears[other][0]} side {ears[other][1]['side']}" for other in others),
+        )
+        text = (
+            f"sub-{name} side {ear['side']} shows the same ear as {shown}: one scan, taken for several persons, may "
+            "end up in training and in test data"
+        )
+        notes[name].append(
+            failure_row(ear["series"], Reason(CODE, text, "leave all but one of them out with --exclude"))
+        )
     return {name: replace(outcome, notes=notes[name]) for name, outcome in outcomes.items()}
 
 
-def _alike(out: Path, ears: list[tuple[str, str]]) -> list[tuple[int, int]]:
-    """Pairs of ears (by index) of different persons whose details correlate."""
+def _alike(out: Path, ears: list[tuple[str, str]]) -> dict[int, list[int]]:
+    """By index the ears of which those of other persons show the same details, and these ears."""
     details: dict[tuple[int, ...], list[tuple[int, NDArray[np.float32]]]] = {}
     for at, (subject, side) in enumerate(ears):
         # A crop that cannot be read is made again by the next run.
         with suppress(VolumeError):
             values, _ = read_volume(out / "crops" / f"{ear_name(subject, side)}.nii.gz")
             details.setdefault(values.shape, []).append((at, _details(values)))
-    pairs = []
+    shared: dict[int, list[int]] = {}
     for alike in details.values():
         table = np.stack([detail for _, detail in alike])
         for start in range(0, len(table), BLOCK):
             for row, column in np.argwhere(table[start : start + BLOCK] @ table.T > ALIKE).tolist():
                 one, other = alike[start + row][0], alike[column][0]
-                if one < other and ears[one][0] != ears[other][0]:
-                    pairs.append((one, other))
-    return sorted(pairs)
+                if ears[one][0] != ears[other][0]:
+                    shared.setdefault(one, []).append(other)
+    return dict(sorted(shared.items()))
 
 
 def _details(values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -43,11 +43,13 @@ class Plan(NamedTuple):
         shards: How many there are.
         persons: Pseudonym of every person, and a hash of the person's files and the settings.
         failures: Rows of failures.tsv for series that belong to no person.
+        excluded: Pseudonyms and series hashes that the user leaves out.
     """
 
     shards: int
     persons: dict[str, str]
     failures: list[dict[str, str]]
+    excluded: Sequence[str] = ()
 
 
 def parse_shard(text: str) -> Shard:
@@ -249,31 +251,46 @@ def load_plan(out: Path) -> Plan | None:
     with reading(file, "run one of the shards again"):
         plan = Plan(**read_json(file))
         require_rows(plan.failures)
+        _require_hashes(plan.excluded)
         if not isinstance(plan.shards, int) or not all(map(PSEUDONYM.fullmatch, plan.persons)):
             raise ValueError("not a plan")
     return plan
 
 
-def save_status(out: Path, outcomes: dict[str, Outcome], failures: list[dict[str, str]]) -> None:
+class Status(NamedTuple):
+    """What ``status.json`` holds.
+
+    Attributes:
+        persons: What became of each person, by pseudonym.
+        failures: Rows of failures.tsv for series that belong to no person.
+        excluded: Pseudonyms and series hashes that the user leaves out.
+    """
+
+    persons: dict[str, Outcome]
+    failures: list[dict[str, str]]
+    excluded: Sequence[str] = ()
+
+
+def save_status(out: Path, status: Status) -> None:
     """Write ``status.json``.
 
     Args:
         out: The output folder.
-        outcomes: What became of each person, by pseudonym.
-        failures: Rows of failures.tsv for series that belong to no person.
+        status: What it holds.
     """
-    persons = {name: asdict(outcomes[name]) for name in sorted(outcomes)}
-    write_json(out / STATUS, {"persons": persons, "failures": failures})
+    persons = {name: asdict(status.persons[name]) for name in sorted(status.persons)}
+    excluded = sorted(status.excluded)
+    write_json(out / STATUS, {"persons": persons, "failures": status.failures, "excluded": excluded})
 
 
-def load_status(out: Path) -> tuple[dict[str, Outcome], list[dict[str, str]]] | None:
+def load_status(out: Path) -> Status | None:
     """Read what ``save_status`` wrote.
 
     Args:
         out: The output folder.
 
     Returns:
-        Outcomes by pseudonym, and failures of series that belong to no person; None where there is no such file.
+        What it holds; None where there is no such file.
 
     Raises:
         MedlangevinError: The file is damaged.
@@ -284,8 +301,34 @@ def load_status(out: Path) -> tuple[dict[str, Outcome], list[dict[str, str]]] | 
     saved = read_json(file)
     with reading(file, "run preprocess with --raw again"):
         persons = {name: read_outcome(record) for name, record in saved["persons"].items()}
-        failures = require_rows(saved["failures"])
-    return persons, failures
+        return Status(persons, require_rows(saved["failures"]), _require_hashes(saved.get("excluded", [])))
+
+
+def recorded_exclusions(out: Path) -> frozenset[str]:
+    """What the last run was told to leave out.
+
+    Args:
+        out: The output folder.
+
+    Returns:
+        Pseudonyms and series hashes.
+
+    Raises:
+        MedlangevinError: The record is damaged.
+    """
+    plan = load_plan(out)
+    if plan is not None:
+        return frozenset(plan.excluded)
+    file = out / STATUS
+    saved = read_json(file) if file.is_file() else {}
+    with reading(file, "delete it, and its ears are made again"):
+        return frozenset(_require_hashes(saved.get("excluded", [])))
+
+
+def _require_hashes(hashes: Any) -> list[str]:
+    if not isinstance(hashes, list | tuple) or not all(isinstance(item, str) for item in hashes):
+        raise ValueError("no hashes")
+    return list(hashes)
 
 
 def _saved_persons(out: Path) -> dict[str, Any]:

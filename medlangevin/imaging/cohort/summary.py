@@ -45,7 +45,9 @@ class PreprocessSummary:
         folders: Folders of the series, by hash; empty where the scans were not looked at.
         other_failures: Series without a crop that belong to no person.
         other_notes: Series that were not used, as decided before they were looked at.
+        excluded: Number of CT series that the user leaves out.
         key_file: Key of the pseudonyms; None where the scans were not looked at.
+        table: Private table of studies and folders; None where the scans were not looked at.
         files: Number of files below the folder of the scans; 0 where they were not looked at.
         series: Number of CT series; 0 where the scans were not looked at.
         resumed: Number of persons who were done by an earlier run.
@@ -61,7 +63,9 @@ class PreprocessSummary:
     folders: Mapping[str, Path] = field(default_factory=dict)
     other_failures: tuple[Problem, ...] = ()
     other_notes: tuple[Problem, ...] = ()
+    excluded: int = 0
     key_file: Path | None = None
+    table: Path | None = None
     files: int = 0
     series: int = 0
     resumed: int = 0
@@ -146,15 +150,19 @@ def describe(summary: PreprocessSummary) -> str:
     if summary.kept:
         people = "1 person" if summary.kept == 1 else f"{summary.kept} people"
         lines.append(f"kept     {people} as before: nobody is removed or made again while something cannot be opened")
+    if summary.excluded:
+        lines.append(f"excluded {summary.excluded} CT series; reruns leave them out until --exclude gives another list")
     if summary.removed:
         people = "person who is" if summary.removed == 1 else "people who are"
-        lines.append(f"removed  the files of {summary.removed} {people} no longer among the scans")
+        lines.append(f"removed  the files of {summary.removed} {people} no longer among the scans or left out")
     if summary.shard is not None:
         lines.append(f"next     when all {summary.shard.of} shards are done: preprocess --merge --out {summary.out}")
     elif summary.ears or summary.failed:
         lines.append(f"pictures {summary.out / 'qc' / 'index.html'}")
     if summary.key_file is not None:
         lines.append(f"key      {summary.key_file} (keep it private: it links the pseudonyms to the patients)")
+    if summary.table is not None:
+        lines.append(f"table    {summary.table} (keep it private: study, series and folder of each pseudonym)")
     return "\n".join(lines)
 
 
@@ -175,11 +183,18 @@ def require_no_failures(summary: PreprocessSummary) -> None:
 
 def _line(word: str, problem: Problem) -> str:
     advice = "" if problem.what_to_do == "nothing" else f"; {problem.what_to_do}"
-    where = _printable(problem.folder) if problem.folder else f"series {problem.study}"
+    where = printable(problem.folder) if problem.folder else f"series {problem.study}"
     return f"{word:<8} {where}: {problem.reason}{advice}"
 
 
-def _printable(path: Path) -> str:
-    """A name on one line that any terminal takes: line breaks and bytes of another encoding as escapes."""
+def printable(path: Path | str) -> str:
+    """Write a name on one line that any terminal takes: line breaks and bytes of another encoding as escapes.
+
+    Args:
+        path: The name.
+
+    Returns:
+        The line.
+    """
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
