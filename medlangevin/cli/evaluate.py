@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import click
 
-from medlangevin.cli.options import checkpoint_option, path_option, run_argument
+from medlangevin.cli.options import checkpoint_option, path_option, run_argument, seed_option
 
 
 @click.command()
@@ -18,7 +18,7 @@ from medlangevin.cli.options import checkpoint_option, path_option, run_argument
     show_default=True,
     help="Importance samples for each ear or image.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same numbers.")
+@seed_option("The same seed gives the same numbers.")
 @path_option("--data", help="The crops or image sets, if not where the run's config says.")
 @checkpoint_option
 @path_option(

@@ -5,14 +5,14 @@ from typing import Any
 
 import click
 
-from medlangevin.cli.options import checkpoint_option, path_option, refine_option, run_argument
+from medlangevin.cli.options import checkpoint_option, path_option, refine_option, run_argument, seed_option
 
 
 @click.command()
 @run_argument
 @click.option("--count", type=click.IntRange(min=1), help="How many volumes to draw; not for --traverse.")
 @path_option("--out", required=True, help="Folder to write them to.")
-@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same volumes.")
+@seed_option("The same seed gives the same volumes.")
 @click.option("--noise", is_flag=True, help="Add the noise that the model has learned; without it, smooth means.")
 @click.option("--fitted", is_flag=True, help="Draw latents as those of the training crops lie, not from N(0, I).")
 @path_option("--like", metavar="IMAGE", help="Draw around this ear's crop.")

@@ -22,6 +22,21 @@ workers_option = click.option(
 )
 
 
+def seed_option(help_text: str) -> Callable[[Command], Command]:
+    """Declare ``--seed``: a whole number that a JSON file of ours can hold, so that no work is lost at its end.
+
+    Args:
+        help_text: What the seed decides.
+
+    Returns:
+        The decorator of the command.
+    """
+    bits = 63
+    return click.option(
+        "--seed", type=click.IntRange(1 - 2**bits, 2**bits - 1), default=0, show_default=True, help=help_text
+    )
+
+
 def path_option(*names: str, **given: Any) -> Callable[[Command], Command]:
     """Declare an option that takes a path.
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from medlangevin.cli.options import checkpoint_option, path_option, run_argument
+from medlangevin.cli.options import checkpoint_option, path_option, run_argument, seed_option
 
 
 @click.command()
@@ -17,7 +17,7 @@ from medlangevin.cli.options import checkpoint_option, path_option, run_argument
 @click.option("--draws", type=click.IntRange(min=4), default=2000, show_default=True, help="Of each chain, at most.")
 @click.option("--warmup", type=click.IntRange(min=1), default=100, show_default=True, help="Steps before the draws.")
 @click.option("--measured", type=click.IntRange(min=1), default=100, show_default=True, help="Draws to measure.")
-@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same draws.")
+@seed_option("The same seed gives the same draws.")
 @checkpoint_option
 def posterior(run: Path, image: Path, out: Path, **options: Any) -> None:
     """Tell what a scan leaves open: sample the latent of an ear's IMAGE under RUN, and measure the draws.

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     metavar="NAME",
     help="Of this person use this series: its UID, its hash as in an output, or its folder. May be repeated.",
 )
+@path_option(
+    "--exclude", help="File of pseudonyms and scans to leave out, one a line. Reruns without it leave out the same."
+)
 @click.option("--shard", metavar="K/N", help="Do the K-th of N shares only, as one of N jobs on a cluster.")
 @click.option("--merge", is_flag=True, help="Finish OUT when all shards are done; needs no --raw.")
 @path_option("--build-reference", help="Only make a mean ear of --raw, for --reference.")

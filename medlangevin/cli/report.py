@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from medlangevin.cli.options import path_option, run_argument
+from medlangevin.cli.options import path_option, run_argument, seed_option
 
 
 @click.command()
@@ -15,7 +15,7 @@ from medlangevin.cli.options import path_option, run_argument
 @path_option("--synthetic", help="A folder that generate wrote; with what shape --compare and audit found in it.")
 @path_option("--posterior", help="A folder that posterior wrote, of one ear.")
 @click.option("--without-real", is_flag=True, help="No picture or volume of a real ear, for a page that is passed on.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the synthetic volumes in the viewer.")
+@seed_option("Of the synthetic volumes in the viewer.")
 def report(run: Path, out: Path, data: Path | None, without_real: bool, **options: Any) -> None:
     """Write one HTML page on a trained RUN that opens anywhere, without a network.
 

@@ -1,12 +1,14 @@
 """The index of a folder that ``medlangevin preprocess`` wrote: ``dataset.json``, checked file by file."""
 
+import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from medlangevin.system.errors import MedlangevinError, sizes
-from medlangevin.system.files import read_json
+from medlangevin.system.files import read_json, reading
 from medlangevin.system.nifti import UNREADABLE, can_be_crop, open_nifti, usable_affine
 
 SPLITS = ("training", "validation", "test")
@@ -61,7 +63,8 @@ class CropIndex(NamedTuple):
 def read_index(root: Path | str) -> CropIndex:
     """Read and check ``dataset.json``.
 
-    Every file has to be there, to be NIfTI and to lie on the same grid, and nobody may be in two splits.
+    Every file has to be there, to be NIfTI and to lie on the same grid, and nobody may be in two splits. Crops that
+    ``status.json`` tells of have to be byte for byte what preprocess wrote.
 
     Args:
         root: The folder that ``medlangevin preprocess`` wrote.
@@ -82,7 +85,9 @@ def read_index(root: Path | str) -> CropIndex:
         raise MedlangevinError(f"{listing} lists no ears; run medlangevin preprocess again")
     ears = {name: _ears(raw.get(name, []), root, f"{listing}, {name}") for name in SPLITS}
     _refuse_shared_people(ears, listing)
-    affine, shape = _common_grid([ear for name in SPLITS for ear in ears[name]])
+    everyone = [ear for name in SPLITS for ear in ears[name]]
+    affine, shape = _common_grid(everyone)
+    _refuse_changed(everyone, root)
     return CropIndex(root, ears["training"], ears["validation"], ears["test"], affine, shape)
 
 
@@ -104,6 +109,23 @@ def _refuse_shared_people(ears: dict[str, tuple[Ear, ...]], listing: Path) -> No
             if home.setdefault(ear.subject, name) != name:
                 both = f"subject {ear.subject} is in both {home[ear.subject]} and {name}"
                 raise MedlangevinError(f"{listing}: {both}; split by person, not by ear")
+
+
+def _refuse_changed(ears: Iterable[Ear], root: Path) -> None:
+    """A crop with another digest than its record has was replaced: by zeros, other units, somebody else's ear."""
+    record = root / "status.json"
+    written: dict[Path, str] = {}
+    if record.is_file():
+        saved = read_json(record)
+        with reading(record, "run medlangevin preprocess again"):
+            for subject, person in saved["persons"].items():
+                for ear in person["ears"]:
+                    written[root / "crops" / f"sub-{subject}_side-{ear['side']}_ct.nii.gz"] = ear["sha256"]
+    for ear in ears:
+        digest = written.get(ear.image)
+        if digest is not None and hashlib.sha256(ear.image.read_bytes()).hexdigest() != digest:
+            changed = f"{ear.image} is not the crop that preprocess wrote (its sha256 is not that of {record.name})"
+            raise MedlangevinError(f"{changed}; run medlangevin preprocess again, and the crop is made anew")
 
 
 def _common_grid(ears: list[Ear]) -> tuple[np.ndarray, tuple[int, int, int]]:

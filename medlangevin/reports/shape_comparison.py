@@ -107,10 +107,12 @@ def report_shape(
         sets = compare_sets(first, second)
         tables += (write_set_comparison(sets, out, first=first.name, second=second.name),)
         figure = draw_comparison(first, second, comparisons, sets, out / PICTURE)
-    failures = [(population.name, *failure) for population in populations for failure in population.failures]
+    # Not by the names of the folders, which may be those of patients.
+    roles = zip(("folder", "compare"), populations, strict=False)
+    failures = [(role, *failure) for role, population in roles for failure in population.failures]
     listing = out / FAILURES
     if failures:
-        write_tsv(listing, [("population", "volume", "reason"), *failures])
+        write_tsv(listing, [("set", "volume", "reason"), *failures])
     else:
         listing.unlink(missing_ok=True)
     return ShapeReport(tuple(populations), comparisons, sets, tables, figure, listing if failures else None, meshes)

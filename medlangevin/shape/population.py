@@ -17,7 +17,7 @@ from medlangevin.shape.sections import Sections
 from medlangevin.shape.surface import mesh_of
 from medlangevin.shape.volumes import Volume, find_volumes
 from medlangevin.system.errors import MedlangevinError
-from medlangevin.system.nifti import read_volume
+from medlangevin.system.nifti import VolumeError, is_label_map, read_volume
 from medlangevin.system.progress import progress
 from medlangevin.system.workers import run_all
 
@@ -63,7 +63,7 @@ class Population:
     Attributes:
         name: The population's name in tables.
         ears: The volumes.
-        failures: (name, reason) of those that could not be read.
+        failures: (name, reason) of those that could not be read or are label maps.
     """
 
     name: str
@@ -125,7 +125,7 @@ def measure_folder(
     ears = tuple(value for _, value in results if isinstance(value, MeasuredEar))
     if not ears:
         none = f"none of the {len(volumes)} volumes in {folder} can be read"
-        raise MedlangevinError(f"{none}; the first: {failures[0][1]}")
+        raise MedlangevinError(f"{none}; the first: {' '.join(failures[0])}")
     return Population(label, ears, failures)
 
 
@@ -133,8 +133,11 @@ def _measure(meshes: MeshExport | None, volume: Volume) -> MeasuredEar | str:
     """One file measured, or one line that says why it cannot be read."""
     try:
         values, affine = read_volume(volume.path)
-    except MedlangevinError as error:
-        return str(error)
+    except VolumeError as error:
+        # Without the path: folders may be named after patients, and this goes into a table.
+        return error.reason
+    if is_label_map(values):
+        return "is a label map, whose numbers are not grey values; give the crop of the scan itself"
     found = analyse(values, affine)
     if found.lumen is not None and meshes is not None:
         wall = mesh_of(found.lumen.level, affine)

@@ -9,7 +9,7 @@ from medlangevin.datasets.datalist import SPLITS
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import read_json
 
-_ENDINGS = ("*.nii", "*.nii.gz")
+_ENDING = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 
 
 class Volume(NamedTuple):
@@ -52,8 +52,9 @@ def find_volumes(folder: Path | str, *, splits: Sequence[str] = ()) -> list[Volu
     if splits and listing.is_file() and not paths:
         raise MedlangevinError(f"{listing} lists no ears in {' or '.join(splits)}; give another --split")
     for place in (folder, folder / "crops"):
-        if not paths:
-            paths = [path for ending in _ENDINGS for path in place.glob(ending) if not path.name.startswith(".")]
+        if not paths and place.is_dir():
+            # macOS leaves a file ._NAME beside each file on foreign discs.
+            paths = [path for path in place.iterdir() if _ENDING.search(path.name) and not path.name.startswith(".")]
     if not paths:
         remedy = "give the output of preprocess or generate"
         raise MedlangevinError(f"no NIfTI volumes (*.nii, *.nii.gz) in {folder}; {remedy}")
@@ -78,4 +79,4 @@ def _listed(listing: Path, splits: Sequence[str]) -> dict[Path, str]:
 
 
 def _stem(path: Path) -> str:
-    return path.name.removesuffix(".gz").removesuffix(".nii")
+    return _ENDING.sub("", path.name)

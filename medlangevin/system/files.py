@@ -150,11 +150,12 @@ def _told(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def atomic_path(path: Path | str) -> Iterator[Path]:
+def atomic_path(path: Path | str, *, mode: int = 0o666) -> Iterator[Path]:
     """A file that appears whole or not at all: flushed to disk and renamed on success, else removed.
 
     Args:
         path: The file to write. Its parent folders are made.
+        mode: Its permissions, less those that the umask takes.
 
     Yields:
         A temporary path beside it. It ends like ``path`` does (``.nii.gz`` included), as many writers choose the format
@@ -172,7 +173,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         temporary = Path(name)
         try:
             yield temporary
-            _make_ordinary(temporary, 0o666)
+            _make_ordinary(temporary, mode)
             _fsync(temporary)
             temporary.replace(path)
             _fsync(path.parent)
@@ -234,31 +235,33 @@ def recover_folder(path: Path | str) -> None:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def write_text(path: Path | str, text: str) -> None:
+def write_text(path: Path | str, text: str, *, mode: int = 0o666) -> None:
     """Write a text file atomically, UTF-8.
 
     Args:
         path: The file.
         text: All of it.
+        mode: Its permissions, less those that the umask takes.
 
     Raises:
         MedlangevinError: The file cannot be written.
     """
-    with atomic_path(path) as temporary:
+    with atomic_path(path, mode=mode) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_tsv(path: Path | str, rows: Iterable[Iterable[str]]) -> None:
+def write_tsv(path: Path | str, rows: Iterable[Iterable[str]], *, mode: int = 0o666) -> None:
     """Write a table of tab-separated values atomically, UTF-8.
 
     Args:
         path: The file.
         rows: A line each.
+        mode: Its permissions, less those that the umask takes.
 
     Raises:
         MedlangevinError: The file cannot be written.
     """
-    write_text(path, "".join("\t".join(row) + "\n" for row in rows))
+    write_text(path, "".join("\t".join(row) + "\n" for row in rows), mode=mode)
 
 
 def write_json(path: Path | str, value: Any) -> None:

@@ -1,6 +1,7 @@
 """The one reader and writer of NIfTI: affines are voxel to RAS mm; no header is believed beyond its file's length."""
 
 import gzip
+import io
 import math
 import zlib
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ import nibabel
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
 from medlangevin._version import __version__
@@ -21,11 +23,32 @@ if TYPE_CHECKING:  # takes half a second, and only crops are written by it
     import SimpleITK as sitk
 
 # What nibabel raises for a file that is damaged or not an image.
-UNREADABLE = (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, TypeError, OverflowError, zlib.error)
+UNREADABLE = (
+    *(ImageFileError, HeaderDataError, WrapStructError),
+    *(OSError, EOFError, ValueError, TypeError, OverflowError, zlib.error),
+)
 # gzip packs at most 1032 bytes in one.
 MOST_PACKED = 1032
+GZIP_MAGIC = b"\x1f\x8b"
+# By the size that a header gives of itself at its start.
+HEADERS = {348: nibabel.Nifti1Image, 540: nibabel.Nifti2Image}
+# More different values than that are grey values, and so are values that change from voxel to voxel.
+MOST_LABELS = 256
+LABELS_ALIKE = 0.9
 # A crop has 150,000 voxels; 512 x 512 x 512 of them are not a crop, whatever the file's length.
 MOST_CROP_VOXELS = 2**27
+
+
+class VolumeError(MedlangevinError):
+    """A volume file cannot be used.
+
+    Attributes:
+        reason: Why, and what to do, without the name of the file.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path} {reason}")
+        self.reason = reason
 
 
 def can_hold(path: Path, shape: Sequence[int], bytes_a_voxel: int) -> bool:
@@ -65,6 +88,8 @@ def can_be_crop(path: Path, shape: Sequence[int], bytes_a_voxel: int) -> bool:
 def open_nifti(path: Path | str) -> Any:
     """Open a NIfTI file: its header is read, its voxels are not.
 
+    What the file begins with decides whether it is packed, not its name: uploads are often renamed.
+
     Args:
         path: A ``.nii`` or ``.nii.gz`` file.
 
@@ -75,7 +100,39 @@ def open_nifti(path: Path | str) -> Any:
         FileNotFoundError: There is no such file.
         Exception: One of ``UNREADABLE``, where the file is damaged or not an image.
     """
-    return nibabel.load(path)
+    path = Path(path)
+    with path.open("rb") as stream:
+        packed = stream.read(2) == GZIP_MAGIC
+    if packed == path.name.lower().endswith(".gz"):
+        return nibabel.load(path)
+    # Packed, it stays packed until its voxels are used.
+    content: Any = gzip.open(path) if packed else io.BytesIO(path.read_bytes())  # noqa: SIM115
+    begin = content.read(4)
+    content.seek(0)
+    for size, image_class in HEADERS.items():
+        if size in (int.from_bytes(begin, "little"), int.from_bytes(begin, "big")):
+            return image_class.from_file_map({"image": nibabel.FileHolder(fileobj=content)})
+    raise ImageFileError("neither packed nor NIfTI")
+
+
+def is_label_map(values: NDArray[np.number]) -> bool:
+    """Whether a volume numbers regions instead of holding grey values.
+
+    Args:
+        values: Of any shape.
+
+    Returns:
+        True for two to 256 different whole numbers from -1 on, of which nine of ten voxels have that of the next one.
+    """
+    # Most scans are told by a few of their values.
+    for part in (values.ravel()[:: max(1, values.size // 100_000)], values):
+        if not part.size or part.min() < -1 or not (part == np.rint(part)).all():
+            return False
+        kinds = len(np.unique(part))
+        if kinds > MOST_LABELS:
+            return False
+    alike = [float((np.diff(values, axis=axis) == 0).mean()) for axis in range(values.ndim) if values.shape[axis] > 1]
+    return kinds > 1 and min(alike, default=0.0) > LABELS_ALIKE
 
 
 def usable_affine(affine: NDArray[np.float64]) -> bool:
@@ -100,29 +157,33 @@ def read_volume(path: Path | str) -> tuple[NDArray[np.float32], NDArray[np.float
         Array (i, j, k), and affine (4, 4), voxel to RAS mm.
 
     Raises:
-        MedlangevinError: One line, when the file is absent, cut short, not NIfTI, not three-dimensional, without a
-            usable affine, or holds NaN or infinity.
+        VolumeError: One line, when the file is absent, cut short, not NIfTI, not three-dimensional, without a usable
+            affine, or holds colours, NaN or infinity.
     """
     path = Path(path)
     try:
         image = open_nifti(path)
-        if not can_be_crop(path, image.shape, image.get_data_dtype().itemsize):
+        stored = image.get_data_dtype()
+        if not can_be_crop(path, image.shape, stored.itemsize):
             raise ValueError("its header claims more voxels than it can hold, or than a crop has")
+        if stored.kind not in "biuf":
+            raise VolumeError(path, "holds colours or pairs of numbers, not one grey value a voxel; give a grey volume")
         values = np.asarray(image.dataobj, dtype=np.float32)
     except FileNotFoundError as error:
-        raise MedlangevinError(f"{path} does not exist; give a NIfTI crop") from error
+        raise VolumeError(path, "does not exist; give a NIfTI crop") from error
     except UNREADABLE as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise MedlangevinError(f"{path} cannot be read as NIfTI ({reason}); write it again") from error
+        # Some of nibabel's messages name the file.
+        told = " ".join(str(error).replace(str(path), path.name).split())
+        raise VolumeError(path, f"cannot be read as NIfTI ({told or type(error).__name__}); write it again") from error
     while values.ndim > 3 and values.shape[-1] == 1:
         values = values[..., 0]
     if values.ndim != 3:
-        raise MedlangevinError(f"{path} has {values.ndim} axes, and a volume needs three; give one volume")
+        raise VolumeError(path, f"has {values.ndim} axes, and a volume needs three; give one volume")
     if not np.isfinite(values).all():
-        raise MedlangevinError(f"{path} holds values that are not numbers (NaN or infinite); write it again")
+        raise VolumeError(path, "holds values that are not numbers (NaN or infinite); write it again")
     affine = np.asarray(image.affine, dtype=np.float64)
     if not usable_affine(affine):
-        raise MedlangevinError(f"{path} has no usable affine (voxel to mm); write it again with one")
+        raise VolumeError(path, "has no usable affine (voxel to mm); write it again with one")
     return values, affine
 
 

@@ -221,6 +221,14 @@ def test_an_unknown_option_is_wrong_use(name: str, call: Call) -> None:
     assert "No such option" in result.stderr
 
 
+@pytest.mark.parametrize("text", ["generate none --out out --count 2", "posterior none a --out out", "evaluate none"])
+def test_a_seed_that_no_json_file_can_hold_is_said_before_the_work(text: str, call: Call) -> None:
+    for seed in (2**70, -(2**63)):
+        result = call(*text.split(), "--seed", str(seed))
+        assert result.exit_code == 2
+        assert f"Invalid value for '--seed': {seed}" in result.stderr.splitlines()[-1]
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -1,5 +1,6 @@
 """Crops as written by preprocess, read back as tensors whose every voxel is known."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -167,4 +168,46 @@ def test_crop_cut_in_half_names_the_file(tmp_path: Path) -> None:
 def test_person_in_two_splits_is_refused(tmp_path: Path) -> None:
     root = write_folder(tmp_path, {"training": ["a", "b"], "test": ["b"]})
     with pytest.raises(MedlangevinError, match="subject b is in both training and test"):
+        read_index(root)
+
+
+def with_status(root: Path) -> Path:
+    """Beside the crops what preprocess records of them."""
+    persons = {}
+    for crop in sorted((root / "crops").iterdir()):
+        subject = crop.name[4:].partition("_")[0]
+        digest = hashlib.sha256(crop.read_bytes()).hexdigest()
+        persons[subject] = {"subject": subject, "ears": [{"side": "R", "sha256": digest}]}
+    (root / "status.json").write_text(json.dumps({"persons": persons, "failures": []}))
+    return root
+
+
+def test_a_crop_that_is_not_what_preprocess_wrote_is_refused(tmp_path: Path) -> None:
+    root = with_status(write_folder(tmp_path, {"training": ["a", "b"], "test": ["c"]}))
+    assert len(read_index(root).training) == 2
+    crop = root / "crops" / "sub-c_side-R_ct.nii.gz"
+    for values in (np.zeros(SHAPE, np.int16), np.asarray(nibabel.load(crop).dataobj) + np.int16(1024)):
+        write_crop(crop, values)
+        with pytest.raises(MedlangevinError, match=r"sub-c_side-R_ct\.nii\.gz is not the crop that preprocess wrote"):
+            read_index(root)
+
+
+def test_crops_that_no_record_tells_of_are_read(tmp_path: Path) -> None:
+    """A listing may name crops of one's own beside those of preprocess."""
+    root = with_status(write_folder(tmp_path, {"training": ["a", "b"]}))
+    own = root / "own" / "sub-a_side-R_ct.nii.gz"
+    write_crop(own, np.ones(SHAPE, np.int16))
+    listing = json.loads((root / "dataset.json").read_text())
+    listing["test"] = [{"image": "own/sub-a_side-R_ct.nii.gz", "subject": "z", "side": "R"}]
+    (root / "dataset.json").write_text(json.dumps(listing))
+    assert len(read_index(root).test) == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "{}", '{"persons": []}', '{"persons": {"a": 3}}', '{"persons": {"a": {"ears": 1}}}']
+)
+def test_a_damaged_record_is_named(tmp_path: Path, text: str) -> None:
+    root = write_folder(tmp_path, {"training": ["a", "b"]})
+    (root / "status.json").write_text(text)
+    with pytest.raises(MedlangevinError, match=r"status\.json is damaged"):
         read_index(root)

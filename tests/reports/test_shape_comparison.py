@@ -140,13 +140,15 @@ def test_the_command_prints_a_table_and_says_where_things_are(tmp_path):
 
 @pytest.mark.slow
 def test_the_command_skips_a_bad_file_and_says_so(tmp_path):
-    folder = _folder(tmp_path / "ears", [0.8])
+    folder = _folder(tmp_path / "surname_ears", [0.8])
     (folder / "bad_ct.nii.gz").write_bytes(b"\x1f\x8b no")
     result = CliRunner().invoke(shape, [str(folder)], standalone_mode=False)
     assert isinstance(result.exception, PartialFailureError)
     assert "1 of the volumes" in str(result.exception)
-    assert "bad_ct" in (folder / "shape" / "failures.tsv").read_text()
-    assert (folder / "shape" / "ears.tsv").is_file()
+    listed = (folder / "shape" / "failures.tsv").read_text()
+    assert "folder\tbad_ct\tcannot be read" in listed
+    assert "surname" not in listed
+    assert (folder / "shape" / "surname_ears.tsv").is_file()
     # Once the file is mended, the list of failures goes.
     (folder / "bad_ct.nii.gz").unlink()
     report_shape(folder)

@@ -7,7 +7,7 @@ from medlangevin.shape.tables import write_population, write_sections
 from medlangevin.shape.volumes import find_volumes
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import read_json, write_json
-from medlangevin.system.nifti import read_volume
+from medlangevin.system.nifti import is_label_map, read_volume
 
 
 def _save(path, values, affine):
@@ -92,7 +92,36 @@ def test_files_that_cannot_be_read_are_listed_and_skipped(tmp_path, spiral_ct, a
     population = measure_folder(tmp_path)
     assert [ear.name for ear in population.ears] == ["a_ct", "b_ct", "c_ct"]
     assert {name for name, _ in population.failures} == {"cut_ct", "text_ct", "four_ct"}
-    assert all("\n" not in reason and str(tmp_path) in reason for _, reason in population.failures)
+    assert all("\n" not in reason and str(tmp_path) not in reason for _, reason in population.failures)
+
+
+def test_names_in_capitals_are_volumes_and_what_the_system_leaves_is_not(tmp_path):
+    for name in ("A.NII", "B.NII.GZ", "c.Nii.gz", "._c.nii.gz", ".hidden.nii", "d.nii.gz.bak", "e.txt"):
+        (tmp_path / name).touch()
+    assert [item.name for item in find_volumes(tmp_path)] == ["A", "B", "c"]
+
+
+@pytest.mark.slow
+def test_volumes_that_hold_no_grey_values_are_refused_in_words(tmp_path, spiral_ct, spiral_distance, affine):
+    _save(tmp_path / "grey_ct.NII.GZ", spiral_ct, affine)
+    lumen = spiral_distance > 0
+    _save(tmp_path / "lumen.nii.gz", lumen, affine)
+    _save(tmp_path / "bone.nii.gz", ~lumen, affine)
+    _save(tmp_path / "mask.nii.gz", 255 * lumen, affine)
+    nibabel.save(nibabel.Nifti1Image(3.0 * lumen, affine), tmp_path / "real.nii.gz")
+    colours = np.zeros((60, 50, 50), dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")])
+    nibabel.save(nibabel.Nifti1Image(colours, affine), tmp_path / "rgb.nii.gz")
+    population = measure_folder(tmp_path)
+    assert [ear.name for ear in population.ears] == ["grey_ct"]
+    found = dict(population.failures)
+    assert {name for name, why in found.items() if "label map" in why} == {"lumen", "bone", "mask", "real"}
+    assert "colours" in found["rgb"]
+    assert "dtype" not in found["rgb"]
+
+
+def test_grey_values_are_not_labels(spiral_ct):
+    noisy = np.random.default_rng(0).integers(0, 256, (30, 30, 30))
+    assert not any(map(is_label_map, (spiral_ct, spiral_ct.round(), noisy, np.zeros((9, 9, 9)), noisy * 0 + 1000)))
 
 
 def test_values_that_are_not_numbers_are_refused(tmp_path, affine):

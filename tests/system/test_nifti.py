@@ -71,6 +71,25 @@ def test_any_header_is_read_or_told_in_one_line(crop: Path) -> None:
     assert 15 < refused < 250
 
 
+@pytest.mark.parametrize("version", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+def test_packed_or_not_is_told_by_the_content_and_not_by_the_name(tmp_path: Path, version: type) -> None:
+    values = np.random.default_rng(0).integers(-1000, 2000, (9, 8, 7)).astype(np.int16)
+    affine = np.diag([-0.2, -0.2, 0.2, 1])
+    for name in ("plain.nii", "packed.nii.gz"):
+        nibabel.save(version(values, affine), tmp_path / name)
+    (tmp_path / "plain.nii").rename(tmp_path / "a.NII.GZ")
+    (tmp_path / "packed.nii.gz").rename(tmp_path / "b.nii")
+    for name in ("a.NII.GZ", "b.nii"):
+        read, at = read_volume(tmp_path / name)
+        assert (read == values).all()
+        assert np.allclose(at, affine)
+        content = (tmp_path / name).read_bytes()
+        for cut in (content[: len(content) // 2], content[:200], content[:3], b"", b"no"):
+            (tmp_path / name).write_bytes(cut)
+            with pytest.raises(MedlangevinError, match="cannot be read as NIfTI"):
+                read_volume(tmp_path / name)
+
+
 @pytest.fixture
 def noise() -> sitk.Image:
     return sitk.GetImageFromArray(np.random.default_rng(0).integers(-1000, 2000, (50, 50, 60)).astype(np.int16))

@@ -15,7 +15,7 @@ from medlangevin.imaging.cohort.preprocess import single_threaded
 from medlangevin.imaging.cohort.summary import Problem
 from medlangevin.imaging.reading.copies import without_copies
 from medlangevin.imaging.reading.ingest import Series, ingest
-from medlangevin.imaging.reading.rejection import Reason, UnusableSeriesError
+from medlangevin.imaging.reading.rejection import HIDDEN, Reason, UnusableSeriesError
 from medlangevin.imaging.registration.reference import load_reference
 from medlangevin.imaging.registration.register import Matcher
 from medlangevin.system.errors import MedlangevinError, PartialFailureError
@@ -90,7 +90,8 @@ def build_reference_from_folder(
         raise MedlangevinError(f"{out_file} lies among the scans in {raw}; give the new reference another folder")
     start, anchor = load_reference(reference), load_reference()
     persons: dict[str, list[Series]] = {}
-    for series in without_copies(ingest(raw).series)[0]:
+    found = ingest(raw)
+    for series in without_copies(found.series)[0]:
         persons.setdefault(series.person, []).append(series)
     groups = [tuple(members) for _, members in sorted(persons.items())]
     if not groups:
@@ -112,6 +113,8 @@ def build_reference_from_folder(
     write_image(out_file, sitk.Cast(built.reference.image, sitk.sitkInt16))
     load_reference(out_file)
     failures = [Problem(groups[person][at].folder, "", why.text, why.advice) for person, at, why in built.problems]
+    hidden = [item for item in found.passed_over if item.reason.code in HIDDEN]
+    failures += [Problem(item.folder, "", item.reason.text, item.reason.advice) for item in hidden]
     return BuildSummary(built.ears, built.changes_mm, tuple(failures))
 
 
@@ -184,4 +187,4 @@ def _read(task: Task, problems: list[tuple[int, Reason]]) -> Iterator[PersonScan
             for index, volume in enumerate(volumes(series)):
                 yield PersonScan(number, index, volume.image, series.sharpness)
         except UnusableSeriesError as error:
-            problems.append((number, error.reason))
+            problems += [(number, error.reason)] if error.reason.failure else []

@@ -8,10 +8,11 @@ from pathlib import Path
 from medlangevin.imaging.cohort import status
 from medlangevin.imaging.cohort.dataset import write_index_files
 from medlangevin.imaging.cohort.person import Outcome
+from medlangevin.imaging.cohort.shared_ears import with_shared_ears
 from medlangevin.imaging.cohort.splits import recorded_splits
-from medlangevin.imaging.cohort.status import LOCK, PARTS, files_of_ear, recorded_subjects, shard_of
+from medlangevin.imaging.cohort.status import LOCK, PARTS, Status, files_of_ear, recorded_subjects, shard_of
 from medlangevin.imaging.cohort.summary import PreprocessSummary, problem_of
-from medlangevin.imaging.reading.rejection import CLOSED_FOLDER
+from medlangevin.imaging.reading.rejection import HIDDEN
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import sweep
 from medlangevin.system.lock import locked
@@ -38,44 +39,61 @@ def merge(out: Path) -> PreprocessSummary:
         plan = status.load_plan(out)
         saved = status.load_status(out) if plan is None else None
         if plan is not None:
-            outcomes, failures = status.finished(out, plan.persons), plan.failures
+            outcomes, failures, excluded = status.finished(out, plan.persons), plan.failures, plan.excluded
             _require_all_done(out, plan, outcomes)
         elif saved is not None:
-            outcomes, failures = saved
+            outcomes, failures, excluded = saved
         else:
             raise MedlangevinError(f"the run in {out} was interrupted; run the same command again, with --raw")
-        removed = finish(out, outcomes, failures, recorded_splits(out), alone=alone)
+        outcomes = completed(out, Status(outcomes, failures, excluded))
+        removed = finish(out, Status(outcomes, failures, excluded), recorded_splits(out), alone=alone)
     others = tuple(problem_of(row, None) for row in failures)
     return PreprocessSummary(out, dict(sorted(outcomes.items())), other_failures=others, removed=removed)
 
 
-def finish(
-    out: Path,
-    outcomes: dict[str, Outcome],
-    failures: list[dict[str, str]],
-    recorded: Mapping[str, str],
-    *,
-    alone: bool,
-) -> int:
+def completed(out: Path, now: Status) -> dict[str, Outcome]:
+    """Take the outcomes of all persons together, at the end of a run.
+
+    Args:
+        out: The output folder.
+        now: What became of each person among the scans.
+
+    Returns:
+        The outcomes in the order of the pseudonyms, with notes on ears that two persons share; while a file or folder
+        cannot be opened, also those of people on record who are not among the scans.
+    """
+    recorded = status.recorded_outcomes(out) if _is_hidden(now) else {}
+    left = {name: outcome for name, outcome in recorded.items() if name not in now.excluded}
+    return with_shared_ears(out, dict(sorted((left | now.persons).items())))
+
+
+def _is_hidden(now: Status) -> bool:
+    return any(row["code"] in HIDDEN for row in now.failures)
+
+
+def finish(out: Path, now: Status, recorded: Mapping[str, str], *, alone: bool) -> int:
     """Write status and index files, and remove what earlier runs left. Only under a lock that is not shared.
 
     Args:
         out: The output folder.
-        outcomes: What became of each person, by pseudonym.
-        failures: Rows of failures.tsv for series that belong to no person.
+        now: What became of each person.
         recorded: The split of each person of earlier runs, who keeps it.
         alone: Whether it is certain that no other process writes there: then unfinished files of runs that were
             killed are removed as well.
 
     Returns:
-        The number of people whose files were removed, as their scans are no longer there.
+        The number of people whose files were removed, as their scans are no longer there or left out.
     """
-    # In a folder that could not be opened this time, people may still be.
-    hidden = any(row["code"] == CLOSED_FOLDER.code for row in failures)
-    removed = 0 if hidden else _remove_former(out, outcomes)
-    status.save_status(out, outcomes, failures)
-    write_index_files(out, list(outcomes.values()), failures, recorded, keep_absent=hidden)
-    _remove_stale(out, outcomes.values())
+    # In what could not be opened this time, people may still be.
+    hidden = _is_hidden(now)
+    outcomes = list(now.persons.values())
+    former = recorded_subjects(out) - set(now.persons)
+    removed = _remove_files(out, former & set(now.excluded) if hidden else former)
+    status.save_status(out, now)
+    known = {name: split for name, split in recorded.items() if name not in now.excluded}
+    write_index_files(out, outcomes, now.failures, known, keep_absent=hidden)
+    if not hidden:
+        _remove_stale(out, outcomes)
     if alone:
         for folder in (out, out / "crops", out / "qc"):
             sweep(folder)
@@ -96,7 +114,7 @@ def busy_text(out: Path) -> str:
     return f"another run is writing to {out}; wait until it is done, or give another folder with --out"
 
 
-def require_same_people(out: Path, subjects: Iterable[str], raw: Path) -> None:
+def require_same_people(out: Path, subjects: Iterable[str], raw: Path, *, excluded: Iterable[str] = ()) -> None:
     """Refuse scans that lack most of the people of earlier runs.
 
     Then it is not that some withdrew: ``raw`` is another folder, or half of one, or the key is another.
@@ -105,11 +123,12 @@ def require_same_people(out: Path, subjects: Iterable[str], raw: Path) -> None:
         out: The output folder.
         subjects: Pseudonyms of the people among the scans.
         raw: The folder of the scans.
+        excluded: Pseudonyms, among others, that the user leaves out.
 
     Raises:
         MedlangevinError: Most of the people in the records are not in ``subjects``.
     """
-    recorded = recorded_subjects(out)
+    recorded = recorded_subjects(out) - set(excluded)
     gone = recorded - set(subjects)
     if len(gone) > len(recorded) - len(gone):
         raise MedlangevinError(
@@ -118,14 +137,14 @@ def require_same_people(out: Path, subjects: Iterable[str], raw: Path) -> None:
         )
 
 
-def _remove_former(out: Path, subjects: Iterable[str]) -> int:
-    """Remove the files of the people of earlier runs who are not in ``subjects``; how many people they were.
+def _remove_files(out: Path, subjects: Iterable[str]) -> int:
+    """Remove the files of people of earlier runs; how many people they were.
 
     They are known from ``status.json`` and from parts of interrupted runs: to be called before these are replaced. No
     file that preprocess would not have written under that very name is touched.
     """
     removed = 0
-    for subject in recorded_subjects(out) - set(subjects):
+    for subject in subjects:
         present = [file for side in "LR" for file in files_of_ear(out, subject, side) if file.is_file()]
         for file in present:
             file.unlink(missing_ok=True)

@@ -63,7 +63,8 @@ class Outcome:
         inputs: A hash of the person's files and the settings.
         ears: Records of crops, ok or to be reviewed.
         failures: Rows of failures.tsv (study, code, reason, what_to_do): series that gave no ear.
-        notes: Rows of the same form: series that were not used, though nothing is wrong with them.
+        notes: Rows of the same form: series that were not used, though nothing is wrong with them, and doubts whose a
+            series is.
         failed: Records of ears that were found but cannot be used, without a crop.
     """
 
@@ -157,7 +158,8 @@ def process_person(person: Person, out: Path, matcher: Matcher) -> Outcome:
         What became of the person.
     """
     best: dict[str, CroppedEar] = {}
-    outcome = Outcome(person.subject, person.inputs, notes=_many_studies(person))
+    doubts = [failure_row(study, doubt) for study, series in person.series for doubt in series.doubts]
+    outcome = Outcome(person.subject, person.inputs, notes=_many_studies(person) + doubts)
     for study, series in person.series:
         try:
             ears, refused = series_ears(study, series, matcher)
@@ -168,7 +170,7 @@ def process_person(person: Person, out: Path, matcher: Matcher) -> Outcome:
             text = f"it could not be processed ({type(error).__name__})"
             ears, refused = [], Reason("internal", text, "run it alone and report the error")
         if refused is not None:
-            outcome.failures.append(failure_row(study, refused))
+            (outcome.failures if refused.failure else outcome.notes).append(failure_row(study, refused))
         for ear in ears:
             rival = best.setdefault(ear.side, ear)
             if rival is ear:

@@ -12,15 +12,26 @@ import torch
 
 from medlangevin.imaging.cohort import status
 from medlangevin.imaging.cohort.deidentify import create_key, default_key_file, load_key, series_hash
-from medlangevin.imaging.cohort.merge import busy_text, finish, require_same_people
+from medlangevin.imaging.cohort.exclusion import leave_out, read_exclusions
+from medlangevin.imaging.cohort.merge import busy_text, completed, finish, require_same_people
 from medlangevin.imaging.cohort.person import Outcome, Person, failure_row, persons_of, process_person
+from medlangevin.imaging.cohort.private_table import private_table, write_private_table
 from medlangevin.imaging.cohort.series_choice import choose_named
 from medlangevin.imaging.cohort.splits import recorded_splits
-from medlangevin.imaging.cohort.status import LOCK, PARTS, Plan, Shard, shard_of
+from medlangevin.imaging.cohort.status import LOCK, PARTS, Plan, Shard, Status, shard_of
 from medlangevin.imaging.cohort.summary import PreprocessSummary, Problem, problem_of
 from medlangevin.imaging.reading.copies import without_copies
 from medlangevin.imaging.reading.ingest import Ingest, PassedOver, ingest
-from medlangevin.imaging.reading.rejection import CLOSED_FOLDER, DUPLICATE, Reason
+from medlangevin.imaging.reading.rejection import (
+    ARCHIVE,
+    DUPLICATE,
+    HIDDEN,
+    LABEL_MAP,
+    NOT_DICOM,
+    OTHER_FORMAT,
+    SYSTEM_FILE,
+    Reason,
+)
 from medlangevin.imaging.registration.reference import load_reference
 from medlangevin.imaging.registration.register import Matcher, Method
 from medlangevin.system.errors import MedlangevinError
@@ -51,6 +62,7 @@ def preprocess(
     workers: int = 0,
     method: Method = "block",
     series: Sequence[str] = (),
+    exclude: Path | None = None,
     shard: Shard | None = None,
 ) -> PreprocessSummary:
     """Find every cochlea in a folder of scans (DICOM in any tree, NIfTI, NRRD) and write aligned crops.
@@ -67,6 +79,7 @@ def preprocess(
             ends.
         method: How ears are registered.
         series: Names of series. Of a person of whom one is named, only the named ones are used.
+        exclude: File of pseudonyms and scans to leave out, one a line; without it, what the last run left out.
         shard: Work on a share of the persons only, beside other shards that write to the same folder at the same time;
             ``merge`` ends such a run.
 
@@ -78,8 +91,11 @@ def preprocess(
     """
     raw, out = Path(raw), Path(out)
     _check_folders(raw, out, workers)
+    names = None if exclude is None else read_exclusions(exclude)
     loaded = load_reference(reference)
     key_file = key_file or default_key_file(out)
+    if key_file.resolve().is_relative_to(out.resolve()):
+        raise MedlangevinError(f"key file {key_file} lies in {out}, which may be passed on; give another with --key")
     key = load_key(key_file)
     if key is None and status.is_output_folder(out):
         raise MedlangevinError(
@@ -87,30 +103,51 @@ def preprocess(
         )
     found = ingest(raw, workers=workers)
     _check_found(raw, found)
-    chosen = choose_named(found.series, series, raw, key)
+    before = status.recorded_exclusions(out)
+    left_out = leave_out(
+        found.series,
+        sorted(before) if names is None else names,
+        raw,
+        key,
+        recorded=status.recorded_subjects(out),
+        strict=names is not None,
+    )
+    chosen = choose_named(left_out.kept, series, raw, key)
     key = key or create_key(key_file)
+    hidden = any(item.reason.code in HIDDEN for item in found.passed_over)
+    # A list that was given takes the place of the one before.
+    excluded = sorted(left_out.hashes(key) | (before if names is None else set()))
     kept, copies = without_copies(chosen.kept)
     everybody = persons_of(kept, raw, key, loaded, method)
-    if not any(item.reason == CLOSED_FOLDER for item in found.passed_over):  # else nobody is removed
-        require_same_people(out, (item.subject for item in everybody), raw)
+    now = _inputs(everybody)
+    if hidden:  # then nobody is removed or made again
+        everybody = status.with_recorded_inputs(out, everybody)
+    else:
+        require_same_people(out, now, raw, excluded=excluded)
     persons = [item for item in everybody if shard is None or shard_of(item.subject, shard.of) == shard]
     other = [(_passed_over_entry(item, key), item.folder) for item in found.passed_over if item.reason.failure]
     # In an order that tells nothing of the folders' names.
     other.sort(key=lambda pair: sorted(pair[0].items()))
     failures = [row for row, _ in other]
     with locked(out / PARTS / LOCK, shared=shard is not None, busy=busy_text(out)) as alone:
+        table = private_table(key_file, out)
+        write_private_table(table, found.series, key, keep_absent=hidden)
         if shard is not None:
-            status.save_plan(out, Plan(shard.of, _inputs(everybody), failures))
+            status.save_plan(out, Plan(shard.of, _inputs(everybody), failures, excluded))
         recorded = recorded_splits(out)
         done = status.finished(out, _inputs(persons))
         todo = [item for item in persons if item.subject not in done]
         new = _work_through(todo, out, workers, (reference, method), finished_before=len(done))
         outcomes = dict(sorted((done | new).items()))
-        removed = finish(out, outcomes, failures, recorded, alone=alone) if shard is None else 0
+        removed = 0
+        if shard is None:
+            outcomes = completed(out, Status(outcomes, failures, excluded))
+            removed = finish(out, Status(outcomes, failures, excluded), recorded, alone=alone)
     passed_over: Counter[str] = Counter()
     for item in found.passed_over:
         if not item.reason.failure:
-            passed_over[item.reason.text] += item.files
+            passed_over[item.reason.told] += item.files
+    label_maps = sum(row["code"] == LABEL_MAP.code for outcome in outcomes.values() for row in outcome.notes)
     unused = [(item, DUPLICATE.text, DUPLICATE.advice) for item in copies]
     unused += [(item, *NOT_NAMED) for item in chosen.left_out]
     return PreprocessSummary(
@@ -119,14 +156,20 @@ def preprocess(
         folders={study: item.folder for person in persons for study, item in person.series},
         # What belongs to no person is said once, by the merge.
         other_failures=tuple(problem_of(row, folder) for row, folder in other) if shard is None else (),
-        other_notes=tuple(Problem(item.folder, series_hash(key, item.series_uid), *why) for item, *why in unused),
+        other_notes=tuple(
+            Problem(item.folder, series_hash(key, item.series_uid), why, advice) for item, why, advice in unused
+        ),
+        excluded=len(found.series) - len(left_out.kept),
         key_file=key_file,
+        table=table,
         files=found.files,
-        series=sum(len(person.series) for person in persons),
+        series=sum(len(person.series) for person in persons) - label_maps,
         resumed=len(done),
         passed_over=dict(passed_over.most_common()),
+        by_study=len({item.person for item in kept if item.study_uid and item.person.endswith(item.study_uid)}),
         shard=shard,
         removed=removed,
+        kept=sum(now.get(subject) != outcome.inputs for subject, outcome in outcomes.items()),
     )
 
 
@@ -154,13 +197,15 @@ def _check_found(raw: Path, found: Ingest) -> None:
         return
     kinds: Counter[str] = Counter()
     for item in found.passed_over:
-        if item.reason.code != "not-dicom":
+        if item.reason not in (NOT_DICOM, SYSTEM_FILE):
             name = item.reason.text.removeprefix("modality ").removesuffix(", not CT")
             kinds[name if item.reason.code == "not-ct" else item.reason.code] += item.files
     if not kinds:
         raise MedlangevinError(f"no DICOM files in {raw} ({found.files} files looked at); give the folder of the scans")
     listed = ", ".join(f"{name} {count}" for name, count in sorted(kinds.items()))
-    raise MedlangevinError(f"no CT series in {raw} (found: {listed}); give a folder with CT of the temporal bone")
+    advice = [reason.advice for reason in (ARCHIVE, OTHER_FORMAT) if reason.code in kinds]
+    what_to_do = " and ".join(advice) or "give a folder with CT of the temporal bone"
+    raise MedlangevinError(f"no CT series in {raw} (found: {listed}); {what_to_do}")
 
 
 def _work_through(

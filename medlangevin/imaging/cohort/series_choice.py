@@ -42,7 +42,7 @@ def choose_named(series: tuple[Series, ...], names: Sequence[str], raw: Path, ke
     """
     named: set[int] = set()
     for name in names:
-        found = {number for number, item in enumerate(series) if _is_named(item, name, raw, key)}
+        found = {number for number, item in enumerate(series) if is_named(item, name, raw, key)}
         if not found:
             raise MedlangevinError(
                 f"no CT series in {raw} is named {name}; give --series a SeriesInstanceUID, a series hash from an "
@@ -54,7 +54,18 @@ def choose_named(series: tuple[Series, ...], names: Sequence[str], raw: Path, ke
     return NamedSeries(tuple(compress(series, is_kept)), tuple(compress(series, map(not_, is_kept))))
 
 
-def _is_named(series: Series, name: str, raw: Path, key: bytes | None) -> bool:
+def is_named(series: Series, name: str, raw: Path, key: bytes | None) -> bool:
+    """Whether a name that the user gives is that of a series.
+
+    Args:
+        series: The series.
+        name: A SeriesInstanceUID, a series hash, or a folder or file (below ``raw``, or seen from the working folder).
+        raw: The folder of the scans.
+        key: The key of the pseudonyms; without it no hash is known.
+
+    Returns:
+        True where it is.
+    """
     if name == series.series_uid or (key is not None and name == series_hash(key, series.series_uid)):
         return True
     places = {(raw / name).absolute(), Path(name).absolute()}

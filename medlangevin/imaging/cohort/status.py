@@ -6,13 +6,15 @@ time, and a killed one loses only the person that it worked on. Parts become ``s
 
 import hashlib
 import re
-from dataclasses import asdict
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from medlangevin.imaging.cohort.ear_files import ear_name
 from medlangevin.imaging.cohort.outcome_record import PSEUDONYM, read_outcome, require_rows
-from medlangevin.imaging.cohort.person import Outcome
+from medlangevin.imaging.cohort.person import Outcome, Person
 from medlangevin.system.errors import MedlangevinError
 from medlangevin.system.files import read_json, reading, write_json
 
@@ -41,11 +43,13 @@ class Plan(NamedTuple):
         shards: How many there are.
         persons: Pseudonym of every person, and a hash of the person's files and the settings.
         failures: Rows of failures.tsv for series that belong to no person.
+        excluded: Pseudonyms and series hashes that the user leaves out.
     """
 
     shards: int
     persons: dict[str, str]
     failures: list[dict[str, str]]
+    excluded: Sequence[str] = ()
 
 
 def parse_shard(text: str) -> Shard:
@@ -157,6 +161,58 @@ def recorded_subjects(out: Path) -> set[str]:
     return {name for name in names if PSEUDONYM.fullmatch(name)}
 
 
+def recorded_outcomes(out: Path) -> dict[str, Outcome]:
+    """What earlier runs did and whose every output is there, whatever has become of the scans.
+
+    Records of another version, whose fields differ, are left out.
+
+    Args:
+        out: The output folder.
+
+    Returns:
+        Outcomes by pseudonym.
+
+    Raises:
+        MedlangevinError: ``status.json`` or a part is not JSON.
+    """
+    records = _saved_persons(out)
+    parts = (out / PARTS).glob("sub-*.json")
+    records |= {part.stem.removeprefix("sub-"): read_json(part) for part in parts}
+    whole = {}
+    for subject, record in records.items():
+        with suppress(KeyError, TypeError, ValueError):
+            outcome = read_outcome(record)
+            if outcome.subject == subject and _is_whole(out, outcome):
+                whole[subject] = outcome
+    return whole
+
+
+def with_recorded_inputs(out: Path, persons: Sequence[Person]) -> list[Person]:
+    """Let earlier work count though files have changed: only while some of them cannot be opened.
+
+    A person of whom one slice cannot be opened would lose ears that are done.
+
+    Args:
+        out: The output folder.
+        persons: Everybody, with the hashes of the files that can be opened.
+
+    Returns:
+        The same; whoever has crops of the same settings gets the hash of their record.
+    """
+    recorded = recorded_outcomes(out)
+    kept = {person.subject for person in persons if _of_same_settings(out, person, recorded.get(person.subject))}
+    return [
+        replace(person, inputs=recorded[person.subject].inputs) if person.subject in kept else person
+        for person in persons
+    ]
+
+
+def _of_same_settings(out: Path, person: Person, outcome: Outcome | None) -> bool:
+    sidecars = [files_of_ear(out, person.subject, ear["side"])[0] for ear in outcome.ears] if outcome else []
+    made = [read_json(sidecar) for sidecar in sidecars]
+    return bool(made) and all(person.provenance.items() <= told.items() for told in made)
+
+
 def save_part(out: Path, outcome: Outcome) -> None:
     """Record that a person is done.
 
@@ -195,31 +251,46 @@ def load_plan(out: Path) -> Plan | None:
     with reading(file, "run one of the shards again"):
         plan = Plan(**read_json(file))
         require_rows(plan.failures)
+        _require_hashes(plan.excluded)
         if not isinstance(plan.shards, int) or not all(map(PSEUDONYM.fullmatch, plan.persons)):
             raise ValueError("not a plan")
     return plan
 
 
-def save_status(out: Path, outcomes: dict[str, Outcome], failures: list[dict[str, str]]) -> None:
+class Status(NamedTuple):
+    """What ``status.json`` holds.
+
+    Attributes:
+        persons: What became of each person, by pseudonym.
+        failures: Rows of failures.tsv for series that belong to no person.
+        excluded: Pseudonyms and series hashes that the user leaves out.
+    """
+
+    persons: dict[str, Outcome]
+    failures: list[dict[str, str]]
+    excluded: Sequence[str] = ()
+
+
+def save_status(out: Path, status: Status) -> None:
     """Write ``status.json``.
 
     Args:
         out: The output folder.
-        outcomes: What became of each person, by pseudonym.
-        failures: Rows of failures.tsv for series that belong to no person.
+        status: What it holds.
     """
-    persons = {name: asdict(outcomes[name]) for name in sorted(outcomes)}
-    write_json(out / STATUS, {"persons": persons, "failures": failures})
+    persons = {name: asdict(status.persons[name]) for name in sorted(status.persons)}
+    excluded = sorted(status.excluded)
+    write_json(out / STATUS, {"persons": persons, "failures": status.failures, "excluded": excluded})
 
 
-def load_status(out: Path) -> tuple[dict[str, Outcome], list[dict[str, str]]] | None:
+def load_status(out: Path) -> Status | None:
     """Read what ``save_status`` wrote.
 
     Args:
         out: The output folder.
 
     Returns:
-        Outcomes by pseudonym, and failures of series that belong to no person; None where there is no such file.
+        What it holds; None where there is no such file.
 
     Raises:
         MedlangevinError: The file is damaged.
@@ -230,8 +301,34 @@ def load_status(out: Path) -> tuple[dict[str, Outcome], list[dict[str, str]]] | 
     saved = read_json(file)
     with reading(file, "run preprocess with --raw again"):
         persons = {name: read_outcome(record) for name, record in saved["persons"].items()}
-        failures = require_rows(saved["failures"])
-    return persons, failures
+        return Status(persons, require_rows(saved["failures"]), _require_hashes(saved.get("excluded", [])))
+
+
+def recorded_exclusions(out: Path) -> frozenset[str]:
+    """What the last run was told to leave out.
+
+    Args:
+        out: The output folder.
+
+    Returns:
+        Pseudonyms and series hashes.
+
+    Raises:
+        MedlangevinError: The record is damaged.
+    """
+    plan = load_plan(out)
+    if plan is not None:
+        return frozenset(plan.excluded)
+    file = out / STATUS
+    saved = read_json(file) if file.is_file() else {}
+    with reading(file, "delete it, and its ears are made again"):
+        return frozenset(_require_hashes(saved.get("excluded", [])))
+
+
+def _require_hashes(hashes: Any) -> list[str]:
+    if not isinstance(hashes, list | tuple) or not all(isinstance(item, str) for item in hashes):
+        raise ValueError("no hashes")
+    return list(hashes)
 
 
 def _saved_persons(out: Path) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+from nibabel.affines import apply_affine
+from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from numpy.typing import NDArray
 
 from medlangevin.imaging.reading.geometry import corner_indices
@@ -20,8 +22,8 @@ SAME_PLACE_MM = 0.01
 def without_copies(series: Sequence[Series]) -> tuple[tuple[Series, ...], tuple[Series, ...]]:
     """Take out the volume files that show what an earlier one of them shows.
 
-    Values are compared in whole HU. Only files of one matrix are read, one at a time; a file that cannot be read is
-    not a copy.
+    Values are compared in whole HU, whatever the order of the axes. Only files of one matrix are read, one at a time; a
+    file that cannot be read is not a copy.
 
     Args:
         series: In the order of names below the raw folder.
@@ -32,7 +34,8 @@ def without_copies(series: Sequence[Series]) -> tuple[tuple[Series, ...], tuple[
     alike: dict[tuple[int, ...], list[Path]] = {}
     for path in (item.volume_file for item in series if item.volume_file is not None):
         with suppress(UnusableSeriesError):
-            alike.setdefault(volume_shape(path), []).append(path)
+            shape = volume_shape(path)
+            alike.setdefault((*sorted(shape[:3]), *shape[3:]), []).append(path)
     copies: set[Path | None] = set()
     for paths in alike.values():
         seen: dict[bytes, list[NDArray[np.float64]]] = {}
@@ -48,8 +51,11 @@ def without_copies(series: Sequence[Series]) -> tuple[tuple[Series, ...], tuple[
 
 
 def _content(path: Path) -> tuple[bytes, NDArray[np.float64]]:
-    """A digest of the values in whole HU, and where the corners lie, (8, 3) LPS mm."""
+    """A digest of the values in whole HU along axes near those of LPS, and where the corners lie, (8, 3) LPS mm."""
     values, geometry = load_volume(path)
-    whole = np.rint(np.nan_to_num(values)).astype(np.int32)
-    corners = geometry.origin + corner_indices(geometry.size) @ (geometry.direction * geometry.spacing_mm).T
+    affine = np.eye(4)
+    affine[:3, :3], affine[:3, 3] = geometry.direction * geometry.spacing_mm, geometry.origin
+    axes = io_orientation(affine)
+    whole = apply_orientation(np.rint(np.nan_to_num(values)).astype(np.int32).T, axes)
+    corners = apply_affine(affine @ inv_ornt_aff(axes, geometry.size), corner_indices(whole.shape))
     return sha256(np.ascontiguousarray(whole).tobytes()).digest(), corners

@@ -9,9 +9,13 @@ from numpy.typing import NDArray
 
 from medlangevin.imaging.reading.consistency import continuity_problem, odd_slices
 from medlangevin.imaging.reading.geometry import Geometry, Stack, grid_problems
-from medlangevin.imaging.reading.rejection import NO_BONE, UnusableSeriesError
+from medlangevin.imaging.reading.rejection import LABEL_MAP, NO_BONE, UnusableSeriesError
 from medlangevin.imaging.reading.slice_pixels import AIR_HU, read_slices, whole_hu
 from medlangevin.imaging.reading.volume_file import load_volume
+from medlangevin.system.nifti import is_label_map
+
+# Slicer's segmentations, which may hold several layers.
+SEGMENTATION_ENDING = ".seg.nrrd"
 
 
 def read_stack(stack: Stack) -> sitk.Image:
@@ -51,9 +55,14 @@ def read_volume_file(path: Path) -> sitk.Image:
         int16 HU in LPS; shear stays in the direction matrix. What is not a number or is infinite becomes air.
 
     Raises:
-        UnusableSeriesError: The file cannot be read, or its grid or values are not those of a temporal bone.
+        UnusableSeriesError: The file cannot be read, is a label map, or its grid or values are not those of a temporal
+            bone.
     """
+    if path.name.lower().endswith(SEGMENTATION_ENDING):
+        raise UnusableSeriesError(LABEL_MAP)
     values, geometry = load_volume(path)
+    if is_label_map(values):
+        raise UnusableSeriesError(LABEL_MAP)
     for problem in grid_problems(geometry):
         raise UnusableSeriesError(problem)
     return _image(whole_hu(np.nan_to_num(values, nan=AIR_HU, posinf=AIR_HU, neginf=AIR_HU)), geometry)

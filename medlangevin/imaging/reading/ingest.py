@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from medlangevin.imaging.reading.foreign_file import is_volume_file, system_file
+from medlangevin.imaging.reading.identity import with_persons
 from medlangevin.imaging.reading.read_headers import read_many
 from medlangevin.imaging.reading.reconstruction_kernel import UNKNOWN
-from medlangevin.imaging.reading.rejection import CLOSED_FOLDER, Reason
+from medlangevin.imaging.reading.rejection import CLOSED_FILE, CLOSED_FOLDER, SYSTEM_FILE, Reason
 from medlangevin.imaging.reading.slice_header import SliceHeader
-
-VOLUME_ENDINGS = (".nii", ".nii.gz", ".nrrd")
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,14 @@ class Series:
         series_uid: As in the headers.
         slices: Empty for a volume file.
         volume_file: A NIfTI or NRRD file, or None.
+        doubts: What is to be said of whose it is.
     """
 
     person: str
     series_uid: str
     slices: tuple[SliceHeader, ...] = ()
     volume_file: Path | None = None
+    doubts: tuple[Reason, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -102,8 +104,15 @@ def ingest(raw: Path, *, workers: int = 0) -> Ingest:
     volumes: list[Series] = []
     others: list[Path] = []
     closed: list[Path] = []
+    files = 0
     for path in _files(raw, closed):
-        if path.name.lower().endswith(VOLUME_ENDINGS):
+        files += 1
+        if system_file(path, raw):
+            rejected[path.parent, SYSTEM_FILE, ""] += 1
+        elif is_volume_file(path):
+            if not _can_be_opened(path):
+                rejected[path.parent, CLOSED_FILE, ""] += 1
+                continue
             # A name in another encoding than the system's must still go through a hash.
             name = path.relative_to(raw).as_posix().encode(errors="backslashreplace").decode()
             volumes.append(Series(person=f"file:{name}", series_uid=f"file:{name}", volume_file=path))
@@ -114,12 +123,25 @@ def ingest(raw: Path, *, workers: int = 0) -> Ingest:
         if headers.reason is not None:
             rejected[path.parent, headers.reason, headers.series_uid] += 1
     rejected.update((folder, CLOSED_FOLDER, "") for folder in closed)
-    series = [Series(group[0].person, group[0].series_uid, tuple(group)) for group in _grouped(slices)]
+    slices, doubts = with_persons(slices, raw)
+    series = [
+        Series(group[0].person, group[0].series_uid, tuple(group), doubts=doubts[group[0].person, group[0].series_uid])
+        for group in _grouped(slices)
+    ]
     return Ingest(
         series=tuple(sorted(series + volumes, key=lambda item: (item.person, item.series_uid, str(item.folder)))),
         passed_over=tuple(PassedOver(folder, why, n, uid) for (folder, why, uid), n in rejected.items()),
-        files=len(volumes) + len(others),
+        files=files,
     )
+
+
+def _can_be_opened(path: Path) -> bool:
+    try:
+        with path.open("rb") as stream:
+            stream.read(1)
+    except OSError:
+        return False
+    return True
 
 
 def _sharing(header: SliceHeader, common: dict[Any, Any]) -> SliceHeader:
@@ -135,10 +157,8 @@ def _grouped(headers: list[SliceHeader]) -> list[list[SliceHeader]]:
     """Slices of one study, series, matrix, class of reconstruction kernel, orientation and pixel size."""
     groups: dict[tuple[Any, ...], list[list[SliceHeader]]] = {}
     for header in headers:
-        # Without a series UID, files that lie together belong together.
-        series = header.series_uid or str(header.path.parent)
         # Some archives use a series UID again in another study.
-        key = (header.person, header.study_uid, series, header.shape, header.sharpness)
+        key = (header.person, header.study_uid, header.series_uid, header.shape, header.sharpness)
         alike = groups.setdefault(key, [])
         group = next((members for members in alike if _parallel(members[0], header)), [])
         if not group:

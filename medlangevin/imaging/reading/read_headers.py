@@ -11,6 +11,7 @@ from pydicom.uid import CTImageStorage, DeflatedExplicitVRLittleEndian, Secondar
 
 from medlangevin.imaging.reading import rejection, slice_header
 from medlangevin.imaging.reading.bounded_file import open_dicom, pixel_problem
+from medlangevin.imaging.reading.foreign_file import foreign_reason
 from medlangevin.imaging.reading.header_values import tag_text
 from medlangevin.imaging.reading.multi_frame import ENHANCED_CT, GROUPS, frame_headers
 from medlangevin.imaging.reading.rejection import Reason, UnusableSeriesError
@@ -67,6 +68,14 @@ def read_headers(path: Path) -> FileHeaders:
     Returns:
         The slices, or why there are none.
     """
+    found = _read(path)
+    try:
+        return FileHeaders(reason=foreign_reason(path)) if found.reason == rejection.NOT_DICOM else found
+    except OSError:
+        return FileHeaders(reason=rejection.CLOSED_FILE)
+
+
+def _read(path: Path) -> FileHeaders:
     try:
         with open_dicom(path) as stream:
             # No preamble: the standard's file meta group or group 8 comes first, little endian.
@@ -75,6 +84,9 @@ def read_headers(path: Path) -> FileHeaders:
             return _interpret(path, stream, data)
     except InvalidDicomError:
         return FileHeaders(reason=rejection.NOT_DICOM)
+    except OSError as error:
+        # The system's own errors have a number: no right to read, a fault of the disk or of the network.
+        return FileHeaders(reason=rejection.UNREADABLE if error.errno is None else rejection.CLOSED_FILE)
     except Exception:  # damaged files make pydicom raise almost anything
         return FileHeaders(reason=rejection.UNREADABLE)
 

@@ -23,6 +23,11 @@ class Reason:
     advice: str
     failure: bool = True
 
+    @property
+    def told(self) -> str:
+        """What is wrong, and what to do where there is something to do."""
+        return self.text if self.advice == "nothing" else f"{self.text}; {self.advice}"
+
     def with_text(self, text: str) -> "Reason":
         """Say the same of one case, with its own figures.
 
@@ -85,6 +90,15 @@ AGAIN, ORIGINAL, AXIAL = "export the series again", "export the original series"
 FROM_DICOM = "convert it again from DICOM"
 # Passed over: not a CT series.
 NOT_DICOM = Reason("not-dicom", "no DICOM, NIfTI or NRRD file", "nothing", failure=False)
+SYSTEM_FILE = Reason("system-file", "a file that macOS or Windows leaves beside others", "nothing", failure=False)
+ARCHIVE = Reason("archive", "an archive or packed file, not looked into", "unpack the archives", failure=False)
+OTHER_FORMAT = Reason(
+    "other-format",
+    "a volume of another format than DICOM, NIfTI (.nii, .nii.gz) and NRRD (.nrrd)",
+    "convert them to NIfTI (.nii.gz)",
+    failure=False,
+)
+LABEL_MAP = Reason("label-map", "a label map (numbers of regions), not a scan", "nothing", failure=False)
 NO_IMAGE = Reason("no-image", "DICOM, but no image (such as the directory of a disc)", "nothing", failure=False)
 UNREADABLE = Reason("unreadable", "the header cannot be read (truncated or damaged)", "export the file again", False)
 NOT_CT = Reason("not-ct", "another modality than CT", "nothing", failure=False)
@@ -97,6 +111,11 @@ CLOSED_FOLDER = Reason(
     "closed-folder", "this folder cannot be opened, and what is in it is not known", "ask for the right to read it"
 )
 BAD_HEADER = Reason("bad-header", "a value in the header cannot be read", "export the file again")
+CLOSED_FILE = Reason(
+    "closed-file", "a file cannot be opened, and what is in it is not known", "ask for the right to read it"
+)
+# While there are such, nobody counts as gone.
+HIDDEN = {CLOSED_FOLDER.code, CLOSED_FILE.code}
 NO_PIXELS = Reason("no-pixels", "no pixel data", "export the series again, with its images")
 TRUNCATED = Reason("truncated", "the pixel data are cut off", "export or copy the file again")
 MULTI_FRAME = Reason(

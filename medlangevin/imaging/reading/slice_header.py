@@ -10,6 +10,7 @@ import numpy as np
 import pydicom
 
 from medlangevin.imaging.reading import rejection
+from medlangevin.imaging.reading.birth_date import identity_of
 from medlangevin.imaging.reading.header_values import Tags, numbers, tag_text
 from medlangevin.imaging.reading.reconstruction_kernel import UNKNOWN, sharpness
 from medlangevin.imaging.reading.rejection import Reason, UnusableSeriesError
@@ -23,8 +24,6 @@ PLACE = {
     "ImageOrientationPatient": ("slice orientation", 6),
     "PixelSpacing": ("pixel spacing", 2),
 }
-# Anonymisers write such birth dates, the same for everybody.
-LAST_PLACEHOLDER_YEAR = "1900"
 # Padding below is as good as air, and above it is as good as nothing; in between, tissue or metal may have its value.
 TISSUE_HU = (-800, 4000)
 # So wide a range in between is that of the values, not of padding.
@@ -37,7 +36,7 @@ class SliceHeader:
 
     Attributes:
         path: Its file.
-        person: What tells persons apart, see ``person_key``. In memory only.
+        person: What the header says of the person, and in an ``Ingest`` what tells persons apart. In memory only.
         series_uid: Empty where the header has none.
         instance_uid: SOPInstanceUID of the file.
         acquisition: Number of the acquisition.
@@ -98,7 +97,7 @@ def fields_of_file(path: Path, data: pydicom.Dataset) -> dict[str, Any]:
     """
     return {
         "path": path,
-        "person": _person_key(data),
+        "person": identity_of(data),
         "study_uid": tag_text(data, "StudyInstanceUID"),
         "series_uid": tag_text(data, "SeriesInstanceUID"),
         "instance_uid": tag_text(data, "SOPInstanceUID"),
@@ -216,18 +215,6 @@ def _require_padding(padding: tuple[int, int] | None, slope: float, intercept: f
         if min(high, TISSUE_HU[1]) - max(low, TISSUE_HU[0]) > WIDE_HU:
             text = f"the padding range of the header ({padding[0]} to {padding[1]}) holds the values of tissue"
             raise UnusableSeriesError(rejection.PADDING.with_text(text))
-
-
-def _person_key(data: pydicom.Dataset) -> str:
-    """What tells persons apart: id (else name) and birth date, and without a birth date the study. In memory only.
-
-    Anonymised exports often give everybody one placeholder id and no birth date. Taking such scans for one person's
-    would lose all but two ears; taking two studies of one person for two persons' is the smaller harm.
-    """
-    identifier, name, born = (tag_text(data, tag).strip() for tag in ("PatientID", "PatientName", "PatientBirthDate"))
-    born = "" if born[:4] <= LAST_PLACEHOLDER_YEAR else born
-    study = "" if born and (identifier or name) else tag_text(data, "StudyInstanceUID")
-    return f"{'id' if identifier else 'name'}:{identifier or name}|born:{born}|study:{study}"
 
 
 def _padding(data: pydicom.Dataset) -> tuple[int, int] | None:

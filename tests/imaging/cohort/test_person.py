@@ -15,8 +15,10 @@ from medlangevin.imaging.cohort import person as person_module
 from medlangevin.imaging.cohort.person import Person, Volume, process_person
 from medlangevin.imaging.cohort.qc_figure import save_qc_figure, sides_at_edges
 from medlangevin.imaging.cohort.series_choice import RankedEar, why_better
+from medlangevin.imaging.cohort.summary import PreprocessSummary, describe
+from medlangevin.imaging.reading.identity import SHARED_IDS
 from medlangevin.imaging.reading.ingest import Series, ingest
-from medlangevin.imaging.reading.rejection import FITTED_TO_TEMPLATE, MISSING_SLICE
+from medlangevin.imaging.reading.rejection import FITTED_TO_TEMPLATE, MISSING_SLICE, Reason
 from medlangevin.imaging.registration.coil_check import CoilFigures
 from medlangevin.imaging.registration.find_ears import FoundEar, find_ears
 from medlangevin.imaging.registration.localise import pose_matrix
@@ -75,6 +77,7 @@ class _Stub:
         self.sharpness, self.image, self.thickness_mm = sharpness, image, thickness_mm
         self.study_uid = ""
         self.volumes = [Volume(image)]
+        self.doubts: tuple[Reason, ...] = ()
 
 
 @pytest.mark.usefixtures("no_pictures")
@@ -186,6 +189,20 @@ def test_many_studies_of_one_id_are_noted(
     codes = [note["code"] for note in process_person(person, tmp_path, matcher).notes]
     assert codes.count("many-studies") == noted
     assert codes.count("same-ear") == 4
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_doubts_whose_a_series_is_are_noted(
+    two_series: Callable[..., Person], tmp_path: Path, matcher: Matcher
+) -> None:
+    person = two_series((1, 0.3, [found()]), (1, 0.3, [found()]))
+    one: Any = person.series[0][1]
+    one.doubts = (SHARED_IDS,)
+    outcome = process_person(person, tmp_path, matcher)
+    assert [note["code"] for note in outcome.notes] == ["shared-ids", "same-ear"]
+    told = describe(PreprocessSummary(tmp_path, {person.subject: outcome}, by_study=3)).splitlines()
+    assert any(line.startswith("note     ") and SHARED_IDS.told in line for line in told)
+    assert "note     3 studies have no birth date (or 1900 and before): each study is taken for a person" in told
 
 
 def test_an_ear_that_failed_is_a_record_with_a_picture_and_no_crop(

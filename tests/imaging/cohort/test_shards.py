@@ -255,7 +255,7 @@ def test_shares_at_the_same_time_agree_on_one_key(raw: Path, tmp_path: Path) -> 
     running = [start(raw, out, f"{number}/2") for number in (1, 2)]
     assert [(process.communicate(timeout=300)[1], process.returncode) for process in running] == [(b"", 0)] * 2
     merge(out)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "out.key"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "out.key", "out.key.tsv"]
     (tmp_path / "whole.key").write_bytes((tmp_path / "out.key").read_bytes())
     preprocess(raw, tmp_path / "whole")
     assert contents(out) == contents(tmp_path / "whole")

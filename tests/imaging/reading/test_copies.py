@@ -6,6 +6,7 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from scipy.spatial.transform import Rotation
 
 from medlangevin.imaging.cohort.preprocess import preprocess
 from medlangevin.imaging.cohort.summary import describe
@@ -13,10 +14,11 @@ from medlangevin.imaging.reading.copies import without_copies
 from medlangevin.imaging.reading.ingest import ingest
 
 
-def write(path, *, seed=0, origin=(3.1, -7.7, 12.9)):
+def write(path, *, seed=0, origin=(3.1, -7.7, 12.9), direction=None):
     image = sitk.GetImageFromArray(np.random.default_rng(seed).integers(-1000, 2000, (9, 8, 7)).astype(np.int16))
     image.SetOrigin(origin)
     image.SetSpacing((0.31, 0.31, 0.47))
+    image.SetDirection(np.eye(3).ravel() if direction is None else direction.ravel())
     sitk.WriteImage(image, str(path))
     return path
 
@@ -39,6 +41,23 @@ def test_copies_in_other_names_packings_and_formats_are_found(raw):
     volume = nibabel.load(first)
     nibabel.save(nibabel.Nifti1Image(volume.get_fdata()[..., None], volume.affine), raw / "deep" / "a.nii.gz")
     assert names(raw) == [["a.nii.gz"], ["b.nii", "c.nrrd", "a.nii.gz", "z.nii.gz"]]
+
+
+def test_a_copy_with_turned_axes_is_the_same_scan(raw):
+    """As fslreorient2std and as_closest_canonical write it: other axes, the same voxels at the same places."""
+    write(raw / "a.nii.gz", direction=Rotation.from_rotvec([0.2, -0.3, 0.1]).as_matrix())
+    volume = nibabel.load(raw / "a.nii.gz")
+    for number, axes in enumerate(([[1, -1], [0, 1], [2, 1]], [[2, 1], [0, -1], [1, -1]], [[0, -1], [1, 1], [2, -1]])):
+        nibabel.save(volume.as_reoriented(np.array(axes)), raw / f"b{number}.nii.gz")
+    nibabel.save(nibabel.as_closest_canonical(volume), raw / "c.nii")
+    assert names(raw) == [["a.nii.gz"], ["b0.nii.gz", "b1.nii.gz", "b2.nii.gz", "c.nii"]]
+
+
+def test_mirrored_values_on_the_same_grid_are_another_scan(raw):
+    write(raw / "a.nii.gz")
+    volume = nibabel.load(raw / "a.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(volume.get_fdata()[::-1], volume.affine), raw / "b.nii.gz")
+    assert names(raw)[1] == []
 
 
 def test_other_values_or_another_place_is_another_scan(raw):

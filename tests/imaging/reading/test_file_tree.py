@@ -143,7 +143,8 @@ def test_files_that_cannot_be_opened_are_counted_and_leave_a_gap(tmp_path, write
     write_series(tmp_path / "raw", write_slice, [f"s{k}" for k in range(COUNT)])
     unreadable(monkeypatch, {"s20"}, error)
     found = ingest(tmp_path / "raw")
-    assert [(item.reason.code, item.files) for item in found.passed_over] == [("unreadable", 1)]
+    assert [(item.reason.code, item.files) for item in found.passed_over] == [("closed-file", 1)]
+    assert found.passed_over[0].reason.failure
     assert [image.GetSize()[2] for image in volumes(tmp_path / "raw")] == [20]
 
 
@@ -189,7 +190,7 @@ def test_a_file_that_vanishes_while_the_folder_is_read(tmp_path, write_slice, mo
 
     monkeypatch.setattr(bounded_file, "BoundedReader", Reader)
     found = ingest(raw)
-    assert [item.reason.code for item in found.passed_over] == ["unreadable"]
+    assert [item.reason.code for item in found.passed_over] == ["closed-file"]
     # Seen by the reading of headers, gone when sizes and times are asked for.
     write_slice(raw / "s1", PIXELS, (0, 0, 0.6))
     monkeypatch.undo()

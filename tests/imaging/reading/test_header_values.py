@@ -78,6 +78,7 @@ def test_a_pixel_spacing_of_another_value_representation_is_read(tmp_path, write
 def test_what_cannot_be_read_as_numbers_is_named_and_fails(tmp_path, write_slice, name, text, said):
     found = read_headers(respell(write_slice(tmp_path / "slice", SLICE, (0, 0, 0)), name, "DS", text))
     assert found.slices == ()
+    assert found.reason is not None
     assert found.reason.failure
     assert said in found.reason.text
 
@@ -85,6 +86,7 @@ def test_what_cannot_be_read_as_numbers_is_named_and_fails(tmp_path, write_slice
 def test_other_damage_of_a_ct_header_fails_too(tmp_path, write_slice):
     """A person whose every file has it must not vanish among the files that are passed over."""
     found = read_headers(respell(write_slice(tmp_path / "slice", SLICE, (0, 0, 0)), "NumberOfFrames", "IS", "one"))
+    assert found.reason is not None
     assert found.reason.failure
     assert found.reason.code == "bad-header"
 

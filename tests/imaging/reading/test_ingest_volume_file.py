@@ -119,8 +119,7 @@ def test_two_voxel_sizes_in_one_header_are_refused(tmp_path, factors, codes):
 
 def test_a_fit_to_a_template_has_voxel_sizes_of_its_own(tmp_path):
     """Also where the stretch is along the slices' normal only, which a tilt might hide."""
-    fit = np.eye(4)
-    fit[:3, :3] = [[1, 0, 0], [0, 1, 0.2], [0, 0, 1.15]]
+    fit = np.array([[1, 0, 0, 0], [0, 1, 0.2, 0], [0, 0, 1.15, 0], [0, 0, 0, 1]])
     assert refused(nifti(tmp_path / "a.nii", sform=fit @ AFFINE, codes=(4, 0))).code == "voxel-size"
     straight = np.diag([0.4, 0.4, 0.4, 1])
     assert refused(nifti(tmp_path / "b.nii", sform=fit @ straight, qform=straight)).code == "voxel-size"

@@ -328,6 +328,7 @@ def test_pixels_as_floats_are_refused_as_such(tmp_path, write_slice, name):
     setattr(data, name, PIXELS.astype(f"<f{bits // 8}").tobytes())
     data.save_as(path)
     reason = read_headers(path).reason
+    assert reason is not None
     assert reason.code == "float-pixels"
     assert "float" in reason.text
 
@@ -341,5 +342,6 @@ def test_private_transfer_syntaxes_are_named(tmp_path, write_slice, syntax):
     data.file_meta.TransferSyntaxUID = syntax
     pydicom.dcmwrite(path, data, implicit_vr=True, little_endian=True)
     reason = read_headers(path).reason
+    assert reason is not None
     assert reason.code == "private-syntax"
     assert "private transfer syntax" in reason.text
