@@ -9,7 +9,7 @@ from typing import Any
 
 from medlangevin.imaging.cohort.person import Outcome
 from medlangevin.imaging.cohort.status import Shard
-from medlangevin.imaging.reading.identity import WHOSE
+from medlangevin.imaging.reading.rejection import WHOSE
 from medlangevin.system.errors import PartialFailureError
 
 # Codes of notes on whose a series is, which is used all the same.

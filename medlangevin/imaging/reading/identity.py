@@ -16,7 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medlangevin.imaging.reading.birth_date import NOT_UNDERSTOOD
-from medlangevin.imaging.reading.rejection import Reason, UnusableSeriesError
+from medlangevin.imaging.reading.rejection import (
+    BIRTH_DATE,
+    PERSON_BY_FOLDER,
+    PERSON_BY_SERIES,
+    RENEWED_UIDS,
+    SHARED_IDS,
+    Reason,
+    UnusableSeriesError,
+)
 from medlangevin.imaging.reading.slice_header import SliceHeader
 from medlangevin.imaging.reading.slice_pixels import read_slice
 
@@ -26,35 +34,6 @@ SAME_POSITION_MM = 0.01
 # Blocks of one scan lie on one line, and the next begins about a slice distance behind the last.
 SAME_LINE_MM, MOST_STEPS = 0.5, 3.0
 COMPARED = 3
-ONE_FOLDER_EACH = "keep all scans of a person in one folder, and nobody else's in it"
-PERSON_BY_SERIES = Reason(
-    "person-by-series",
-    "no id, birth date or study UID says whose this is: the series is taken for a person",
-    "nothing",
-    False,
-)
-PERSON_BY_FOLDER = Reason(
-    "person-by-folder", "no id or UID says whose this is: the folder is taken for a person", ONE_FOLDER_EACH, False
-)
-SHARED_IDS = Reason(
-    "shared-ids",
-    "a different scan in another folder has the same ids and UIDs: each folder is taken for a person",
-    ONE_FOLDER_EACH,
-    False,
-)
-RENEWED_UIDS = Reason(
-    "renewed-uids",
-    "every file has UIDs of its own: the files of this folder are taken for one series",
-    "nothing",
-    False,
-)
-BIRTH_DATE = Reason(
-    "birth-date",
-    "the birth date is in a form that is not understood: every study is taken for a person",
-    "write it as YYYYMMDD",
-    False,
-)
-WHOSE = (PERSON_BY_SERIES, PERSON_BY_FOLDER, SHARED_IDS, RENEWED_UIDS, BIRTH_DATE)
 # By person and series UID.
 Doubts: TypeAlias = dict[tuple[str, str], tuple[Reason, ...]]
 IS_SURE = re.compile(r"(id|name):.+\|born:.*\d", re.DOTALL)
@@ -72,9 +51,12 @@ def with_persons(slices: Iterable[SliceHeader], raw: Path) -> tuple[list[SliceHe
         by person and series UID.
     """
     doubts: dict[tuple[str, str], dict[Reason, None]] = {}
+    held: dict[str, str] = {}
     known: list[SliceHeader] = []
     for item, said in _with_series(list(slices), raw):
         person, decided = _person(item)
+        # Held once: an export may hold a million slices.
+        person = held.setdefault(person, person)
         known.append(replace(item, person=person))
         doubts.setdefault((person, item.series_uid), {}).update(dict.fromkeys((*said, *decided)))
     parted = []
@@ -118,12 +100,18 @@ def _with_series(slices: list[SliceHeader], raw: Path) -> list[tuple[SliceHeader
                 study = part[0].study_uid if len({item.study_uid for item in part}) == 1 else ""
                 person = part[0].person if part is not rest else "name:|born:"
                 renewed |= {id(item): replace(item, person=person, study_uid=study, series_uid="") for item in part}
-    found = []
+    found, uids = [], {item.series_uid: item.series_uid for item in slices}
     for item in slices:
         now = renewed.get(id(item), item)
         # Without a series UID, files that lie together belong together.
         uid = now.series_uid or f"folder:{_name(item.path.parent, raw)}"
-        found.append((replace(now, series_uid=uid), [RENEWED_UIDS] if id(item) in renewed else []))
+        uid = uids.setdefault(uid, uid)
+        found.append(
+            (
+                now if now.series_uid == uid else replace(now, series_uid=uid),
+                [RENEWED_UIDS] if id(item) in renewed else [],
+            )
+        )
     return found
 
 

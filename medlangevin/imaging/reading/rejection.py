@@ -196,6 +196,37 @@ FITTED_TO_TEMPLATE = Doubt(
 )
 OTHER_VOXEL_SIZE = Doubt("voxel-size", "the header says another voxel size, too, in an sform that does not count")
 
+# Whose a scan is: doubts about series that are used all the same.
+ONE_FOLDER_EACH = "keep all scans of a person in one folder, and nobody else's in it"
+PERSON_BY_SERIES = Reason(
+    "person-by-series",
+    "no id, birth date or study UID says whose this is: the series is taken for a person",
+    "nothing",
+    False,
+)
+PERSON_BY_FOLDER = Reason(
+    "person-by-folder", "no id or UID says whose this is: the folder is taken for a person", ONE_FOLDER_EACH, False
+)
+SHARED_IDS = Reason(
+    "shared-ids",
+    "a different scan in another folder has the same ids and UIDs: each folder is taken for a person",
+    ONE_FOLDER_EACH,
+    False,
+)
+RENEWED_UIDS = Reason(
+    "renewed-uids",
+    "every file has UIDs of its own: the files of this folder are taken for one series",
+    "nothing",
+    False,
+)
+BIRTH_DATE = Reason(
+    "birth-date",
+    "the birth date is in a form that is not understood: every study is taken for a person",
+    "write it as YYYYMMDD",
+    False,
+)
+WHOSE = (PERSON_BY_SERIES, PERSON_BY_FOLDER, SHARED_IDS, RENEWED_UIDS, BIRTH_DATE)
+
 
 def all_reasons() -> tuple[Reason, ...]:
     """List every reason that reading and registration give.
@@ -203,6 +234,7 @@ def all_reasons() -> tuple[Reason, ...]:
     A code may stand for several reasons. Where a case has figures, its own text replaces the one given here.
 
     Returns:
-        The reasons in the order of their groups: foreign files, files, values, places, volume files, ears.
+        The reasons in the order of their groups: foreign files, files, values, places, volume files, ears. Those of
+        ``WHOSE`` are not among them, as they cost nothing.
     """
-    return tuple(value for value in globals().values() if isinstance(value, Reason))
+    return tuple(value for value in globals().values() if isinstance(value, Reason) and value not in WHOSE)

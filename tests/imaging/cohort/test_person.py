@@ -16,9 +16,8 @@ from medlangevin.imaging.cohort.person import Person, Volume, process_person
 from medlangevin.imaging.cohort.qc_figure import save_qc_figure, sides_at_edges
 from medlangevin.imaging.cohort.series_choice import RankedEar, why_better
 from medlangevin.imaging.cohort.summary import PreprocessSummary, describe
-from medlangevin.imaging.reading.identity import SHARED_IDS
 from medlangevin.imaging.reading.ingest import Series, ingest
-from medlangevin.imaging.reading.rejection import FITTED_TO_TEMPLATE, MISSING_SLICE, Reason
+from medlangevin.imaging.reading.rejection import FITTED_TO_TEMPLATE, MISSING_SLICE, SHARED_IDS, Reason
 from medlangevin.imaging.registration.coil_check import CoilFigures
 from medlangevin.imaging.registration.find_ears import FoundEar, find_ears
 from medlangevin.imaging.registration.localise import pose_matrix
