@@ -108,7 +108,8 @@ class Trainer:
         """Whether all epochs are done or early stopping has struck."""
         epoch, stopping, patience = self.state.epoch, self.state.early_stopping, self.config.training.patience
         own = epoch - self.learner.model.preparatory_epochs  # patience counts epochs of the model's own bound alone
-        return epoch >= self.epochs or (own >= patience and stopping.should_stop(epoch, patience))
+        looked = epoch % self.config.training.validate_every == 0
+        return epoch >= self.epochs or (looked and own >= patience and stopping.should_stop(epoch, patience))
 
     def validate(self, source: Source) -> Tensor:
         """The ELBO of images, with the same noise every time, so epochs compare.

@@ -156,6 +156,14 @@ def test_stops_early_and_keeps_the_best(make_config: MakeConfig, use: Callable[.
     assert json.loads((run / "checkpoints/last/training.json").read_text())["epoch"] == 4
 
 
+def test_it_stops_after_a_look_alone(make_config: MakeConfig, use: Callable[..., None]) -> None:
+    """Of nine epochs the third, the sixth and the ninth are looked at: patience that ends between two looks waits."""
+    use(Constant(elbos=[9.0 - epoch for epoch in range(9)]))
+    run = train(make_config(epochs=9, patience=2, validate_every=3))
+    assert json.loads((run / "checkpoints/last/training.json").read_text())["epoch"] == 6
+    assert json.loads((run / "checkpoints/best/training.json").read_text())["epoch"] == 3
+
+
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
