@@ -1,5 +1,6 @@
 """What is kept of one CT slice, whether a file of its own or a frame of an enhanced file, and how tags become it."""
 
+import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ class SliceHeader:
         thickness_mm: 0 where it is not known.
         time: Of the acquisition, HHMMSS.FFFFFF as in the header. In memory only.
         phase: Number of the temporal position.
-        kernel: Name of the reconstruction kernel. In memory only.
+        kernel: Which reconstruction kernel it is: a hash of its name, which is free text.
     """
 
     path: Path
@@ -135,7 +136,7 @@ def make_header(common: dict[str, Any], tags: Tags, **further: Any) -> SliceHead
         # A date and time begins with eight digits of date.
         time=tag_text(tags, "AcquisitionDateTime")[8:] or tag_text(tags, "AcquisitionTime"),
         phase=tag_text(tags, "TemporalPositionIdentifier"),
-        kernel=kernel,
+        kernel=hashlib.sha256(kernel.encode(errors="backslashreplace")).hexdigest()[:16],
     )
 
 

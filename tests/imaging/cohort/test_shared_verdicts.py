@@ -52,16 +52,16 @@ VERDICTS = {
     # A stray byte before the first tag: no reader can tell it from any other file.
     "odd_files/no_meta.dcm": ({"not-dicom": 1}, []),
     "odd_files/charset": ({"secondary-capture": 5, "not-ct": 2, "no-image": 1, "not-dicom": 1}, []),
-    "scala_tympani_mean_model": ({"not-dicom": 5}, []),
+    "scala_tympani_mean_model": ({"archive": 4, "not-dicom": 1}, []),
     "broken_series/sliceincrement/002_ground_truth.nii.gz": ({}, [("too-coarse", "0.512 x 0.512 x 0.778 mm")]),
     "broken_series/sliceincrement/002_ground_truth_reoriented.nii.gz": ({}, [("too-coarse", "0.778 mm")]),
     # Cone-beam crops of 9 mm: smaller than a crop of ours; the grey values are no HU either.
     "real_cochlea_crop/MdlDvLc.nrrd": ({}, [("too-small", "9 x 10 x 9 mm")]),
     "real_cochlea_crop/MdlDvRc.nrrd": ({}, [("too-small", "9 x 10 x 9 mm")]),
-    "real_cochlea_crop/MdlDvLcS.seg.nrrd": ({}, [("not-a-volume", "grey volume")]),
-    "real_cochlea_crop/MdlDvLcHS.seg.nrrd": ({}, [("not-a-volume", "grey volume")]),
-    "real_cochlea_crop/MdlDvRcS.seg.nrrd": ({}, [("not-a-volume", "grey volume")]),
-    "real_cochlea_crop/MdlDvRcHS.seg.nrrd": ({}, [("not-a-volume", "grey volume")]),
+    "real_cochlea_crop/MdlDvLcS.seg.nrrd": ({}, [("label-map", "numbers of regions")]),
+    "real_cochlea_crop/MdlDvLcHS.seg.nrrd": ({}, [("label-map", "numbers of regions")]),
+    "real_cochlea_crop/MdlDvRcS.seg.nrrd": ({}, [("label-map", "numbers of regions")]),
+    "real_cochlea_crop/MdlDvRcHS.seg.nrrd": ({}, [("label-map", "numbers of regions")]),
 }
 # Single slices that no header refuses.
 DECODED = ["odd_files/CT_small.dcm", "odd_files/SignedCT.dcm"]
