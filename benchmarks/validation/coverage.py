@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from shape_accuracy import MEASURES
 
 from medlangevin.datasets.crop_arrays import to_hu
 from medlangevin.datasets.crops import CropDataset
@@ -24,8 +25,7 @@ from medlangevin.shape.measure import measure
 from medlangevin.system.files import read_json
 from medlangevin.system.progress import progress
 
-# Our names, and the truth's.
-MEASURES = {"volume_mm3": "cochlea_volume_mm3", "a_mm": "a_value_mm", "b_mm": "b_value_mm"}
+COVERED = ("volume_mm3", "a_mm", "b_mm")
 # Standard deviations to both sides that hold 90 % of a normal distribution.
 REACH = 1.645
 
@@ -36,7 +36,7 @@ def truths(phantom: Path, key: bytes) -> dict[str, dict[str, float]]:
     for path in sorted((phantom / "truth").glob("*.json")):
         record = read_json(path)
         ear = record["ears"][0]
-        found[series_hash(key, record["series_instance_uid"])] = {name: ear[true] for name, true in MEASURES.items()}
+        found[series_hash(key, record["series_instance_uid"])] = {name: ear[MEASURES[name][0]] for name in COVERED}
     return found
 
 
@@ -63,7 +63,7 @@ def main() -> None:
 
     def measured(x: torch.Tensor) -> list[float]:
         found = measure(to_hu(x[0], window).numpy(), index.affine)
-        return [getattr(found, name) for name in MEASURES]
+        return [getattr(found, name) for name in COVERED]
 
     rows = []
     with progress(len(ears), "ear") as track:
@@ -77,7 +77,7 @@ def main() -> None:
             track.advance(number + 1)
     means, deviations, of_crop, true = np.moveaxis(np.array(rows), 1, 0)
     print("measure | ears | covered | half width | error of the mean: bias, sd | of the crop's measure: bias, sd")
-    for column, name in enumerate(MEASURES):
+    for column, name in enumerate(COVERED):
         good = np.isfinite(means[:, column] + deviations[:, column] + of_crop[:, column])
         mean, deviation, crop, truth = (values[good, column] for values in (means, deviations, of_crop, true))
         covered = np.abs(mean - truth) <= REACH * deviation

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from shape_accuracy import MEASURES
 
 Array = NDArray[Any]
 
-MEASURES = ("volume_mm3", "surface_mm2", "a_mm", "b_mm", "height_mm", "turns", "lateral_wall_mm")
 STATISTICS = ("mean", "sd")
 RESAMPLES = 10_000
 

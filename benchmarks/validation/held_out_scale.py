@@ -12,13 +12,14 @@ import argparse
 import math
 from collections import defaultdict
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 
 import torch
 from torch import Tensor
 
 from medlangevin.datasets.crops import CropDataset
 from medlangevin.evaluation.evidence import evidence
+from medlangevin.evaluation.figure import figure_of
 from medlangevin.likelihoods import Gaussian
 from medlangevin.models.laplace import find_mode
 from medlangevin.runs.load import load_run
@@ -73,8 +74,8 @@ def main() -> None:
         differences = [fmean(found[other][person]) - fmean(found[first][person]) for person in found[first]]
         measured = [value for value in differences if math.isfinite(value)]
         if len(measured) > 1:
-            error = stdev(measured) / len(measured) ** 0.5
-            print(f"{other} minus {first}: {fmean(measured):+.0f} +- {error:.0f} nats, {len(measured)} people")
+            mean, error, count = figure_of(measured)[:3]
+            print(f"{other} minus {first}: {mean:+.0f} +- {error:.0f} nats, {count} people")
 
 
 if __name__ == "__main__":

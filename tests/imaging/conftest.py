@@ -14,6 +14,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from medlangevin.imaging.cohort.preprocess import single_threaded
+from medlangevin.imaging.reading import bounded_file
 from medlangevin.imaging.registration.reference import Reference, load_reference
 
 IDENTIFYING = ["SECRET^NAME", "PID-4711", "19510203", "SECRET HOSPITAL", "ACC-998877", "20240131"]
@@ -162,3 +163,28 @@ def stubbed_pipeline(monkeypatch: pytest.MonkeyPatch, stubbed: ModuleType) -> No
     """preprocess without its registration."""
     monkeypatch.setattr("medlangevin.imaging.cohort.preprocess.process_person", stubbed.stub_person)
     monkeypatch.setattr("medlangevin.imaging.cohort.preprocess.Matcher", stubbed.StubMatcher)
+
+
+@pytest.fixture
+def close_files() -> Callable[..., None]:
+    """``close_files(monkeypatch, *names, error=...)``: opening what lies there fails, as if not root."""
+
+    def close(monkeypatch: pytest.MonkeyPatch, *names: str, error: OSError | None = None) -> None:
+        raised = error or PermissionError(13, "Permission denied")
+
+        class Reader(bounded_file.BoundedReader):
+            def __init__(self, path: Path) -> None:
+                if any(name in path.as_posix() for name in names):
+                    raise raised
+                super().__init__(path)
+
+        def opened(self: Path, *arguments: Any, **more: Any) -> Any:
+            if any(self.as_posix().endswith(name) for name in names):
+                raise raised
+            return real(self, *arguments, **more)
+
+        real = Path.open
+        monkeypatch.setattr(bounded_file, "BoundedReader", Reader)
+        monkeypatch.setattr(Path, "open", opened)
+
+    return close

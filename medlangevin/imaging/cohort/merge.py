@@ -37,21 +37,20 @@ def merge(out: Path) -> PreprocessSummary:
         raise MedlangevinError(f"{out} holds nothing to merge; run preprocess --shard 1/N to N/N with this --out first")
     with locked(out / PARTS / LOCK, shared=False, busy=busy_text(out)) as alone:
         plan = status.load_plan(out)
-        saved = status.load_status(out) if plan is None else None
-        if plan is not None:
-            outcomes, failures, excluded = status.finished(out, plan.persons), plan.failures, plan.excluded
-            _require_all_done(out, plan, outcomes)
-        elif saved is not None:
-            outcomes, failures, excluded = saved
+        if plan is None:
+            saved = status.load_status(out)
         else:
+            saved = Status(status.finished(out, plan.persons), plan.failures, plan.excluded)
+            _require_all_done(out, plan, saved.persons)
+        if saved is None:
             raise MedlangevinError(f"the run in {out} was interrupted; run the same command again, with --raw")
-        outcomes = completed(out, Status(outcomes, failures, excluded))
-        removed = finish(out, Status(outcomes, failures, excluded), recorded_splits(out), alone=alone)
-    others = tuple(problem_of(row, None) for row in failures)
-    return PreprocessSummary(out, dict(sorted(outcomes.items())), other_failures=others, removed=removed)
+        now = completed(out, saved)
+        removed = finish(out, now, recorded_splits(out), alone=alone)
+    others = tuple(problem_of(row, None) for row in now.failures)
+    return PreprocessSummary(out, now.persons, other_failures=others, removed=removed)
 
 
-def completed(out: Path, now: Status) -> dict[str, Outcome]:
+def completed(out: Path, now: Status) -> Status:
     """Take the outcomes of all persons together, at the end of a run.
 
     Args:
@@ -59,12 +58,12 @@ def completed(out: Path, now: Status) -> dict[str, Outcome]:
         now: What became of each person among the scans.
 
     Returns:
-        The outcomes in the order of the pseudonyms, with notes on ears that two persons share; while a file or folder
-        cannot be opened, also those of people on record who are not among the scans.
+        The same with outcomes in the order of the pseudonyms and notes on ears that two persons share; while a file or
+        folder cannot be opened, also with people on record who are not among the scans.
     """
     recorded = status.recorded_outcomes(out) if _is_hidden(now) else {}
     left = {name: outcome for name, outcome in recorded.items() if name not in now.excluded}
-    return with_shared_ears(out, dict(sorted((left | now.persons).items())))
+    return now._replace(persons=with_shared_ears(out, dict(sorted((left | now.persons).items()))))
 
 
 def _is_hidden(now: Status) -> bool:

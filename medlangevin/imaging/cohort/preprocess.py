@@ -141,8 +141,8 @@ def preprocess(
         outcomes = dict(sorted((done | new).items()))
         removed = 0
         if shard is None:
-            outcomes = completed(out, Status(outcomes, failures, excluded))
-            removed = finish(out, Status(outcomes, failures, excluded), recorded, alone=alone)
+            whole = completed(out, Status(outcomes, failures, excluded))
+            outcomes, removed = whole.persons, finish(out, whole, recorded, alone=alone)
     passed_over: Counter[str] = Counter()
     for item in found.passed_over:
         if not item.reason.failure:

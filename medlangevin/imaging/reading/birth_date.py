@@ -61,6 +61,7 @@ def identity_of(data: pydicom.Dataset) -> str:
     Returns:
         Id, else name, and birth date; the latter empty where there is none or a placeholder.
     """
+    # As pydicom reads them, in the file's character set: pseudonyms follow from it.
     identifier, name, born = (
         str(data.get(tag, "") or "").strip() for tag in ("PatientID", "PatientName", "PatientBirthDate")
     )

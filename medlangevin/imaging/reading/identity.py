@@ -27,10 +27,10 @@ from medlangevin.imaging.reading.rejection import (
 )
 from medlangevin.imaging.reading.slice_header import SliceHeader
 from medlangevin.imaging.reading.slice_pixels import read_slice
+from medlangevin.imaging.reading.slice_spacing import heights
 
 # So many slices with a series UID each are one series whose UIDs were renewed; fewer are too thin for a cochlea.
 FEWEST_RENEWED = 10
-SAME_POSITION_MM = 0.01
 # Blocks of one scan lie on one line, and the next begins about a slice distance behind the last.
 SAME_LINE_MM, MOST_STEPS = 0.5, 3.0
 COMPARED = 3
@@ -94,7 +94,7 @@ def _with_series(slices: list[SliceHeader], raw: Path) -> list[tuple[SliceHeader
         by_person = _groups(group, lambda item: item.person)
         rest = [item for part in by_person if len(part) < FEWEST_RENEWED for item in part]
         for part in [part for part in by_person if len(part) >= FEWEST_RENEWED] + [rest]:
-            places = {tuple(np.round(item.position, 2)) for item in part}
+            places = {_place(item) for item in part}
             # What lies at one place, as the images that wait for a contrast agent, is no volume.
             if len(part) >= FEWEST_RENEWED and len(places) == len(part):
                 study = part[0].study_uid if len({item.study_uid for item in part}) == 1 else ""
@@ -133,13 +133,13 @@ def _is_same_scan(one: Sequence[SliceHeader], other: Sequence[SliceHeader]) -> b
     first = one[0]
     if not any(_same_grid(first, item) for item in other):
         return False
-    places = {tuple(np.round(item.position, 2)): item for item in one}
-    named = {(item.instance_uid, item.frame): tuple(np.round(item.position, 2)) for item in one if item.instance_uid}
+    places = {_place(item): item for item in one}
+    named = {(item.instance_uid, item.frame): _place(item) for item in one if item.instance_uid}
     for item in other:
         # A UID that two places have identifies nothing.
-        if named.get((item.instance_uid, item.frame), place := tuple(np.round(item.position, 2))) != place:
+        if named.get((item.instance_uid, item.frame), place := _place(item)) != place:
             return False
-    pairs = [(places[at], item) for item in other if (at := tuple(np.round(item.position, 2))) in places]
+    pairs = [(places[at], item) for item in other if (at := _place(item)) in places]
     if not pairs:
         return _on_one_line(one, other)
     if not {item.acquisition for item in one} & {item.acquisition for item in other} and IS_SURE.match(first.person):
@@ -169,16 +169,20 @@ def _on_one_line(one: Sequence[SliceHeader], other: Sequence[SliceHeader]) -> bo
     axis = axis / max(float(np.linalg.norm(axis)), 1e-9)
     offsets = others - points[0]
     aside = np.linalg.norm(offsets - np.outer(offsets @ axis, axis), axis=1).max()
-    heights = [np.sort((part - points[0]) @ axis) for part in (points, others)]
-    steps = [float(np.median(np.diff(part))) for part in heights if len(part) > 1]
-    apart = max(heights[1][0] - heights[0][-1], heights[0][0] - heights[1][-1])
+    along = [np.sort((part - points[0]) @ axis) for part in (points, others)]
+    steps = [float(np.median(np.diff(part))) for part in along if len(part) > 1]
+    apart = max(along[1][0] - along[0][-1], along[0][0] - along[1][-1])
     return bool(aside < SAME_LINE_MM and (not steps or apart < MOST_STEPS * max(steps)))
 
 
 def _sorted_positions(slices: Sequence[SliceHeader]) -> NDArray[np.float64]:
-    row, column = np.reshape(slices[0].orientation, (2, 3))
     positions = np.array([item.position for item in slices], dtype=np.float64)
-    return positions[np.argsort(positions @ np.cross(row, column), kind="stable")]
+    return positions[np.argsort(heights(slices), kind="stable")]
+
+
+def _place(item: SliceHeader) -> tuple[float, ...]:
+    """Where a slice lies, to 0.01 mm."""
+    return tuple(np.round(item.position, 2))
 
 
 def _groups(items: Iterable[SliceHeader], key: Callable[[SliceHeader], Hashable]) -> list[list[SliceHeader]]:

@@ -2,6 +2,7 @@
 
 import json
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,6 @@ from medlangevin.imaging.cohort.merge import merge
 from medlangevin.imaging.cohort.preprocess import preprocess
 from medlangevin.imaging.cohort.status import Shard
 from medlangevin.imaging.cohort.summary import describe
-from medlangevin.imaging.reading import bounded_file
 from medlangevin.system.errors import MedlangevinError
 
 pytestmark = pytest.mark.usefixtures("stubbed_pipeline")
@@ -62,18 +62,11 @@ def test_the_private_table_leads_from_a_pseudonym_to_study_series_and_folder(raw
 
 
 def test_the_table_keeps_people_whose_scans_cannot_be_opened(
-    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, close_files: Callable[..., None]
 ) -> None:
     preprocess(raw, tmp_path / "out")
     before = table(tmp_path)
-
-    class Reader(bounded_file.BoundedReader):
-        def __init__(self, path: Path) -> None:
-            if "surname_2" in str(path):
-                raise PermissionError(13, "Permission denied")
-            super().__init__(path)
-
-    monkeypatch.setattr(bounded_file, "BoundedReader", Reader)
+    close_files(monkeypatch, "surname_2")
     preprocess(raw, tmp_path / "out")
     assert table(tmp_path) == before
 
@@ -145,20 +138,13 @@ def test_all_scans_of_most_people_may_be_left_out(raw: Path, tmp_path: Path) -> 
 
 
 def test_who_is_left_out_is_removed_also_while_something_cannot_be_opened(
-    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, close_files: Callable[..., None]
 ) -> None:
     out, listed = tmp_path / "out", tmp_path / "exclude.txt"
     preprocess(raw, out)
     subject = next(row["participant_id"] for row in table(tmp_path) if row["study_uid"] == "1.2.2")
     listed.write_text(subject)
-
-    class Reader(bounded_file.BoundedReader):
-        def __init__(self, path: Path) -> None:
-            if "surname_2" in str(path):
-                raise PermissionError(13, "Permission denied")
-            super().__init__(path)
-
-    monkeypatch.setattr(bounded_file, "BoundedReader", Reader)
+    close_files(monkeypatch, "surname_2")
     preprocess(raw, out, exclude=listed)
     assert subject.removeprefix("sub-") not in people(out)
     assert not [path for path in out.rglob(f"{subject}_*") if path.is_file()]

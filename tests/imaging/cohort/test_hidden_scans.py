@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -14,7 +15,6 @@ from medlangevin.imaging.cohort.merge import merge
 from medlangevin.imaging.cohort.preprocess import preprocess
 from medlangevin.imaging.cohort.status import Shard
 from medlangevin.imaging.cohort.summary import describe, require_no_failures
-from medlangevin.imaging.reading import bounded_file
 from medlangevin.system.errors import PartialFailureError
 
 pytestmark = pytest.mark.usefixtures("stubbed_pipeline")
@@ -38,39 +38,24 @@ def contents(out: Path) -> dict[str, bytes]:
     return {str(path.relative_to(out)): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
 
 
-def close(monkeypatch: pytest.MonkeyPatch, *names: str, error: OSError | None = None) -> None:
-    """Opening what lies in these places fails, as it does for others than root."""
-    raised = error or PermissionError(13, "Permission denied")
-
-    class Reader(bounded_file.BoundedReader):
-        def __init__(self, path: Path) -> None:
-            if any(name in path.as_posix() for name in names):
-                raise raised
-            super().__init__(path)
-
-    def opened(self: Path, *arguments, **more):
-        if any(self.as_posix().endswith(name) for name in names):
-            raise raised
-        return real(self, *arguments, **more)
-
-    real = Path.open
-    monkeypatch.setattr(bounded_file, "BoundedReader", Reader)
-    monkeypatch.setattr(Path, "open", opened)
-
-
 @pytest.mark.parametrize(
     "closed",
     [("person_2/",), ("person_2/s1",), ("volume.nii.gz",), ("person_0/", "person_1/", "person_2/", "person_3/")],
 )
 @pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), OSError(5, "Input/output error")])
 def test_nobody_loses_crops_while_files_cannot_be_opened(
-    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed: tuple[str, ...], error: OSError
+    raw: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    close_files: Callable[..., None],
+    closed: tuple[str, ...],
+    error: OSError,
 ) -> None:
     out = tmp_path / "out"
     preprocess(raw, out)
     before = contents(out)
     with monkeypatch.context() as patch:
-        close(patch, *closed, error=error)
+        close_files(patch, *closed, error=error)
         summary = preprocess(raw, out)
         with pytest.raises(PartialFailureError):
             require_no_failures(summary)
@@ -87,11 +72,13 @@ def test_nobody_loses_crops_while_files_cannot_be_opened(
     assert contents(out) == before
 
 
-def test_a_merge_keeps_them_too(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_merge_keeps_them_too(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, close_files: Callable[..., None]
+) -> None:
     out = tmp_path / "out"
     preprocess(raw, out)
     before = contents(out)
-    close(monkeypatch, "person_2/", "person_3/s1")
+    close_files(monkeypatch, "person_2/", "person_3/s1")
     for number in (1, 2):
         preprocess(raw, out, shard=Shard(number, 2))
     summary = merge(out)
@@ -103,13 +90,13 @@ def test_a_merge_keeps_them_too(raw: Path, tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_new_people_are_made_though_others_cannot_be_opened(
-    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_slice
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, close_files: Callable[..., None], write_slice
 ) -> None:
     out = tmp_path / "out"
     preprocess(raw, out)
     persons = set(json.loads((out / "status.json").read_text())["persons"])
     write_slice(raw / "person_9" / "s", PIXELS, (0, 0, 0), PatientID="P9", StudyInstanceUID="1.2.9")
-    close(monkeypatch, "person_2/")
+    close_files(monkeypatch, "person_2/")
     summary = preprocess(raw, out)
     assert summary.kept == 1
     assert "kept     1 person as before" in describe(summary)
@@ -118,13 +105,13 @@ def test_new_people_are_made_though_others_cannot_be_opened(
 
 
 def test_crops_of_other_settings_are_not_taken_for_these(
-    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, close_files: Callable[..., None]
 ) -> None:
     """Of whom a slice is missing is made again where the settings are others; nothing is removed all the same."""
     out = tmp_path / "out"
     preprocess(raw, out)
     crops = {name for name in contents(out) if name.startswith("crops/")}
-    close(monkeypatch, "person_2/s1")
+    close_files(monkeypatch, "person_2/s1")
     summary = preprocess(raw, out, method="correlation")
     assert summary.resumed == 0
     assert crops <= set(contents(out))
